@@ -1,0 +1,108 @@
+"""The command line: the verbs in the order of the pipeline, and exceptions as exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.exceptions import TyperException
+
+from lanser_cli import __version__, console
+from lanser_cli.commands import (
+    entail_label,
+    eval_,
+    finetune,
+    manifest,
+    predict,
+    pretrain,
+    probe_prosody,
+    shard,
+    taxonomies,
+    transcribe,
+)
+from lanser_cli.errors import (
+    EXIT_BROKEN_PIPE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    LanserError,
+    ReaderGone,
+)
+
+app = typer.Typer(
+    name="lanser",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Speech emotion recognition without human labels.
+
+    Unlabeled speech is transcribed, the transcripts are labelled with the emotion they entail, a
+    ResNet learns these labels from the sound, is fine-tuned on a small labelled corpus, evaluated,
+    and probed for what it knows of prosody. Each verb reads and writes JSONL or tar shards.""",
+)
+
+VERBS: dict[str, Any] = {
+    "manifest": manifest.manifest,
+    "transcribe": transcribe.transcribe,
+    "entail-label": entail_label.entail_label,
+    "taxonomies": taxonomies.taxonomies,
+    "shard": shard.shard,
+    "pretrain": pretrain.pretrain,
+    "finetune": finetune.finetune,
+    "predict": predict.predict,
+    "eval": eval_.evaluate,
+    "probe-prosody": probe_prosody.probe_prosody,
+}
+for _name, _function in VERBS.items():
+    app.command(_name)(_function)
+
+
+@app.callback(invoke_without_command=True)
+def _top(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        print(f"lanser {__version__}")
+        raise typer.Exit()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    console.configure(quiet_=False, verbose_=False)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        result = app(arguments, prog_name="lanser", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except TyperException as error:
+        return _explain(error, EXIT_USAGE, f"{error.format_message()} (see --help)")
+    except (KeyboardInterrupt, typer.Abort):
+        console.warn("interrupted")
+        return EXIT_INTERRUPTED
+    except ReaderGone:
+        # Python would complain once more at exit; there is no one left to hear it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_BROKEN_PIPE
+    except LanserError as error:
+        return _explain(error, error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _explain(error, EXIT_FAILED, f"{where}{error.strerror or error}")
+    except Exception as error:  # a bug of ours, or a library's complaint: still one line
+        hint = "run again with --verbose for the traceback"
+        return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
+
+
+def _explain(error: BaseException, code: int, message: str | None = None) -> int:
+    if console.verbose:
+        traceback.print_exception(error)
+    console.warn(f"lanser: error: {message or error}")
+    return code
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

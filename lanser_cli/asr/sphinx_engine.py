@@ -1,0 +1,40 @@
+"""PocketSphinx: its US-English models come inside its wheel, so it works with no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from lanser_cli.asr.engines import Transcript
+from lanser_cli.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from lanser_cli.audio import Waveform
+
+
+class SphinxEngine:
+    """A classic HMM recogniser. Real-time on one processor; far behind Whisper in accuracy."""
+
+    max_seconds: float | None = None
+
+    def __init__(self, *, lang: str | None = None) -> None:
+        if lang not in (None, "en", "en-US"):
+            raise UsageError(f"--lang '{lang}': sphinx understands English only")
+        pocketsphinx = require("pocketsphinx", "embedded")
+        self.name = f"sphinx:en-us-{version('pocketsphinx')}"
+        self._decoder = pocketsphinx.Decoder(samprate=16000, loglevel="FATAL")
+
+    def transcribe(self, clips: Sequence[Waveform]) -> list[Transcript]:
+        return [self._one(clip) for clip in clips]
+
+    def _one(self, clip: Waveform) -> Transcript:
+        import numpy as np
+
+        pcm = (np.clip(clip, -1.0, 1.0) * 32767).astype("<i2")
+        self._decoder.start_utt()
+        # A full utterance is normalised by itself, so its text does not depend on earlier ones.
+        self._decoder.process_raw(pcm.tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        found = self._decoder.hyp()
+        return Transcript(found.hypstr.strip() if found else "", lang="en")

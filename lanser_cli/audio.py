@@ -1,0 +1,309 @@
+"""Any container in, mono float32 at 16 kHz out; and from files and folders to records.
+
+soundfile decodes WAV, FLAC, Ogg, MP3 and AIFF whatever the file is called; what it cannot open
+is tried with PyAV (extra `video`): MP4, M4A, WebM, FLV and so on.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanser_cli import streams
+from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.records import Record, Reject, check_id, make_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Waveform = NDArray[np.float32]
+
+SAMPLE_RATE = 16_000
+"""Hz; what every model of this package hears."""
+
+_SOUND = "wav flac ogg oga opus mp3 aif aiff aifc au w64 caf sph"
+_CONTAINERS = "m4a mp4 m4v mov mkv webm flv avi aac wma 3gp"
+SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_SOUND} {_CONTAINERS}".split())
+"""File names taken for audio when a folder is walked. A file that is named is always tried."""
+
+
+class AudioError(RecordError):
+    """This audio cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a container says of itself. duration in seconds, sample_rate in Hz."""
+
+    duration: float
+    sample_rate: int
+    channels: int
+
+
+def load(record: Record, root: Path | None = None) -> Waveform:
+    """The sound of a record: float32 `[samples]`, mono, 16 kHz, finite, about -1..1.
+
+    Args:
+        record: its `audio_filepath`, `offset` and `duration` say what to read.
+        root: where a relative path starts; default the working directory.
+
+    Raises:
+        AudioError: no path, no such file, not audio, nothing in it, or NaN in it.
+    """
+    path = record.audio_filepath
+    if not path:
+        raise AudioError("has no 'audio_filepath'")
+    return read(str(root / path) if root else path, record.offset, record.duration)
+
+
+def read(path: str, offset: float = 0.0, duration: float | None = None) -> Waveform:
+    """Decode `[offset, offset + duration)` seconds of a file or of `shard.tar#member`.
+
+    Raises:
+        AudioError: as in `load`.
+    """
+    samples, rate = _decode(_source(path), path, offset, duration)
+    return finish(samples, rate, path)
+
+
+def decode_bytes(data: bytes, name: str) -> Waveform:
+    """Decode an audio file held in memory; `name` is for messages.
+
+    Raises:
+        AudioError: as in `load`.
+    """
+    samples, rate = _decode(io.BytesIO(data), name, 0.0, None)
+    return finish(samples, rate, name)
+
+
+def finish(samples: NDArray[np.float32], rate: int, path: str) -> Waveform:
+    """Mix `[frames, channels]` down, resample to 16 kHz, and refuse what is no sound.
+
+    Raises:
+        AudioError: no samples, or NaN or infinite ones.
+    """
+    import numpy as np
+
+    if samples.shape[0] == 0:
+        raise AudioError(f"{path}: no audio samples in it (zero length)")
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
+    if rate != SAMPLE_RATE:
+        from scipy.signal import resample_poly
+
+        ratio = Fraction(SAMPLE_RATE, rate)
+        mono = resample_poly(mono, ratio.numerator, ratio.denominator)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def probe(path: str) -> Info:
+    """Read a file's header only.
+
+    Raises:
+        AudioError: no such file, or not audio.
+    """
+    import soundfile
+
+    source = _source(path)
+    try:
+        info = soundfile.info(source)
+    except (soundfile.LibsndfileError, TypeError):
+        return _probe_with_av(source, path)
+    if info.frames == 0:
+        raise AudioError(f"{path}: no audio samples in it (zero length)")
+    return Info(info.frames / info.samplerate, info.samplerate, info.channels)
+
+
+def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
+    """Records from audio files, folders (recursive, sorted), globs, JSONL files and `-`.
+
+    Relative paths inside a JSONL file are relative to that file, unless they exist from here.
+    Ids are made from the path below the folder named.
+    """
+    for path in inputs:
+        if streams.is_jsonl(path):
+            folder = "" if path == "-" else os.path.dirname(path)
+            for item in streams.read_records([path], stage):
+                yield _anchored(item, folder) if isinstance(item, Record) else item
+        elif os.path.isdir(path):
+            for file in _walk(path):
+                yield _from_file(file, os.path.relpath(file, path), stage)
+        else:
+            for file in [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True)):
+                yield _from_file(file, os.path.basename(file), stage)
+
+
+def check_inputs(inputs: Iterable[str]) -> None:
+    """Fail before anything is read if an input is not there or holds no audio.
+
+    Raises:
+        LanserError: naming the input.
+    """
+    for path in inputs:
+        if path == "-" or os.path.isfile(path):
+            continue
+        if os.path.isdir(path):
+            if next(_walk(path), None) is None:
+                raise LanserError(f"{path}: no audio file in this folder or below it")
+        elif not glob.glob(path, recursive=True):
+            raise LanserError(f"{path}: there is no such file or folder")
+
+
+def _from_file(path: str, name: str, stage: str) -> Record | Reject:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return Reject(None, stage, f"{path!a}: file name is not UTF-8: rename it", None)
+    identifier = make_id(name)
+    fields: dict[str, Any] = {"id": identifier, "audio_filepath": path}
+    try:
+        check_id(identifier)
+        fields["duration"] = round(probe(path).duration, 3)
+    except RecordError as error:
+        return Reject(identifier, stage, str(error), fields)
+    return Record(fields)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield os.path.join(parent, name)
+
+
+def _anchored(record: Record, folder: str) -> Record:
+    path = record.audio_filepath
+    if not path or not folder or os.path.isabs(path) or os.path.exists(path.partition("#")[0]):
+        return record
+    return record.with_fields(audio_filepath=os.path.join(folder, path))
+
+
+# ---------------------------------------------------------------- decoding
+
+
+def _source(path: str) -> str | io.BytesIO:
+    """A path for the decoders, or the bytes of a tar member."""
+    archive, mark, member = path.partition("#")
+    if mark and archive.endswith(".tar"):
+        return io.BytesIO(_tar_member(archive, member))
+    if not os.path.exists(path):
+        raise AudioError(f"{path}: there is no such file")
+    if os.path.isdir(path):
+        raise AudioError(f"{path}: is a folder, not an audio file")
+    if not os.access(path, os.R_OK):
+        raise AudioError(f"{path}: may not be read (permissions)")
+    if os.path.getsize(path) == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes)")
+    return path
+
+
+def _tar_member(archive: str, member: str) -> bytes:
+    try:
+        offset, size = _tar_index(archive)[member]
+    except KeyError:
+        raise AudioError(f"{archive}: no member '{member}' in it") from None
+    except (OSError, tarfile.TarError) as error:
+        raise AudioError(f"{archive}: cannot be read as a tar: {error}") from None
+    with open(archive, "rb") as stream:
+        stream.seek(offset)
+        return stream.read(size)
+
+
+@lru_cache(maxsize=8)
+def _tar_index(archive: str) -> dict[str, tuple[int, int]]:
+    with tarfile.open(archive) as tar:
+        return {item.name: (item.offset_data, item.size) for item in tar if item.isfile()}
+
+
+def _decode(
+    source: str | io.BytesIO, path: str, offset: float, duration: float | None
+) -> tuple[NDArray[np.float32], int]:
+    """float32 `[frames, channels]` and the rate in Hz."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(source) as file:
+            rate = file.samplerate
+            start = round(offset * rate)
+            if start >= file.frames > 0:
+                length = file.frames / rate
+                raise AudioError(f"{path}: offset {offset} s lies behind its end at {length:.3f} s")
+            if start:
+                file.seek(start)
+            frames = -1 if duration is None else round(duration * rate)
+            return file.read(frames, dtype="float32", always_2d=True), rate
+    except (soundfile.LibsndfileError, TypeError):
+        return _decode_with_av(source, path, offset, duration)
+
+
+def _open_with_av(source: str | io.BytesIO, path: str) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise AudioError(
+            f"{path}: not WAV, FLAC, Ogg, MP3 or AIFF; for video and other containers run  "
+            "pip install 'lanser[video]'"
+        ) from None
+    try:
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        container = av.open(source)
+    except (av.error.FFmpegError, ValueError, OSError):
+        raise AudioError(f"{path}: not a readable audio or video file") from None
+    if not container.streams.audio:
+        container.close()
+        raise AudioError(f"{path}: has no audio track")
+    return container
+
+
+def _decode_with_av(
+    source: str | io.BytesIO, path: str, offset: float, duration: float | None
+) -> tuple[NDArray[np.float32], int]:
+    import av
+    import numpy as np
+
+    blocks = []
+    with _open_with_av(source, path) as container:
+        stream = container.streams.audio[0]
+        rate = stream.rate
+        resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+        last = None if duration is None else round((offset + duration) * rate)
+        seen = 0
+        try:
+            for frame in container.decode(stream):
+                for part in resampler.resample(frame):
+                    blocks.append(part.to_ndarray().T)
+                    seen += part.samples
+                if last is not None and seen >= last:
+                    break
+        except av.error.FFmpegError as error:
+            if not blocks:
+                raise AudioError(f"{path}: cannot be decoded: {error}") from None
+    if not blocks:
+        raise AudioError(f"{path}: no audio samples in it (zero length)")
+    samples = np.concatenate(blocks)[round(offset * rate) : last]
+    return np.asarray(samples, dtype=np.float32), rate
+
+
+def _probe_with_av(source: str | io.BytesIO, path: str) -> Info:
+    with _open_with_av(source, path) as container:
+        stream = container.streams.audio[0]
+        if stream.duration is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration is not None:
+            seconds = container.duration / 1e6
+        else:
+            samples, rate = _decode_with_av(source, path, 0.0, None)
+            seconds = samples.shape[0] / rate
+        return Info(seconds, stream.rate, stream.channels)

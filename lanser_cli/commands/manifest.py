@@ -1,0 +1,81 @@
+"""`lanser manifest`: a labelled corpus as its publisher hands it out → records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli import corpora, streams
+from lanser_cli.commands import options
+from lanser_cli.corpora import csv_file, folder
+from lanser_cli.errors import UsageError
+
+Kind = Annotated[
+    str,
+    typer.Argument(
+        metavar="KIND",
+        help=f"One of: {', '.join(corpora.READERS)}.",
+        show_default=False,
+    ),
+]
+Root = Annotated[
+    Path, typer.Argument(metavar="ROOT", help="The corpus' folder; for csv the CSV or TSV file.")
+]
+
+
+def manifest(
+    kind: Kind,
+    root: Root,
+    audio_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="csv: column of the audio path (default: audio_filepath)."
+        ),
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="csv: column of the label (default: label).")
+    ] = None,
+    speaker_column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="csv: column of the speaker (default: speaker)."),
+    ] = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="folder: sub-folders are not labels.")
+    ] = False,
+    output: options.Output = None,
+    rejects: options.Rejects = None,
+    resume: options.Resume = False,
+    part: options.Part = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Turn a labelled corpus into records: JSONL with label, speaker, duration and split.
+
+    Every clip of the corpus becomes a record, a reject with the reason, or is counted as left out.
+    A corpus' file names, labels, licence and citation: pydoc lanser_cli.corpora.ravdess
+
+        lanser manifest ravdess RAVDESS/ -o ravdess.jsonl
+
+        lanser manifest csv clips.csv --audio-column path --label-column emotion > clips.jsonl
+
+    For csv every other column is kept under its own name, and paths are relative to the table.
+    """
+    columns = csv_file.Columns(audio_column, label_column, speaker_column)
+    if columns != csv_file.Columns() and kind != "csv":
+        raise UsageError(f"--audio-column, --label-column, --speaker-column: for csv, not {kind}")
+    if no_labels and kind != "folder":
+        raise UsageError(f"--no-labels: for folder, not {kind}")
+    chosen = streams.parse_part(part)
+    pipe = streams.Pipe("manifest", output, rejects=rejects, resume=resume)
+    if kind == "csv":
+        items = csv_file.read(root, columns)
+    elif kind == "folder":
+        items = folder.read(root, labels=not no_labels)
+    else:
+        items = corpora.read(kind, root)
+    items = streams.unique(items, "manifest")
+    return pipe.run(
+        streams.take_part(items, chosen), streams.one_process(lambda window: list(window))
+    )

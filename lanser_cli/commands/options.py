@@ -1,0 +1,139 @@
+"""The options that several verbs share, worded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli import console
+from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
+from lanser_cli.records import Record, Reject
+
+
+def _quiet(value: bool) -> bool:
+    console.configure(quiet_=value)
+    return value
+
+
+def _verbose(value: bool) -> bool:
+    console.configure(verbose_=value)
+    return value
+
+
+Records = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT]...",
+        help="JSONL files (.jsonl, .gz, .zst); - or nothing reads standard input.",
+        show_default=False,
+    ),
+]
+AudioOrRecords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT]...",
+        help="Audio files, folders, globs or JSONL of records; - or nothing reads records from "
+        "standard input.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Write records to this file; it appears when whole."),
+]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(help="Write records that cannot be processed to this file, with the reason."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where a killed run with the same -o stopped.")
+]
+Part = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Take every N-th record, from the I-th; 'slurm' in an array."),
+]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1 or all (one process a device).")
+]
+OneDevice = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", callback=_quiet, help="Only errors and losses on stderr.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=_verbose, help="Show a traceback on errors.")
+]
+ShardsOrRecords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT]...",
+        help="Shard folders, tars (shards/train-{000000..000012}.tar) or JSONL; - or nothing "
+        "reads records from standard input.",
+        show_default=False,
+    ),
+]
+RunOutput = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Run folder to make.", metavar="RUN")
+]
+_ARCHITECTURE = typer.Option(help="resnet50, resnet18, or resnet18-slim (for a CPU).")
+Architecture = Annotated[str, _ARCHITECTURE]
+ArchitectureOrInit = Annotated[str | None, _ARCHITECTURE]
+BatchSize = Annotated[int, typer.Option(min=1, help="Utterances a step, on each device.")]
+LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate of AdamW.")]
+Mixup = Annotated[float, typer.Option(min=0.0, help="Alpha of mixup; 0 for none.")]
+_CROP = typer.Option(min=0.1, help="Seconds heard at once.")
+Crop = Annotated[float, _CROP]
+CropOrInit = Annotated[float | None, _CROP]
+Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+LoaderWorkers = Annotated[
+    int, typer.Option(min=0, help="Decoding processes; 0 decodes in the training process.")
+]
+CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+
+
+def one_of(option: str, value: str, choices: Sequence[str]) -> None:
+    """Raise a usage error unless the value is one of the choices."""
+    if value not in choices:
+        raise UsageError(f"{option} '{value}': choose from {', '.join(choices)}")
+
+
+def read_all(inputs: Sequence[str], stage: str) -> tuple[list[Record], list[Reject]]:
+    """All records of shards or JSONL, for verbs that need them at once (training, probing).
+
+    Raises:
+        LanserError: an input is not there, or there is no record in any.
+    """
+    from lanser_cli import shards, streams
+
+    shards.check_inputs(inputs)
+    records: list[Record] = []
+    rejected: list[Reject] = []
+    for item in streams.unique(shards.read(inputs, stage), stage):
+        if isinstance(item, Record):
+            records.append(item)
+        elif isinstance(item, Reject):
+            rejected.append(item)
+    if not records:
+        streams.file_rejects(rejected, None)
+        raise LanserError(
+            f"{stage}: no record in {', '.join(inputs)}: there is nothing to learn from"
+        )
+    return records, rejected
+
+
+def finish(stage: str, result: dict[str, object], records: int, rejected: Sequence[Reject]) -> int:
+    """Say what a training verb made: rejects and counts on stderr, one JSON line on stdout."""
+    import os
+
+    from lanser_cli import streams
+
+    if os.environ.get("RANK", "0") != "0":
+        return 0
+    streams.file_rejects(rejected, None)
+    console.info(f"{stage}: {records} records, {len(rejected)} rejected")
+    with streams.result_line() as write:
+        write(result)
+    return EXIT_REJECTED if rejected else 0

@@ -1,0 +1,73 @@
+"""lanser pretrain: weak labels and sound to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+
+
+def pretrain(
+    inputs: options.ShardsOrRecords = None,
+    output: options.RunOutput = None,
+    model: options.Architecture = "resnet50",
+    targets: Annotated[
+        str, typer.Option(help="hard: the weak label; soft: all of emotion_scores.")
+    ] = "hard",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="JSONL whose emotion, by id, replaces the one in the shards."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 30,
+    batch_size: options.BatchSize = 32,
+    lr: options.LearningRate = 1e-3,
+    mixup: options.Mixup = 0.2,
+    crop: options.Crop = 3.0,
+    precision: options.Precision = "auto",
+    workers: options.LoaderWorkers = 0,
+    checkpoint_every: options.CheckpointEvery = 500,
+    resume: options.Resume = False,
+    device: options.OneDevice = "auto",
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Pre-train a network on weak labels (`emotion`), from shards or records.
+
+    Under torchrun or srun every rank makes the same number of steps. Prints the run as one JSON
+    line.
+    """
+    from lanser_cli import pretraining, training
+    from lanser_cli.errors import UsageError
+    from lanser_cli.model import Architecture
+
+    if output is None:
+        raise UsageError("pretrain needs -o RUN, the folder to make")
+    options.one_of("--targets", targets, pretraining.TARGETS)
+    options.one_of("--precision", precision, training.PRECISIONS)
+    records, rejected = options.read_all(inputs or ["-"], "pretrain")
+    if labels is not None:
+        records = pretraining.relabel(records, labels)
+    recipe = training.Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        mixup=mixup,
+        precision=precision,
+        workers=workers,
+        checkpoint_every=checkpoint_every,
+        seed=seed,
+    )
+    result = pretraining.pretrain(
+        records,
+        recipe,
+        output,
+        training.choose_device(device),
+        architecture=Architecture(model, (), crop),
+        soft=targets == "soft",
+        resume=resume,
+    )
+    return options.finish("pretrain", result, len(records), rejected)

@@ -1,0 +1,42 @@
+"""lanser probe-prosody: what a representation knows of prosody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+
+
+def probe_prosody(
+    inputs: options.ShardsOrRecords = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", "-r", help="Run folder of pretrain or finetune.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds; speakers are kept apart.")] = 5,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+    ] = None,
+    device: options.OneDevice = "auto",
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Probe a network's representation for pitch, loudness, rate and pauses.
+
+    Ridge regressions predict prosody measured on the sound from the network's pooled features; the
+    same is done for an untrained network, the mean log-mel spectrum, and shuffled utterances.
+    Prints R2 as one JSON line.
+    """
+    from lanser_cli import workers
+    from lanser_cli.errors import UsageError
+    from lanser_cli.prosody import probing
+
+    if run is None:
+        raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
+    records, rejected = options.read_all(inputs or ["-"], "probe-prosody")
+    device = workers.parse_devices(device)[0]
+    numbers, unread = probing.probe_run(records, run, device, output=output, folds=folds, seed=seed)
+    return options.finish("probe-prosody", numbers, len(records), [*rejected, *unread])

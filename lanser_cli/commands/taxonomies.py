@@ -1,0 +1,33 @@
+"""lanser taxonomies: what there is to choose from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+
+
+def taxonomies(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Show these; default all.")
+    ] = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Print taxonomies, one JSON object a line: name, source, labels."""
+    from lanser_cli import streams
+    from lanser_cli.entailment import load_taxonomy, taxonomy_names
+
+    chosen = [load_taxonomy(name) for name in names or taxonomy_names()]
+    with streams.result_line() as write:
+        for taxonomy in chosen:
+            labels = {
+                label: {"noun": noun, "adjective": adjective}
+                for label, noun, adjective in zip(
+                    taxonomy.labels, taxonomy.nouns, taxonomy.adjectives, strict=True
+                )
+            }
+            write({"name": taxonomy.name, "source": taxonomy.source, "labels": labels})
+    return 0

@@ -1,0 +1,55 @@
+"""lanser transcribe: audio to text."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+
+
+def transcribe(
+    inputs: options.AudioOrRecords = None,
+    model: Annotated[
+        str, typer.Option(help="whisper:SIZE or file, hf:ID or folder, or sphinx (offline).")
+    ] = "whisper:base.en",
+    lang: Annotated[
+        str | None, typer.Option(help="Language spoken (en, de, ...); default: as detected.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips decoded together.")] = 16,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes; default one a device, for sphinx one a processor."),
+    ] = None,
+    output: options.Output = None,
+    rejects: options.Rejects = None,
+    resume: options.Resume = False,
+    part: options.Part = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Transcribe speech: adds `text` and `asr` to each record.
+
+    INPUT is audio files, folders (recursive), globs, or JSONL of records; the default is records
+    on standard input. A clip that looks wrongly transcribed is marked in `asr.flags`, not dropped.
+    """
+    from lanser_cli import audio, streams
+    from lanser_cli import workers as pool
+    from lanser_cli.asr import engines, transcribing
+
+    inputs = inputs or ["-"]
+    chosen = streams.parse_part(part)
+    audio.check_inputs(inputs)
+    pipe = streams.Pipe(
+        "transcribe", output, rejects=rejects, resume=resume, window=transcribing.WINDOW
+    )
+    on_processors = engines.runs_on_cpu_processes(model)
+    devices = ["cpu"] * pool.cpu_count() if on_processors else pool.parse_devices(device)
+    if workers is not None:
+        devices = [devices[index % len(devices)] for index in range(workers)]
+    make = partial(transcribing.make_transcriber, model=model, batch_size=batch_size, lang=lang)
+    items = streams.unique(audio.ingest(inputs, "transcribe"), "transcribe")
+    return pipe.run(streams.take_part(items, chosen), pool.spread(make, devices))

@@ -1,0 +1,91 @@
+"""What people read, all of it on stderr: messages, progress, the closing line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+quiet = False
+verbose = False
+_LOG_EVERY_S = 30.0
+
+
+def configure(*, quiet_: bool | None = None, verbose_: bool | None = None) -> None:
+    """Set the two switches every verb has."""
+    global quiet, verbose
+    quiet = quiet if quiet_ is None else quiet_
+    verbose = verbose if verbose_ is None else verbose_
+
+
+def info(message: str) -> None:
+    """A line for people, unless `--quiet`."""
+    if not quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """A line that `--quiet` does not silence: something was lost or is not as expected."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Progress]:
+    """Count up to `total`: a bar on a terminal, otherwise a log line now and then."""
+    meter = Progress(what, total)
+    try:
+        yield meter
+    finally:
+        meter.close()
+
+
+class Progress:
+    """How far something has come. Shows nothing with `--quiet`."""
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self._what, self._total = what, total
+        self._count = 0
+        self._note = ""
+        self._start = self._logged = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty() and not quiet:
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+            from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = [SpinnerColumn(), TextColumn("{task.description} {task.completed}")]
+            if total is None:
+                self._bar = Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+            else:
+                self._bar = Bar(*Bar.get_default_columns(), console=Console(stderr=True))
+            self._task = self._bar.add_task(what, total=total)
+            self._bar.start()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Take `steps` forward; `note` (a loss, a rate) is shown next to the count."""
+        self._count += steps
+        self._note = note
+        if self._bar is not None:
+            description = f"{self._what} {note}".strip()
+            self._bar.update(self._task, advance=steps, description=description)
+            return
+        now = time.monotonic()
+        if now - self._logged >= _LOG_EVERY_S:
+            self._logged = now
+            of = "" if self._total is None else f" of {self._total}"
+            rate = self._count / (now - self._start)
+            info(f"{self._what}: {self._count}{of}, {rate:.1f}/s {note}".rstrip())
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """Pass items through, counting them."""
+        for item in items:
+            yield item
+            self.advance()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,104 @@
+"""MELD: 13,708 utterances of the series Friends, 7 emotions, official train, dev and test splits.
+
+S. Poria, D. Hazarika, N. Majumder, G. Naik, E. Cambria and R. Mihalcea (2019), "MELD: a multimodal
+multi-party dataset for emotion recognition in conversations", ACL 2019.
+https://github.com/declare-lab/MELD
+Licence: the repository is GPL-3.0; the clips are from a television series.
+
+{train,dev,test}_sent_emo.csv hold one row an utterance (columns Utterance, Speaker, Emotion,
+Dialogue_ID, Utterance_ID and others); its clip is dia{Dialogue_ID}_utt{Utterance_ID}.mp4 in the
+folder train_splits, dev_splits_complete or output_repeated_splits_test, or in train, dev, test;
+both are looked for anywhere below the folder named. A table that is alone in its folder may have
+its clips right beside it. Dialogue numbers start again in each split, therefore ids begin with the
+split: train_dia0_utt0.
+
+A split without its clips is left out and counted. In the original two clips are broken or missing
+(train dia125_utt3, dev dia110_utt7); they become rejects. The main characters speak in all splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lanser_cli.corpora.reading import STAGE, Table, audio_files, check_folder, utterance
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Dropped, Outcome, Reject, make_id
+
+LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
+_FOLDERS = {
+    "train": ("train_splits", "train"),
+    "dev": ("dev_splits_complete", "dev"),
+    "test": ("output_repeated_splits_test", "test"),
+}
+_COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+# The tables hold Windows punctuation that was taken for Latin-1: U+0092 is an apostrophe.
+_WINDOWS = {code: bytes([code]).decode("cp1252", "replace") for code in range(0x80, 0xA0)}
+
+
+def read(root: Path) -> Iterator[Outcome]:
+    """Records with `speaker` (Chandler), `label`, `split`, `dialogue` and `text`.
+
+    Raises:
+        LanserError: no table or no clips of any split below `root`, or a table lacks a column.
+    """
+    check_folder(root)
+    tables = {
+        split: Table(found, needs=_COLUMNS)
+        for split in _FOLDERS
+        if (found := next(iter(sorted(root.rglob(f"{split}_sent_emo.csv"))), None))
+    }
+    clips = {split: _clips(root, table.path, split) for split, table in tables.items()}
+    if not any(clips.values()):
+        raise LanserError(
+            f"{root}: no MELD in it: looked for train_sent_emo.csv, dev_sent_emo.csv and "
+            "test_sent_emo.csv and for clips named like 'dia0_utt0.mp4' in folders "
+            + ", ".join(names[0] for names in _FOLDERS.values())
+        )
+    return (
+        outcome for split, table in tables.items() for outcome in _split(split, table, clips[split])
+    )
+
+
+def _clips(root: Path, table: Path, split: str) -> dict[str, Path]:
+    """File name without suffix -> clip of one split."""
+    found = [sorted(root.rglob(name)) for name in _FOLDERS[split]]
+    folders = [path for paths in found for path in paths if path.is_dir()]
+    for folder in folders:
+        clips = {path.stem: path for path in audio_files(folder)}
+        if any(name.startswith("dia") for name in clips):
+            return clips
+    if len(list(table.parent.glob("*_sent_emo.csv"))) > 1:
+        return {}  # clips beside several tables could belong to any of them
+    beside = (path for path in audio_files(table.parent) if path.parent == table.parent)
+    return {path.stem: path for path in beside}
+
+
+def _split(split: str, table: Table, clips: dict[str, Path]) -> Iterator[Outcome]:
+    complete = bool(clips)
+    for where, row in table:
+        if isinstance(row, Reject):
+            yield row
+            continue
+        dialogue, name = row["Dialogue_ID"], f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
+        identifier, label = f"{split}_{name}", row["Emotion"].strip().lower()
+        path = clips.pop(name, None)
+        if not complete:
+            yield Dropped(identifier, f"no clips of the {split} split")
+        elif label not in LABELS:
+            yield Reject(identifier, STAGE, f"{where}: unknown emotion '{label}'", row)
+        elif path is None:
+            yield Reject(identifier, STAGE, f"{where}: there is no clip '{name}'", row)
+        else:
+            fields = {
+                "id": identifier,
+                "speaker": row["Speaker"].strip(),
+                "lang": "en",
+                "label": label,
+                "split": split,
+                "dialogue": f"{split}_dia{dialogue}",
+                "text": row["Utterance"].translate(_WINDOWS).strip(),
+            }
+            yield utterance(path, fields)
+    for stem in clips:
+        yield Dropped(make_id(f"{split}_{stem}"), "clip without annotation")

@@ -1,0 +1,128 @@
+"""Taxonomies: the emotion labels to choose from, and the words a hypothesis says them with.
+
+They are data: `taxonomies/NAME.json` in this folder, or a user's own file of the same form:
+
+    {"name": "mine", "source": "who defined it",
+     "labels": {"joy": {"noun": "joy", "adjective": "joyful"}, ...}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from lanser_cli.errors import UsageError
+
+_FOLDER = Path(__file__).parent / "taxonomies"
+_KEYS = ("name", "source", "labels")
+_WORDS = ("noun", "adjective")
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """Labels in their publisher's order.
+
+    Attributes:
+        name: goes into the record as `entailment.taxonomy`.
+        source: where the list comes from.
+        labels: what is written to `emotion`.
+        nouns: fit "This text expresses {}."
+        adjectives: fit "The speaker feels {adjective}."
+    """
+
+    name: str
+    source: str
+    labels: tuple[str, ...]
+    nouns: tuple[str, ...]
+    adjectives: tuple[str, ...]
+
+    @classmethod
+    def of_labels(cls, labels: Sequence[str]) -> Taxonomy:
+        """A taxonomy from bare labels, each of which is its own noun and adjective.
+
+        Raises:
+            UsageError: fewer than two labels, an empty one, or one that occurs twice.
+        """
+        names = tuple(label.strip() for label in labels)
+        _check_labels(names, "--labels")
+        return cls("custom", "given on the command line", names, names, names)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Taxonomy:
+        """Read a taxonomy file.
+
+        Raises:
+            UsageError: not there, not JSON, a missing or misspelt key, or bad labels.
+        """
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"{path}: not a JSON file: {error}") from None
+        if not isinstance(value, dict):
+            raise UsageError(f"{path}: must hold an object with {', '.join(_KEYS)}")
+        _check_keys(value, _KEYS, str(path))
+        entries = value["labels"]
+        if not isinstance(entries, dict):
+            raise UsageError(f"{path}: 'labels' must be an object: label -> noun and adjective")
+        for label, words in entries.items():
+            if not isinstance(words, dict):
+                raise UsageError(f"{path}: label '{label}' must be an object with noun, adjective")
+            _check_keys(words, _WORDS, f"{path}: label '{label}'")
+        labels = tuple(entries)
+        _check_labels(labels, str(path))
+        return cls(
+            str(value["name"]),
+            str(value["source"]),
+            labels,
+            tuple(str(words["noun"]) for words in entries.values()),
+            tuple(str(words["adjective"]) for words in entries.values()),
+        )
+
+
+def taxonomy_names() -> list[str]:
+    """Names of the taxonomies that ship with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+
+
+def load_taxonomy(name: str) -> Taxonomy:
+    """A taxonomy by its name, or from a file whose path ends in .json.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    if name.endswith(".json"):
+        return Taxonomy.from_file(Path(name))
+    if name not in taxonomy_names():
+        near = get_close_matches(name, taxonomy_names(), n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UsageError(
+            f"unknown taxonomy '{name}': {hint}choose from {', '.join(taxonomy_names())}, "
+            "or give a .json file"
+        )
+    return Taxonomy.from_file(_FOLDER / f"{name}.json")
+
+
+def _check_labels(labels: Sequence[str], where: str) -> None:
+    if len(labels) < 2:
+        raise UsageError(f"{where}: a taxonomy needs at least two labels")
+    for label in labels:
+        if not label:
+            raise UsageError(f"{where}: there is an empty label")
+        if labels.count(label) > 1:
+            raise UsageError(f"{where}: label '{label}' occurs twice")
+
+
+def _check_keys(value: dict[str, object], wanted: Sequence[str], where: str) -> None:
+    for key in value:
+        if key not in wanted:
+            near = get_close_matches(key, wanted, n=1)
+            hint = f": did you mean '{near[0]}'?" if near else f": known are {', '.join(wanted)}"
+            raise UsageError(f"{where}: unknown key '{key}'{hint}")
+    for key in wanted:
+        if key not in value:
+            raise UsageError(f"{where}: key '{key}' is missing")

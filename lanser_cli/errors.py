@@ -1,0 +1,50 @@
+"""What can go wrong, by whom it concerns: the user, one record, or a missing extra.
+
+Every message is one sentence that says what happened, where, and what to do about it.
+`lanser_cli.app.main` is the one place where these become exit codes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_REJECTED = 3
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+class LanserError(Exception):
+    """The run cannot go on (exit 1)."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(LanserError):
+    """The command line asks for something that does not exist or does not fit (exit 2)."""
+
+    exit_code = EXIT_USAGE
+
+
+class RecordError(LanserError):
+    """This one record cannot be processed; it becomes a reject and the run goes on."""
+
+
+class ReaderGone(Exception):
+    """Whoever read our standard output has gone away, as `head` does; nothing to complain about."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, which the optional dependency `extra` brings.
+
+    Raises:
+        LanserError: it is not installed; the message names the pip command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise LanserError(
+            f"this needs the Python package '{module}': run  pip install 'lanser[{extra}]'"
+        ) from error

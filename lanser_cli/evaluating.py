@@ -1,0 +1,86 @@
+"""From run folders or records to results and a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lanser_cli import console, report, runs, streams
+from lanser_cli.errors import EXIT_REJECTED, LanserError
+from lanser_cli.metrics import Result, measure
+from lanser_cli.records import Record, Reject
+
+
+def run(
+    inputs: Sequence[str],
+    *,
+    truth: str = "label",
+    answer: str = "prediction",
+    reference: Path | None = None,
+    output: Path | None = None,
+    rejects: Path | None = None,
+    seed: int = 0,
+) -> int:
+    """Evaluate each input, print a JSON line for each, and return the exit code.
+
+    Raises:
+        LanserError: an input is not there, or has nothing to compare.
+    """
+    found: dict[str, Path | str] = {}
+    fractions: dict[str, float] = {}
+    for name in inputs:
+        if os.path.isdir(name):
+            config = runs.read_config(Path(name))
+            fractions[name] = (config.get("protocol") or {}).get("fraction", 1.0)
+            found[name] = Path(name) / "predictions.jsonl"
+            if not Path(found[name]).exists():
+                raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
+        else:
+            streams.check_inputs([name])
+            found[name] = name
+    truths = _by_id(reference, truth) if reference is not None else None
+    results: dict[str, Result] = {}
+    refused: list[Reject] = []
+    for name, path in found.items():
+        records = []
+        for item in streams.unique(streams.read_records([str(path)], "eval"), "eval"):
+            if isinstance(item, Record):
+                records.append(item)
+            elif isinstance(item, Reject):
+                refused.append(item)
+        if truths is not None:
+            records = [
+                record.with_fields(**{truth: truths[record.id]})
+                for record in records
+                if record.id in truths
+            ]
+            if not records:
+                raise LanserError(f"{name}: none of its ids is in {reference}")
+        results[name] = measure(records, truth=truth, answer=answer, seed=seed)
+        result = results[name]
+        console.info(
+            f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
+            f"chance {result.chance:.3f}"
+        )
+    streams.file_rejects(refused, rejects)
+    if output is not None:
+        report.evaluation(output, results, fractions)
+        console.info(f"eval: report in {output / 'report.html'}")
+    with streams.result_line() as write:
+        for name, result in results.items():
+            write({"input": name, **result.as_json()})
+    return EXIT_REJECTED if refused else 0
+
+
+def _by_id(path: Path, key: str) -> dict[str, object]:
+    truths: dict[str, object] = {}
+    records: Iterable[Record | Reject] = streams.read_records([str(path)], "eval")
+    for item in records:
+        if isinstance(item, Reject):
+            raise LanserError(f"--reference: {item.error}")
+        if item.fields.get(key) is not None:
+            truths[item.id] = item.fields[key]
+    if not truths:
+        raise LanserError(f"--reference {path}: no record in it has '{key}'")
+    return truths

@@ -1,0 +1,83 @@
+"""Pre-training: one network on the weak labels of a lot of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lanser_cli import console, streams
+from lanser_cli.data import weak_examples, weak_label_set
+from lanser_cli.errors import LanserError
+from lanser_cli.model import Architecture, SpeechClassifier
+from lanser_cli.records import Record, Reject
+from lanser_cli.runs import RunFolder
+from lanser_cli.training import Recipe, process_group, train
+
+TARGETS = ("hard", "soft")
+
+
+def relabel(records: Sequence[Record], path: Path) -> list[Record]:
+    """Give records the weak labels that a JSONL file has for their ids.
+
+    Raises:
+        LanserError: no such file, or a line of it is no record.
+    """
+    labels: dict[str, Record] = {}
+    for item in streams.read_records([str(path)], "pretrain"):
+        if isinstance(item, Reject):
+            raise LanserError(f"--labels: {item.error}")
+        labels[item.id] = item
+    keys = ("emotion", "emotion_score", "emotion_scores", "entailment")
+    found = sum(record.id in labels for record in records)
+    console.info(f"pretrain: {found} of {len(records)} records relabelled from {path}")
+    if not found:
+        raise LanserError(f"--labels {path}: none of its ids is in the data")
+    return [
+        record.with_fields(**{key: labels[record.id].fields.get(key) for key in keys})
+        if record.id in labels
+        else record
+        for record in records
+    ]
+
+
+def pretrain(
+    records: Sequence[Record],
+    recipe: Recipe,
+    run: Path,
+    device: torch.device,
+    *,
+    architecture: Architecture,
+    soft: bool = False,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train on weak labels, hard or soft, and leave a run folder.
+
+    Args:
+        architecture: its labels are filled in from the data.
+
+    Returns:
+        What was made: run, utterances, labels.
+
+    Raises:
+        LanserError: fewer than two different weak labels.
+    """
+    architecture = replace(architecture, labels=weak_label_set(records))
+    examples = weak_examples(records, architecture.labels, soft=soft)
+    folder = RunFolder(run)
+    result = {"run": str(run), "utterances": len(examples), "labels": list(architecture.labels)}
+    if resume and folder.finished:
+        console.info(f"pretrain: {run} is trained already; nothing to do")
+        return result
+    torch.manual_seed(recipe.seed)
+    model = SpeechClassifier(architecture)
+    with process_group(device) as ranks:
+        if ranks.leads:
+            folder.create(resume=resume)
+            targets = "soft" if soft else "hard"
+            folder.write_config("pretrain", architecture, recipe=asdict(recipe), targets=targets)
+        train(model, examples, recipe, folder, device, resume=resume, what="pretrain")
+    return result

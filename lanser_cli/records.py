@@ -1,0 +1,206 @@
+"""The record: one utterance as the commands pass it on, and the two other fates it can meet.
+
+A record is a JSON object. `Record` gives typed views of the keys that lanser knows and carries
+every other key along untouched and in order. docs/formats.md specifies each key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from lanser_cli.errors import RecordError
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
+
+_STRINGS = (
+    *("id", "audio_filepath", "speaker", "lang", "label", "split", "fold", "sentence"),
+    *("text", "emotion", "prediction"),
+)
+_NUMBERS = ("offset", "duration", "emotion_score")
+_OBJECTS = ("asr", "emotion_scores", "entailment", "scores")
+_TYPES: dict[str, tuple[type[Any], ...]] = {
+    **dict.fromkeys(_STRINGS, (str,)),
+    **dict.fromkeys(_NUMBERS, (int, float)),
+    **dict.fromkeys(_OBJECTS, (dict,)),
+}
+_WANTED: dict[tuple[type[Any], ...], str] = {
+    (str,): "a string",
+    (int, float): "a number",
+    (dict,): "an object",
+}
+_NON_NEGATIVE = ("offset", "duration")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One utterance. `fields` is never changed in place: `with_fields` makes a new record."""
+
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, value: object) -> Record:
+        """Check a decoded JSON value and make it a record.
+
+        A record without `id` gets one from `audio_filepath` and `offset`, as NeMo's manifests
+        have none. A known key may be null, which means the same as absent.
+
+        Raises:
+            RecordError: not an object, a bad id, or a known key of the wrong type.
+        """
+        if not isinstance(value, dict):
+            raise RecordError(f"not a JSON object but {_json_type(value)}: one object a line")
+        for key, types in _TYPES.items():
+            found: Any = value.get(key)
+            if found is None:
+                continue
+            if not isinstance(found, types) or isinstance(found, bool):
+                raise RecordError(f"'{key}' must be {_WANTED[types]}, not {_json_type(found)}")
+            if isinstance(found, float) and not math.isfinite(found):
+                raise RecordError(f"'{key}' must be a finite number, not {found}")
+            if key in _NON_NEGATIVE and found < 0:
+                raise RecordError(f"'{key}' must not be negative, it is {found}")
+        if value.get("id") is None:
+            path = value.get("audio_filepath")
+            if not path:
+                raise RecordError("has no 'id', nor an 'audio_filepath' to derive one from")
+            value = {"id": make_id(path, value.get("offset"))} | {
+                key: item for key, item in value.items() if key != "id"
+            }
+        check_id(value["id"])
+        return cls(value)
+
+    @property
+    def id(self) -> str:
+        return str(self.fields["id"])
+
+    @property
+    def audio_filepath(self) -> str | None:
+        return self.fields.get("audio_filepath")
+
+    @property
+    def offset(self) -> float:
+        """Start of the utterance in its file, seconds."""
+        return self.fields.get("offset") or 0.0
+
+    @property
+    def duration(self) -> float | None:
+        """Length of the utterance, seconds; None means to the end of the file."""
+        return self.fields.get("duration")
+
+    @property
+    def speaker(self) -> str | None:
+        return self.fields.get("speaker")
+
+    @property
+    def label(self) -> str | None:
+        """The human label; never written by a model."""
+        return self.fields.get("label")
+
+    @property
+    def text(self) -> str | None:
+        return self.fields.get("text")
+
+    @property
+    def emotion(self) -> str | None:
+        """The weak label."""
+        return self.fields.get("emotion")
+
+    @property
+    def emotion_scores(self) -> dict[str, float] | None:
+        """Label -> probability."""
+        return self.fields.get("emotion_scores")
+
+    @property
+    def prediction(self) -> str | None:
+        """The acoustic model's answer."""
+        return self.fields.get("prediction")
+
+    @property
+    def scores(self) -> dict[str, float] | None:
+        return self.fields.get("scores")
+
+    def with_fields(self, **updates: Any) -> Record:
+        """A copy with keys set: known ones keep their place, new ones go to the end."""
+        return Record({**self.fields, **updates})
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that could not be processed, and why. `record` is as much as could be read."""
+
+    id: str | None
+    stage: str
+    error: str
+    record: object
+
+    @classmethod
+    def of(cls, record: Record, stage: str, error: object) -> Reject:
+        return cls(record.id, stage, str(error), dict(record.fields))
+
+    def as_json(self) -> dict[str, object]:
+        return {"id": self.id, "stage": self.stage, "error": self.error, "record": self.record}
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A record left out on purpose, e.g. because its score is too low: counted by reason."""
+
+    id: str
+    reason: str
+
+
+Outcome: TypeAlias = Record | Reject | Dropped
+
+
+def check_id(identifier: str) -> None:
+    """Raise RecordError unless the id can be the key of a tar member."""
+    if not ID_PATTERN.fullmatch(identifier):
+        raise RecordError(
+            f"id {identifier!r} must consist of letters A-Z a-z, digits, '_' and '-' only "
+            "(it becomes the key of a tar member): rename it"
+        )
+
+
+def make_id(path: str, offset: float | None = None) -> str:
+    """A stable, legal id for an audio path.
+
+    Folders are joined by '_'. Where other characters have to go, eight digits of the path's
+    SHA-1 keep 'a.b' and 'a b' apart. An offset is added in milliseconds.
+    """
+    posix = path.replace("\\", "/").replace("#", "/")
+    stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", posix)
+    parts = [part for part in stem.split("/") if part not in ("", ".", "..")]
+    plain = "_".join(parts)
+    identifier = re.sub(r"[^A-Za-z0-9_-]+", "_", plain)
+    if identifier != plain or not identifier:
+        identifier += "-" + hashlib.sha1(posix.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    if offset:
+        identifier += f"-{round(offset * 1000):09d}"
+    return identifier
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """One line of JSON, compact and UTF-8 as is.
+
+    Raises:
+        RecordError: a value is NaN or infinite, or a string is not valid Unicode.
+    """
+    try:
+        line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        line.encode("utf-8")
+    except (ValueError, UnicodeEncodeError) as error:
+        raise RecordError(f"cannot be written as JSON: {error}") from error
+    return line
+
+
+def _json_type(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", type(None): "null"}
+    if isinstance(value, bool):
+        return "true or false"
+    return names.get(type(value), "a number")

@@ -1,0 +1,178 @@
+"""Reports: numbers as JSON, figures as PNG and SVG, and one HTML file that holds them all."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanser_cli import console
+from lanser_cli.errors import LanserError, require
+from lanser_cli.metrics import Result
+from lanser_cli.runs import command_line, versions
+from lanser_cli.streams import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA = 1
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }}
+table {{ border-collapse: collapse; }} td, th {{ padding: .2em .8em; text-align: left; }}
+tr {{ border-bottom: 1px solid #ccc; }} img {{ max-width: 100%; }} code {{ color: #555; }}
+</style>
+<h1>{title}</h1>
+{body}
+<p>Made by <code>{command}</code> with lanser {version}.</p>
+</html>
+"""
+
+
+class Report:
+    """A report folder: add tables and figures, then `write` the whole."""
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self._folder, self._title = folder, title
+        self._parts: list[str] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LanserError(f"{folder}: cannot be made: {error.strerror}") from None
+        self.can_plot = _can_plot()
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table of plain text."""
+        lines = ["<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
+        for row in rows:
+            cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
+            lines.append(f"<tr>{cells}</tr>")
+        self._parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
+
+    def text(self, words: str) -> None:
+        self._parts.append(f"<p>{html.escape(words)}</p>")
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Save a figure as NAME.png and NAME.svg, and show it in the page."""
+        png = self._folder / f"{name}.png"
+        figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(self._folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+        data = base64.b64encode(png.read_bytes()).decode()
+        self._parts.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
+
+    def write(self, numbers: Mapping[str, Any]) -> None:
+        """Write `report.json` and `report.html`."""
+        about = {"schema": SCHEMA, "argv": command_line(), "versions": versions()}
+        text = json.dumps({**about, **numbers}, indent=2, ensure_ascii=False) + "\n"
+        write_whole(self._folder / "report.json", text)
+        page = _PAGE.format(
+            title=html.escape(self._title),
+            body="\n".join(self._parts),
+            command=html.escape(" ".join(command_line())),
+            version=versions()["lanser"],
+        )
+        write_whole(self._folder / "report.html", page)
+
+
+def evaluation(folder: Path, results: Mapping[str, Result], fractions: Mapping[str, float]) -> None:
+    """The report of `lanser eval`: one row and one confusion matrix for each named result."""
+    report = Report(folder, "Evaluation")
+    report.table(
+        ["", "records", "UAR", "chance", "WA", "macro F1", "weighted F1"],
+        [
+            [name, result.n, result.uar, f"{result.chance:.3f}", result.wa]
+            + [result.macro_f1, result.weighted_f1]
+            for name, result in results.items()
+        ],
+    )
+    report.text(
+        "UAR: mean recall over the classes. WA: share of right answers. In brackets: 95 % "
+        "bootstrap intervals over speakers, or over records where speakers are not named."
+    )
+    if report.can_plot:
+        for number, (name, result) in enumerate(results.items(), start=1):
+            report.figure(f"confusion-{number}", confusion_figure(name, result))
+        if len(set(fractions.values())) > 1:
+            report.figure("label-efficiency", efficiency_figure(results, fractions))
+    report.write({"results": {name: result.as_json() for name, result in results.items()}})
+
+
+def confusion_figure(name: str, result: Result) -> Figure:
+    """Share of each true class that got each answer, as a heat map."""
+    import numpy as np
+
+    counts = np.asarray(result.confusion, dtype=float)
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
+    figure, axes = _figure(1.6 + 0.55 * len(result.labels), 1.2 + 0.5 * len(result.labels))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(result.labels))
+    axes.set_xticks(ticks, result.labels, rotation=60, ha="right")
+    axes.set_yticks(ticks, result.labels)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    axes.set_title(f"{name}: UAR {result.uar.value:.3f}, WA {result.wa.value:.3f}")
+    for row in ticks:
+        for column in ticks:
+            if shares[row, column] >= 0.005:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                text = f"{shares[row, column]:.2f}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def efficiency_figure(results: Mapping[str, Result], fractions: Mapping[str, float]) -> Figure:
+    """UAR against the fraction of labels used."""
+    figure, axes = _figure(6, 4)
+    points = sorted((fractions[name], results[name].uar) for name in results if name in fractions)
+    x = [fraction for fraction, _ in points]
+    y = [uar.value for _, uar in points]
+    spread = [
+        [uar.value - uar.low for _, uar in points],
+        [uar.high - uar.value for _, uar in points],
+    ]
+    axes.errorbar(x, y, yerr=spread, fmt="o", capsize=3)
+    axes.set_xscale("log")
+    axes.set_xlabel("fraction of the labelled records used for training")
+    axes.set_ylabel("UAR")
+    return figure
+
+
+def bar_figure(
+    groups: Sequence[str], bars: Mapping[str, Sequence[float]], ylabel: str, title: str
+) -> Figure:
+    """Groups of bars side by side."""
+    figure, axes = _figure(1.5 + 1.1 * len(groups), 4)
+    width = 0.8 / len(bars)
+    for number, (name, heights) in enumerate(bars.items()):
+        places = [index + (number - (len(bars) - 1) / 2) * width for index in range(len(groups))]
+        axes.bar(places, heights, width, label=name)
+    axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
+    axes.legend()
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
+def _can_plot() -> bool:
+    """Figures are an extra; without it a report has its numbers all the same."""
+    try:
+        matplotlib = require("matplotlib", "plots")
+    except LanserError as error:
+        console.warn(f"no figures in the report: {error}")
+        return False
+    matplotlib.rcParams["svg.hashsalt"] = "lanser"  # the same figure gives the same bytes
+    return True

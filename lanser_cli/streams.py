@@ -1,0 +1,515 @@
+"""Records in, records out: the pipe contract, kept in one place for every verb.
+
+`read_records` turns JSONL from files or standard input into records and rejects. `Pipe` writes
+what a stage makes of them: in order, atomically, resumable, with every record accounted for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, TypeVar, cast
+
+import jsonlines
+
+from lanser_cli import console
+from lanser_cli.errors import EXIT_REJECTED, LanserError, ReaderGone, RecordError, UsageError
+from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+
+T = TypeVar("T")
+JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".ndjson")
+
+WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
+"""A stage at work: some records in, as many outcomes out, in the same order."""
+
+
+# ---------------------------------------------------------------- reading
+
+
+def is_jsonl(path: str) -> bool:
+    return path == "-" or path.endswith(JSONL_SUFFIXES)
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[IO[bytes]]:
+    """Open `-` (standard input), a plain, a .gz or a .zst file for reading bytes.
+
+    Raises:
+        LanserError: there is no such file, or it cannot be read.
+    """
+    if path == "-":
+        if sys.stdin.isatty():
+            console.warn("reading JSONL from the terminal; end with Ctrl-D")
+        yield sys.stdin.buffer
+        return
+    try:
+        with open(path, "rb") as raw:
+            if path.endswith(".gz"):
+                with gzip.open(raw) as unpacked:
+                    yield cast(IO[bytes], unpacked)
+            elif path.endswith(".zst"):
+                import zstandard
+
+                with zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+                    yield io.BufferedReader(cast(io.RawIOBase, stream))
+            else:
+                yield raw
+    except FileNotFoundError:
+        raise LanserError(f"{path}: there is no such file") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise LanserError(f"{path}: broken or cut-off gzip file: {error}") from None
+
+
+def read_records(paths: Iterable[str], stage: str) -> Iterator[Record | Reject]:
+    """The records of JSONL inputs, in order; a line that holds none becomes a reject."""
+    for path in paths:
+        name = "standard input" if path == "-" else path
+        with open_input(path) as lines:
+            reader = jsonlines.Reader(lines)
+            number = 0
+            while True:
+                number += 1
+                try:
+                    value = reader.read()
+                    yield Record.parse(value)
+                except EOFError:
+                    break
+                except jsonlines.InvalidLineError as error:
+                    if isinstance(error.line, bytes) or error.line.strip():
+                        line = _as_text(error.line)
+                        why = f"{name}:{number}: not JSON: {_reason(error)}"
+                        yield Reject(None, stage, why, line)
+                except RecordError as error:
+                    identifier = value.get("id") if isinstance(value, dict) else None
+                    if not isinstance(identifier, str):
+                        identifier = None
+                    yield Reject(identifier, stage, f"{name}:{number}: {error}", value)
+
+
+def check_inputs(paths: Iterable[str]) -> None:
+    """Fail before the first record is read if a named input is not there."""
+    for path in paths:
+        if path != "-" and not os.path.exists(path):
+            raise LanserError(f"{path}: there is no such file")
+
+
+class Digests:
+    """A set of ids, 64 bits of each: what duplicate detection and resuming must remember."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    @staticmethod
+    def _digest(identifier: str) -> int:
+        return int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=8).digest(), "big")
+
+    def add(self, identifier: str) -> bool:
+        """Remember an id; False if it was known."""
+        digest = self._digest(identifier)
+        if digest in self._seen:
+            return False
+        self._seen.add(digest)
+        return True
+
+    def __contains__(self, identifier: str) -> bool:
+        return self._digest(identifier) in self._seen
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
+def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:
+    """Pass records on; one whose id came before becomes a reject."""
+    seen = Digests()
+    for item in items:
+        if isinstance(item, Record) and not seen.add(item.id):
+            yield Reject.of(item, stage, f"duplicate id '{item.id}': make ids unique")
+        else:
+            yield item
+
+
+def take_part(items: Iterable[T], part: tuple[int, int] | None) -> Iterator[T]:
+    """Every N-th item from the I-th on, for `--part I/N` (I counts from 1)."""
+    if part is None:
+        return iter(items)
+    index, count = part
+    return islice(iter(items), index - 1, None, count)
+
+
+def parse_part(text: str | None) -> tuple[int, int] | None:
+    """Read `I/N`, or `slurm`: this task's place in its Slurm array.
+
+    Raises:
+        UsageError: neither, or I is not within 1..N.
+    """
+    if text is None:
+        return None
+    if text == "slurm":
+        try:
+            index = int(os.environ["SLURM_ARRAY_TASK_ID"])
+            first = int(os.environ["SLURM_ARRAY_TASK_MIN"])
+            count = int(os.environ["SLURM_ARRAY_TASK_COUNT"])
+        except (KeyError, ValueError):
+            raise UsageError(
+                "--part slurm works inside a Slurm array job (sbatch --array=...); "
+                "elsewhere say --part I/N"
+            ) from None
+        last = int(os.environ.get("SLURM_ARRAY_TASK_MAX", first + count - 1))
+        if last - first + 1 != count:
+            raise UsageError("--part slurm needs an array without gaps, such as --array=1-8")
+        return index - first + 1, count
+    try:
+        index, count = (int(number) for number in text.split("/"))
+    except ValueError:
+        raise UsageError(f"--part takes I/N, such as 2/8, or slurm; not '{text}'") from None
+    if not 1 <= index <= count:
+        raise UsageError(f"--part {text}: I must lie between 1 and N")
+    return index, count
+
+
+def windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; the last may be shorter."""
+    iterator = iter(items)
+    while window := list(islice(iterator, size)):
+        yield window
+
+
+# ---------------------------------------------------------------- writing
+
+
+@contextmanager
+def records_on_stdout() -> Iterator[IO[str]]:
+    """Standard output for records alone.
+
+    While this is open, file descriptor 1 leads to stderr, so that nothing a library prints,
+    from Python or from C, can end up between the records.
+    """
+    sys.stdout.flush()
+    records_fd = os.dup(1)
+    os.dup2(2, 1)
+    stream = open(records_fd, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+    try:
+        yield stream
+        stream.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+    finally:
+        sys.stdout.flush()
+        os.dup2(records_fd, 1)
+        with suppress(BrokenPipeError):
+            stream.close()
+
+
+def commit(partial: Path, final: Path) -> None:
+    """Make a finished file appear under its name: fsync, pack if the name says so, rename."""
+    if final.suffix in (".gz", ".zst"):
+        packed = partial.with_name(partial.name + ".packing")
+        with partial.open("rb") as source, packed.open("wb") as target:
+            if final.suffix == ".gz":
+                with gzip.GzipFile("", "wb", fileobj=target, mtime=0) as stream:
+                    shutil.copyfileobj(source, stream)
+            else:
+                import zstandard
+
+                zstandard.ZstdCompressor().copy_stream(source, target)
+        os.replace(packed, partial)
+    with partial.open("rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(partial, final)
+    directory = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small text file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    commit(partial, path)
+
+
+class JsonlFile:
+    """A JSONL file that appears under its name when it is whole.
+
+    Until then it is `NAME.part`, plain text. With `resume` an existing part is kept: a torn last
+    line is cut off, and the ids of the other lines are in `done`.
+    """
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self.path = path
+        self._partial = path.with_name(path.name + ".part")
+        self.done = Digests()
+        try:
+            if resume and self._partial.exists():
+                self._cut_torn_line()
+            mode = "a" if resume else "w"
+            self._stream = self._partial.open(mode, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def _cut_torn_line(self) -> None:
+        whole = 0
+        with self._partial.open("rb") as stream:
+            for line in stream:
+                try:
+                    identifier = json.loads(line)["id"]
+                except (ValueError, KeyError, TypeError):
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                self.done.add(str(identifier))
+                whole += len(line)
+        os.truncate(self._partial, whole)
+
+    def write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def keep(self) -> None:
+        """The run ended early: leave the part for `--resume`."""
+        self._stream.close()
+
+    def finish(self) -> None:
+        self._stream.close()
+        commit(self._partial, self.path)
+
+    def remove(self) -> None:
+        self._stream.close()
+        self._partial.unlink()
+
+
+@dataclass
+class Tally:
+    """Where the records went. in = out + rejected + dropped, or the run lost something."""
+
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    already_done: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        parts = [f"{self.read} in", f"{self.written} out", f"{self.rejected} rejected"]
+        parts += [f"{count} dropped ({reason})" for reason, count in sorted(self.dropped.items())]
+        if self.already_done:
+            parts.append(f"{self.already_done} already done")
+        return ", ".join(parts)
+
+
+class Pipe:
+    """Between a stage and the world: feeds it windows of records and files what it makes of them.
+
+    With `resume`, what an earlier run did is not done again. A stage sees whole windows at the
+    same places as in an uninterrupted run, so whatever it does with a batch (padding, sorting)
+    gives the same bytes.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        output: Path | None,
+        *,
+        rejects: Path | None = None,
+        resume: bool = False,
+        window: int = 256,
+    ) -> None:
+        if resume and output is None:
+            raise UsageError("--resume needs -o FILE: what went to standard output is gone")
+        for path in (output, rejects):
+            if path is not None and not path.absolute().parent.is_dir():
+                raise LanserError(f"{path}: there is no folder {path.absolute().parent}")
+        self.stage, self.tally = stage, Tally()
+        self._output, self._rejects, self._resume, self._window = output, rejects, resume, window
+        self._out_file: JsonlFile | None = None
+        self._reject_file: JsonlFile | None = None
+        self._unreadable: deque[list[Reject | Dropped]] = deque()
+
+    def run(
+        self,
+        items: Iterable[Outcome],
+        process: Callable[[Iterable[list[Record]]], Iterable[list[Outcome]]],
+    ) -> int:
+        """Send the items through `process`, window by window, and return the exit code."""
+        if self._resume and self._output is not None and self._output.exists():
+            console.info(f"{self.stage}: {self._output} is whole already; nothing to do")
+            return 0
+        started = time.monotonic()
+        with self._open(), console.progress(self.stage) as meter:
+            for outcomes in process(self._pending(items)):
+                for outcome in chain(outcomes, self._unreadable.popleft()):
+                    self._file(outcome)
+                meter.advance(len(outcomes))
+            for rejects in self._unreadable:
+                for reject in rejects:
+                    self._file(reject)
+        seconds = time.monotonic() - started
+        rate = self.tally.read / seconds if seconds else 0.0
+        console.info(f"{self.stage}: {self.tally} ({seconds:.1f} s, {rate:.1f}/s)")
+        return EXIT_REJECTED if self.tally.rejected else 0
+
+    def _pending(self, items: Iterable[Outcome]) -> Iterator[list[Record]]:
+        """Windows of records with something left to do.
+
+        Lines that held no record, and what a reader left out, wait in `_unreadable` for the
+        window they were read with, so that rejects are filed in the order of the input too.
+        """
+        unreadable: list[Reject | Dropped] = []
+
+        def readable() -> Iterator[Record]:
+            for item in items:
+                self.tally.read += 1
+                if isinstance(item, Record):
+                    yield item
+                else:
+                    unreadable.append(item)
+
+        for window in windows(readable(), self._window):
+            self._unreadable.append(list(unreadable))
+            unreadable.clear()
+            if all(self._is_done(record.id) for record in window):
+                for record in window:
+                    self._count_done(record)
+                for reject in self._unreadable.pop():
+                    self._file(reject)
+            else:
+                yield window
+        self._unreadable.append(unreadable)
+
+    def _is_done(self, identifier: str) -> bool:
+        return any(file and identifier in file.done for file in (self._out_file, self._reject_file))
+
+    def _count_done(self, record: Record) -> None:
+        if self._out_file and record.id in self._out_file.done:
+            self.tally.already_done += 1
+        else:
+            self.tally.rejected += 1
+
+    def _file(self, outcome: Outcome) -> None:
+        """Put an outcome where it belongs, unless an earlier run did."""
+        if isinstance(outcome, Record):
+            if self._out_file and outcome.id in self._out_file.done:
+                self.tally.already_done += 1
+                return
+            try:
+                self._write(to_json(outcome.fields))
+                self.tally.written += 1
+            except RecordError as error:
+                self._file(Reject(outcome.id, self.stage, str(error), ascii(outcome.fields)))
+        elif isinstance(outcome, Dropped):
+            self.tally.dropped[outcome.reason] += 1
+        else:
+            self.tally.rejected += 1
+            if self._rejects is None:
+                warn_of(outcome)
+            if self._reject_file and not (outcome.id and outcome.id in self._reject_file.done):
+                self._reject_file.write(reject_line(outcome))
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Open the output and, next to it, the list of rejects that `--resume` needs to know."""
+        if self._output is None:
+            if self._rejects is not None:
+                self._reject_file = JsonlFile(self._rejects, resume=False)
+            with records_on_stdout() as stdout:
+
+                def write(line: str) -> None:
+                    stdout.write(line + "\n")
+                    stdout.flush()
+
+                self._write: Callable[[str], None] = write
+                with self._closing():
+                    yield
+        else:
+            beside = self._output.with_name(self._output.name + ".rejects")
+            self._out_file = JsonlFile(self._output, resume=self._resume)
+            self._reject_file = JsonlFile(self._rejects or beside, resume=self._resume)
+            self._write = self._out_file.write
+            with self._closing():
+                yield
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for file in (self._out_file, self._reject_file):
+                if file:
+                    file.keep()
+            raise
+        if self._reject_file:
+            self._reject_file.finish() if self._rejects else self._reject_file.remove()
+        if self._out_file:
+            self._out_file.finish()
+
+
+def one_process(
+    function: WindowFunction,
+) -> Callable[[Iterable[list[Record]]], Iterator[list[Outcome]]]:
+    """Run a window function over windows right here."""
+    return lambda pending: (function(window) for window in pending)
+
+
+def file_rejects(rejected: Iterable[Reject], path: Path | None) -> None:
+    """Write rejects to a file, or say each on stderr."""
+    if path is not None:
+        write_whole(path, "".join(reject_line(reject) + "\n" for reject in rejected))
+        return
+    for reject in rejected:
+        warn_of(reject)
+
+
+def warn_of(reject: Reject) -> None:
+    """Say a reject on stderr."""
+    name = f"{reject.id}: " if reject.id else ""
+    console.warn(f"rejected: {ascii_safe(name + reject.error)}")
+
+
+@contextmanager
+def result_line() -> Iterator[Callable[[dict[str, object]], None]]:
+    """For verbs whose product is a folder: one JSON line on stdout that says what was made."""
+    with records_on_stdout() as stdout:
+        yield lambda result: print(to_json(result), file=stdout, flush=True)
+
+
+def _as_text(line: str | bytes) -> str:
+    return line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else line
+
+
+def _reason(error: jsonlines.InvalidLineError) -> str:
+    return str(error.__cause__ or error)
+
+
+def reject_line(reject: Reject) -> str:
+    """A reject as JSON; a record that cannot be written as JSON is carried as its text."""
+    try:
+        return to_json(reject.as_json())
+    except RecordError:
+        return to_json(
+            {
+                "id": reject.id and ascii_safe(reject.id),
+                "stage": reject.stage,
+                "error": ascii_safe(reject.error),
+                "record": ascii(reject.record),
+            }
+        )
+
+
+def ascii_safe(text: str) -> str:
+    """The text, with bytes that are no Unicode (from odd file names) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

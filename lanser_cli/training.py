@@ -1,0 +1,269 @@
+"""The training loop, one for pre-training and fine-tuning, on one device or under torchrun."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lanser_cli import console
+from lanser_cli.data import Crops, Example, StepSampler, loader
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.model import SpeechClassifier
+from lanser_cli.runs import RunFolder
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_size: utterances a step and rank.
+        lr: peak learning rate of AdamW, after a linear warm-up over a tenth of the steps; a cosine
+            takes it to zero.
+        weight_decay: of AdamW.
+        mixup: alpha of mixup (Zhang et al. 2018); 0 for none.
+        label_smoothing: mass spread over all labels.
+        freeze: train the last layer only.
+        precision: auto, float32 or bfloat16.
+        workers: decoding processes; 0 decodes in the training process and keeps short data in memory.
+        checkpoint_every: steps between checkpoints.
+        seed: of everything that is drawn.
+    """  # noqa: E501
+
+    epochs: int
+    batch_size: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    mixup: float = 0.2
+    label_smoothing: float = 0.1
+    freeze: bool = False
+    precision: str = "auto"
+    workers: int = 0
+    checkpoint_every: int = 500
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process's place among those that torchrun or srun started."""
+
+    rank: int
+    count: int
+    local: int
+
+    @classmethod
+    def from_environment(cls) -> Ranks:
+        """From torchrun's variables; alone without them."""
+        rank, count, local = (
+            int(os.environ.get(name, default))
+            for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+        )
+        return cls(rank, count, local)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+
+def choose_device(text: str) -> torch.device:
+    """The device to train on: under torchrun, each rank its own GPU.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    from lanser_cli.workers import parse_devices
+
+    devices = parse_devices(text)
+    if len(devices) > 1:
+        raise UsageError(
+            f"--device {text}: training on several devices is started by torchrun: "
+            "torchrun --nproc-per-node=gpu -m lanser_cli pretrain ..."
+        )
+    local = Ranks.from_environment().local
+    if local and devices[0].startswith("cuda"):
+        return torch.device(f"cuda:{local}")
+    return torch.device(devices[0])
+
+
+def train(
+    model: SpeechClassifier,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    run: RunFolder,
+    device: torch.device,
+    *,
+    resume: bool = False,
+    what: str = "train",
+) -> SpeechClassifier:
+    """Train a model on examples, logging and checkpointing into a run folder.
+
+    Every draw is a function of the seed and the step, so a run resumed from a checkpoint goes on
+    exactly as it would have without the interruption.
+
+    Returns:
+        The trained model, in evaluation mode.
+
+    Raises:
+        LanserError: the loss became NaN.
+    """
+    ranks = Ranks.from_environment()
+    model.to(device)
+    trained = _trainable(model, recipe.freeze)
+    optimizer = torch.optim.AdamW(trained, recipe.lr, weight_decay=recipe.weight_decay)
+    step = 0
+    state = run.load_checkpoint(device) if resume else None
+    if state is not None:
+        _check_same_recipe(state, recipe, len(examples))
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+    if ranks.leads:
+        run.cut_log(step)
+    sampler = StepSampler(
+        len(examples),
+        recipe.batch_size,
+        recipe.epochs,
+        seed=recipe.seed,
+        rank=ranks.rank,
+        ranks=ranks.count,
+        start=step,
+    )
+    total = sampler.steps_per_epoch * recipe.epochs
+    if ranks.leads:
+        console.info(
+            f"{what}: {len(examples)} utterances, {ranks.count} x {recipe.batch_size} a step, "
+            f"{sampler.steps_per_epoch} steps an epoch, {total} in all, on {device}"
+        )
+    crops = Crops(examples, model.crop_samples, recipe.seed, keep=recipe.workers == 0)
+    forward: nn.Module = model
+    if ranks.count > 1:
+        forward = nn.parallel.DistributedDataParallel(
+            model, device_ids=[device.index] if device.type == "cuda" else None
+        )
+    automatic = recipe.precision == "auto"
+    autocast = bfloat16_pays(device) if automatic else recipe.precision == "bfloat16"
+    _train_mode(model, recipe.freeze)
+    with console.progress(what, total - step) as meter:
+        for batch in loader(crops, sampler, recipe.workers):
+            torch.manual_seed(zlib.crc32(f"{recipe.seed}/{step}/{ranks.rank}".encode()))
+            lr = recipe.lr * schedule(step / total)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            waveform, target, weight = (part.to(device, non_blocking=True) for part in batch)
+            waveform, target = mixed(waveform, target, recipe.mixup)
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                logits = forward(waveform)
+            losses = nn.functional.cross_entropy(
+                logits.float(),
+                target,
+                reduction="none",
+                label_smoothing=recipe.label_smoothing,
+            )
+            loss = (losses * weight).sum() / weight.sum().clamp(min=1.0)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            step += 1
+            if ranks.leads and (step % 10 == 0 or step == total):
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise LanserError(
+                        f"{what}: the loss became {value} at step {step}: lower --lr, or try "
+                        "--precision float32"
+                    )
+                epoch = step / sampler.steps_per_epoch
+                run.log(step=step, epoch=round(epoch, 4), loss=value, lr=lr)
+                meter.advance(10 if step % 10 == 0 else step % 10, f"loss {value:.3f}")
+            if ranks.leads and step % recipe.checkpoint_every == 0 and step < total:
+                run.save_checkpoint(
+                    {
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "step": step,
+                        "recipe": asdict(recipe),
+                        "examples": len(examples),
+                    }
+                )
+    if ranks.leads:
+        run.write_model(model)
+        run.drop_checkpoint()
+    return model.eval()
+
+
+def schedule(progress: float) -> float:
+    """Factor of the learning rate at `progress` 0..1: linear warm-up, then a cosine to zero."""
+    warm_up = 0.1
+    if progress < warm_up:
+        return (progress + 1e-3) / (warm_up + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+
+
+def mixed(waveform: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Mixup: every utterance with another of its batch, by one weight drawn from Beta(a, a)."""
+    if alpha <= 0 or len(waveform) < 2:
+        return waveform, target
+    weight = torch.distributions.Beta(alpha, alpha).sample().item()
+    other = torch.randperm(len(waveform), device=waveform.device)
+    return (
+        weight * waveform + (1 - weight) * waveform[other],
+        weight * target + (1 - weight) * target[other],
+    )
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether this device has arithmetic for bfloat16; elsewhere it is emulated, and slow."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def _trainable(model: SpeechClassifier, freeze: bool) -> list[nn.Parameter]:
+    for parameter in model.parameters():
+        parameter.requires_grad_(not freeze)
+    for parameter in model.backbone.get_classifier().parameters():
+        parameter.requires_grad_(True)
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _train_mode(model: SpeechClassifier, freeze: bool) -> None:
+    """Training mode; a frozen backbone keeps its batch statistics as well."""
+    model.train(not freeze)
+
+
+def _check_same_recipe(state: dict[str, object], recipe: Recipe, examples: int) -> None:
+    if state["recipe"] != asdict(recipe) or state["examples"] != examples:
+        raise UsageError(
+            "--resume: the checkpoint was made with other options or other data: repeat the "
+            "command as it was, or start anew in another folder"
+        )
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[Ranks]:
+    """Join the processes that torchrun started, if it did; open it around `train`."""
+    ranks = Ranks.from_environment()
+    if ranks.count == 1:
+        yield ranks
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield ranks
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()

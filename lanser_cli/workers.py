@@ -1,0 +1,114 @@
+"""One worker process a device: windows go round, outcomes come back in the order of the input."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from lanser_cli import console
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.records import Outcome, Record
+from lanser_cli.streams import WindowFunction, one_process
+
+Process = Callable[[Iterable[list[Record]]], Iterator[list[Outcome]]]
+
+_function: WindowFunction | None = None
+
+
+def cpu_count() -> int:
+    """The processors this process may use (a Slurm job or a container may have fewer)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parse_devices(text: str) -> list[str]:
+    """`auto`, `cpu`, `cuda`, `cuda:0,cuda:1` or `all` -> names of torch devices.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text == "auto":
+        return ["cuda:0" if count else "cpu"]
+    if text == "all":
+        return [f"cuda:{index}" for index in range(count)] or ["cpu"]
+    devices = []
+    for name in text.split(","):
+        if name != "cpu" and not name.startswith("cuda"):
+            raise UsageError(f"--device '{name}': choose from auto, cpu, cuda, cuda:N, all")
+        kind, _, index = name.partition(":")
+        if kind == "cuda" and not (index or "0").isdigit():
+            raise UsageError(f"--device '{name}': write cuda:N with a number")
+        if kind == "cuda" and int(index or 0) >= count:
+            raise UsageError(f"--device '{name}': this machine has {count} CUDA devices")
+        devices.append(f"cuda:{index or 0}" if kind == "cuda" else name)
+    return devices
+
+
+def spread(make: Callable[[str], WindowFunction], devices: list[str]) -> Process:
+    """Make `make(device)` once in a process of its own for each device, and share the windows out.
+
+    With a single device all happens in this process. `make` is called before the first record is
+    read, so a set-up that is broken ends the run at once.
+    """
+    if len(devices) == 1:
+        return one_process(make(devices[0]))
+
+    def process(pending: Iterable[list[Record]]) -> Iterator[list[Outcome]]:
+        context = multiprocessing.get_context("spawn")
+        names: Any = context.Queue()
+        for device in devices:
+            names.put(device)
+        pool = ProcessPoolExecutor(
+            len(devices), context, _start, (make, names, console.quiet, console.verbose)
+        )
+        try:
+            for future in [pool.submit(_ready) for _ in devices]:
+                future.result()
+            flight: deque[Future[list[Outcome]]] = deque()
+            for window in pending:
+                flight.append(pool.submit(_work, window))
+                if len(flight) >= 2 * len(devices):
+                    yield flight.popleft().result()
+            while flight:
+                yield flight.popleft().result()
+        except BrokenProcessPool as error:
+            raise LanserError(
+                "a worker process died (out of memory?): use fewer workers, then --resume"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    return process
+
+
+def _start(make: Callable[[str], WindowFunction], names: Any, quiet: bool, verbose: bool) -> None:
+    global _make, _device
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)  # a worker has nothing to say on stdout
+    console.configure(quiet_=quiet, verbose_=verbose)
+    _make, _device = make, names.get()
+
+
+def _ready() -> None:
+    """Build the worker's function; here, not in `_start`, so that its error reaches the user."""
+    global _function
+    if _function is None:
+        _function = _make(_device)
+
+
+def _work(window: list[Record]) -> list[Outcome]:
+    _ready()
+    assert _function is not None
+    return _function(window)
+
+
+_make: Callable[[str], WindowFunction]
+_device: str

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Train the small entailment model that ships in lanser_cli/entailment/embedded, and measure it.
+#
+#   recipes/train-embedded-entailment.sh DATA BASE OUT
+#
+# or the same three as the environment variables DATA, BASE and OUT.
+#
+#   DATA  folder with text/ (GoEmotions; MELD and EmoryNLP for the figures alone) and nli/ (SNLI
+#         dev and test, ConjNLI, MED); train_embedded_entailment.py lists the files
+#   BASE  folder with the weights of the sentence encoder all-MiniLM-L6-v2 (Apache-2.0). On a
+#         machine that reaches the model hub:
+#           hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir BASE
+#         Any other folder with the same weights will do: their SHA-256 is checked.
+#   OUT   new folder for the model
+#
+# Further environment variables: PYTHON (python3), THREADS (2), SEED, and TRAIN_OPTIONS and
+# EVALUATE_OPTIONS for more options of the Python script. It takes about an hour on two CPU cores.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+data=${1:-${DATA:-}}
+base=${2:-${BASE:-}}
+out=${3:-${OUT:-}}
+python=${PYTHON:-python3}
+threads=${THREADS:-2}
+checksum=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+
+if [[ -z $data || -z $base || -z $out ]]; then
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2
+    exit 2
+fi
+if [[ -e $out/model.safetensors ]]; then
+    echo "$out already holds a model; name another OUT, or remove it" >&2
+    exit 1
+fi
+if ! echo "$checksum  $base/model.safetensors" | sha256sum --check --status; then
+    echo "$base/model.safetensors is missing or not all-MiniLM-L6-v2 (SHA-256 $checksum)" >&2
+    exit 1
+fi
+
+export OMP_WAIT_POLICY=passive  # threads that spin while they wait stall on shared cores
+mkdir -p "$out"
+teacher=$(mktemp -d)
+trap 'rm -rf "$teacher"' EXIT
+
+# shellcheck disable=SC2086  # the options are words on purpose
+"$python" "$here/train_embedded_entailment.py" --data "$data" --base "$base" --out "$out" \
+    --work "$teacher" --threads "$threads" ${SEED:+--seed "$SEED"} ${TRAIN_OPTIONS:-}
+# shellcheck disable=SC2086
+"$python" "$here/train_embedded_entailment.py" --data "$data" --evaluate "$out" \
+    --threads "$threads" ${EVALUATE_OPTIONS:-}

@@ -1,0 +1,246 @@
+"""What the tests share: a way to run commands, small sounds, and small models saved to disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+"""Real speech and text for tests; a checkout alone does not have it."""
+
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+"""For commands: off the network, and one thread each, since tests run side by side."""
+
+EKMAN = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
+
+Lanser = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data, or a skip that says so."""
+    if not SHARED.is_dir():
+        pytest.skip("the real test data (../shared/data) is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def lanser() -> Lanser:
+    """Run a command line in a process of its own, as a user does: `lanser("eval", "x.jsonl")`.
+
+    `check` is the exit code expected (default 0; None for any).
+    """
+
+    def run(
+        *arguments: object,
+        input: bytes = b"",
+        check: int | None = 0,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        result = subprocess.run(
+            [sys.executable, "-m", "lanser_cli", *map(str, arguments)],
+            input=input,
+            capture_output=True,
+            cwd=cwd,
+            env={**os.environ, **ENVIRONMENT, **(env or {})},
+            timeout=300,
+        )
+        if check is not None:
+            assert result.returncode == check, result.stderr.decode()
+        return result
+
+    return run
+
+
+def jsonl(data: bytes | str | Path) -> list[dict]:
+    """Parse JSONL, strictly: every line an object."""
+    if isinstance(data, Path):
+        data = data.read_bytes()
+    text = data.decode() if isinstance(data, bytes) else data
+    values = [json.loads(line, parse_constant=_no_constant) for line in text.splitlines()]
+    assert all(isinstance(value, dict) for value in values)
+    return values
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def write_jsonl(path: Path, values: Sequence[dict]) -> Path:
+    path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
+    return path
+
+
+def tone(seconds: float = 1.0, hertz: float = 200.0, rate: int = 16_000) -> np.ndarray:
+    """A harmonic tone that swells and fades, float32."""
+    time = np.arange(round(seconds * rate)) / rate
+    wave = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in (1, 2, 3))
+    return (0.2 * wave * np.sin(np.pi * time / max(seconds, 1e-9))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 12 short WAVs, clip-00.wav .. clip-11.wav, of different pitch and length."""
+    folder = tmp_path_factory.mktemp("clips")
+    for index in range(12):
+        wave = tone(0.6 + 0.05 * index, 120 + 20 * index)
+        soundfile.write(folder / f"clip-{index:02d}.wav", wave, 16_000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labelled(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JSONL of the clips with label, emotion, speaker, text and scores: input for every verb."""
+    values = []
+    for index, path in enumerate(sorted(clips.glob("*.wav"))):
+        emotion = EKMAN[index % 2]
+        values.append(
+            {
+                "id": path.stem,
+                "audio_filepath": str(path),
+                "duration": round(0.6 + 0.05 * index, 3),
+                "speaker": f"s{index // 2 % 3}",
+                "label": emotion,
+                "text": f"this is sentence number {index}",
+                "emotion": emotion,
+                "emotion_score": 0.8,
+                "emotion_scores": {EKMAN[index % 2]: 0.8, EKMAN[1 - index % 2]: 0.2},
+                "mine": {"kept": index},
+            }
+        )
+    return write_jsonl(tmp_path_factory.mktemp("labelled") / "labelled.jsonl", values)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an untrained resnet18-slim over Ekman's six."""
+    import torch
+
+    from lanser_cli.model import Architecture, SpeechClassifier
+    from lanser_cli.runs import RunFolder
+
+    torch.manual_seed(0)
+    run = RunFolder(tmp_path_factory.mktemp("run") / "tiny")
+    run.create(resume=False)
+    architecture = Architecture("resnet18-slim", EKMAN, crop_seconds=1.0)
+    run.write_config("pretrain", architecture)
+    run.write_model(SpeechClassifier(architecture))
+    return run.path
+
+
+def save_nli(folder: Path, labels: Sequence[str], *, seed: int = 0) -> Path:
+    """Save a tiny BERT cross-encoder with these classes, in this order."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        PreTrainedTokenizerFast,
+    )
+
+    torch.manual_seed(seed)
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,'"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters)]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=128,
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_nli(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An NLI model with random weights, its classes as roberta-large-mnli has them."""
+    folder = tmp_path_factory.mktemp("nli") / "tiny"
+    return save_nli(folder, ("CONTRADICTION", "NEUTRAL", "ENTAILMENT"))
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Whisper checkpoint with random weights that stops after 12 tokens, English only."""
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    torch.manual_seed(0)
+    dims = ModelDimensions(
+        n_mels=80,
+        n_audio_ctx=1500,
+        n_audio_state=64,
+        n_audio_head=2,
+        n_audio_layer=1,
+        n_vocab=51864,
+        n_text_ctx=24,
+        n_text_state=64,
+        n_text_head=2,
+        n_text_layer=1,
+    )
+    path = tmp_path_factory.mktemp("whisper") / "tiny-random.pt"
+    torch.save({"dims": vars(dims), "model_state_dict": Whisper(dims).state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wav2vec 2.0 CTC model with random weights, as a transformers folder."""
+    import torch
+    from transformers import (
+        Wav2Vec2Config,
+        Wav2Vec2CTCTokenizer,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForCTC,
+        Wav2Vec2Processor,
+    )
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("ctc") / "tiny"
+    folder.mkdir()
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
+    (folder / "vocab.json").write_text(json.dumps({c: i for i, c in enumerate(letters)}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"))
+    extractor = Wav2Vec2FeatureExtractor(feature_size=1, sampling_rate=16_000)
+    Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
+    config = Wav2Vec2Config(
+        vocab_size=len(letters),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        conv_dim=(16, 16, 16),
+        conv_kernel=(10, 8, 4),
+        conv_stride=(5, 8, 8),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        pad_token_id=0,
+    )
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    return folder

@@ -38,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Speech emotion recognition without human labels.
 
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         console.warn("interrupted")
         return EXIT_INTERRUPTED
-    except ReaderGone:
+    except (ReaderGone, BrokenPipeError):
         # Python would complain once more at exit; there is no one left to hear it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_BROKEN_PIPE

@@ -194,7 +194,7 @@ def to_json(value: Mapping[str, Any]) -> str:
     try:
         line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         line.encode("utf-8")
-    except (ValueError, UnicodeEncodeError) as error:
+    except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise RecordError(f"cannot be written as JSON: {error}") from error
     return line
 

@@ -14,13 +14,14 @@ import os
 import shutil
 import sys
 import time
+import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import jsonlines
 
@@ -60,26 +61,79 @@ def open_input(path: str) -> Iterator[IO[bytes]]:
                 with gzip.open(raw) as unpacked:
                     yield cast(IO[bytes], unpacked)
             elif path.endswith(".zst"):
-                import zstandard
-
-                with zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-                    yield io.BufferedReader(cast(io.RawIOBase, stream))
+                yield io.BufferedReader(_Zstandard(raw), 1 << 18)
             else:
                 yield raw
     except FileNotFoundError:
         raise LanserError(f"{path}: there is no such file") from None
     except (PermissionError, IsADirectoryError) as error:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise LanserError(f"{path}: broken or cut-off gzip file: {error}") from None
+
+
+class _Zstandard(io.RawIOBase):
+    """Unpacks a .zst, all its frames; unlike zstandard's own reader it sees that one is cut off."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._frame: Any = None
+        self._rest = b""
+        self._unpacked = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        import zstandard
+
+        while not self._unpacked:
+            block = self._rest or self._packed.read(1 << 14)
+            if not block:
+                if self._frame is not None:
+                    raise EOFError("it ends within a frame")
+                return 0
+            frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            try:
+                self._unpacked = memoryview(frame.decompress(block))
+            except zstandard.ZstdError as error:
+                raise EOFError(str(error)) from None
+            self._frame, self._rest = (None, frame.unused_data) if frame.eof else (frame, b"")
+        count = min(len(buffer), len(self._unpacked))
+        buffer[:count] = self._unpacked[:count]
+        self._unpacked = self._unpacked[count:]
+        return count
+
+
+def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    """The lines of a stream; a packed file that is broken or cut off is never taken for whole."""
+    try:
+        yield from stream
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise LanserError(
+            f"{name}: broken or cut-off compressed file: {error}: make or copy it again"
+        ) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _loads(text: str) -> Any:
+    """Strict JSON. Not by whatever fast decoder is installed, which changes big integers."""
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def read_records(paths: Iterable[str], stage: str) -> Iterator[Record | Reject]:
     """The records of JSONL inputs, in order; a line that holds none becomes a reject."""
     for path in paths:
         name = "standard input" if path == "-" else path
-        with open_input(path) as lines:
-            reader = jsonlines.Reader(lines)
+        with open_input(path) as stream:
+            reader = jsonlines.Reader(_lines(stream, name), loads=_loads)
             number = 0
             while True:
                 number += 1
@@ -115,7 +169,8 @@ class Digests:
 
     @staticmethod
     def _digest(identifier: str) -> int:
-        return int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=8).digest(), "big")
+        data = identifier.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
     def add(self, identifier: str) -> bool:
         """Remember an id; False if it was known."""
@@ -210,8 +265,18 @@ def records_on_stdout() -> Iterator[IO[str]]:
     finally:
         sys.stdout.flush()
         os.dup2(records_fd, 1)
-        with suppress(BrokenPipeError):
+        with suppress(OSError):  # said already, by the write or the flush that met it
             stream.close()
+
+
+def _write_line(stream: IO[str], line: str, name: str) -> None:
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except OSError as error:
+        raise LanserError(f"{name}: cannot be written: {error.strerror}") from None
 
 
 def commit(partial: Path, final: Path) -> None:
@@ -248,13 +313,15 @@ class JsonlFile:
     """A JSONL file that appears under its name when it is whole.
 
     Until then it is `NAME.part`, plain text. With `resume` an existing part is kept: a torn last
-    line is cut off, and the ids of the other lines are in `done`.
+    line is cut off, and the ids of the other lines are in `done`. With `once`, `write` leaves out
+    a line for each equal one that the part has already.
     """
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
+    def __init__(self, path: Path, *, resume: bool, once: bool = False) -> None:
         self.path = path
         self._partial = path.with_name(path.name + ".part")
         self.done = Digests()
+        self._there: Counter[str] | None = Counter() if once else None
         try:
             if resume and self._partial.exists():
                 self._cut_torn_line()
@@ -273,17 +340,23 @@ class JsonlFile:
                     break
                 if not line.endswith(b"\n"):
                     break
-                self.done.add(str(identifier))
+                if isinstance(identifier, str):
+                    self.done.add(identifier)
+                if self._there is not None:
+                    self._there[line[:-1].decode()] += 1
                 whole += len(line)
         os.truncate(self._partial, whole)
 
     def write(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        if self._there and self._there[line] > 0:
+            self._there[line] -= 1
+            return
+        _write_line(self._stream, line, str(self.path))
 
     def keep(self) -> None:
         """The run ended early: leave the part for `--resume`."""
-        self._stream.close()
+        with suppress(OSError):
+            self._stream.close()
 
     def finish(self) -> None:
         self._stream.close()
@@ -334,6 +407,8 @@ class Pipe:
         for path in (output, rejects):
             if path is not None and not path.absolute().parent.is_dir():
                 raise LanserError(f"{path}: there is no folder {path.absolute().parent}")
+            if path is not None and path.exists() and not path.is_file():
+                raise UsageError(f"{path}: is not a plain file, which alone can appear when whole")
         self.stage, self.tally = stage, Tally()
         self._output, self._rejects, self._resume, self._window = output, rejects, resume, window
         self._out_file: JsonlFile | None = None
@@ -417,7 +492,7 @@ class Pipe:
             self.tally.rejected += 1
             if self._rejects is None:
                 warn_of(outcome)
-            if self._reject_file and not (outcome.id and outcome.id in self._reject_file.done):
+            if self._reject_file:
                 self._reject_file.write(reject_line(outcome))
 
     @contextmanager
@@ -428,17 +503,17 @@ class Pipe:
                 self._reject_file = JsonlFile(self._rejects, resume=False)
             with records_on_stdout() as stdout:
 
-                def write(line: str) -> None:
-                    stdout.write(line + "\n")
-                    stdout.flush()
-
-                self._write: Callable[[str], None] = write
+                self._write: Callable[[str], None] = lambda line: _write_line(
+                    stdout, line, "standard output"
+                )
                 with self._closing():
                     yield
         else:
             beside = self._output.with_name(self._output.name + ".rejects")
             self._out_file = JsonlFile(self._output, resume=self._resume)
-            self._reject_file = JsonlFile(self._rejects or beside, resume=self._resume)
+            self._reject_file = JsonlFile(
+                self._rejects or beside, resume=self._resume, once=True
+            )
             self._write = self._out_file.write
             with self._closing():
                 yield
@@ -484,7 +559,7 @@ def warn_of(reject: Reject) -> None:
 def result_line() -> Iterator[Callable[[dict[str, object]], None]]:
     """For verbs whose product is a folder: one JSON line on stdout that says what was made."""
     with records_on_stdout() as stdout:
-        yield lambda result: print(to_json(result), file=stdout, flush=True)
+        yield lambda result: _write_line(stdout, to_json(result), "standard output")
 
 
 def _as_text(line: str | bytes) -> str:

@@ -14,7 +14,7 @@ def evaluate(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT]...",
+            metavar="INPUT...",
             help="Run folders, or JSONL with truth and answer; - or nothing reads standard input.",
             show_default=False,
         ),

@@ -26,7 +26,7 @@ def _verbose(value: bool) -> bool:
 Records = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUT]...",
+        metavar="INPUT...",
         help="JSONL files (.jsonl, .gz, .zst); - or nothing reads standard input.",
         show_default=False,
     ),
@@ -34,7 +34,7 @@ Records = Annotated[
 AudioOrRecords = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUT]...",
+        metavar="INPUT...",
         help="Audio files, folders, globs or JSONL of records; - or nothing reads records from "
         "standard input.",
         show_default=False,
@@ -69,7 +69,7 @@ Verbose = Annotated[
 ShardsOrRecords = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUT]...",
+        metavar="INPUT...",
         help="Shard folders, tars (shards/train-{000000..000012}.tar) or JSONL; - or nothing "
         "reads records from standard input.",
         show_default=False,

@@ -11,7 +11,7 @@ from lanser_cli.commands import options
 
 def taxonomies(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Show these; default all.")
+        list[str] | None, typer.Argument(metavar="NAME...", help="Show these; default all.")
     ] = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

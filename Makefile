@@ -1,0 +1,42 @@
+# What a user and a contributor do here; `make` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# pip and the tests' commands must not depend on what else is on this machine.
+unexport PYTHONPATH
+
+.PHONY: help quickstart test lint docs bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/lanser: pyproject.toml constraints.txt
+	@echo "Creating $(VENV) and installing lanser (PyTorch is large: a minute or more) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,plots]'
+	@touch $@
+
+$(VENV)/dev: $(BIN)/lanser
+	@echo "Installing what the tests need ..."
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,plots,video,dev]'
+	@touch $@
+
+quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" AUDIO="$(AUDIO)" recipes/quickstart.sh
+
+test: $(VENV)/dev ## Install what the tests need, and run them
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(BIN)/lanser ## Write docs/cli.md anew from the commands' --help
+	$(BIN)/python docs/make_cli.py
+
+bench: $(VENV)/dev ## Measure speed against named peers
+	$(BIN)/python -m pytest tests/bench -p no:xdist -s --override-ini testpaths=tests/bench
+
+clean: ## Remove the environment and what the quickstart made
+	rm -rf $(VENV) quickstart

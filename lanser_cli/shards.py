@@ -116,6 +116,11 @@ class ShardWriter:
         if self._count >= self._max_count or self._stream.tell() >= self._max_bytes:
             self._close()
 
+    @property
+    def any(self) -> bool:
+        """Whether there is anything in the set."""
+        return bool(self._shards) or self._stream is not None
+
     def finish(self) -> dict[str, Any]:
         """Close the last shard, write the index, and return it."""
         from lanser_cli.runs import command_line
@@ -195,7 +200,11 @@ class ShardWriter:
 def write(
     items: Iterable[Outcome], writer: ShardWriter, *, rejects: Path | None = None
 ) -> tuple[dict[str, Any], Tally]:
-    """Write all records that have a label, weak or human, and return the index and the counts."""
+    """Write all records that have a label, weak or human, and return the index and the counts.
+
+    Raises:
+        LanserError: there was none, as when the command before in a pipe failed.
+    """
     tally = Tally()
     rejected: list[Reject] = []
     try:
@@ -222,6 +231,8 @@ def write(
         raise
     tally.rejected = len(rejected)
     file_rejects(rejected, rejects)
+    if not writer.any:
+        raise LanserError(f"nothing to pack ({tally}): shards need records with sound and a label")
     return writer.finish(), tally
 
 

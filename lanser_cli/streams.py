@@ -117,13 +117,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _loads(text: str) -> Any:
+def _loads(text: str | bytes) -> Any:
     """Strict JSON. Not by whatever fast decoder is installed, which changes big integers."""
     try:
-        return _decoder.decode(text)
+        return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -502,7 +499,6 @@ class Pipe:
             if self._rejects is not None:
                 self._reject_file = JsonlFile(self._rejects, resume=False)
             with records_on_stdout() as stdout:
-
                 self._write: Callable[[str], None] = lambda line: _write_line(
                     stdout, line, "standard output"
                 )
@@ -511,9 +507,7 @@ class Pipe:
         else:
             beside = self._output.with_name(self._output.name + ".rejects")
             self._out_file = JsonlFile(self._output, resume=self._resume)
-            self._reject_file = JsonlFile(
-                self._rejects or beside, resume=self._resume, once=True
-            )
+            self._reject_file = JsonlFile(self._rejects or beside, resume=self._resume, once=True)
             self._write = self._out_file.write
             with self._closing():
                 yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,7 +63,10 @@ def probe_run(
     named = [record.speaker for record in kept]
     speakers = [str(name) for name in named] if all(named) else None
     table = compare(features, targets, speakers, folds=folds, seed=seed)
-    shown = [target for target in TARGETS if target in table[TRAINED]]
+    # What hardly any utterance has (pitch in whispers) or all share cannot be probed.
+    shown = [target for target in TARGETS if math.isfinite(table[TRAINED][target].r2)]
+    if not shown:
+        raise LanserError("no prosodic target differs among these utterances: nothing to probe")
     means = {
         name: round(float(np.mean([scores[target].r2 for target in shown])), 6)
         for name, scores in table.items()

@@ -1,0 +1,295 @@
+"""The documentation is true: its examples are parsed, its commands are run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ENVIRONMENT, ROOT, jsonl, write_jsonl
+
+from lanser_cli.app import VERBS
+from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.records import _TYPES, Record, Reject
+from lanser_cli.runs import SCHEMA
+
+PAGES = ["README.md", "examples/README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_cli_reference_is_what_help_says():
+    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+    made = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.path.insert(0, 'docs'); import make_cli; "
+         "print(make_cli.reference(), end='')"],
+        cwd=ROOT, capture_output=True, env={**os.environ, **ENVIRONMENT}, check=True,
+    )  # fmt: skip
+    assert spec is not None
+    assert (ROOT / "docs/cli.md").read_text() == made.stdout.decode(), "run: make docs"
+
+
+def test_every_verb_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for verb in VERBS:
+        assert f"`{verb}`" in readme, verb
+
+
+def test_record_examples_are_records():
+    examples = [json.loads(block) for block in blocks("docs/formats.md", "json")]
+    assert len(examples) == 3
+    for example in examples[:2]:
+        assert Record.parse(example).fields == example
+        # an example shows each key in its documented place
+    reject = Reject(None, "", "", None).as_json()
+    assert list(examples[2]) == list(reject)
+
+
+def test_the_key_table_is_the_code():
+    text = (ROOT / "docs/formats.md").read_text()
+    table = text.split("## Records")[1].split("After `manifest`")[0]
+    keys = dict(re.findall(r"^\| `(\w+)` \| (string|number|object)", table, re.MULTILINE))
+    types = {(str,): "string", (int, float): "number", (dict,): "object"}
+    assert keys == {key: types[kind] for key, kind in _TYPES.items()}
+
+
+def test_index_example_has_the_keys_of_an_index(labelled, tmp_path, lanser):
+    lanser("shard", labelled, "-o", tmp_path / "shards")
+    made = json.loads((tmp_path / "shards" / "index.json").read_text())
+    [example] = map(json.loads, blocks("docs/formats.md", "json index"))
+    assert list(example) == list(made)
+    assert list(example["shards"][0]) == list(made["shards"][0])
+    assert example["schema"] == made["schema"]
+
+
+def test_metrics_example(tmp_path):
+    [example] = map(json.loads, blocks("docs/formats.md", "json metrics"))
+    source = (ROOT / "lanser_cli" / "training.py").read_text()
+    call = re.search(r"run\.log\(([^\n]*)\)", source)
+    assert call and re.findall(r"(\w+)=", call[1]) == list(example)
+
+
+def test_taxonomy_example(tmp_path):
+    [example] = blocks("docs/formats.md", "json taxonomy")
+    path = tmp_path / "mine.json"
+    path.write_text(example)
+    assert Taxonomy.from_file(path).adjectives == ("joyful", "calm")
+
+
+def test_schema_is_documented():
+    assert SCHEMA == 1
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+            if "://" not in target:
+                assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+
+
+@pytest.fixture(scope="session")
+def small_checkout(tmp_path_factory) -> Path:
+    """A checkout whose example corpus is small, so that its commands run in seconds."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("recipes", "lanser_cli"):
+        (folder / name).symlink_to(ROOT / name)
+    speech = folder / "examples" / "speech"
+    (speech / "unlabeled").mkdir(parents=True)
+    (speech / "labeled").mkdir()
+    written = jsonl(ROOT / "examples/speech/written.jsonl")
+    for line in written[:16]:
+        name = f"unlabeled/{line['id']}.ogg"
+        shutil.copy(ROOT / "examples/speech" / name, speech / name)
+    write_jsonl(speech / "written.jsonl", written)
+    corpus = jsonl(ROOT / "examples/speech/labeled/corpus.jsonl")[::5]
+    for line in corpus:
+        name = f"labeled/{line['audio_filepath']}"
+        shutil.copy(ROOT / "examples/speech" / name, speech / name)
+    write_jsonl(speech / "labeled" / "corpus.jsonl", corpus)
+    shutil.copy(ROOT / "examples" / "emotions.json", folder / "examples")
+    columns = ("audio_filepath", "label", "speaker", "voice")
+    rows = [",".join(columns)]
+    for line in corpus:
+        line["audio_filepath"] = f"examples/speech/labeled/{line['audio_filepath']}"
+        rows.append(",".join(line[column] for column in columns))
+    (folder / "corpus.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def shell(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script as a reader of the page would, with this Python's `lanser` on the path."""
+    bin_folder = folder / ".bin"
+    if not bin_folder.exists():
+        bin_folder.mkdir()
+        for name, arguments in (
+            ("lanser", "-m lanser_cli"),
+            ("python", ""),
+            ("torchrun", "-m torch.distributed.run"),
+        ):
+            (bin_folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
+            (bin_folder / name).chmod(0o755)
+    path = f"{bin_folder}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, **ENVIRONMENT, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/method.md", "examples/README.md"])
+def test_commands_of_a_page_run(page, small_checkout):
+    """Blocks marked `sh` run as they stand, one after the other, in one folder."""
+    pytest.importorskip("pocketsphinx")
+    script = "\n".join(blocks(page, "sh"))
+    result = shell(script, small_checkout)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_the_pipe_by_default_names_the_embedded_engine(small_checkout):
+    """Word for word the pipe of the first page, where Whisper's weights cannot be had."""
+    pipe = "lanser transcribe examples/speech/unlabeled | lanser entail-label | lanser shard -o out/"
+    result = shell(pipe, small_checkout, HOME=str(small_checkout), XDG_CACHE_HOME="/nonexistent")
+    if result.returncode:
+        assert "--model sphinx" in result.stderr and "nothing to pack" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert not (small_checkout / "out" / "index.json").exists()
+
+
+def test_python_of_the_readme_runs(capsys):
+    for block in blocks("README.md", "python"):
+        exec(block, {})
+    assert "'anger'" in capsys.readouterr().out
+
+
+def commands_that_download() -> list[str]:
+    return [
+        line
+        for page in PAGES
+        for block in blocks(page, "sh download")
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("lanser")
+    ]
+
+
+@pytest.mark.parametrize("command", commands_that_download())
+def test_commands_that_download_say_so_kindly_offline(command, small_checkout):
+    """Blocks marked `sh download` need a model: they work, or say in one sentence what to do."""
+    result = shell(command, small_checkout, LANSER_TEST_OFFLINE="1", HOME=str(small_checkout))
+    if result.returncode:
+        assert result.returncode == 1, result.stderr
+        assert "could not be" in result.stderr and "--model" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_quickstart_recipe_ends_with_its_three_figures(small_checkout):
+    pytest.importorskip("pocketsphinx")
+    once = shell("recipes/quickstart.sh", small_checkout, **SMALL)
+    assert once.returncode == 0, once.stderr[-3000:]
+    tail = once.stdout
+    assert "quickstart/report/report.html" in tail
+    for figure in ("weak label = emotion", "UAR of the fine-tuned", "from scratch", "mean R2"):
+        assert re.search(rf"{figure}.* -?\d\.\d\d\d", tail), tail
+    again = shell("recipes/quickstart.sh", small_checkout, **SMALL)
+    assert again.stdout == once.stdout, "a second run picks up what is there"
+
+
+SMALL = {"PRETRAIN_EPOCHS": "1", "FINETUNE_EPOCHS": "1"}
+
+
+def test_quickstart_labels_the_users_own_recordings(small_checkout):
+    pytest.importorskip("pocketsphinx")
+    result = shell(
+        "recipes/quickstart.sh", small_checkout, AUDIO="examples/speech/unlabeled", WORK="own"
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "Weak labels of 16 recordings, in own/labels.jsonl" in result.stdout
+    assert len(jsonl(small_checkout / "own" / "labels.jsonl")) == 16
+
+
+def test_paper_recipe(small_checkout):
+    pytest.importorskip("pocketsphinx")
+    result = shell(
+        "recipes/paper.sh",
+        small_checkout,
+        SPEECH="examples/speech/unlabeled",
+        CORPUS="csv corpus.csv",
+        WORK="paper",
+        ASR="sphinx",
+        NLI="embedded",
+        TAXONOMY="ekman6",
+        MODEL="resnet18-slim",
+        FRACTIONS="0.5 1.0",
+        PRETRAIN="--epochs 1 --crop 1",
+        FINETUNE="--epochs 1 --crop 1 --folds 2 --group voice",
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    report = json.loads((small_checkout / "paper/report/report.json").read_text())
+    assert len(report["results"]) == 4
+    assert (small_checkout / "paper/report/label-efficiency.svg").exists()
+
+
+def test_slurm_recipes(small_checkout):
+    """Run as Slurm would: each task of the array, then a training job with two ranks."""
+    pytest.importorskip("pocketsphinx")
+    array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2"}
+    for task in ("1", "2"):
+        result = shell(
+            "recipes/label-array.sbatch",
+            small_checkout,
+            SLURM_ARRAY_TASK_ID=task,
+            SPEECH="examples/speech/unlabeled",
+            OUT="parts",
+            ASR="sphinx",
+            TAXONOMY="ekman6",
+            **array,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+    merge = "cat parts/*.weak.jsonl | lanser shard -o shards-of-parts/"
+    assert '"samples":16' in shell(merge, small_checkout).stdout
+    result = shell(
+        "recipes/pretrain.sbatch",
+        small_checkout,
+        SHARDS="shards-of-parts",
+        RUN="pretrained-of-parts",
+        RANKS="2",
+        WORKERS="0",
+        PRETRAIN="--epochs 1 --model resnet18-slim --crop 1 --device cpu --batch-size 4",
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (small_checkout / "pretrained-of-parts" / "model.safetensors").exists()
+
+
+def test_make_targets_exist():
+    """What the README tells a newcomer to type is what the Makefile has."""
+    readme = (ROOT / "README.md").read_text()
+    for target in set(re.findall(r"^make ([a-z-]+)", readme, re.MULTILINE)):
+        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in ROOT.glob("recipes/*.s*")))
+def test_recipes_are_sound_shell(script):
+    text = (ROOT / "recipes" / script).read_text()
+    assert "set -euo pipefail" in text
+    subprocess.run(["bash", "-n", ROOT / "recipes" / script], check=True)
+
+
+def test_nothing_speaks_of_how_it_was_made():
+    """The project speaks of itself alone."""
+    words = re.compile(r"/work/|/tmp/w\b")
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    for name in files.stdout.split():
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".sh", ".toml", ".json") and name != "tests/test_docs.py":
+            assert not words.search(path.read_text(encoding="utf-8")), name

@@ -77,10 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = app(arguments, prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
+        if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except TyperException as error:
         return _explain(error, EXIT_USAGE, f"{error.format_message()} (see --help)")
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # of a file; Typer takes it for Ctrl-D
+            return _explain(error.__cause__, EXIT_FAILED, f"a file ended early: {error.__cause__}")
         console.warn("interrupted")
         return EXIT_INTERRUPTED
     except (ReaderGone, BrokenPipeError):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import glob
 import io
 import os
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -34,6 +36,11 @@ _SOUND = "wav flac ogg oga opus mp3 aif aiff aifc au w64 caf sph"
 _CONTAINERS = "m4a mp4 m4v mov mkv webm flv avi aac wma 3gp"
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_SOUND} {_CONTAINERS}".split())
 """File names taken for audio when a folder is walked. A file that is named is always tried."""
+
+_BLOCK = 1 << 20
+"""Frames read at a time: a damaged header may promise more than fits into memory."""
+_UNKNOWN = 1 << 62
+"""libsndfile gives at least this many frames where a stream's header leaves the length open."""
 
 
 class AudioError(RecordError):
@@ -121,6 +128,9 @@ def probe(path: str) -> Info:
         return _probe_with_av(source, path)
     if info.frames == 0:
         raise AudioError(f"{path}: no audio samples in it (zero length)")
+    if info.frames >= _UNKNOWN:
+        samples, rate = _decode(_source(path), path, 0.0, None)
+        return Info(samples.shape[0] / rate, rate, info.channels)
     return Info(info.frames / info.samplerate, info.samplerate, info.channels)
 
 
@@ -184,7 +194,9 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _anchored(record: Record, folder: str) -> Record:
     path = record.audio_filepath
-    if not path or not folder or os.path.isabs(path) or os.path.exists(path.partition("#")[0]):
+    if not path or not folder or os.path.isabs(path):
+        return record
+    if os.path.exists(path) or os.path.exists(path.partition("#")[0]):
         return record
     return record.with_fields(audio_filepath=os.path.join(folder, path))
 
@@ -198,6 +210,8 @@ def _source(path: str) -> str | io.BytesIO:
     if mark and archive.endswith(".tar"):
         return io.BytesIO(_tar_member(archive, member))
     if not os.path.exists(path):
+        if os.path.islink(path):
+            raise AudioError(f"{path}: a symbolic link that leads nowhere, or in a circle")
         raise AudioError(f"{path}: there is no such file")
     if os.path.isdir(path):
         raise AudioError(f"{path}: is a folder, not an audio file")
@@ -210,7 +224,8 @@ def _source(path: str) -> str | io.BytesIO:
 
 def _tar_member(archive: str, member: str) -> bytes:
     try:
-        offset, size = _tar_index(archive)[member]
+        about = os.stat(archive)
+        offset, size = _tar_index(archive, about.st_mtime_ns, about.st_size)[member]
     except KeyError:
         raise AudioError(f"{archive}: no member '{member}' in it") from None
     except (OSError, tarfile.TarError) as error:
@@ -221,9 +236,15 @@ def _tar_member(archive: str, member: str) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _tar_index(archive: str) -> dict[str, tuple[int, int]]:
-    with tarfile.open(archive) as tar:
-        return {item.name: (item.offset_data, item.size) for item in tar if item.isfile()}
+def _tar_index(archive: str, changed: int, length: int) -> dict[str, tuple[int, int]]:
+    """Where each member lies. `changed` and `length` tell a rewritten archive from the old one."""
+    index: dict[str, tuple[int, int]] = {}
+    # A ReadError from within: cut off, and what lies before the cut can still be read.
+    with tarfile.open(archive) as tar, suppress(tarfile.ReadError):
+        for item in tar:
+            if item.isfile():
+                index[item.name] = (item.offset_data, item.size)
+    return index
 
 
 def _decode(
@@ -232,19 +253,63 @@ def _decode(
     """float32 `[frames, channels]` and the rate in Hz."""
     import soundfile
 
+    promised = 0
     try:
         with soundfile.SoundFile(source) as file:
-            rate = file.samplerate
+            promised = _promised(file)
+            rate, length = file.samplerate, file.frames
             start = round(offset * rate)
-            if start >= file.frames > 0:
-                length = file.frames / rate
-                raise AudioError(f"{path}: offset {offset} s lies behind its end at {length:.3f} s")
+            if start >= length > 0:
+                raise _behind(path, offset, length / rate)
             if start:
                 file.seek(start)
-            frames = -1 if duration is None else round(duration * rate)
-            return file.read(frames, dtype="float32", always_2d=True), rate
+            end = length if duration is None else min(length, start + round(duration * rate))
+            samples = _read_frames(file, end - start)
     except (soundfile.LibsndfileError, TypeError):
+        if 0 < promised < _UNKNOWN:
+            raise AudioError(
+                f"{path}: cut off or damaged: not all of the {promised / rate:.3f} s that its "
+                "header promises can be decoded"
+            ) from None
         return _decode_with_av(source, path, offset, duration)
+    stop = promised if duration is None else min(promised, start + round(duration * rate))
+    if promised < _UNKNOWN and samples.shape[0] < 0.99 * (stop - start):
+        raise AudioError(
+            f"{path}: cut off or damaged: only {(start + samples.shape[0]) / rate:.3f} s of the "
+            f"{promised / rate:.3f} s that its header promises can be decoded"
+        )
+    return samples, rate
+
+
+def _read_frames(file: Any, count: int) -> NDArray[np.float32]:
+    """Up to `count` frames, float32 `[frames, channels]`: what is there of them."""
+    import numpy as np
+
+    blocks = [np.empty((0, file.channels), np.float32)]
+    while count > 0:
+        block = file.read(min(count, _BLOCK), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block)
+        count -= len(block)
+    return np.concatenate(blocks)
+
+
+def _promised(file: Any) -> int:
+    """Frames that the header speaks of: libsndfile gives what it finds in a WAV, not that."""
+    if file.format == "FLAC":
+        return int(file.frames)
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if file.format not in ("WAV", "WAVEX") or not cut:
+        return 0
+    promised, there = map(int, cut.groups())
+    if promised > 0x7F000000 or there == 0:  # a recorder that wrote to a pipe could not know
+        return 0
+    return round(file.frames * promised / there)
+
+
+def _behind(path: str, offset: float, seconds: float) -> AudioError:
+    return AudioError(f"{path}: offset {offset} s lies behind its end at {seconds:.3f} s")
 
 
 def _open_with_av(source: str | io.BytesIO, path: str) -> Any:
@@ -270,35 +335,50 @@ def _open_with_av(source: str | io.BytesIO, path: str) -> Any:
 def _decode_with_av(
     source: str | io.BytesIO, path: str, offset: float, duration: float | None
 ) -> tuple[NDArray[np.float32], int]:
-    import av
     import numpy as np
 
-    blocks = []
+    blocks: list[NDArray[np.float32]] = []
     with _open_with_av(source, path) as container:
         stream = container.streams.audio[0]
-        rate = stream.rate
-        resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
-        last = None if duration is None else round((offset + duration) * rate)
-        seen = 0
         try:
-            for frame in container.decode(stream):
-                for part in resampler.resample(frame):
-                    blocks.append(part.to_ndarray().T)
-                    seen += part.samples
-                if last is not None and seen >= last:
-                    break
-        except av.error.FFmpegError as error:
+            rate = int(stream.rate)
+            last = None if duration is None else round((offset + duration) * rate)
+            for block in _blocks_with_av(container, stream, rate, last):
+                blocks.append(block)
+        except Exception as error:  # PyAV raises all sorts of things on damaged streams
             if not blocks:
                 raise AudioError(f"{path}: cannot be decoded: {error}") from None
     if not blocks:
         raise AudioError(f"{path}: no audio samples in it (zero length)")
-    samples = np.concatenate(blocks)[round(offset * rate) : last]
-    return np.asarray(samples, dtype=np.float32), rate
+    samples = np.concatenate(blocks)
+    start = round(offset * rate)
+    if start >= samples.shape[0]:
+        raise _behind(path, offset, samples.shape[0] / rate)
+    return np.asarray(samples[start:last], dtype=np.float32), rate
+
+
+def _blocks_with_av(
+    container: Any, stream: Any, rate: int, last: int | None
+) -> Iterator[NDArray[np.float32]]:
+    """Decoded `[frames, channels]` from the start, until frame `last` is among them."""
+    import av
+    import numpy as np
+
+    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+    seen = 0
+    for frame in container.decode(stream):
+        for part in resampler.resample(frame):
+            yield np.asarray(part.to_ndarray().T, np.float32)
+            seen += part.samples
+        if last is not None and seen >= last:
+            return
 
 
 def _probe_with_av(source: str | io.BytesIO, path: str) -> Info:
     with _open_with_av(source, path) as container:
         stream = container.streams.audio[0]
+        if not getattr(stream, "rate", None):
+            raise AudioError(f"{path}: cannot be decoded: unknown sample rate")
         if stream.duration is not None:
             seconds = float(stream.duration * stream.time_base)
         elif container.duration is not None:

@@ -65,6 +65,7 @@ class Record:
                 raise RecordError(f"'{key}' must be a finite number, not {found}")
             if key in _NON_NEGATIVE and found < 0:
                 raise RecordError(f"'{key}' must not be negative, it is {found}")
+        _check_inner(value)
         if value.get("id") is None:
             path = value.get("audio_filepath")
             if not path:
@@ -183,6 +184,21 @@ def make_id(path: str, offset: float | None = None) -> str:
     if offset:
         identifier += f"-{round(offset * 1000):09d}"
     return identifier
+
+
+def _check_inner(value: Mapping[str, Any]) -> None:
+    """Check what verbs read inside the objects of a record, so that none trips over it later."""
+    for key in ("emotion_scores", "scores"):
+        for label, score in (value.get(key) or {}).items():
+            if not isinstance(score, (int, float)) or isinstance(score, bool):
+                raise RecordError(f"'{key}': '{label}' must be a number, not {_json_type(score)}")
+    flags = (value.get("asr") or {}).get("flags") or []
+    if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
+        raise RecordError("'asr': 'flags' must be an array of strings")
+    for key in ("taxonomy", "abstained"):
+        found = (value.get("entailment") or {}).get(key)
+        if found is not None and not isinstance(found, str):
+            raise RecordError(f"'entailment': '{key}' must be a string, not {_json_type(found)}")
 
 
 def to_json(value: Mapping[str, Any]) -> str:

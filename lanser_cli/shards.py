@@ -96,7 +96,7 @@ class ShardWriter:
         fields = {key: value for key, value in record.fields.items() if key != "offset"}
         stored = Record(fields).with_fields(
             audio_filepath=member,
-            duration=round(len(waveform) / audio.SAMPLE_RATE, 3),
+            duration=round(len(waveform) / audio.SAMPLE_RATE, 6),  # exact to the sample
             source_filepath=record.audio_filepath,
         )
         if record.offset:
@@ -111,7 +111,7 @@ class ShardWriter:
         assert self._stream is not None
         self._tar.write(data)
         self._count += 1
-        self._seconds += len(waveform) / audio.SAMPLE_RATE
+        self._seconds += stored.duration or 0.0
         self._describe(stored)
         if self._count >= self._max_count or self._stream.tell() >= self._max_bytes:
             self._close()
@@ -302,14 +302,14 @@ def read_tar(path: str, stage: str) -> Iterator[Record | Reject]:
             sounds: dict[str, str] = {}
             fields: dict[str, Any] = {}
             for member in tar:
-                key, _, suffix = member.name.partition(".")
+                key, suffix = _key_and_suffix(member.name)
                 if not member.isfile():
                     continue
                 if suffix == "json":
                     stream = tar.extractfile(member)
                     assert stream is not None
                     fields[key] = stream.read()
-                else:
+                elif f".{suffix}".lower() in audio.SUFFIXES:
                     sounds[key] = member.name
                 if key in fields and key in sounds:
                     yield _stored(path, sounds.pop(key), fields.pop(key), stage)
@@ -317,11 +317,27 @@ def read_tar(path: str, stage: str) -> Iterator[Record | Reject]:
             for key in [*fields, *sounds]:
                 missing = "sound" if key in fields else "key.json"
                 yield Reject(None, stage, f"{path}: '{key}' has no {missing} member", None)
+            if not _has_end_mark(tar):
+                raise tarfile.ReadError("no end mark")
     except (tarfile.TarError, EOFError) as error:
         why = f"{path}: not a whole tar file, broken or cut off after {count} records: {error}"
         yield Reject(None, stage, why, None)
     except OSError as error:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _key_and_suffix(name: str) -> tuple[str, str]:
+    """A member's name cut at the first dot of its last part, as WebDataset does."""
+    folder, slash, file = name.rpartition("/")
+    key, _, suffix = file.partition(".")
+    return f"{folder}{slash}{key}", suffix
+
+
+def _has_end_mark(tar: tarfile.TarFile) -> bool:
+    """Whether a tar that has been read ends as it must; tarfile takes any rubbish for the end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    return tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _stored(path: str, member: str, data: bytes, stage: str) -> Record | Reject:
@@ -341,14 +357,17 @@ def read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
         index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        schema = index["schema"]
-        index["shards"][:]
+        schema = int(index["schema"])
+        if schema > SCHEMA:
+            raise LanserError(
+                f"{path}: written by a newer lanser (schema {schema}): upgrade lanser"
+            )
+        for shard in index["shards"]:
+            ShardInfo(**shard)
     except FileNotFoundError:
         raise LanserError(f"{folder}: no {INDEX} in it, so no finished set of shards") from None
     except (ValueError, KeyError, TypeError):
         raise LanserError(f"{path}: not an index of shards") from None
-    if schema > SCHEMA:
-        raise LanserError(f"{path}: written by a newer lanser (schema {schema}): upgrade lanser")
     return index
 
 
@@ -392,8 +411,9 @@ def _flac(waveform: audio.Waveform) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
-    clipped = np.clip(waveform, -1.0, 1.0)
-    soundfile.write(buffer, clipped, audio.SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    # libsndfile reads 16 bits as n / 32768 but would write n as 32767 x: round as it reads.
+    samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+    soundfile.write(buffer, samples, audio.SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 

@@ -11,15 +11,16 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -34,6 +35,9 @@ JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".ndjson")
 
 WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
 """A stage at work: some records in, as many outcomes out, in the same order."""
+
+Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
+"""Windows in, their outcomes out; closing it ends whatever works for it."""
 
 
 # ---------------------------------------------------------------- reading
@@ -113,6 +117,9 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
         ) from None
 
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
@@ -120,9 +127,12 @@ def _refuse_constant(name: str) -> None:
 def _loads(text: str | bytes) -> Any:
     """Strict JSON. Not by whatever fast decoder is installed, which changes big integers."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if _SURROGATE.search(text if isinstance(text, str) else text.decode()):
+            json.dumps(value, ensure_ascii=False).encode()  # half a pair is no Unicode: ValueError
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return value
 
 
 def read_records(paths: Iterable[str], stage: str) -> Iterator[Record | Reject]:
@@ -410,26 +420,24 @@ class Pipe:
         self._output, self._rejects, self._resume, self._window = output, rejects, resume, window
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
-        self._unreadable: deque[list[Reject | Dropped]] = deque()
+        self._unreadable: deque[list[tuple[int, Reject | Dropped]]] = deque()
 
     def run(
         self,
         items: Iterable[Outcome],
-        process: Callable[[Iterable[list[Record]]], Iterable[list[Outcome]]],
+        process: Process,
     ) -> int:
         """Send the items through `process`, window by window, and return the exit code."""
         if self._resume and self._output is not None and self._output.exists():
             console.info(f"{self.stage}: {self._output} is whole already; nothing to do")
             return 0
         started = time.monotonic()
-        with self._open(), console.progress(self.stage) as meter:
-            for outcomes in process(self._pending(items)):
-                for outcome in chain(outcomes, self._unreadable.popleft()):
+        answers = process(self._pending(items))
+        with self._open(), closing(answers), console.progress(self.stage) as meter:
+            for outcomes in answers:
+                for outcome in _merged(outcomes, self._unreadable.popleft()):
                     self._file(outcome)
                 meter.advance(len(outcomes))
-            for rejects in self._unreadable:
-                for reject in rejects:
-                    self._file(reject)
         seconds = time.monotonic() - started
         rate = self.tally.read / seconds if seconds else 0.0
         console.info(f"{self.stage}: {self.tally} ({seconds:.1f} s, {rate:.1f}/s)")
@@ -439,29 +447,29 @@ class Pipe:
         """Windows of records with something left to do.
 
         Lines that held no record, and what a reader left out, wait in `_unreadable` for the
-        window they were read with, so that rejects are filed in the order of the input too.
+        window they were read with, so that rejects are filed in the order of the input too. They
+        count for its size: a million of them in a row are not held in memory.
         """
-        unreadable: list[Reject | Dropped] = []
-
-        def readable() -> Iterator[Record]:
-            for item in items:
-                self.tally.read += 1
+        for window in windows(items, self._window):
+            self.tally.read += len(window)
+            records: list[Record] = []
+            others: list[tuple[int, Reject | Dropped]] = []
+            for item in window:
                 if isinstance(item, Record):
-                    yield item
+                    records.append(item)
                 else:
-                    unreadable.append(item)
-
-        for window in windows(readable(), self._window):
-            self._unreadable.append(list(unreadable))
-            unreadable.clear()
-            if all(self._is_done(record.id) for record in window):
-                for record in window:
-                    self._count_done(record)
-                for reject in self._unreadable.pop():
-                    self._file(reject)
+                    others.append((len(records), item))
+            if not all(self._is_done(record.id) for record in records):
+                self._unreadable.append(others)
+                yield records
+                continue
+            for record in records:
+                self._count_done(record)
+            if self._unreadable:  # windows before this one are still at work
+                self._unreadable[-1].extend((self._window, other) for _, other in others)
             else:
-                yield window
-        self._unreadable.append(unreadable)
+                for _, other in others:
+                    self._file(other)
 
     def _is_done(self, identifier: str) -> bool:
         return any(file and identifier in file.done for file in (self._out_file, self._reject_file))
@@ -527,9 +535,21 @@ class Pipe:
             self._out_file.finish()
 
 
+def _merged(
+    outcomes: Iterable[Outcome], others: Iterable[tuple[int, Outcome]]
+) -> Iterator[Outcome]:
+    """Outcomes, and others before the outcome of the place each has."""
+    waiting = deque(others)
+    for place, outcome in enumerate(outcomes):
+        while waiting and waiting[0][0] <= place:
+            yield waiting.popleft()[1]
+        yield outcome
+    yield from (other for _, other in waiting)
+
+
 def one_process(
     function: WindowFunction,
-) -> Callable[[Iterable[list[Record]]], Iterator[list[Outcome]]]:
+) -> Process:
     """Run a window function over windows right here."""
     return lambda pending: (function(window) for window in pending)
 

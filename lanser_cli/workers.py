@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -14,9 +14,7 @@ from typing import Any
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Outcome, Record
-from lanser_cli.streams import WindowFunction, one_process
-
-Process = Callable[[Iterable[list[Record]]], Iterator[list[Outcome]]]
+from lanser_cli.streams import Process, WindowFunction, one_process
 
 _function: WindowFunction | None = None
 
@@ -41,14 +39,14 @@ def parse_devices(text: str) -> list[str]:
         return [f"cuda:{index}" for index in range(count)] or ["cpu"]
     devices = []
     for name in text.split(","):
-        if name != "cpu" and not name.startswith("cuda"):
+        kind, colon, index = name.partition(":")
+        if kind not in ("cpu", "cuda") or (kind == "cpu" and colon):
             raise UsageError(f"--device '{name}': choose from auto, cpu, cuda, cuda:N, all")
-        kind, _, index = name.partition(":")
-        if kind == "cuda" and not (index or "0").isdigit():
+        if colon and not (index.isascii() and index.isdigit()):
             raise UsageError(f"--device '{name}': write cuda:N with a number")
         if kind == "cuda" and int(index or 0) >= count:
             raise UsageError(f"--device '{name}': this machine has {count} CUDA devices")
-        devices.append(f"cuda:{index or 0}" if kind == "cuda" else name)
+        devices.append(f"cuda:{int(index or 0)}" if kind == "cuda" else name)
     return devices
 
 
@@ -61,7 +59,7 @@ def spread(make: Callable[[str], WindowFunction], devices: list[str]) -> Process
     if len(devices) == 1:
         return one_process(make(devices[0]))
 
-    def process(pending: Iterable[list[Record]]) -> Iterator[list[Outcome]]:
+    def process(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
         context = multiprocessing.get_context("spawn")
         names: Any = context.Queue()
         for device in devices:
@@ -83,6 +81,11 @@ def spread(make: Callable[[str], WindowFunction], devices: list[str]) -> Process
             raise LanserError(
                 "a worker process died (out of memory?): use fewer workers, then --resume"
             ) from error
+        except BaseException:
+            # Nobody wants what they are at: a reader that has gone should not wait for them.
+            for child in multiprocessing.active_children():
+                child.kill()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

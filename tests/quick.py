@@ -15,8 +15,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_SLOW = ("torch", "transformers", "whisper", "timm", "sklearn.linear_model", "webdataset", "scipy")
-_ROOMS = ("predicting", "training", "asr.whisper_engine", "entailment", "shards", "prosody.probing")
+_SLOW = (
+    "pytest",
+    "torch",
+    "transformers",
+    "whisper",
+    "timm",
+    "sklearn.linear_model",
+    "webdataset",
+    "scipy",
+)
+_ROOMS = (
+    *("workers", "shards", "asr.transcribing", "asr.whisper_engine", "entailment", "predicting"),
+    *("pretraining", "finetuning", "evaluating", "prosody.probing"),
+)
 
 _context = multiprocessing.get_context("forkserver")
 
@@ -94,7 +106,7 @@ def _command(arguments: list[str], paths: list[str], window: int | None) -> None
     ):
         os.dup2(os.open(path, flags), number)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False)
+        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
         for number, mode in enumerate(("r", "w", "w"))
     )
     if window is not None:

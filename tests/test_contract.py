@@ -44,7 +44,7 @@ class Verb:
         takes: `records` (JSONL or `-`), `table` (a file that must be named), or `nothing`.
         makes: `records` (JSONL by `-o` or on stdout), `folder` (by `-o`), or `lines` on stdout.
         options: words besides the inputs, but without `-o`.
-        learns: whether no input at all is an error, because there is nothing to compute.
+        learns: whether it needs all its records at once, to compute something from them.
     """
 
     takes: str
@@ -88,7 +88,6 @@ FILTERS = [name for name, verb in TABLE.items() if verb.makes == "records"]
 READERS = [name for name, verb in TABLE.items() if verb.takes == "records"]
 LEARNERS = [name for name, verb in TABLE.items() if verb.learns]
 TRAINERS = ["pretrain", "finetune"]
-RESUMABLE = FILTERS
 
 
 # ---------------------------------------------------------------- what the tests stand on
@@ -243,7 +242,7 @@ def test_missing_input(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if TABLE[name].makes == "records"])
+@pytest.mark.parametrize("name", FILTERS)
 def test_no_folder_for_the_output(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
@@ -324,31 +323,28 @@ def test_standard_input_is_as_good_as_a_file(
         settled(value) for value in jsonl(expected.out)
     ]
     for pattern in ("*.tar", "model.safetensors", "predictions.jsonl"):
-        for path in expected_made.glob(pattern):
-            assert (made / path.name).read_bytes() == path.read_bytes()
+        for path in expected_made.rglob(pattern):
+            other = made / path.relative_to(expected_made)
+            assert other.read_bytes() == path.read_bytes(), path
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "taxonomies"])
 def test_empty_input(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
     verb, out = TABLE[name], tmp_path / "made"
-    if verb.takes == "nothing":
-        pytest.skip("takes no input")
     header = things.table.read_text(encoding="utf-8").splitlines()[0]
     (tmp_path / "empty.csv").write_text(header + "\n", encoding="utf-8")
     inputs: list[object] = [tmp_path / "empty.csv"] if verb.takes == "table" else ["-"]
     done = quick(*words(name, things, inputs=inputs, out=out)).wait()
-    if verb.learns:
-        assert done.code == 1
-        sentence(done)
-        assert not (out / "config.json").exists()
-    elif verb.makes == "records":
+    if verb.makes == "records":
         assert (done.code, done.out) == (0, b"")
         assert counts(done, name)["in"] == 0
     else:
-        assert done.code == 0
-        assert jsonl(done.out)[0]["samples"] == 0
+        assert done.code == 1
+        sentence(done)
+        assert not (out / "config.json").exists()
+        assert not (out / "index.json").exists()
 
 
 # ---------------------------------------------------------------- nothing is lost silently
@@ -371,6 +367,9 @@ def spoilt(things: Things, verb: Verb, folder: Path) -> tuple[Path, list[str]]:
             json.dumps({**value, "id": "typed", "duration": "long"}),
             good_lines[0],
             json.dumps({**value, "id": "nan"}).replace("[1.0, 2]", "NaN"),
+            json.dumps({**value, "id": "half-a-pair", "text": "\ud800"}),
+            json.dumps({**value, "id": "flags", "asr": {"flags": True}}),
+            json.dumps({**value, "id": "scores", "emotion_scores": {"joy": "much"}}),
         ]
         if verb.makes == "records" or verb is TABLE["shard"]:
             broken.append('{"id":"sound-and-text","label":"joy"}')
@@ -444,11 +443,9 @@ def test_eval_writes_rejects(quick: Callable[..., Quick], things: Things, tmp_pa
     assert {value["stage"] for value in refused} == {"eval"}
 
 
-@pytest.mark.parametrize("name", ["entail-label"])
-def test_without_a_file_rejects_are_said(
-    name: str, quick: Callable[..., Quick], things: Things
-) -> None:
-    done = quick(*words(name, things, inputs=["-"]), "--quiet", input=b'{"id":"a"}\nx\n').wait()
+def test_without_a_file_rejects_are_said(quick: Callable[..., Quick], things: Things) -> None:
+    line = words("entail-label", things, inputs=["-"])
+    done = quick(*line, "--quiet", input=b'{"id":"a"}\nx\n').wait()
     assert (done.code, done.out) == (3, b"")
     said = done.err.splitlines()
     assert [line.partition(": ")[0] for line in said] == ["rejected", "rejected"]
@@ -540,7 +537,7 @@ def test_resume_from_any_cut(
     assert out.read_bytes() == whole
 
 
-@pytest.mark.parametrize("name", RESUMABLE)
+@pytest.mark.parametrize("name", FILTERS)
 def test_resume_needs_a_file(name: str, quick: Callable[..., Quick], things: Things) -> None:
     done = quick(*words(name, things), "--resume").wait()
     assert done.code == 2
@@ -614,7 +611,7 @@ def test_training_resumes_exactly(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
     whole, made = tmp_path / "whole", tmp_path / "made"
-    more = ("--epochs", "8", "--checkpoint-every", "1")
+    more = ("--epochs", "6", "--checkpoint-every", "1")
     assert quick(*words(name, things, out=whole), *more).wait().code == 0
     line = [*words(name, things, out=made), *more]
     killed = quick(*line).send(signal.SIGKILL, once=lambda: any(made.rglob("checkpoints/last.pt")))
@@ -656,7 +653,7 @@ def test_parts_add_up(
     things: Things,
     tmp_path: Path,
 ) -> None:
-    whole, made = good(name)
+    whole, _ = good(name)
     running = [
         quick(*words(name, things, out=tmp_path / f"made-{number}"), "--part", f"{number}/3")
         for number in (1, 2, 3)
@@ -670,18 +667,20 @@ def test_parts_add_up(
             jsonl(whole.out)[0]["seconds"]
         )
         return
-    lines = whole.out.splitlines()
-    if name == "entail-label":  # sums of floats hang on who shares the batch, in the last digit
-        lines = [line.partition(b',"emotion"')[0] for line in lines]
-        parts = [
-            Done(
-                *(part.code, b"\n".join(x.partition(b',"emotion"')[0] for x in part.out.split())),
-                part.err,
-            )
-            for part in parts
-        ]
+    lines = without_scores(whole.out)
     for number, part in enumerate(parts):
-        assert part.out.splitlines() == lines[number::3]
+        assert without_scores(part.out) == lines[number::3]
+
+
+def without_scores(data: bytes) -> list[dict[str, Any]]:
+    """Records less the numbers whose last digit hangs on what else is in a batch."""
+    values = jsonl(data)
+    for value in values:
+        value.get("asr", {}).pop("avg_logprob", None)
+        value.get("entailment", {}).pop("margin", None)
+        for key in ("emotion_score", "emotion_scores", "scores"):
+            value.pop(key, None)
+    return values
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "one/2", "3", "slurm"])
@@ -733,21 +732,6 @@ def test_full_disk(name: str, quick: Callable[..., Quick], things: Things) -> No
     done = quick(*words(name, things), stdout=Path("/dev/full")).wait()
     assert done.code == 1
     sentence(done, "standard output", "No space left")
-
-
-def test_same_command_same_bytes(
-    good: Callable[[str], tuple[Done, Path]],
-    quick: Callable[..., Quick],
-    things: Things,
-    tmp_path: Path,
-) -> None:
-    for name in ("shard", "pretrain", "finetune"):
-        _, made = good(name)
-        assert quick(*words(name, things, out=tmp_path / name)).wait().code == 0
-        for path in made.rglob("*"):
-            if path.suffix in (".tar", ".safetensors", ".jsonl"):
-                other = tmp_path / name / path.relative_to(made)
-                assert other.read_bytes() == path.read_bytes(), path
 
 
 def test_existing_run_is_not_overwritten(

@@ -19,7 +19,7 @@ class SphinxEngine:
     max_seconds: float | None = None
 
     def __init__(self, *, lang: str | None = None) -> None:
-        if lang not in (None, "en", "en-US"):
+        if lang is not None and lang.lower().partition("-")[0] != "en":
             raise UsageError(f"--lang '{lang}': sphinx understands English only")
         pocketsphinx = require("pocketsphinx", "embedded")
         self.name = f"sphinx:en-us-{version('pocketsphinx')}"

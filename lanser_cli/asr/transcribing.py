@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 STAGE = "transcribe"
 WINDOW = 64
-"""Records sorted by length together."""
+"""Records sorted by length together, for engines that gain from a batch of like lengths."""
+
+SMALL_WINDOW = 8
+"""For engines that take clips one by one: the smaller, the more evenly processes are loaded."""
 
 
 def make_transcriber(

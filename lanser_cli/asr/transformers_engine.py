@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.asr.engines import Transcript
-from lanser_cli.hub import explain_missing
+from lanser_cli.errors import UsageError
+from lanser_cli.hub import loading
 
 if TYPE_CHECKING:
     from lanser_cli.audio import Waveform
@@ -19,8 +20,7 @@ class TransformersEngine:
         import torch
         import transformers
 
-        transformers.logging.set_verbosity_error()
-        with explain_missing(name, "--model sphinx"):
+        with loading(name, "--model sphinx"):
             self._pipeline: Any = transformers.pipeline(
                 "automatic-speech-recognition",
                 model=name,
@@ -32,9 +32,18 @@ class TransformersEngine:
         multilingual = whisper and getattr(
             self._pipeline.model.generation_config, "is_multilingual", False
         )
+        if whisper and not multilingual and lang not in (None, "en"):
+            raise UsageError(f"--lang '{lang}': hf:{name} understands English only")
         self._options = {"generate_kwargs": {"language": lang}} if lang and multilingual else {}
         self.name = f"hf:{name}"
 
+        # A model trained without an attention mask hears padding, so its text would depend on the
+        # clips it shares a batch with.
+        extractor = self._pipeline.feature_extractor
+        masked = whisper or getattr(extractor, "return_attention_mask", False)
+        self._batched = bool(masked)
+
     def transcribe(self, clips: Sequence[Waveform]) -> list[Transcript]:
-        results = self._pipeline(list(clips), batch_size=len(clips), **self._options)
+        batch_size = len(clips) if self._batched else 1
+        results = self._pipeline(list(clips), batch_size=batch_size, **self._options)
         return [Transcript(result["text"].strip()) for result in results]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lanser_cli.asr.engines import Transcript
 from lanser_cli.asr.quality import COMPRESSION_RATIO, LOG_PROBABILITY, NO_SPEECH
@@ -35,7 +35,8 @@ class WhisperEngine:
                 raise UsageError(
                     f"--model whisper:{name}: no such size and no such file; sizes: {sizes}"
                 ) from None
-            raise LanserError(f"whisper:{name} cannot be loaded: {error}") from error
+            reason = str(error).splitlines()[0]
+            raise LanserError(f"whisper:{name} cannot be loaded: {reason}") from error
         except OSError as error:
             raise LanserError(
                 f"the weights of whisper:{name} are not in ~/.cache/whisper and could not be "
@@ -44,9 +45,14 @@ class WhisperEngine:
                 "(pip install 'lanser[embedded]')"
             ) from None
         except Exception as error:  # torch.load on something that is no checkpoint
-            raise LanserError(
-                f"whisper:{name} is not a Whisper checkpoint: {type(error).__name__}: {error}"
-            ) from error
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise LanserError(f"whisper:{name} is not a Whisper checkpoint: {reason}") from error
+        if lang:
+            lang = lang.lower().partition("-")[0]
+            if lang not in whisper.tokenizer.LANGUAGES:
+                raise UsageError(
+                    f"--lang '{lang}': Whisper knows no such language; try en, de, ..."
+                )
         self._whisper = whisper
         self._half = torch.device(device).type == "cuda"
         if lang and not self._model.is_multilingual and lang != "en":
@@ -67,15 +73,17 @@ class WhisperEngine:
         best: list[DecodingResult | None] = [None] * len(clips)
         todo = list(range(len(clips)))
         for temperature in TEMPERATURES:
-            # Sampling at a temperature above 0 draws: begin from the same state every time.
-            torch.manual_seed(0)
             options = whisper.DecodingOptions(
                 language=self._lang,
                 temperature=temperature,
                 fp16=self._half,
                 without_timestamps=True,
             )
-            results = whisper.decode(model, mels[todo], options)
+            task = whisper.decoding.DecodingTask(model, options)
+            if temperature > 0:
+                task.decoder = _sampler(temperature, task.tokenizer.eot)
+            with torch.inference_mode():
+                results = task.run(mels[todo])
             for index, result in zip(todo, results, strict=True):
                 best[index] = result
             todo = [index for index in todo if _is_bad(best[index])]
@@ -91,6 +99,32 @@ class WhisperEngine:
             for result in best
             if result is not None
         ]
+
+
+def _sampler(temperature: float, end: int) -> Any:
+    """A decoder that draws tokens so that a clip's text depends on the clip alone.
+
+    Whisper's own draws for all clips of a batch from one stream of random numbers. This one adds
+    the same Gumbel noise to each of them: the draws are as random, whoever shares the batch.
+    """
+    import torch
+    from whisper.decoding import GreedyDecoder
+
+    generator = torch.Generator().manual_seed(0)
+
+    class SharedNoise(GreedyDecoder):
+        def update(self, tokens: Any, logits: Any, sum_logprobs: Any) -> tuple[Any, bool]:
+            uniform = torch.rand(logits.shape[-1], generator=generator, dtype=torch.float64)
+            noise = -torch.log(-torch.log(uniform)).to(logits.device, torch.float32)
+            logits = logits.float()
+            drawn = (logits / self.temperature + noise).argmax(dim=-1)
+            ended = tokens[:, -1] == self.eot
+            gained = torch.log_softmax(logits, dim=-1).gather(1, drawn[:, None])[:, 0]
+            sum_logprobs += gained * ~ended
+            drawn[ended] = self.eot
+            return torch.cat([tokens, drawn[:, None]], dim=-1), bool((drawn == self.eot).all())
+
+    return SharedNoise(temperature, end)
 
 
 def _is_bad(result: DecodingResult | None) -> bool:

@@ -43,10 +43,9 @@ def transcribe(
     inputs = inputs or ["-"]
     chosen = streams.parse_part(part)
     audio.check_inputs(inputs)
-    pipe = streams.Pipe(
-        "transcribe", output, rejects=rejects, resume=resume, window=transcribing.WINDOW
-    )
     on_processors = engines.runs_on_cpu_processes(model)
+    window = transcribing.SMALL_WINDOW if on_processors else transcribing.WINDOW
+    pipe = streams.Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
     devices = ["cpu"] * pool.cpu_count() if on_processors else pool.parse_devices(device)
     if workers is not None:
         devices = [devices[index % len(devices)] for index in range(workers)]

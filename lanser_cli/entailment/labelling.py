@@ -89,16 +89,15 @@ class Labeller:
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         premises = {
-            record.text.strip(): None
+            (record.text or "").strip(): None
             for record in window
-            if record.text is not None and self._reason_to_abstain(record) is None
+            if _fault(record) is None and self._reason_to_abstain(record) is None
         }
         odds = self.log_odds(list(premises))
         by_premise = dict(zip(premises, odds, strict=True))
         outcomes: list[Outcome] = []
         for record in window:
-            if record.text is None:
-                why = "has no 'text': run lanser transcribe before lanser entail-label"
+            if why := _fault(record):
                 outcomes.append(Reject.of(record, STAGE, why))
             elif reason := self._reason_to_abstain(record):
                 about = {**self._about, "abstained": reason}
@@ -108,13 +107,15 @@ class Labeller:
                     )
                 )
             else:
-                outcomes.append(self._labelled(record, by_premise[record.text.strip()]))
+                outcomes.append(self._labelled(record, by_premise[(record.text or "").strip()]))
         return outcomes
 
     def log_odds(self, premises: Sequence[str]) -> NDArray[np.float32]:
         """Log-odds of entailment, averaged over the templates: float32 `[premises, labels]`."""
         scores = self._scorer.score(premises, self._hypotheses)
-        return scores.reshape(len(premises), -1, len(self._taxonomy.labels)).mean(axis=1)
+        labels = len(self._taxonomy.labels)
+        by_template = scores.reshape(len(premises), len(self._hypotheses) // labels, labels)
+        return by_template.mean(axis=1)
 
     def _labelled(self, record: Record, odds: NDArray[np.float32]) -> Record:
         import numpy as np
@@ -146,6 +147,17 @@ class Labeller:
         if flags and not self._keep_flagged:
             return str(flags[0])
         return None
+
+
+def _fault(record: Record) -> str | None:
+    """Why this record cannot be labelled at all."""
+    if record.text is None:
+        return "has no 'text': run lanser transcribe before lanser entail-label"
+    try:
+        record.text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "'text' is not valid Unicode: it holds half of a surrogate pair"
+    return None
 
 
 def _warn(reject: Reject) -> None:

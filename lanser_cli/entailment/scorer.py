@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.hub import explain_missing
+from lanser_cli.hub import loading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,11 +44,9 @@ class PairScorer:
         import torch
         import transformers
 
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
         folder = str(_EMBEDDED_FOLDER) if model == EMBEDDED else model
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-        with explain_missing(folder, f"--model {EMBEDDED}"):
+        with loading(folder, f"--model {EMBEDDED}"):
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
             self._model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=dtype

@@ -58,9 +58,12 @@ class Taxonomy:
             UsageError: not there, not JSON, a missing or misspelt key, or bad labels.
         """
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            value = json.loads(text, object_pairs_hook=_without_repeats)
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        except _Repeated as error:
+            raise UsageError(f"{path}: '{error}' occurs twice") from None
         except ValueError as error:
             raise UsageError(f"{path}: not a JSON file: {error}") from None
         if not isinstance(value, dict):
@@ -105,6 +108,20 @@ def load_taxonomy(name: str) -> Taxonomy:
             "or give a .json file"
         )
     return Taxonomy.from_file(_FOLDER / f"{name}.json")
+
+
+class _Repeated(Exception):
+    """A key that occurs twice in one JSON object."""
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object that JSON pairs make; Python would keep the last of a repeated key silently."""
+    value: dict[str, object] = {}
+    for key, item in pairs:
+        if key in value:
+            raise _Repeated(key)
+        value[key] = item
+    return value
 
 
 def _check_labels(labels: Sequence[str], where: str) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from outcomes import MakeWav
+
+from corpora.outcomes import MakeWav
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from outcomes import MakeWav, sorted_out
 
+from corpora.outcomes import MakeWav, sorted_out
 from lanser_cli import corpora
 from lanser_cli.errors import LanserError
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from outcomes import MakeWav
 
+from corpora.outcomes import MakeWav
 from lanser_cli import streams
 from lanser_cli.commands import manifest
 from lanser_cli.errors import LanserError, UsageError

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from outcomes import MakeWav, sorted_out
 
+from corpora.outcomes import MakeWav, sorted_out
 from lanser_cli import corpora
 from lanser_cli.errors import LanserError
 from lanser_cli.records import check_id

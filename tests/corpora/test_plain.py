@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from outcomes import MakeWav, sorted_out
 
+from corpora.outcomes import MakeWav, sorted_out
 from lanser_cli import corpora
 from lanser_cli.corpora import csv_file, folder
 from lanser_cli.errors import LanserError, UsageError

@@ -1,0 +1,332 @@
+"""Whisper, transformers and PocketSphinx: the same text whoever shares the batch."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import tone
+
+from lanser_cli import audio
+from lanser_cli.asr import Engine, make_engine
+from lanser_cli.asr.transcribing import Transcriber
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.records import Record, Reject
+
+
+def some_clips() -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    lengths = (0.5, 0.9, 1.4, 2.2, 3.0)
+    return [
+        tone(seconds, 100 + 60 * index)
+        + (0.05 * generator.standard_normal(round(seconds * 16_000))).astype(np.float32)
+        for index, seconds in enumerate(lengths)
+    ]
+
+
+def texts(engine: Engine, clips: list[np.ndarray]) -> list[str]:
+    return [transcript.text for transcript in engine.transcribe(clips)]
+
+
+def garbage(path: Path) -> Path:
+    path.write_bytes(bytes(range(256)) * 40)
+    return path
+
+
+# ---------------------------------------------------------------- openai-whisper
+
+
+@pytest.fixture(scope="module")
+def whisper_engine(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The tiny model with smaller embeddings, so that it is unsure of everything it writes."""
+    import torch
+
+    torch.manual_seed(0)
+    checkpoint = torch.load(tiny_whisper, weights_only=True)
+    weights = checkpoint["model_state_dict"]
+    weights["decoder.token_embedding.weight"] *= 0.2
+    # Whisper leaves these as it finds them in memory, for a checkpoint to fill.
+    torch.nn.init.normal_(weights["decoder.positional_embedding"], std=0.1)
+    path = tmp_path_factory.mktemp("unsure") / "unsure.pt"
+    torch.save(checkpoint, path)
+    return make_engine(f"whisper:{path}")
+
+
+def test_whisper_in_a_batch_and_one_by_one(whisper_engine: Engine) -> None:
+    """Also where no temperature satisfies, so that the text is drawn at the highest."""
+    clips = some_clips()
+    together = whisper_engine.transcribe(clips)
+    assert all((transcript.avg_logprob or 0.0) < -1.0 for transcript in together)
+    for order in ([0], [1], [2], [3], [4], [4, 2], [3, 1, 0]):
+        found = whisper_engine.transcribe([clips[index] for index in order])
+        for index, transcript in zip(order, found, strict=True):
+            assert transcript.text == together[index].text
+            assert transcript.avg_logprob == pytest.approx(together[index].avg_logprob, abs=1e-3)
+            assert transcript.no_speech_prob == pytest.approx(
+                together[index].no_speech_prob, abs=1e-3
+            )
+
+
+def test_whisper_gives_the_same_text_twice_and_leaves_the_global_generator_alone(
+    whisper_engine: Engine,
+) -> None:
+    import torch
+
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = texts(whisper_engine, some_clips())
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert texts(whisper_engine, some_clips()) == first
+
+
+def test_whispers_draws_follow_the_probabilities() -> None:
+    """The draws of `_sampler` against the softmax that they are drawn from."""
+    import torch
+
+    from lanser_cli.asr.whisper_engine import _sampler
+
+    logits = torch.tensor([[2.0, 1.0, 0.0, -20.0], [0.0, 1.0, 2.0, -20.0]])
+    temperature = 0.8
+    decoder = _sampler(temperature, 3)
+    counts = torch.zeros(2, 4)
+    sums = torch.zeros(2)
+    expected_sums = torch.zeros(2)
+    tokens = torch.zeros(2, 1, dtype=torch.long)
+    for _ in range(1200):
+        tokens, _ = decoder.update(tokens[:, -1:], logits, sums)
+        counts[[0, 1], tokens[:, -1]] += 1
+        expected_sums += torch.log_softmax(logits, -1)[[0, 1], tokens[:, -1]]
+    expected = torch.softmax(logits / temperature, -1)
+    assert torch.allclose(counts / 1200, expected, atol=0.05)
+    assert torch.allclose(sums, expected_sums, rtol=1e-4)
+
+
+def test_whisper_stops_at_the_end_token() -> None:
+    import torch
+
+    from lanser_cli.asr.whisper_engine import _sampler
+
+    decoder = _sampler(0.5, 3)
+    tokens, sums = torch.tensor([[3], [0]]), torch.zeros(2)
+    tokens, done = decoder.update(tokens, torch.tensor([[9.0, 0, 0, 0], [0, 0, 0, 99.0]]), sums)
+    assert tokens[:, -1].tolist() == [3, 3]
+    assert done and sums[0] == 0
+
+
+def test_whisper_hears_thirty_seconds(whisper_engine: Engine, tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(31 * 16_000, np.float32), 16_000)
+    record = Record({"id": "long", "audio_filepath": str(path)})
+    (reject,) = Transcriber(whisper_engine, 4)([record])
+    assert isinstance(reject, Reject)
+    assert "31.0 s is longer than the 30 s that whisper:" in reject.error
+    (part,) = Transcriber(whisper_engine, 4)([record.with_fields(offset=29.0, duration=1.0)])
+    assert isinstance(part, Record)
+    assert part.fields["asr"]["model"] == whisper_engine.name
+    assert part.fields["lang"] == "en"
+
+
+def test_whisper_sizes_and_files(tmp_path: Path) -> None:
+    for name in ("huge.xx", str(tmp_path), str(tmp_path / "gone.pt")):
+        with pytest.raises(UsageError, match=r"no such size and no such file; sizes: .*base\.en"):
+            make_engine(f"whisper:{name}")
+
+
+def test_a_whisper_file_that_is_no_checkpoint(tmp_path: Path) -> None:
+    import torch
+
+    path = garbage(tmp_path / "garbage.pt")
+    with pytest.raises(LanserError, match=r"whisper:.*garbage\.pt") as caught:
+        make_engine(f"whisper:{path}")
+    assert "\n" not in str(caught.value)
+    torch.save({"something": torch.zeros(3)}, path)
+    with pytest.raises(LanserError, match=r"garbage\.pt is not a Whisper checkpoint: KeyError"):
+        make_engine(f"whisper:{path}")
+
+
+def test_nothing_is_unpickled_from_a_whisper_file(tmp_path: Path) -> None:
+    import pickle
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    path = tmp_path / "trap.pt"
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(LanserError, match=r"trap\.pt"):
+        make_engine(f"whisper:{path}")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_whisper_languages(tiny_whisper: Path) -> None:
+    for lang in ("en", "en-US", "EN"):
+        make_engine(f"whisper:{tiny_whisper}", lang=lang)
+    with pytest.raises(UsageError, match=r"--lang 'de': .* understands English only"):
+        make_engine(f"whisper:{tiny_whisper}", lang="de")
+    with pytest.raises(UsageError, match="--lang 'xx': Whisper knows no such language"):
+        make_engine(f"whisper:{tiny_whisper}", lang="xx")
+
+
+def test_whisper_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(LanserError) as caught:
+        make_engine("whisper:base.en")
+    message = str(caught.value)
+    assert "whisper:base.en" in message and ".cache/whisper" in message
+    assert "no route to host" in message
+    assert "--model sphinx" in message and "pip install 'lanser[embedded]'" in message
+
+
+# ---------------------------------------------------------------- transformers
+
+
+@pytest.fixture(scope="module")
+def ctc_engine(tiny_ctc: Path) -> Engine:
+    return make_engine(f"hf:{tiny_ctc}")
+
+
+def test_ctc_in_a_batch_and_one_by_one(ctc_engine: Engine) -> None:
+    clips = some_clips()
+    together = texts(ctc_engine, clips)
+    assert len(set(together)) > 1
+    assert [texts(ctc_engine, [clip])[0] for clip in clips] == together
+    assert texts(ctc_engine, clips[::-1]) == together[::-1]
+
+
+def test_ctc_knows_no_scores(ctc_engine: Engine) -> None:
+    (transcript,) = ctc_engine.transcribe(some_clips()[:1])
+    assert transcript.avg_logprob is None and transcript.no_speech_prob is None
+    assert ctc_engine.max_seconds is None
+
+
+def test_loading_and_running_transformers_is_silent(
+    tiny_ctc: Path, capfd: pytest.CaptureFixture
+) -> None:
+    make_engine(f"hf:{tiny_ctc}").transcribe(some_clips())
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(LanserError, match=r"no config.json in this folder"):
+        make_engine(f"hf:{tmp_path}")
+
+
+def test_a_folder_with_damaged_weights(tiny_ctc: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny_ctc, folder)
+    garbage(folder / "model.safetensors")
+    with pytest.raises(LanserError, match="damaged: this model cannot be loaded: ") as caught:
+        make_engine(f"hf:{folder}")
+    assert "\n" not in str(caught.value)
+
+
+def test_transformers_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(LanserError) as caught:
+        make_engine("hf:nobody/no-such-model")
+    message = str(caught.value)
+    assert message.startswith("model 'nobody/no-such-model' is not in the local cache")
+    for part in (constants.HF_HUB_CACHE, "HF_HUB_OFFLINE", "HF_HOME", "--model sphinx"):
+        assert part in message
+    assert "\n" not in message
+
+
+# ---------------------------------------------------------------- PocketSphinx
+
+
+def word_error_rate(reference: str, heard: str) -> float:
+    """Edit distance of words over the number of words said."""
+    said, found = (
+        "".join(c for c in text.lower() if c.isalpha() or c in " '").split()
+        for text in (reference, heard)
+    )
+    row = list(range(len(found) + 1))
+    for i, word in enumerate(said, 1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(found, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
+    return row[-1] / len(said)
+
+
+def test_word_error_rate() -> None:
+    assert word_error_rate("a b c d", "A, b c d!") == 0.0
+    assert word_error_rate("a b c d", "a x c") == 0.5
+    assert word_error_rate("a b", "") == 1.0
+
+
+@pytest.fixture(scope="module")
+def sphinx_engine() -> Engine:
+    pytest.importorskip("pocketsphinx")
+    return make_engine("sphinx")
+
+
+@pytest.fixture(scope="module")
+def sentences(shared: Path) -> list[tuple[np.ndarray, str]]:
+    """Four short sentences of LJSpeech and what is said in them."""
+    folder = shared / "ljspeech32"
+    lines = (folder / "metadata.csv").read_text(encoding="utf-8").splitlines()
+    pairs = []
+    for line in lines:
+        name, _, text = line.split("|")
+        path = str(folder / "wavs" / f"{name}.wav")
+        pairs.append((audio.probe(path).duration, path, text))
+    return [(audio.read(path), text) for _, path, text in sorted(pairs)[:4]]
+
+
+def test_sphinx_hears_most_words(
+    sphinx_engine: Engine, sentences: list[tuple[np.ndarray, str]]
+) -> None:
+    heard = texts(sphinx_engine, [clip for clip, _ in sentences])
+    said = " ".join(text for _, text in sentences)
+    assert word_error_rate(said, " ".join(heard)) < 0.5
+    assert sphinx_engine.name.startswith("sphinx:en-us-")
+
+
+def test_sphinx_does_not_depend_on_what_came_before(
+    sphinx_engine: Engine, sentences: list[tuple[np.ndarray, str]]
+) -> None:
+    clip = sentences[0][0]
+    alone = texts(make_engine("sphinx"), [clip])
+    assert alone != [""]
+    loud = (0.9 * np.sign(tone(1.0, 50.0))).astype(np.float32)
+    assert texts(sphinx_engine, [sentences[1][0], loud, clip])[2:] == alone
+
+
+def test_sphinx_on_silence_and_on_next_to_nothing(
+    sphinx_engine: Engine, capfd: pytest.CaptureFixture
+) -> None:
+    found = texts(sphinx_engine, [np.zeros(16_000, np.float32), np.zeros(1, np.float32)])
+    assert all(len(text.split()) <= 2 for text in found)
+    captured = capfd.readouterr()
+    assert captured.out == "" and captured.err == ""
+
+
+def test_sphinx_understands_english_only(sphinx_engine: Engine) -> None:
+    make_engine("sphinx", lang="en-GB")
+    with pytest.raises(UsageError, match="--lang 'fr': sphinx understands English only"):
+        make_engine("sphinx", lang="fr")
+
+
+def test_sphinx_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    with pytest.raises(LanserError, match=r"pip install 'lanser\[embedded\]'"):
+        make_engine("sphinx")

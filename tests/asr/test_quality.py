@@ -1,0 +1,41 @@
+"""Every reason to distrust a transcript, just before and just behind its threshold."""
+
+from __future__ import annotations
+
+import pytest
+
+from lanser_cli.asr.quality import compression_ratio, flags
+
+GOOD = "the quick brown fox jumps over the lazy dog"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "logprob", "no_speech", "expected"),
+    [
+        (GOOD, 3.0, -0.3, 0.01, []),
+        (GOOD, 3.0, None, None, []),
+        ("", 3.0, -0.3, 0.01, ["empty"]),
+        (" \n\t", 3.0, None, None, ["empty"]),
+        ("thank you " * 40, 60.0, -0.3, 0.01, ["repetition"]),
+        (GOOD, 9 / 6.0, -0.3, 0.01, []),
+        (GOOD, 9 / 6.1, -0.3, 0.01, ["speech_rate"]),
+        (GOOD, 3.0, -1.0, 0.01, []),
+        (GOOD, 3.0, -1.01, 0.01, ["low_logprob"]),
+        (GOOD, 3.0, -1.01, 0.6, ["low_logprob"]),
+        (GOOD, 3.0, -1.01, 0.61, ["low_logprob", "no_speech"]),
+        (GOOD, 3.0, -0.3, 0.99, []),
+        (GOOD, 3.0, None, 0.99, []),
+        ("no " * 60, 2.0, -2.0, 0.9, ["repetition", "speech_rate", "low_logprob", "no_speech"]),
+    ],
+)
+def test_flags(
+    text: str, seconds: float, logprob: float | None, no_speech: float | None, expected: list[str]
+) -> None:
+    assert flags(text, seconds, logprob, no_speech) == expected
+
+
+def test_compression_ratio_is_that_of_whisper() -> None:
+    from whisper.utils import compression_ratio as reference
+
+    for text in (GOOD, "ja " * 50, "你好" * 9, "a"):
+        assert compression_ratio(text) == reference(text)

@@ -1,0 +1,140 @@
+"""Taxonomies and templates: what ships, and what a misspelt one is answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lanser_cli.entailment import DEFAULT_TEMPLATE, Taxonomy, Template, load_taxonomy
+from lanser_cli.entailment import taxonomy_names as names
+from lanser_cli.errors import UsageError
+
+WORDS = {"joy": ("joy", "joyful"), "fear": ("fear", "afraid")}
+
+
+def write(path: Path, **changes: object) -> str:
+    value: dict[str, object] = {
+        "name": "mine",
+        "source": "me",
+        "labels": {label: {"noun": n, "adjective": a} for label, (n, a) in WORDS.items()},
+    }
+    value.update(changes)
+    path.write_text(json.dumps({key: item for key, item in value.items() if item is not None}))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", names())
+def test_all_that_ship_load(name: str) -> None:
+    taxonomy = load_taxonomy(name)
+    assert taxonomy.name == name
+    assert len(taxonomy.source) > 10
+    assert len(taxonomy.labels) == len(set(taxonomy.labels)) >= 4
+    for words in (taxonomy.nouns, taxonomy.adjectives):
+        assert len(words) == len(taxonomy.labels)
+        assert len(set(words)) == len(words), "two labels that no hypothesis can tell apart"
+        assert all(word and word == word.strip() for word in words)
+
+
+def test_sizes_of_those_that_ship() -> None:
+    sizes = {name: len(load_taxonomy(name).labels) for name in names()}
+    assert {"ekman6": 6, "plutchik8": 8, "goemotions": 28, "crema6": 6}.items() <= sizes.items()
+
+
+def test_unknown_names_name_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown taxonomy 'ekmann6': did you mean 'ekman6'"):
+        load_taxonomy("ekmann6")
+    with pytest.raises(UsageError, match=r"unknown taxonomy 'zzz': choose from .*goemotions"):
+        load_taxonomy("zzz")
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    taxonomy = load_taxonomy(write(tmp_path / "mine.json"))
+    assert taxonomy == Taxonomy(
+        "mine", "me", ("joy", "fear"), ("joy", "fear"), ("joyful", "afraid")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": None, "lables": {}}, "unknown key 'lables': did you mean 'labels'?"),
+        ({"sourse": "x"}, "unknown key 'sourse': did you mean 'source'?"),
+        ({"zzz": 1}, "unknown key 'zzz': known are name, source, labels"),
+        ({"source": None}, "key 'source' is missing"),
+        ({"labels": ["joy", "fear"]}, "'labels' must be an object"),
+        ({"labels": {"joy": "joy", "fear": "fear"}}, "label 'joy' must be an object"),
+        (
+            {"labels": {"joy": {"noun": "joy", "adjectiv": "joyful"}}},
+            "label 'joy': unknown key 'adjectiv': did you mean 'adjective'?",
+        ),
+        ({"labels": {"joy": {"noun": "joy"}}}, "label 'joy': key 'adjective' is missing"),
+        (
+            {"labels": {"joy": {"noun": "joy", "adjective": "joyful"}}},
+            "a taxonomy needs at least two labels",
+        ),
+        ({"labels": {}}, "a taxonomy needs at least two labels"),
+    ],
+)
+def test_faults_of_a_file(changes: dict[str, object], sentence: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.json", **changes)
+    with pytest.raises(UsageError) as caught:
+        load_taxonomy(path)
+    assert str(caught.value).startswith(path)
+    assert sentence in str(caught.value)
+
+
+def test_a_label_that_occurs_twice_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    entry = '{"noun": "joy", "adjective": "joyful"}'
+    labels = f'{{"joy": {entry}, "fear": {entry}, "joy": {entry}}}'
+    path.write_text(f'{{"name": "mine", "source": "me", "labels": {labels}}}')
+    with pytest.raises(UsageError, match="'joy' occurs twice"):
+        load_taxonomy(str(path))
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone\.json: cannot be read: No such file"):
+        load_taxonomy(str(tmp_path / "gone.json"))
+    for text, sentence in (("{", "not a JSON file"), ("[]", "must hold an object with name")):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(UsageError, match=sentence):
+            load_taxonomy(str(tmp_path / "bad.json"))
+    (tmp_path / "bad.json").write_bytes(b'{"name": "caf\xe9"}')
+    with pytest.raises(UsageError, match="not a JSON file"):
+        load_taxonomy(str(tmp_path / "bad.json"))
+
+
+def test_labels_on_the_command_line() -> None:
+    taxonomy = Taxonomy.of_labels(["happy", " sad"])
+    assert taxonomy.labels == taxonomy.nouns == taxonomy.adjectives == ("happy", "sad")
+    for labels, sentence in (
+        (["happy"], "needs at least two labels"),
+        (["happy", ""], "an empty label"),
+        (["happy", "sad", "happy "], "label 'happy' occurs twice"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            Taxonomy.of_labels(labels)
+
+
+def test_templates_put_the_fitting_word_in() -> None:
+    taxonomy = Taxonomy("mine", "me", ("joy", "fear"), ("joy", "fear"), ("joyful", "afraid"))
+    assert Template("I feel {}.").hypotheses(taxonomy) == ["I feel joy.", "I feel fear."]
+    assert Template("{noun}!").hypotheses(taxonomy) == ["joy!", "fear!"]
+    assert Template("So {adjective}.").hypotheses(taxonomy) == ["So joyful.", "So afraid."]
+    assert Template(DEFAULT_TEMPLATE).hypotheses(taxonomy)[1].endswith("afraid.")
+
+
+def test_words_are_put_in_as_they_are() -> None:
+    taxonomy = Taxonomy.of_labels([r"\1 \g<0>", "{}"])
+    assert Template("<{}>").hypotheses(taxonomy) == [r"<\1 \g<0>>", "<{}>"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no slot.", "{} and {}", "{noun} {adjective}", "{verb}", "{", "{}}", "{{}}", "{0}"]
+)
+def test_broken_slots(text: str) -> None:
+    with pytest.raises(UsageError, match="must have exactly one slot") as caught:
+        Template(text)
+    assert f"'{text}'" in str(caught.value)

@@ -1,0 +1,53 @@
+"""`--help` is quick: it imports nothing that is slow to import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from conftest import ENVIRONMENT
+
+HEAVY = ("torch", "transformers", "webdataset", "numpy", "sklearn", "timm", "whisper", "scipy")
+
+PROGRAM = f"""
+import contextlib, io, json, sys
+from lanser_cli import app
+
+found = {{}}
+for words in ([], *([verb] for verb in app.VERBS)):
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page):
+        code = app.main([*words, "--help"])
+    heavy = [name for name in {HEAVY!r} if name in sys.modules]
+    found[" ".join(words)] = [code, page.getvalue(), heavy]
+print(json.dumps(found))
+"""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    found = json.loads(result.stdout)
+    assert len(found) > 10
+    for words, (code, page, heavy) in found.items():
+        assert code == 0
+        assert f"lanser {words}".strip() in page
+        assert heavy == [], f"lanser {words} --help imports {heavy}"
+
+
+def test_the_probe_would_see_a_heavy_import() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "import numpy\n" + PROGRAM],
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert all(heavy == ["numpy"] for _, _, heavy in json.loads(result.stdout).values())

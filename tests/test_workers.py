@@ -1,0 +1,198 @@
+"""Worker processes: order, set-up errors, devices."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lanser_cli import workers
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.streams import WindowFunction, windows
+
+
+def make_marker(device: str, *, meet: Path | None = None) -> WindowFunction:
+    """A stage that says who did it; every other window takes longer, some numbers are rejected.
+
+    Args:
+        meet: a folder where two processes wait for each other before their first answer.
+    """
+
+    def mark(window: Sequence[Record]) -> list[Outcome]:
+        if meet is not None:
+            (meet / str(os.getpid())).touch()
+            for _ in range(6000):
+                if len(list(meet.iterdir())) == 2:
+                    break
+                time.sleep(0.01)
+        first = window[0].fields["number"]
+        time.sleep(0.05 if first // len(window) % 2 == 0 else 0.0)
+        return [
+            record.with_fields(device=device, process=os.getpid())
+            if record.fields["number"] % 5
+            else Reject.of(record, "mark", "a fifth")
+            for record in window
+        ]
+
+    return mark
+
+
+def make_noise(device: str, *, meet: Path) -> WindowFunction:
+    print("noise of a library")
+    return make_marker(device, meet=meet)
+
+
+def make_nothing(device: str, *, error: type[Exception] = LanserError) -> WindowFunction:
+    raise error(f"no such model on {device}")
+
+
+def make_dying(device: str) -> WindowFunction:
+    def die(window: Sequence[Record]) -> list[Outcome]:
+        os._exit(9)
+
+    return die
+
+
+def numbered(count: int) -> list[Record]:
+    return [Record({"id": f"r{number}", "number": number}) for number in range(count)]
+
+
+def test_two_processes_keep_the_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    process = workers.spread(partial(make_noise, meet=tmp_path), ["cpu", "cpu"])
+    done = list(process(windows(numbered(43), 4)))
+    assert [len(window) for window in done] == [4] * 10 + [3]
+    flat = [outcome for window in done for outcome in window]
+    assert [outcome.id for outcome in flat] == [f"r{number}" for number in range(43)]
+    assert sum(isinstance(outcome, Reject) for outcome in flat) == 9
+    by = {outcome.fields["process"] for outcome in flat if isinstance(outcome, Record)}
+    assert len(by) == 2
+    assert os.getpid() not in by
+    streams = capfd.readouterr()
+    assert streams.out == ""  # a worker has nothing to say on stdout
+    assert streams.err.count("noise of a library") == 2
+
+
+def test_one_device_works_here() -> None:
+    process = workers.spread(make_marker, ["cpu"])
+    [[outcome]] = process([numbered(2)[1:]])
+    assert isinstance(outcome, Record)
+    assert outcome.fields["process"] == os.getpid()
+    assert outcome.fields["device"] == "cpu"
+
+
+def test_every_device_has_its_process(tmp_path: Path) -> None:
+    process = workers.spread(partial(make_marker, meet=tmp_path), ["cpu", "other"])
+    flat = [outcome for window in process(windows(numbered(24), 2)) for outcome in window]
+    by = {
+        (outcome.fields["device"], outcome.fields["process"])
+        for outcome in flat
+        if isinstance(outcome, Record)
+    }
+    assert sorted(device for device, _ in by) == ["cpu", "other"]
+
+
+@pytest.mark.parametrize("error", [LanserError, UsageError])
+@pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"]])
+def test_a_broken_set_up_ends_it_before_the_first_record(
+    error: type[LanserError], devices: list[str]
+) -> None:
+    def untouched() -> object:
+        raise AssertionError("a record was read")
+        yield
+
+    with pytest.raises(error, match="no such model on cpu") as caught:
+        list(workers.spread(partial(make_nothing, error=error), devices)(untouched()))
+    assert type(caught.value) is error
+
+
+def test_a_worker_that_dies_is_said() -> None:
+    with pytest.raises(LanserError, match="worker process died"):
+        list(workers.spread(make_dying, ["cpu", "cpu"])(windows(numbered(8), 2)))
+
+
+def test_memory_is_bounded_by_windows_in_flight() -> None:
+    taken = 0
+
+    def pending() -> object:
+        nonlocal taken
+        for window in windows(numbered(100), 2):
+            taken += 1
+            yield window
+
+    answers = workers.spread(make_marker, ["cpu", "cpu"])(pending())
+    next(answers)
+    assert taken <= 4
+    answers.close()
+
+
+# ---------------------------------------------------------------- devices
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Pretend to have so many CUDA devices."""
+    import torch
+
+    def pretend(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "devices"),
+    [
+        ("auto", 0, ["cpu"]),
+        ("auto", 2, ["cuda:0"]),
+        ("all", 0, ["cpu"]),
+        ("all", 2, ["cuda:0", "cuda:1"]),
+        ("cpu", 2, ["cpu"]),
+        ("cuda", 1, ["cuda:0"]),
+        ("cuda:1,cuda:0", 2, ["cuda:1", "cuda:0"]),
+    ],
+)
+def test_devices(text: str, count: int, devices: list[str], cuda: object) -> None:
+    cuda(count)
+    assert workers.parse_devices(text) == devices
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("gpu", "choose from"),
+        ("", "choose from"),
+        ("cuda:x", "with a number"),
+        ("cuda:", "with a number"),
+        ("cuda:-1", "with a number"),
+        ("cudax", "choose from"),
+        ("cpu:0", "choose from"),
+        ("cuda:²", "with a number"),
+        ("cuda:2", "has 2 CUDA devices"),
+        ("cuda:0,cuda:7", "has 2 CUDA devices"),
+        ("cuda:0,,cuda:1", "choose from"),
+    ],
+)
+def test_devices_that_are_not_there(text: str, why: str, cuda: object) -> None:
+    cuda(2)
+    with pytest.raises(UsageError, match=why):
+        workers.parse_devices(text)
+
+
+def test_no_cuda_is_said(cuda: object) -> None:
+    cuda(0)
+    with pytest.raises(UsageError, match="has 0 CUDA devices"):
+        workers.parse_devices("cuda")
+
+
+def test_processors_are_those_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/proc").exists():
+        pytest.skip("Linux only")
+    assert 1 <= workers.cpu_count() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5})
+    assert workers.cpu_count() == 3

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip and the tests' commands must not depend on what else is on this machine.
 unexport PYTHONPATH
 
-.PHONY: help quickstart test lint docs bench clean
+.PHONY: help quickstart test lint docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,9 +34,6 @@ lint: $(VENV)/dev ## ruff and mypy
 
 docs: $(BIN)/lanser ## Write docs/cli.md anew from the commands' --help
 	$(BIN)/python docs/make_cli.py
-
-bench: $(VENV)/dev ## Measure speed against named peers
-	$(BIN)/python -m pytest tests/bench -p no:xdist -s --override-ini testpaths=tests/bench
 
 clean: ## Remove the environment and what the quickstart made
 	rm -rf $(VENV) quickstart

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli import streams
@@ -56,12 +55,11 @@ class Info:
     channels: int
 
 
-def load(record: Record, root: Path | None = None) -> Waveform:
+def load(record: Record) -> Waveform:
     """The sound of a record: float32 `[samples]`, mono, 16 kHz, finite, about -1..1.
 
     Args:
         record: its `audio_filepath`, `offset` and `duration` say what to read.
-        root: where a relative path starts; default the working directory.
 
     Raises:
         AudioError: no path, no such file, not audio, nothing in it, or NaN in it.
@@ -69,7 +67,7 @@ def load(record: Record, root: Path | None = None) -> Waveform:
     path = record.audio_filepath
     if not path:
         raise AudioError("has no 'audio_filepath'")
-    return read(str(root / path) if root else path, record.offset, record.duration)
+    return read(path, record.offset, record.duration)
 
 
 def read(path: str, offset: float = 0.0, duration: float | None = None) -> Waveform:
@@ -134,6 +132,19 @@ def probe(path: str) -> Info:
     return Info(info.frames / info.samplerate, info.samplerate, info.channels)
 
 
+def check(record: Record) -> None:
+    """Read the header of a record's sound, unless it is in a shard, whose sound was checked.
+
+    Raises:
+        AudioError: no path, no such file, or not audio.
+    """
+    path = record.audio_filepath
+    if not path:
+        raise AudioError("has no 'audio_filepath'")
+    if "#" not in path:
+        probe(path)
+
+
 def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
     """Records from audio files, folders (recursive, sorted), globs, JSONL files and `-`.
 
@@ -178,7 +189,7 @@ def _from_file(path: str, name: str, stage: str) -> Record | Reject:
     fields: dict[str, Any] = {"id": identifier, "audio_filepath": path}
     try:
         check_id(identifier)
-        fields["duration"] = round(probe(path).duration, 3)
+        fields["duration"] = round(probe(path).duration, 6)
     except RecordError as error:
         return Reject(identifier, stage, str(error), fields)
     return Record(fields)

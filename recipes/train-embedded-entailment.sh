@@ -14,7 +14,7 @@
 #   OUT   new folder for the model
 #
 # Further environment variables: PYTHON (python3), THREADS (2), SEED, and TRAIN_OPTIONS and
-# EVALUATE_OPTIONS for more options of the Python script. It takes about an hour on two CPU cores.
+# EVALUATE_OPTIONS for more options of the Python script. It takes about 45 minutes on two CPU cores.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

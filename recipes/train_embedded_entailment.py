@@ -330,7 +330,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the model here")
     parser.add_argument("--work", type=Path, help="keep the teacher here (and use a kept one)")
     parser.add_argument("--evaluate", type=Path, help="evaluate this model instead of training")
-    parser.add_argument("--templates", nargs="+", default=["This text expresses {}."])
+    parser.add_argument("--templates", nargs="+", default=["This person feels {}."])
     parser.add_argument("--sets", nargs="+", default=["go_test", "meld_test", "emory_test", "snli"])
     parser.add_argument("--first", type=int, default=0, help="evaluate on the first N of each set")
     parser.add_argument("--fast", action="store_true", help="evaluate in bfloat16")

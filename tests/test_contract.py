@@ -431,7 +431,8 @@ def test_verbs_that_need_all_records_reject_too(
     if name == "eval":
         assert jsonl(done.out)[0]["n"] == COUNT
     else:
-        assert f"{name}: {COUNT} records, {len(broken)} rejected" in done.err
+        counts = f"{COUNT + len(broken)} in, {COUNT} used, {len(broken)} rejected"
+        assert f"{name}: {counts}" in done.err
 
 
 def test_eval_writes_rejects(quick: Callable[..., Quick], things: Things, tmp_path: Path) -> None:

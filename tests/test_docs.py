@@ -159,7 +159,9 @@ def test_commands_of_a_page_run(page, small_checkout):
 
 def test_the_pipe_by_default_names_the_embedded_engine(small_checkout):
     """Word for word the pipe of the first page, where Whisper's weights cannot be had."""
-    pipe = "lanser transcribe examples/speech/unlabeled | lanser entail-label | lanser shard -o out/"
+    pipe = (
+        "lanser transcribe examples/speech/unlabeled | lanser entail-label | lanser shard -o out/"
+    )
     result = shell(pipe, small_checkout, HOME=str(small_checkout), XDG_CACHE_HOME="/nonexistent")
     if result.returncode:
         assert "--model sphinx" in result.stderr and "nothing to pack" in result.stderr
@@ -243,7 +245,11 @@ def test_paper_recipe(small_checkout):
 def test_slurm_recipes(small_checkout):
     """Run as Slurm would: each task of the array, then a training job with two ranks."""
     pytest.importorskip("pocketsphinx")
-    array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2"}
+    array = {
+        "SLURM_ARRAY_TASK_MIN": "1",
+        "SLURM_ARRAY_TASK_MAX": "2",
+        "SLURM_ARRAY_TASK_COUNT": "2",
+    }
     for task in ("1", "2"):
         result = shell(
             "recipes/label-array.sbatch",

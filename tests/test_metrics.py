@@ -14,10 +14,10 @@ from lanser_cli.records import Record
 
 
 def records(pairs, speakers=None):
-    return [
-        Record({"id": str(i), "label": t, "prediction": p} | ({"speaker": speakers[i]} if speakers else {}))
-        for i, (t, p) in enumerate(pairs)
-    ]  # fmt: skip
+    made = [Record({"id": str(i), "label": t, "prediction": p}) for i, (t, p) in enumerate(pairs)]
+    if speakers:
+        made = [r.with_fields(speaker=s) for r, s in zip(made, speakers, strict=True)]
+    return made
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcde")), min_size=1))

@@ -166,7 +166,7 @@ def test_ranks_agree_under_torchrun(corpus, tmp_path):
     assert first.returncode == 0, first.stderr.decode()
     assert len(jsonl(first.stdout)) == 1
     assert b"45 utterances, 2 x 8 a step, 3 steps an epoch" in first.stderr
-    assert first.stderr.count(b"pretrain: 45 records, 0 rejected") == 1
+    assert first.stderr.count(b"pretrain: 45 in, 45 used, 0 rejected") == 1
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
     assert second.returncode == 0 and weights[0] == weights[1]
 

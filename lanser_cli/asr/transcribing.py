@@ -111,7 +111,7 @@ class Transcriber:
         }
         known = {key: value for key, value in details.items() if value is not None}
         lang = {"lang": heard.lang} if heard.lang and not record.fields.get("lang") else {}
-        duration = {} if record.duration is not None else {"duration": round(seconds, 3)}
+        duration = {} if record.duration is not None else {"duration": round(seconds, 6)}
         return record.with_fields(**duration, **lang, text=text, asr=known)
 
 

@@ -105,4 +105,4 @@ def finetune(
     if result is not None:
         made |= {"n": result.n, "uar": result.uar.value, "wa": result.wa.value}
         made |= {"chance": result.chance}
-    return options.finish("finetune", made, len(records), rejected + unread)
+    return options.finish("finetune", made, len(records) - len(unread), rejected + unread)

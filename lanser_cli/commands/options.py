@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli import console
-from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
+from lanser_cli.errors import EXIT_REJECTED, LanserError, RecordError, UsageError
 from lanser_cli.records import Record, Reject
 
 
@@ -103,28 +103,33 @@ def one_of(option: str, value: str, choices: Sequence[str]) -> None:
 def read_all(inputs: Sequence[str], stage: str) -> tuple[list[Record], list[Reject]]:
     """All records of shards or JSONL, for verbs that need them at once (training, probing).
 
+    The header of every sound file is read, so that what is missing or broken is a reject now and
+    not in the middle of a run. Sound in shards was checked when it was packed.
+
     Raises:
         LanserError: an input is not there, or there is no record in any.
     """
-    from lanser_cli import shards, streams
+    from lanser_cli import audio, shards, streams
 
     shards.check_inputs(inputs)
     records: list[Record] = []
     rejected: list[Reject] = []
     for item in streams.unique(shards.read(inputs, stage), stage):
         if isinstance(item, Record):
-            records.append(item)
+            try:
+                audio.check(item)
+                records.append(item)
+            except RecordError as error:
+                rejected.append(Reject.of(item, stage, error))
         elif isinstance(item, Reject):
             rejected.append(item)
     if not records:
         streams.file_rejects(rejected, None)
-        raise LanserError(
-            f"{stage}: no record in {', '.join(inputs)}: there is nothing to learn from"
-        )
+        raise LanserError(f"{stage}: no record in {', '.join(inputs)}: nothing to learn from")
     return records, rejected
 
 
-def finish(stage: str, result: dict[str, object], records: int, rejected: Sequence[Reject]) -> int:
+def finish(stage: str, result: dict[str, object], used: int, rejected: Sequence[Reject]) -> int:
     """Say what a training verb made: rejects and counts on stderr, one JSON line on stdout."""
     import os
 
@@ -133,7 +138,7 @@ def finish(stage: str, result: dict[str, object], records: int, rejected: Sequen
     if os.environ.get("RANK", "0") != "0":
         return 0
     streams.file_rejects(rejected, None)
-    console.info(f"{stage}: {records} records, {len(rejected)} rejected")
+    console.info(f"{stage}: {used + len(rejected)} in, {used} used, {len(rejected)} rejected")
     with streams.result_line() as write:
         write(result)
     return EXIT_REJECTED if rejected else 0

@@ -39,4 +39,4 @@ def probe_prosody(
     records, rejected = options.read_all(inputs or ["-"], "probe-prosody")
     device = workers.parse_devices(device)[0]
     numbers, unread = probing.probe_run(records, run, device, output=output, folds=folds, seed=seed)
-    return options.finish("probe-prosody", numbers, len(records), [*rejected, *unread])
+    return options.finish("probe-prosody", numbers, len(records) - len(unread), rejected + unread)

@@ -84,7 +84,7 @@ def _outcome(
         seconds = audio.probe(head["audio_filepath"]).duration - offset
         if seconds <= 0:
             raise RecordError(f"{as_written}: offset {offset} s lies behind its end")
-        head["duration"] = cells.get("duration") or round(seconds, 3)
+        head["duration"] = cells.get("duration") or round(seconds, 6)
         return Record.parse(head | {key: cells[key] for key in cells if key not in head})
     except RecordError as error:
         identifier = head["id"] or cells.get("id")

@@ -83,7 +83,7 @@ def utterance(path: Path, fields: dict[str, Any]) -> Record | Reject:
     head: dict[str, Any] = {"id": fields["id"], "audio_filepath": str(path)}
     rest = {key: value for key, value in fields.items() if key != "id" and value is not None}
     try:
-        head["duration"] = round(audio.probe(str(path)).duration, 3)
+        head["duration"] = round(audio.probe(str(path)).duration, 6)
     except RecordError as error:
         return Reject(fields["id"], STAGE, str(error), head | rest)
     return Record(head | rest)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
 
-DEFAULT_TEMPLATE = "The speaker feels {adjective}."
+DEFAULT_TEMPLATE = "This person feels {}."
+"""The best of four on 500 GoEmotions development comments with the embedded model; all were close."""
 
 _SLOT = re.compile(r"\{(adjective|noun)?\}")
 

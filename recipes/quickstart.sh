@@ -7,7 +7,7 @@
 # WORK     folder for all it makes (default: quickstart); what is there already is not made again
 # ASR      transcribe --model (default: sphinx, which needs no download)
 # SPEECH   folder with unlabeled/, labeled/ and written.jsonl (default: examples/speech)
-# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 25, 25)
+# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 80, 40)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,14 +44,15 @@ lanser shard "$work/weak.jsonl" --resume -o "$work/shards" > /dev/null
 
 step "4/6 Pre-train on the weak labels"
 lanser pretrain "$work/shards" --model resnet18-slim --crop 2 \
-    --epochs "${PRETRAIN_EPOCHS:-25}" --resume -o "$work/pretrained" > /dev/null
+    --epochs "${PRETRAIN_EPOCHS:-80}" --resume -o "$work/pretrained" > /dev/null
 
 step "5/6 Fine-tune on a quarter of the human labels, and the same from scratch; test on other voices"
 for start in pretrained scratch; do
     init=()
     [ "$start" = pretrained ] && init=(--init "$work/pretrained")
     lanser finetune "$speech/labeled/corpus.jsonl" "${init[@]}" --model resnet18-slim --crop 2 \
-        --fraction 0.25 --epochs "${FINETUNE_EPOCHS:-25}" --resume -o "$work/finetuned-$start" > /dev/null
+        --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-40}" --resume \
+        -o "$work/finetuned-$start" > /dev/null
 done
 lanser eval "$work/finetuned-pretrained" "$work/finetuned-scratch" -o "$work/report" > /dev/null
 

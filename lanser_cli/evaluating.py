@@ -28,11 +28,12 @@ def run(
         LanserError: an input is not there, or has nothing to compare.
     """
     found: dict[str, Path | str] = {}
-    fractions: dict[str, float] = {}
+    uses: dict[str, tuple[str, float]] = {}
     for name in inputs:
         if os.path.isdir(name):
             config = runs.read_config(Path(name))
-            fractions[name] = (config.get("protocol") or {}).get("fraction", 1.0)
+            fraction = (config.get("protocol") or {}).get("fraction", 1.0)
+            uses[name] = (config.get("init") or "from scratch", fraction)
             found[name] = Path(name) / "predictions.jsonl"
             if not Path(found[name]).exists():
                 raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
@@ -65,7 +66,7 @@ def run(
         )
     streams.file_rejects(refused, rejects)
     if output is not None:
-        report.evaluation(output, results, fractions)
+        report.evaluation(output, results, uses)
         console.info(f"eval: report in {output / 'report.html'}")
     with streams.result_line() as write:
         for name, result in results.items():

@@ -79,8 +79,15 @@ class Report:
         write_whole(self._folder / "report.html", page)
 
 
-def evaluation(folder: Path, results: Mapping[str, Result], fractions: Mapping[str, float]) -> None:
-    """The report of `lanser eval`: one row and one confusion matrix for each named result."""
+def evaluation(
+    folder: Path, results: Mapping[str, Result], uses: Mapping[str, tuple[str, float]]
+) -> None:
+    """The report of `lanser eval`: one row and one confusion matrix for each named result.
+
+    Args:
+        uses: of results that are runs: what training started from, and the fraction of labels
+            it used. Where fractions differ, they are drawn as label-efficiency curves.
+    """
     report = Report(folder, "Evaluation")
     report.table(
         ["", "records", "UAR", "chance", "WA", "macro F1", "weighted F1"],
@@ -97,8 +104,8 @@ def evaluation(folder: Path, results: Mapping[str, Result], fractions: Mapping[s
     if report.can_plot:
         for number, (name, result) in enumerate(results.items(), start=1):
             report.figure(f"confusion-{number}", confusion_figure(name, result))
-        if len(set(fractions.values())) > 1:
-            report.figure("label-efficiency", efficiency_figure(results, fractions))
+        if len({fraction for _, fraction in uses.values()}) > 1:
+            report.figure("label-efficiency", efficiency_figure(results, uses))
     report.write({"results": {name: result.as_json() for name, result in results.items()}})
 
 
@@ -126,20 +133,27 @@ def confusion_figure(name: str, result: Result) -> Figure:
     return figure
 
 
-def efficiency_figure(results: Mapping[str, Result], fractions: Mapping[str, float]) -> Figure:
-    """UAR against the fraction of labels used."""
+def efficiency_figure(
+    results: Mapping[str, Result], uses: Mapping[str, tuple[str, float]]
+) -> Figure:
+    """UAR against the fraction of labels used, a line for each thing training started from."""
     figure, axes = _figure(6, 4)
-    points = sorted((fractions[name], results[name].uar) for name in results if name in fractions)
-    x = [fraction for fraction, _ in points]
-    y = [uar.value for _, uar in points]
-    spread = [
-        [uar.value - uar.low for _, uar in points],
-        [uar.high - uar.value for _, uar in points],
-    ]
-    axes.errorbar(x, y, yerr=spread, fmt="o", capsize=3)
+    for start in dict.fromkeys(start for start, _ in uses.values()):
+        names = [name for name, (other, _) in uses.items() if other == start]
+        names.sort(key=lambda name: uses[name][1])
+        uars = [results[name].uar for name in names]
+        axes.errorbar(
+            [uses[name][1] for name in names],
+            [uar.value for uar in uars],
+            yerr=[[uar.value - uar.low for uar in uars], [uar.high - uar.value for uar in uars]],
+            fmt="o-",
+            capsize=3,
+            label=start,
+        )
     axes.set_xscale("log")
     axes.set_xlabel("fraction of the labelled records used for training")
     axes.set_ylabel("UAR")
+    axes.legend()
     return figure
 
 

@@ -320,15 +320,17 @@ class JsonlFile:
     """A JSONL file that appears under its name when it is whole.
 
     Until then it is `NAME.part`, plain text. With `resume` an existing part is kept: a torn last
-    line is cut off, and the ids of the other lines are in `done`. With `once`, `write` leaves out
-    a line for each equal one that the part has already.
+    line is cut off, and the keys of the other lines are in `done`: of a record its id, of a reject
+    the record refused, since another of its id may be good. `write` leaves out a reject for each
+    equal one that the part has already.
     """
 
-    def __init__(self, path: Path, *, resume: bool, once: bool = False) -> None:
+    def __init__(self, path: Path, *, resume: bool, rejects: bool = False) -> None:
         self.path = path
+        self._key = "record" if rejects else "id"
         self._partial = path.with_name(path.name + ".part")
         self.done = Digests()
-        self._there: Counter[str] | None = Counter() if once else None
+        self._there: Counter[str] | None = Counter() if rejects else None
         try:
             if resume and self._partial.exists():
                 self._cut_torn_line()
@@ -342,13 +344,12 @@ class JsonlFile:
         with self._partial.open("rb") as stream:
             for line in stream:
                 try:
-                    identifier = json.loads(line)["id"]
+                    key = json.loads(line)[self._key]
                 except (ValueError, KeyError, TypeError):
                     break
                 if not line.endswith(b"\n"):
                     break
-                if isinstance(identifier, str):
-                    self.done.add(identifier)
+                self.done.add(to_json(key) if isinstance(key, dict) else str(key))
                 if self._there is not None:
                     self._there[line[:-1].decode()] += 1
                 whole += len(line)
@@ -459,7 +460,7 @@ class Pipe:
                     records.append(item)
                 else:
                     others.append((len(records), item))
-            if not all(self._is_done(record.id) for record in records):
+            if not all(self._is_done(record) for record in records):
                 self._unreadable.append(others)
                 yield records
                 continue
@@ -471,11 +472,18 @@ class Pipe:
                 for _, other in others:
                     self._file(other)
 
-    def _is_done(self, identifier: str) -> bool:
-        return any(file and identifier in file.done for file in (self._out_file, self._reject_file))
+    def _is_done(self, record: Record) -> bool:
+        return self._is_out(record) or self._is_refused(record)
+
+    def _is_out(self, record: Record) -> bool:
+        return self._out_file is not None and record.id in self._out_file.done
+
+    def _is_refused(self, record: Record) -> bool:
+        refused = self._reject_file.done if self._reject_file else ()
+        return len(refused) > 0 and to_json(record.fields) in refused
 
     def _count_done(self, record: Record) -> None:
-        if self._out_file and record.id in self._out_file.done:
+        if self._is_out(record):
             self.tally.already_done += 1
         else:
             self.tally.rejected += 1
@@ -483,7 +491,7 @@ class Pipe:
     def _file(self, outcome: Outcome) -> None:
         """Put an outcome where it belongs, unless an earlier run did."""
         if isinstance(outcome, Record):
-            if self._out_file and outcome.id in self._out_file.done:
+            if self._is_out(outcome):
                 self.tally.already_done += 1
                 return
             try:
@@ -515,7 +523,9 @@ class Pipe:
         else:
             beside = self._output.with_name(self._output.name + ".rejects")
             self._out_file = JsonlFile(self._output, resume=self._resume)
-            self._reject_file = JsonlFile(self._rejects or beside, resume=self._resume, once=True)
+            self._reject_file = JsonlFile(
+                self._rejects or beside, resume=self._resume, rejects=True
+            )
             self._write = self._out_file.write
             with self._closing():
                 yield

@@ -365,12 +365,6 @@ def test_offset_behind_the_end(offset: float, tmp_path: Path) -> None:
         audio.load(Record({"id": "a", "audio_filepath": str(path), "offset": offset}))
 
 
-def test_a_root_for_relative_paths(tmp_path: Path) -> None:
-    save(tmp_path / "a.wav", tone(0.5))
-    record = Record({"id": "a", "audio_filepath": "a.wav", "duration": 0.25})
-    assert len(audio.load(record, tmp_path)) == 4_000
-
-
 # ---------------------------------------------------------------- tar members
 
 

@@ -551,6 +551,18 @@ def test_resume_gives_the_same_bytes_from_any_cut(
         assert sorted(os.listdir(folder)) == ["out.jsonl", "rejects.jsonl"]
 
 
+def test_a_refused_line_does_not_hide_a_good_record_of_its_id(tmp_path: Path) -> None:
+    """Killed between the two windows; the bad line's id is not done by having been refused."""
+    bad = Reject("r000", "test", "in.jsonl:1: 'offset' must be a number", {"id": "r000"})
+    items: list[Outcome] = [bad, Record({"id": "r000", "text": "good"})]
+    out, rejects = tmp_path / "out", tmp_path / "rejects"
+    (tmp_path / "out.part").touch()
+    (tmp_path / "rejects.part").write_text(streams.reject_line(bad) + "\n")
+    pipe = Pipe("test", out, rejects=rejects, resume=True, window=1)
+    assert pipe.run(items, one_process(copied)) == EXIT_REJECTED
+    assert ids([Record(value) for value in jsonl(out)]) == ["r000"]
+
+
 def test_an_id_called_none_is_not_a_missing_id(tmp_path: Path) -> None:
     items: list[Outcome] = [Reject(None, "test", "torn", "{"), Record({"id": "None"})]
     out, rejects = tmp_path / "out", tmp_path / "rejects"

@@ -105,7 +105,7 @@ def test_what_is_written(shuffled: list[Record], tmp_path: Path) -> None:
     (found,) = Transcriber(LengthEngine(), 4)([record])
     assert isinstance(found, Record)
     assert list(found.fields) == ["id", "audio_filepath", "mine", "duration", "text", "asr"]
-    assert found.duration == round(length / 16_000, 3)
+    assert found.duration == round(length / 16_000, 6)
     rate = round(2 / (length / 16_000), 4)
     assert found.fields["asr"] == {
         "model": "length",

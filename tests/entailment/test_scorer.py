@@ -100,7 +100,8 @@ def test_a_text_of_ten_thousand_words_is_cut_and_the_hypothesis_is_not(keen_nli:
     text = " ".join(f"w{n % 7}" for n in range(10_000))
     scores = scorer.score([text, text + " and more", "short"], HYPOTHESES)
     assert np.isfinite(scores).all()
-    assert np.array_equal(scores[0], scores[1]), "what is behind the cut has no effect"
+    # not to the last bit: the two may sit in batches of different size
+    assert np.allclose(scores[0], scores[1], atol=1e-4), "what is behind the cut has no effect"
     assert len(set(scores[0].tolist())) == 3, "hypotheses were cut"
 
 

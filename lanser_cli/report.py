@@ -170,7 +170,7 @@ def bar_figure(
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_ylabel(ylabel)
     axes.set_title(title)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 

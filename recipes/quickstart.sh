@@ -73,7 +73,7 @@ Report: {work / 'report' / 'report.html'}  (and {work / 'prosody' / 'report.html
 
 On synthetic speech, see examples/README.md; in brackets 95 % bootstrap intervals:
   weak label = emotion the sentence was written for   {show(weak['wa'])} of {weak['n']}, chance {weak['chance']:.3f}
-  UAR of the fine-tuned model, unseen voices          {show(tuned['uar'])}, chance {tuned['chance']:.3f}
+  UAR of the fine-tuned model, voices held out        {show(tuned['uar'])}, chance {tuned['chance']:.3f}
       the same trained from scratch                   {show(scratch['uar'])}
   prosody probe, mean R2                              {r2['trained']:.3f}
       of the same network untrained                   {r2['untrained']:.3f}""")

@@ -32,8 +32,10 @@ class SphinxEngine:
         import numpy as np
 
         pcm = (np.clip(clip, -1.0, 1.0) * 32767).astype("<i2")
+        # The front-end's statistics drift from utterance to utterance; begin anew, so that a text
+        # depends on its sound alone and not on what this process happened to hear before.
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
-        # A full utterance is normalised by itself, so its text does not depend on earlier ones.
         self._decoder.process_raw(pcm.tobytes(), full_utt=True)
         self._decoder.end_utt()
         found = self._decoder.hyp()

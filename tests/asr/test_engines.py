@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import tone
+from conftest import ROOT, tone
 
 from lanser_cli import audio
 from lanser_cli.asr import Engine, make_engine
@@ -307,6 +307,16 @@ def test_sphinx_does_not_depend_on_what_came_before(
     assert alone != [""]
     loud = (0.9 * np.sign(tone(1.0, 50.0))).astype(np.float32)
     assert texts(sphinx_engine, [sentences[1][0], loud, clip])[2:] == alone
+
+
+@pytest.mark.parametrize("name", ["utt-0078", "utt-0177"])
+def test_sphinx_on_clips_that_changed_with_what_came_before(name: str) -> None:
+    pytest.importorskip("pocketsphinx")
+    folder = ROOT / "examples/speech/unlabeled"
+    clip, before = (audio.read(str(folder / f"{part}.ogg")) for part in (name, "utt-0001"))
+    engine = make_engine("sphinx")
+    alone = texts(engine, [clip])
+    assert texts(engine, [before, clip])[1:] == alone == texts(make_engine("sphinx"), [clip])
 
 
 def test_sphinx_on_silence_and_on_next_to_nothing(

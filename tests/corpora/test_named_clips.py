@@ -53,7 +53,7 @@ def test_ravdess_real(data: Data) -> None:
     assert records[0].fields == {
         "id": "03-01-01-01-01-01-01",
         "audio_filepath": str(data("ravdess") / "Actor_01" / "03-01-01-01-01-01-01.flac"),
-        "duration": 3.303,
+        "duration": 3.303313,
         "speaker": "Actor_01",
         "lang": "en",
         "label": "neutral",

@@ -195,6 +195,45 @@ def test_commands_that_download_say_so_kindly_offline(command, small_checkout):
         assert "Traceback" not in result.stderr
 
 
+def test_from_scratch_on_ravdess(shared, tmp_path):
+    """The measurement of docs/method.md with a sixth of its epochs: well above chance (0.125)."""
+    [script] = blocks("docs/method.md", "sh ravdess")
+    assert "--epochs 60" in script
+    (tmp_path / "RAVDESS").symlink_to(shared / "ravdess")
+    result = shell(script.replace("--epochs 60", "--epochs 10"), tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    [made] = jsonl(result.stdout)
+    assert made["n"] == 240 and made["uar"] > 0.2
+    config = json.loads((tmp_path / "runs/ravdess/fold-1/config.json").read_text())
+    assert config["test_speakers"] == [f"Actor_{actor:02d}" for actor in (9, 10, 11, 12)]
+
+
+def test_the_first_half_adds_up_on_ravdess(shared, tmp_path):
+    """Real speech through the pipe, with one clip that cannot be read: nothing is lost."""
+    pytest.importorskip("pocketsphinx")
+    for actor in ("01", "02"):
+        (tmp_path / "speech" / actor).mkdir(parents=True)
+        for clip in sorted((shared / "ravdess" / f"Actor_{actor}").glob("*-02-0?.flac"))[:5]:
+            (tmp_path / "speech" / actor / clip.name).symlink_to(clip)
+    (tmp_path / "speech" / "broken.flac").write_bytes(b"fLaC, but no more of it")
+    result = shell(
+        "set +o pipefail; lanser transcribe speech --model sphinx --rejects rejects.jsonl"
+        " | lanser entail-label --keep-flagged | lanser shard -o shards"
+        " && lanser shard --verify shards",
+        tmp_path,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    [reject] = jsonl(tmp_path / "rejects.jsonl")
+    assert reject["id"] == "broken"
+    assert "transcribe: 11 in, 10 out, 1 rejected" in result.stderr
+    words = re.search(r"entail-label: 10 in, 10 out, 0 rejected", result.stderr)
+    packed = re.search(r"shard: 10 in, (\d+) out, 0 rejected(?:, (\d+) dropped)?", result.stderr)
+    assert words and packed
+    assert int(packed[1]) + int(packed[2] or 0) == 10
+    index, verified = jsonl(result.stdout)
+    assert index["samples"] == int(packed[1]) and verified["whole"]
+
+
 def test_quickstart_recipe_ends_with_its_three_figures(small_checkout):
     pytest.importorskip("pocketsphinx")
     once = shell("recipes/quickstart.sh", small_checkout, **SMALL)

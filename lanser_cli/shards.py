@@ -20,8 +20,9 @@ from typing import Any
 
 from lanser_cli import __version__, audio, console
 from lanser_cli.errors import LanserError, RecordError, UsageError
+from lanser_cli.pipe import Tally
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
-from lanser_cli.streams import Digests, Tally, commit, file_rejects, write_whole
+from lanser_cli.streams import Digests, commit, file_rejects, write_whole
 
 SCHEMA = 1
 INDEX = "index.json"

@@ -1,7 +1,7 @@
-"""Records in, records out: the pipe contract, kept in one place for every verb.
+"""Records in, records out: files, standard streams, and what is written to them.
 
-`read_records` turns JSONL from files or standard input into records and rejects. `Pipe` writes
-what a stage makes of them: in order, atomically, resumable, with every record accounted for.
+`read_records` turns JSONL from files or standard input into records and rejects; the rest opens,
+slices, commits. How a stage is run between the two is in `lanser_cli.pipe`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ import os
 import re
 import shutil
 import sys
-import time
 import zlib
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
@@ -27,17 +24,11 @@ from typing import IO, Any, TypeVar, cast
 import jsonlines
 
 from lanser_cli import console
-from lanser_cli.errors import EXIT_REJECTED, LanserError, ReaderGone, RecordError, UsageError
-from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.errors import LanserError, ReaderGone, RecordError, UsageError
+from lanser_cli.records import Outcome, Record, Reject, to_json
 
 T = TypeVar("T")
 JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".ndjson")
-
-WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
-"""A stage at work: some records in, as many outcomes out, in the same order."""
-
-Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
-"""Windows in, their outcomes out; closing it ends whatever works for it."""
 
 
 # ---------------------------------------------------------------- reading
@@ -276,7 +267,7 @@ def records_on_stdout() -> Iterator[IO[str]]:
             stream.close()
 
 
-def _write_line(stream: IO[str], line: str, name: str) -> None:
+def write_line(stream: IO[str], line: str, name: str) -> None:
     try:
         stream.write(line + "\n")
         stream.flush()
@@ -316,254 +307,6 @@ def write_whole(path: Path, text: str) -> None:
     commit(partial, path)
 
 
-class JsonlFile:
-    """A JSONL file that appears under its name when it is whole.
-
-    Until then it is `NAME.part`, plain text. With `resume` an existing part is kept: a torn last
-    line is cut off, and the keys of the other lines are in `done`: of a record its id, of a reject
-    the record refused, since another of its id may be good. `write` leaves out a reject for each
-    equal one that the part has already.
-    """
-
-    def __init__(self, path: Path, *, resume: bool, rejects: bool = False) -> None:
-        self.path = path
-        self._key = "record" if rejects else "id"
-        self._partial = path.with_name(path.name + ".part")
-        self.done = Digests()
-        self._there: Counter[str] | None = Counter() if rejects else None
-        try:
-            if resume and self._partial.exists():
-                self._cut_torn_line()
-            mode = "a" if resume else "w"
-            self._stream = self._partial.open(mode, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
-
-    def _cut_torn_line(self) -> None:
-        whole = 0
-        with self._partial.open("rb") as stream:
-            for line in stream:
-                try:
-                    key = json.loads(line)[self._key]
-                except (ValueError, KeyError, TypeError):
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                self.done.add(to_json(key) if isinstance(key, dict) else str(key))
-                if self._there is not None:
-                    self._there[line[:-1].decode()] += 1
-                whole += len(line)
-        os.truncate(self._partial, whole)
-
-    def write(self, line: str) -> None:
-        if self._there and self._there[line] > 0:
-            self._there[line] -= 1
-            return
-        _write_line(self._stream, line, str(self.path))
-
-    def keep(self) -> None:
-        """The run ended early: leave the part for `--resume`."""
-        with suppress(OSError):
-            self._stream.close()
-
-    def finish(self) -> None:
-        self._stream.close()
-        commit(self._partial, self.path)
-
-    def remove(self) -> None:
-        self._stream.close()
-        self._partial.unlink()
-
-
-@dataclass
-class Tally:
-    """Where the records went. in = out + rejected + dropped, or the run lost something."""
-
-    read: int = 0
-    written: int = 0
-    rejected: int = 0
-    already_done: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        parts = [f"{self.read} in", f"{self.written} out", f"{self.rejected} rejected"]
-        parts += [f"{count} dropped ({reason})" for reason, count in sorted(self.dropped.items())]
-        if self.already_done:
-            parts.append(f"{self.already_done} already done")
-        return ", ".join(parts)
-
-
-class Pipe:
-    """Between a stage and the world: feeds it windows of records and files what it makes of them.
-
-    With `resume`, what an earlier run did is not done again. A stage sees whole windows at the
-    same places as in an uninterrupted run, so whatever it does with a batch (padding, sorting)
-    gives the same bytes.
-    """
-
-    def __init__(
-        self,
-        stage: str,
-        output: Path | None,
-        *,
-        rejects: Path | None = None,
-        resume: bool = False,
-        window: int = 256,
-    ) -> None:
-        if resume and output is None:
-            raise UsageError("--resume needs -o FILE: what went to standard output is gone")
-        for path in (output, rejects):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise LanserError(f"{path}: there is no folder {path.absolute().parent}")
-            if path is not None and path.exists() and not path.is_file():
-                raise UsageError(f"{path}: is not a plain file, which alone can appear when whole")
-        self.stage, self.tally = stage, Tally()
-        self._output, self._rejects, self._resume, self._window = output, rejects, resume, window
-        self._out_file: JsonlFile | None = None
-        self._reject_file: JsonlFile | None = None
-        self._unreadable: deque[list[tuple[int, Reject | Dropped]]] = deque()
-
-    def run(
-        self,
-        items: Iterable[Outcome],
-        process: Process,
-    ) -> int:
-        """Send the items through `process`, window by window, and return the exit code."""
-        if self._resume and self._output is not None and self._output.exists():
-            console.info(f"{self.stage}: {self._output} is whole already; nothing to do")
-            return 0
-        started = time.monotonic()
-        answers = process(self._pending(items))
-        with self._open(), closing(answers), console.progress(self.stage) as meter:
-            for outcomes in answers:
-                for outcome in _merged(outcomes, self._unreadable.popleft()):
-                    self._file(outcome)
-                meter.advance(len(outcomes))
-        seconds = time.monotonic() - started
-        rate = self.tally.read / seconds if seconds else 0.0
-        console.info(f"{self.stage}: {self.tally} ({seconds:.1f} s, {rate:.1f}/s)")
-        return EXIT_REJECTED if self.tally.rejected else 0
-
-    def _pending(self, items: Iterable[Outcome]) -> Iterator[list[Record]]:
-        """Windows of records with something left to do.
-
-        Lines that held no record, and what a reader left out, wait in `_unreadable` for the
-        window they were read with, so that rejects are filed in the order of the input too. They
-        count for its size: a million of them in a row are not held in memory.
-        """
-        for window in windows(items, self._window):
-            self.tally.read += len(window)
-            records: list[Record] = []
-            others: list[tuple[int, Reject | Dropped]] = []
-            for item in window:
-                if isinstance(item, Record):
-                    records.append(item)
-                else:
-                    others.append((len(records), item))
-            if not all(self._is_done(record) for record in records):
-                self._unreadable.append(others)
-                yield records
-                continue
-            for record in records:
-                self._count_done(record)
-            if self._unreadable:  # windows before this one are still at work
-                self._unreadable[-1].extend((self._window, other) for _, other in others)
-            else:
-                for _, other in others:
-                    self._file(other)
-
-    def _is_done(self, record: Record) -> bool:
-        return self._is_out(record) or self._is_refused(record)
-
-    def _is_out(self, record: Record) -> bool:
-        return self._out_file is not None and record.id in self._out_file.done
-
-    def _is_refused(self, record: Record) -> bool:
-        refused = self._reject_file.done if self._reject_file else ()
-        return len(refused) > 0 and to_json(record.fields) in refused
-
-    def _count_done(self, record: Record) -> None:
-        if self._is_out(record):
-            self.tally.already_done += 1
-        else:
-            self.tally.rejected += 1
-
-    def _file(self, outcome: Outcome) -> None:
-        """Put an outcome where it belongs, unless an earlier run did."""
-        if isinstance(outcome, Record):
-            if self._is_out(outcome):
-                self.tally.already_done += 1
-                return
-            try:
-                self._write(to_json(outcome.fields))
-                self.tally.written += 1
-            except RecordError as error:
-                self._file(Reject(outcome.id, self.stage, str(error), ascii(outcome.fields)))
-        elif isinstance(outcome, Dropped):
-            self.tally.dropped[outcome.reason] += 1
-        else:
-            self.tally.rejected += 1
-            if self._rejects is None:
-                warn_of(outcome)
-            if self._reject_file:
-                self._reject_file.write(reject_line(outcome))
-
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        """Open the output and, next to it, the list of rejects that `--resume` needs to know."""
-        if self._output is None:
-            if self._rejects is not None:
-                self._reject_file = JsonlFile(self._rejects, resume=False)
-            with records_on_stdout() as stdout:
-                self._write: Callable[[str], None] = lambda line: _write_line(
-                    stdout, line, "standard output"
-                )
-                with self._closing():
-                    yield
-        else:
-            beside = self._output.with_name(self._output.name + ".rejects")
-            self._out_file = JsonlFile(self._output, resume=self._resume)
-            self._reject_file = JsonlFile(
-                self._rejects or beside, resume=self._resume, rejects=True
-            )
-            self._write = self._out_file.write
-            with self._closing():
-                yield
-
-    @contextmanager
-    def _closing(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            for file in (self._out_file, self._reject_file):
-                if file:
-                    file.keep()
-            raise
-        if self._reject_file:
-            self._reject_file.finish() if self._rejects else self._reject_file.remove()
-        if self._out_file:
-            self._out_file.finish()
-
-
-def _merged(
-    outcomes: Iterable[Outcome], others: Iterable[tuple[int, Outcome]]
-) -> Iterator[Outcome]:
-    """Outcomes, and others before the outcome of the place each has."""
-    waiting = deque(others)
-    for place, outcome in enumerate(outcomes):
-        while waiting and waiting[0][0] <= place:
-            yield waiting.popleft()[1]
-        yield outcome
-    yield from (other for _, other in waiting)
-
-
-def one_process(
-    function: WindowFunction,
-) -> Process:
-    """Run a window function over windows right here."""
-    return lambda pending: (function(window) for window in pending)
-
-
 def file_rejects(rejected: Iterable[Reject], path: Path | None) -> None:
     """Write rejects to a file, or say each on stderr."""
     if path is not None:
@@ -583,7 +326,7 @@ def warn_of(reject: Reject) -> None:
 def result_line() -> Iterator[Callable[[dict[str, object]], None]]:
     """For verbs whose product is a folder: one JSON line on stdout that says what was made."""
     with records_on_stdout() as stdout:
-        yield lambda result: _write_line(stdout, to_json(result), "standard output")
+        yield lambda result: write_line(stdout, to_json(result), "standard output")
 
 
 def _as_text(line: str | bytes) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.pipe import Process, WindowFunction, one_process
 from lanser_cli.records import Outcome, Record
-from lanser_cli.streams import Process, WindowFunction, one_process
 
 _function: WindowFunction | None = None
 

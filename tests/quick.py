@@ -121,9 +121,10 @@ def _command(arguments: list[str], paths: list[str], window: int | None) -> None
 
 
 def _see_at_once(window: int) -> None:
-    from lanser_cli import predicting, streams
+    from lanser_cli import predicting
     from lanser_cli.asr import transcribing
     from lanser_cli.entailment import labelling
+    from lanser_cli.pipe import Pipe
 
     transcribing.WINDOW = labelling.WINDOW = predicting.WINDOW = window
-    streams.Pipe.__init__.__kwdefaults__["window"] = window
+    Pipe.__init__.__kwdefaults__["window"] = window

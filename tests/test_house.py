@@ -12,7 +12,7 @@ import lanser_cli
 
 PACKAGE = Path(lanser_cli.__file__).parent
 
-GROUND_FLOOR = ("errors", "console", "records", "streams", "workers", "hub")
+GROUND_FLOOR = ("errors", "console", "records", "streams", "pipe", "workers", "hub")
 """Imports nothing but itself, and nothing heavy when it is imported."""
 
 ROOMS = (

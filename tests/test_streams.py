@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from lanser_cli import streams
 from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
+from lanser_cli.pipe import Pipe, Tally, one_process
 from lanser_cli.records import Dropped, Outcome, Record, Reject
-from lanser_cli.streams import Pipe, one_process, read_records, take_part
+from lanser_cli.streams import read_records, take_part
 
 LINES = b'{"id":"a","n":1}\n{"id":"b"}\n{"id":"c","text":"\xc3\xa9"}\n'
 
@@ -408,7 +409,8 @@ def test_nothing_in_nothing_out(tmp_path: Path) -> None:
 CHATTER = """
 import os
 from lanser_cli.records import Record
-from lanser_cli.streams import Pipe, one_process, result_line
+from lanser_cli.pipe import Pipe, Tally, one_process
+from lanser_cli.streams import result_line
 
 def stage(window):
     print("chatter from Python")
@@ -524,7 +526,7 @@ def test_resume_gives_the_same_bytes_from_any_cut(
         patch.setattr(os, "fsync", lambda number: None)  # the disk's pace is not the point
         out, rejects = Path(folder, "out.jsonl"), Path(folder, "rejects.jsonl")
 
-        def run(*, resume: bool) -> streams.Tally:
+        def run(*, resume: bool) -> Tally:
             pipe = Pipe("test", out, rejects=rejects, resume=resume, window=window)
             pipe.run(items, one_process(stage))
             tally = pipe.tally
@@ -661,7 +663,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from lanser_cli.records import Record
-from lanser_cli.streams import Pipe, one_process
+from lanser_cli.pipe import Pipe, Tally, one_process
 if sys.argv[2] == "small":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 items = [Record({"id": f"r{number:03d}"}) for number in range(200)]

@@ -12,8 +12,9 @@ import pytest
 
 from lanser_cli import workers
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.streams import WindowFunction, windows
+from lanser_cli.streams import windows
 
 
 def make_marker(device: str, *, meet: Path | None = None) -> WindowFunction:

@@ -9,8 +9,9 @@ from lanser_cli import audio, console
 from lanser_cli.asr.engines import Engine, Transcript, make_engine
 from lanser_cli.asr.quality import compression_ratio, flags
 from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.streams import WindowFunction, windows
+from lanser_cli.streams import windows
 
 if TYPE_CHECKING:
     from lanser_cli.audio import Waveform

@@ -52,15 +52,14 @@ def entail_label(
     """
     from lanser_cli import streams, workers
     from lanser_cli.entailment import DEFAULT_TEMPLATE, Taxonomy, Template, labelling, load_taxonomy
+    from lanser_cli.pipe import Pipe
 
     inputs = inputs or ["-"]
     chosen = streams.parse_part(part)
     streams.check_inputs(inputs)
     emotions = Taxonomy.of_labels(labels.split(",")) if labels else load_taxonomy(taxonomy)
     templates = tuple(Template(text) for text in template or [DEFAULT_TEMPLATE])
-    pipe = streams.Pipe(
-        "entail-label", output, rejects=rejects, resume=resume, window=labelling.WINDOW
-    )
+    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, window=labelling.WINDOW)
     make = partial(
         labelling.make_labeller,
         taxonomy=emotions,

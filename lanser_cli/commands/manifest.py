@@ -11,6 +11,7 @@ from lanser_cli import corpora, streams
 from lanser_cli.commands import options
 from lanser_cli.corpora import csv_file, folder
 from lanser_cli.errors import UsageError
+from lanser_cli.pipe import Pipe, one_process
 
 Kind = Annotated[
     str,
@@ -68,7 +69,7 @@ def manifest(
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
     chosen = streams.parse_part(part)
-    pipe = streams.Pipe("manifest", output, rejects=rejects, resume=resume)
+    pipe = Pipe("manifest", output, rejects=rejects, resume=resume)
     if kind == "csv":
         items = csv_file.read(root, columns)
     elif kind == "folder":
@@ -76,6 +77,4 @@ def manifest(
     else:
         items = corpora.read(kind, root)
     items = streams.unique(items, "manifest")
-    return pipe.run(
-        streams.take_part(items, chosen), streams.one_process(lambda window: list(window))
-    )
+    return pipe.run(streams.take_part(items, chosen), one_process(lambda window: list(window)))

@@ -31,13 +31,14 @@ def predict(
     """
     from lanser_cli import predicting, shards, streams, workers
     from lanser_cli.errors import UsageError
+    from lanser_cli.pipe import Pipe
 
     if run is None:
         raise UsageError("predict needs --run RUN, the folder of a trained model")
     inputs = inputs or ["-"]
     chosen = streams.parse_part(part)
     shards.check_inputs(inputs)
-    pipe = streams.Pipe("predict", output, rejects=rejects, resume=resume, window=predicting.WINDOW)
+    pipe = Pipe("predict", output, rejects=rejects, resume=resume, window=predicting.WINDOW)
     items = streams.unique(shards.read(inputs, "predict"), "predict")
     make = partial(predicting.make_predictor, run=run)
     devices = workers.parse_devices(device)

@@ -39,13 +39,14 @@ def transcribe(
     from lanser_cli import audio, streams
     from lanser_cli import workers as pool
     from lanser_cli.asr import engines, transcribing
+    from lanser_cli.pipe import Pipe
 
     inputs = inputs or ["-"]
     chosen = streams.parse_part(part)
     audio.check_inputs(inputs)
     on_processors = engines.runs_on_cpu_processes(model)
     window = transcribing.SMALL_WINDOW if on_processors else transcribing.WINDOW
-    pipe = streams.Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
+    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
     devices = ["cpu"] * pool.cpu_count() if on_processors else pool.parse_devices(device)
     if workers is not None:
         devices = [devices[index % len(devices)] for index in range(workers)]

@@ -9,8 +9,9 @@ from lanser_cli import console
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
+from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.streams import WindowFunction, windows
+from lanser_cli.streams import windows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from corpora.outcomes import MakeWav
-from lanser_cli import streams
 from lanser_cli.commands import manifest
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.pipe import Pipe, one_process
 from lanser_cli.records import Dropped, Record, Reject
 
 
@@ -104,8 +104,8 @@ def test_dropped_items_are_counted_in_every_window(tmp_path: Path) -> None:
         Dropped("d", "song"),
     ]
     out = tmp_path / "out.jsonl"
-    pipe = streams.Pipe("manifest", out, window=1)
-    assert pipe.run(items, streams.one_process(lambda window: list(window))) == 3
+    pipe = Pipe("manifest", out, window=1)
+    assert pipe.run(items, one_process(lambda window: list(window))) == 3
     assert [line["id"] for line in _lines(out)] == ["b", "c"]
     tally = pipe.tally
     assert (tally.read, tally.written, tally.rejected) == (5, 2, 1)

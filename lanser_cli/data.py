@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lanser_cli import audio, console
-from lanser_cli.audio import SAMPLE_RATE
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record
 
@@ -205,23 +204,3 @@ def loader(crops: Crops, sampler: StepSampler, workers: int) -> DataLoader[tuple
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
     )
-
-
-def seconds(examples: Sequence[Example]) -> float:
-    """Total length of the examples whose records tell theirs."""
-    return sum(example.record.duration or 0.0 for example in examples)
-
-
-__all__ = [
-    "SAMPLE_RATE",
-    "Crops",
-    "Example",
-    "StepSampler",
-    "human_examples",
-    "human_label_set",
-    "loader",
-    "one_hot",
-    "seconds",
-    "weak_examples",
-    "weak_label_set",
-]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -17,7 +16,6 @@ from conftest import ENVIRONMENT, ROOT, jsonl, write_jsonl
 from lanser_cli.app import VERBS
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.records import _TYPES, Record, Reject
-from lanser_cli.runs import SCHEMA
 
 PAGES = ["README.md", "examples/README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 
@@ -28,13 +26,11 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_cli_reference_is_what_help_says():
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
     made = subprocess.run(
         [sys.executable, "-c", "import sys; sys.path.insert(0, 'docs'); import make_cli; "
          "print(make_cli.reference(), end='')"],
         cwd=ROOT, capture_output=True, env={**os.environ, **ENVIRONMENT}, check=True,
     )  # fmt: skip
-    assert spec is not None
     assert (ROOT / "docs/cli.md").read_text() == made.stdout.decode(), "run: make docs"
 
 
@@ -83,10 +79,6 @@ def test_taxonomy_example(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(example)
     assert Taxonomy.from_file(path).adjectives == ("joyful", "calm")
-
-
-def test_schema_is_documented():
-    assert SCHEMA == 1
 
 
 def test_links_lead_somewhere():
@@ -188,7 +180,7 @@ def commands_that_download() -> list[str]:
 @pytest.mark.parametrize("command", commands_that_download())
 def test_commands_that_download_say_so_kindly_offline(command, small_checkout):
     """Blocks marked `sh download` need a model: they work, or say in one sentence what to do."""
-    result = shell(command, small_checkout, LANSER_TEST_OFFLINE="1", HOME=str(small_checkout))
+    result = shell(command, small_checkout, HOME=str(small_checkout))
     if result.returncode:
         assert result.returncode == 1, result.stderr
         assert "could not be" in result.stderr and "--model" in result.stderr

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli import audio, console
+from lanser_cli import audio
 from lanser_cli.asr.engines import Engine, Transcript, make_engine
 from lanser_cli.asr.quality import compression_ratio, flags
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.streams import windows
+from lanser_cli.streams import warn_of, windows
 
 if TYPE_CHECKING:
     from lanser_cli.audio import Waveform
@@ -49,7 +49,7 @@ def transcribe(
             if isinstance(outcome, Record):
                 yield outcome
             elif isinstance(outcome, Reject):
-                (on_reject or _warn)(outcome)
+                (on_reject or warn_of)(outcome)
 
 
 class Transcriber:
@@ -118,7 +118,3 @@ class Transcriber:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _warn(reject: Reject) -> None:
-    console.warn(f"rejected: {reject.id}: {reject.error}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli import console
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
 from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.streams import windows
+from lanser_cli.streams import warn_of, windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +55,7 @@ def label(
             if isinstance(outcome, Record):
                 yield outcome
             elif isinstance(outcome, Reject):
-                (on_reject or _warn)(outcome)
+                (on_reject or warn_of)(outcome)
 
 
 class Labeller:
@@ -159,7 +158,3 @@ def _fault(record: Record) -> str | None:
     except UnicodeEncodeError:
         return "'text' is not valid Unicode: it holds half of a surrogate pair"
     return None
-
-
-def _warn(reject: Reject) -> None:
-    console.warn(f"rejected: {reject.id}: {reject.error}")

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanser_cli import console
+from lanser_cli.entailment.pairs import PairEncoder
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.hub import loading
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
 EMBEDDED = "embedded"
 """The small cross-encoder that ships in the package."""
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+_MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin"}
 
 
 class PairScorer:
@@ -24,13 +33,17 @@ class PairScorer:
 
     Args:
         model: hub id, folder, or `embedded`.
-        device: a torch device. CUDA computes in bfloat16, the CPU in float32.
+        device: a torch device.
+        precision: float32, bfloat16, or auto: bfloat16 on CUDA, else float32.
+            A model that gives NaN in another precision than float32 is run in float32, and this is
+            said once.
         entailment_label: the name of the entailment class, where the model does not tell.
-        token_budget: padded tokens in a batch.
+        token_budget: tokens in a batch, padding and all; default: what suits the device.
 
     Raises:
         LanserError: the model cannot be had.
-        UsageError: it has no class that is plainly the entailment class.
+        UsageError: it has no class that is plainly the entailment class, or there is no such
+            precision on this device.
     """
 
     def __init__(
@@ -38,83 +51,202 @@ class PairScorer:
         model: str = EMBEDDED,
         *,
         device: str = "cpu",
+        precision: str = "auto",
         entailment_label: str | None = None,
-        token_budget: int = 4096,
+        token_budget: int | None = None,
     ) -> None:
-        import torch
         import transformers
 
-        folder = str(_EMBEDDED_FOLDER) if model == EMBEDDED else model
-        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-        with loading(folder, f"--model {EMBEDDED}"):
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
-            self._model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=dtype
-            )
-        self._model.to(device).eval()
-        self._entailment = entailment_index(
-            self._model.config.label2id, self._model.config.id2label, model, entailment_label
-        )
-        limits = [
-            self._tokenizer.model_max_length,
-            getattr(self._model.config, "max_position_embeddings", 512) or 512,
-            512,
-        ]
-        self._max_tokens = min(limits)
-        if getattr(self._model.config, "model_type", "") in ("roberta", "xlm-roberta"):
-            # RoBERTa counts positions from padding_idx + 1, so two of its 514 are never used.
-            self._max_tokens = min(self._max_tokens, self._model.config.max_position_embeddings - 2)
-        self._budget = token_budget
         self.name = model
+        self._folder = str(_EMBEDDED_FOLDER) if model == EMBEDDED else model
+        self._device = device
+        on_cuda = device.startswith("cuda")
+        if precision not in PRECISIONS:
+            raise UsageError(f"--precision '{precision}': choose from {', '.join(PRECISIONS)}")
+        self.precision = precision
+        if precision == "auto":
+            self.precision = "bfloat16" if on_cuda else "float32"
+        # On CUDA small batches leave most of the card idle, so lengths are mixed until a batch is
+        # large enough; on a CPU padding costs more than a small batch does.
+        self._budget = token_budget or (65_536 if on_cuda else 4096)
+        self._enough = min(self._budget, 8192 if on_cuda else 1)
+        with loading(self._folder, f"--model {EMBEDDED}"):
+            config = transformers.AutoConfig.from_pretrained(self._folder)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder)
+        self._entailment = entailment_index(
+            config.label2id, config.id2label, model, entailment_label
+        )
+        self._load()
+        limits = (tokenizer.model_max_length, _positions(self._model), 512)
+        self._pairs = PairEncoder(tokenizer, min(limits), model)
+        self._padding = (tokenizer.pad_token_id or 0, tokenizer.padding_side)
+        if self.precision != "float32":
+            self.score(["A model that is too frail for this shows it at once."], ["It is frail."])
 
-    def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.float32]:
+    @property
+    def fingerprint(self) -> str:
+        """Scorers that have it in common give the same scores; of the model's files' contents."""
+        return f"{self._digest}/{self.precision}/{self._entailment}"
+
+    def score(
+        self,
+        premises: Sequence[str],
+        hypotheses: Sequence[str],
+        wanted: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
         """Log-odds of entailment, `log p(entailment) - log p(not)`, for every premise x hypothesis.
 
         A premise too long for the model is truncated, a hypothesis never.
 
+        Args:
+            wanted: `[premises, hypotheses]`; pairs for which it is false are not scored.
+
         Returns:
-            float32 `[premises, hypotheses]`.
+            float32 `[premises, hypotheses]`; NaN where not wanted.
+
+        Raises:
+            LanserError: the model gives NaN, in float32 as well.
+            UsageError: a hypothesis is too long for the model.
         """
         import numpy as np
         import torch
 
-        pairs = [(premise, hypothesis) for premise in premises for hypothesis in hypotheses]
-        if not pairs:
-            return np.empty((len(premises), len(hypotheses)), np.float32)
-        encoded = self._tokenizer(
-            [premise for premise, _ in pairs],
-            [hypothesis for _, hypothesis in pairs],
-            truncation="only_first",
-            max_length=self._max_tokens,
-        )
-        lengths = [len(tokens) for tokens in encoded["input_ids"]]
-        scores = np.empty(len(pairs), np.float32)
+        scores = np.full((len(premises), len(hypotheses)), np.nan, np.float32)
+        rows, columns = np.nonzero(np.ones_like(scores) if wanted is None else wanted)
+        if not len(rows):
+            return scores
+        heads, tails = self._pairs.heads(premises), self._pairs.tails(hypotheses)
+        tail_lengths = np.array([len(tail) for tail in tails])[columns]
+        room = self._pairs.limit - tail_lengths
+        cuts = np.minimum(np.array([len(head) for head in heads])[rows], room)
+        lengths = cuts + tail_lengths
+        order = np.argsort(lengths, kind="stable")
+        odds = []
         with torch.inference_mode():
-            for batch in self._batches(lengths):
-                inputs = self._tokenizer.pad(
-                    {key: [values[index] for index in batch] for key, values in encoded.items()},
-                    return_tensors="pt",
-                ).to(self._model.device)
-                logits = self._model(**inputs).logits.float()
-                others = torch.cat(
-                    [logits[:, : self._entailment], logits[:, self._entailment + 1 :]], dim=1
-                )
-                odds = logits[:, self._entailment] - torch.logsumexp(others, dim=1)
-                scores[batch] = odds.cpu().numpy()
-        if not np.isfinite(scores).all():
-            raise LanserError(f"model '{self.name}' gave NaN scores: try --device cpu")
-        return scores.reshape(len(premises), len(hypotheses))
+            for batch in self._batches(lengths[order]):
+                pairs = [(heads[rows[i]][: cuts[i]], tails[columns[i]]) for i in order[batch]]
+                odds.append(self._odds(pairs))
+            found = torch.cat(odds).cpu().numpy()
+        if not np.isfinite(found).all():
+            if self.precision == "float32":
+                raise LanserError(f"model '{self.name}' gave NaN scores: use another model")
+            console.warn(
+                f"model '{self.name}' gives NaN in {self.precision}, so it is run in float32"
+            )
+            self.precision = "float32"
+            self._load()
+            return self.score(premises, hypotheses, wanted)
+        scores[rows[order], columns[order]] = found
+        return scores
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices sorted by length, cut so that a padded batch keeps within the token budget."""
-        batch: list[int] = []
-        for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
-            if batch and (len(batch) + 1) * lengths[index] > self._budget:
-                yield batch
-                batch = []
-            batch.append(index)
-        if batch:
-            yield batch
+    def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
+        """Whether each premise is too long to be read whole next to one of the hypotheses."""
+        return self._pairs.truncates(premises, hypotheses)
+
+    def knows(self, text: str) -> bool:
+        """Whether the text is in a script that the model can read; the embedded one reads Latin."""
+        if text.isascii():
+            return True
+        if self.name != EMBEDDED:
+            return self._pairs.unknown_share(text) <= 0.5
+        letters = [character for character in text if character.isalpha()]
+        latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+        return 2 * latin >= len(letters)
+
+    def _load(self) -> None:
+        import torch
+        import transformers
+
+        with loading(self._folder, f"--model {EMBEDDED}"):
+            self._model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
+                self._folder, dtype=getattr(torch, self.precision)
+            )
+        self._model.to(self._device).eval()
+
+    def _odds(self, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
+        """Log-odds of one batch, on the device: float32 `[pairs]`."""
+        import torch
+
+        logits = self._model(**self._inputs(pairs)).logits.float()
+        others = torch.cat(
+            [logits[:, : self._entailment], logits[:, self._entailment + 1 :]], dim=1
+        )
+        return logits[:, self._entailment] - torch.logsumexp(others, dim=1)
+
+    def _inputs(self, pairs: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
+        """What the model is called with; no attention mask where nothing is padded."""
+        import numpy as np
+        import torch
+
+        encoder = self._pairs
+        padding, side = self._padding
+        lengths = [len(head) + len(tail) for head, tail in pairs]
+        shape = (len(pairs), max(lengths))
+        values = {"input_ids": np.full(shape, padding)}
+        if encoder.typed:
+            values["token_type_ids"] = np.zeros(shape, np.int64)
+        if min(lengths) < shape[1]:
+            values["attention_mask"] = np.zeros(shape, np.int64)
+        for row, ((head, tail), length) in enumerate(zip(pairs, lengths, strict=True)):
+            place = slice(shape[1] - length, None) if side == "left" else slice(length)
+            values["input_ids"][row, place] = head + tail
+            if encoder.typed:
+                types = [encoder.head_type] * len(head) + encoder.tail_types(tail)
+                values["token_type_ids"][row, place] = types
+            if "attention_mask" in values:
+                values["attention_mask"][row, place] = 1
+        inputs = {name: torch.from_numpy(value) for name, value in values.items()}
+        if self._device.startswith("cuda"):
+            inputs = {
+                name: value.pin_memory().to(self._device, non_blocking=True)
+                for name, value in inputs.items()
+            }
+        return inputs
+
+    def _batches(self, lengths: NDArray[np.intp]) -> Iterator[slice]:
+        """Cut sorted lengths into batches within the budget, of one length where that is enough."""
+        start = 0
+        for end in range(1, len(lengths) + 1):
+            longest = lengths[end - 1]
+            if (
+                end == len(lengths)
+                or (end + 1 - start) * lengths[end] > self._budget
+                or (lengths[end] > longest and (end - start) * longest >= self._enough)
+            ):
+                yield slice(start, end)
+                start = end
+
+    @cached_property
+    def _digest(self) -> str:
+        """16 hex digits of a SHA-256 over the files of the model."""
+        from transformers.utils import cached_file
+
+        config = cached_file(self._folder, "config.json")
+        files = sorted(
+            path for path in Path(config).parent.iterdir() if path.suffix in _MODEL_FILES
+        )
+        if any(path.suffix == ".safetensors" for path in files):
+            files = [path for path in files if path.suffix != ".bin"]
+        total = hashlib.sha256()
+        for path in files:
+            total.update(f"{path.name} {path.stat().st_size} ".encode())
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
+        return total.hexdigest()[:16]
+
+
+def _positions(model: Any) -> int:
+    """How many tokens the model has positions for; 512 where it has no table of them."""
+    positions: int = getattr(model.config, "max_position_embeddings", 0) or 512
+    for name, module in model.named_modules():
+        # RoBERTa and its kin count positions from behind the padding's, so 2 of 514 are never used.
+        if (
+            name.endswith("position_embeddings")
+            and getattr(module, "padding_idx", None) is not None
+        ):
+            return positions - int(module.padding_idx) - 1
+    return positions
 
 
 def entailment_index(

@@ -194,7 +194,8 @@ class ShardWriter:
         if record.speaker:
             split = str(record.fields.get("split") or "all")
             self._speakers.setdefault(split, set()).add(record.speaker)
-        if taxonomy := (record.fields.get("entailment") or {}).get("taxonomy"):
+        about = record.fields.get("entailment") or {}
+        if taxonomy := about.get("crosswalk") or about.get("taxonomy"):
             self._taxonomies[taxonomy] = None
 
 

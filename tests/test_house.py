@@ -24,6 +24,7 @@ ROOMS = (
     "data",  # records to batches
     "training",  # batches to a model
     "metrics",  # answers to numbers
+    "sweeping",  # ways to label to the best of them
     "predicting",  # a model to answers
     *("pretraining", "finetuning"),  # whole runs
     "report",  # numbers to pages

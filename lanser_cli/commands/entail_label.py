@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.errors import UsageError
+from lanser_cli.records import Outcome
 
 
 def entail_label(
@@ -18,25 +23,68 @@ def entail_label(
     labels: Annotated[
         str | None, typer.Option(help="Labels instead of a taxonomy: happy,sad,angry.")
     ] = None,
+    crosswalk: Annotated[
+        str | None,
+        typer.Option(
+            help="Add the scores up to another taxonomy's labels: its name, or a crosswalk file."
+        ),
+    ] = None,
     template: Annotated[
         list[str] | None,
         typer.Option(
-            help="Hypothesis with one slot, {} (noun) or {adjective}; may be repeated, then "
-            "scores are averaged.",
+            help="Hypothesis with one slot, {} (noun) or {adjective}, or a .txt file of them; may "
+            "be repeated, then scores are averaged.",
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="NLI model: embedded, a hub id or a folder.")
-    ] = "embedded",
+        list[str] | None,
+        typer.Option(
+            help="NLI model: embedded (the default), a hub id or a folder; several with --sweep."
+        ),
+    ] = None,
     entailment_label: Annotated[
         str | None, typer.Option(help="The model's name for entailment, if it is not plain.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, or int8 (CPU; extra onnx).")
+    ] = "auto",
+    calibrate: Annotated[
+        str,
+        typer.Option(help="Take off what labels score for no text (null) or on average (batch)."),
+    ] = "none",
+    prior: Annotated[
+        Path | None,
+        typer.Option(help="Where --calibrate batch keeps its averages; made if it is not there."),
+    ] = None,
+    context: Annotated[
+        int, typer.Option(min=0, help="Put so many earlier utterances of a dialogue before.")
+    ] = 0,
+    top_k_first: Annotated[
+        int | None,
+        typer.Option(min=2, help="Score only the K best labels of the embedded model."),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option(min=1, help="Keep only the K best in emotion_scores.")
     ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Give no label below this probability.")
+    ] = 0.0,
+    min_margin: Annotated[
+        float, typer.Option(min=0.0, help="Give no label this close to the second, in log-odds.")
+    ] = 0.0,
     keep_flagged: Annotated[
         bool, typer.Option("--keep-flagged", help="Label transcripts that ASR flagged, too.")
     ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep scores in, and take known ones from.")
+    ] = None,
+    cache_limit: Annotated[float, typer.Option(min=0.001, help="GB the cache may take.")] = 10.0,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="GOLD", help="Rank templates, calibrations and models on labelled text instead."
+        ),
+    ] = None,
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -48,27 +96,64 @@ def entail_label(
     """Label transcripts: adds the `emotion` that the `text` entails most.
 
     Every label of the taxonomy is put into the template, and the model judges how much the
-    transcript entails that sentence. Empty and flagged transcripts get `emotion: null`.
+    transcript entails that sentence. Empty, flagged and unreadable transcripts get `emotion: null`.
     """
-    from lanser_cli import streams, workers
-    from lanser_cli.entailment import DEFAULT_TEMPLATE, Taxonomy, Template, labelling, load_taxonomy
+    from lanser_cli import streams, sweeping, workers
+    from lanser_cli.entailment import (
+        EMBEDDED,
+        SWEEP_TEMPLATES,
+        Taxonomy,
+        calibration,
+        labelling,
+        load_crosswalk,
+        load_taxonomy,
+        load_templates,
+        with_context,
+    )
     from lanser_cli.pipe import Pipe
 
-    inputs = inputs or ["-"]
+    inputs, models = inputs or ["-"], model or [EMBEDDED]
     chosen = streams.parse_part(part)
-    streams.check_inputs(inputs)
+    options.one_of("--calibrate", calibrate, calibration.METHODS)
+    if len(models) > 1 and sweep is None:
+        raise UsageError("--model may be repeated with --sweep only")
+    if prior is not None and calibrate != "batch":
+        raise UsageError("--prior FILE goes with --calibrate batch")
     emotions = Taxonomy.of_labels(labels.split(",")) if labels else load_taxonomy(taxonomy)
-    templates = tuple(Template(text) for text in template or [DEFAULT_TEMPLATE])
-    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, window=labelling.WINDOW)
-    make = partial(
-        labelling.make_labeller,
-        taxonomy=emotions,
-        templates=templates,
-        model=model,
+    settings = labelling.Settings(
+        emotions,
+        load_templates(template or (SWEEP_TEMPLATES if sweep else [])),
+        crosswalk=load_crosswalk(crosswalk, emotions) if crosswalk else None,
+        model=models[0],
+        precision=precision,
         entailment_label=entailment_label,
+        calibrate=calibrate,
+        top_k_first=top_k_first,
         top_k=top_k,
+        min_score=min_score,
+        min_margin=min_margin,
         keep_flagged=keep_flagged,
+        cache=cache,
+        cache_limit=cache_limit,
     )
-    items = streams.unique(streams.read_records(inputs, "entail-label"), "entail-label")
     devices = workers.parse_devices(device)
-    return pipe.run(streams.take_part(items, chosen), workers.spread(make, devices))
+    sources = [str(sweep)] if sweep else inputs
+    streams.check_inputs(sources)
+
+    def read() -> Iterator[Outcome]:
+        items = streams.unique(streams.read_records(sources, "entail-label"), "entail-label")
+        return with_context(items, context) if context else items
+
+    if sweep is not None:
+        named = ["--labels", labels] if labels else ["--taxonomy", taxonomy]
+        named += ["--crosswalk", crosswalk] if crosswalk else []
+        return sweeping.run(read(), models, settings, devices[0], named, output)
+    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, window=labelling.WINDOW)
+    if calibrate == "batch":
+        measured = labelling.batch_prior(settings, prior, inputs, read, devices[0])
+        settings = replace(settings, prior=measured)
+    summary = labelling.Summary()
+    process = workers.spread(partial(labelling.make_labeller, settings=settings), devices)
+    code = pipe.run(streams.take_part(read(), chosen), summary.watching(process))
+    summary.say()
+    return code

@@ -24,9 +24,13 @@ def taxonomies(
     with streams.result_line() as write:
         for taxonomy in chosen:
             labels = {
-                label: {"noun": noun, "adjective": adjective}
-                for label, noun, adjective in zip(
-                    taxonomy.labels, taxonomy.nouns, taxonomy.adjectives, strict=True
+                label: {"noun": noun, "adjective": adjective, "common": common}
+                for label, noun, adjective, common in zip(
+                    taxonomy.labels,
+                    taxonomy.nouns,
+                    taxonomy.adjectives,
+                    taxonomy.common,
+                    strict=True,
                 )
             }
             write({"name": taxonomy.name, "source": taxonomy.source, "labels": labels})

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanser_cli import console
+from lanser_cli.entailment import calibration, context
+from lanser_cli.entailment.cache import CachedScorer
+from lanser_cli.entailment.crosswalk import Crosswalk
+from lanser_cli.entailment.judge import Judge, Scorer
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
-from lanser_cli.pipe import WindowFunction
+from lanser_cli.errors import UsageError
+from lanser_cli.pipe import Process, WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.streams import warn_of, windows
 
@@ -21,35 +32,141 @@ WINDOW = 64
 """Records whose pairs are sorted by length together."""
 
 
-def make_labeller(
-    device: str,
-    *,
-    taxonomy: Taxonomy,
-    templates: Sequence[Template] = (Template(DEFAULT_TEMPLATE),),
-    model: str = EMBEDDED,
-    entailment_label: str | None = None,
-    top_k: int | None = None,
-    keep_flagged: bool = False,
-) -> WindowFunction:
-    """Load the NLI model on `device` and return the function that labels a window of records.
+@dataclass(frozen=True)
+class Settings:
+    """What `entail-label` can be told, checked before a model is loaded.
+
+    Attributes:
+        model: embedded, hub id or folder; `precision` and `entailment_label` as `PairScorer`.
+        calibrate: none, null or batch; the last needs `prior`.
+        top_k_first: let the embedded model choose so many candidates, and score only those.
+        top_k: how many labels to keep in `emotion_scores`.
+        min_score, min_margin: abstain where the best label's probability, or its log-odds over
+            the second, is lower.
+        keep_flagged: label transcripts that ASR flagged, too.
+        cache: folder to keep scores in, of at most `cache_limit` GB.
 
     Raises:
-        UsageError, LanserError: as `PairScorer`.
+        UsageError: a combination that makes no sense.
     """
-    scorer = PairScorer(model, device=device, entailment_label=entailment_label)
-    return Labeller(scorer, taxonomy, templates, top_k=top_k, keep_flagged=keep_flagged)
+
+    taxonomy: Taxonomy
+    templates: tuple[Template, ...] = (Template(DEFAULT_TEMPLATE),)
+    crosswalk: Crosswalk | None = None
+    model: str = EMBEDDED
+    precision: str = "auto"
+    entailment_label: str | None = None
+    calibrate: str = "none"
+    prior: calibration.Prior | None = None
+    top_k_first: int | None = None
+    top_k: int | None = None
+    min_score: float = 0.0
+    min_margin: float = 0.0
+    keep_flagged: bool = False
+    cache: Path | None = None
+    cache_limit: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.top_k_first is not None and self.model == EMBEDDED:
+            raise UsageError(
+                "--top-k-first lets the embedded model choose the candidates of a larger one: "
+                "name that with --model"
+            )
+
+
+def make_judges(device: str, settings: Settings) -> list[Judge]:
+    """Load the model on `device`, and after it the one that chooses its candidates, if any.
+
+    Raises:
+        UsageError, LanserError: as `PairScorer`, `CachedScorer`.
+    """
+    models = [(settings.model, settings.entailment_label)]
+    if settings.top_k_first is not None:
+        models.append((EMBEDDED, None))
+    judges = []
+    for model, entailment_label in models:
+        scorer: Scorer = PairScorer(
+            model, device=device, precision=settings.precision, entailment_label=entailment_label
+        )
+        if settings.cache is not None:
+            scorer = CachedScorer(scorer, settings.cache, settings.cache_limit)
+        judges.append(Judge(scorer, settings.taxonomy, settings.templates))
+    return judges
+
+
+def make_labeller(device: str, settings: Settings) -> WindowFunction:
+    """Load what is needed on `device` and return the function that labels a window of records.
+
+    Raises:
+        UsageError, LanserError: as `make_judges`; or the prior is of another model.
+    """
+    judges = [_calibrated(judge, settings) for judge in make_judges(device, settings)]
+    return Labeller(
+        judges[0],
+        judges[1] if settings.top_k_first else None,
+        candidates=settings.top_k_first or 0,
+        calibrate=settings.calibrate,
+        crosswalk=settings.crosswalk,
+        top_k=settings.top_k,
+        min_score=settings.min_score,
+        min_margin=settings.min_margin,
+        keep_flagged=settings.keep_flagged,
+    )
+
+
+def batch_prior(
+    settings: Settings,
+    path: Path | None,
+    inputs: Sequence[str],
+    read: Callable[[], Iterable[Outcome]],
+    device: str,
+) -> calibration.Prior:
+    """The prior kept in `path`; if it is not there, measured on a sample of the input.
+
+    Raises:
+        UsageError: it has to be measured, but the input is a stream, which is not read twice.
+    """
+    if path is not None and path.exists():
+        return calibration.Prior.load(path)
+    if not all(os.path.isfile(name) for name in inputs):
+        raise UsageError(
+            "--calibrate batch reads its input twice, so a stream will not do: measure the prior "
+            "on a file of records with --prior FILE once, then name that FILE with the stream"
+        )
+    judges = make_judges(device, settings)
+    good = (
+        item
+        for item in read()
+        if isinstance(item, Record)
+        and _fault(item) is None
+        and reason_to_abstain(item, judges[0].scorer, settings.keep_flagged) is None
+    )
+    texts = calibration.sample((record.id, premise_of(record)) for record in good)
+    prior = calibration.Prior.measure(judges, texts)
+    if path is not None:
+        prior.save(path)
+    return prior
+
+
+def _calibrated(judge: Judge, settings: Settings) -> Judge:
+    prior = None
+    if settings.calibrate == "null":
+        prior = calibration.mean_odds(judge, calibration.CONTENT_FREE)
+    elif settings.prior is not None:
+        prior = settings.prior.for_judge(judge, "--prior")
+    return Judge(judge.scorer, judge.taxonomy, judge.templates, prior)
 
 
 def label(
     records: Iterable[Record],
     taxonomy: Taxonomy,
-    scorer: PairScorer,
+    scorer: Scorer,
     *,
     templates: Sequence[Template] = (Template(DEFAULT_TEMPLATE),),
     on_reject: Callable[[Reject], None] | None = None,
 ) -> Iterator[Record]:
     """Add the weak label to records, in order. Rejects go to `on_reject` (default: a warning)."""
-    labeller = Labeller(scorer, taxonomy, templates)
+    labeller = Labeller(Judge(scorer, taxonomy, tuple(templates)))
     for window in windows(records, WINDOW):
         for outcome in labeller(window):
             if isinstance(outcome, Record):
@@ -61,92 +178,174 @@ def label(
 class Labeller:
     """A window function: score each distinct transcript once, choose the label entailed most.
 
-    Scores of several templates are averaged in log-odds; a softmax over the taxonomy makes them
-    probabilities. A transcript that is empty, or that ASR flagged, gets `emotion: null` and the
-    reason in `entailment.abstained`, unless `keep_flagged`.
+    A softmax over the taxonomy makes log-odds probabilities; a crosswalk adds them up over the
+    labels of another one. A transcript that is empty, holds no words or none the model can read,
+    or that ASR flagged, gets `emotion: null` and the reason in `entailment.abstained`; so does one
+    whose best label is not good enough, but it keeps its `emotion_scores`.
     """
 
     def __init__(
         self,
-        scorer: PairScorer,
-        taxonomy: Taxonomy,
-        templates: Sequence[Template],
+        judge: Judge,
+        pruner: Judge | None = None,
         *,
+        candidates: int = 0,
+        calibrate: str = "none",
+        crosswalk: Crosswalk | None = None,
         top_k: int | None = None,
+        min_score: float = 0.0,
+        min_margin: float = 0.0,
         keep_flagged: bool = False,
     ) -> None:
-        self._scorer, self._taxonomy, self._top_k = scorer, taxonomy, top_k
+        self._judge, self._pruner, self._candidates = judge, pruner, candidates
+        self._crosswalk, self._top_k = crosswalk, top_k
+        self._min_score, self._min_margin = min_score, min_margin
         self._keep_flagged = keep_flagged
-        self._hypotheses = [
-            hypothesis for template in templates for hypothesis in template.hypotheses(taxonomy)
-        ]
-        self._about = {
-            "model": scorer.name,
-            "taxonomy": taxonomy.name,
-            "templates": [template.text for template in templates],
-            "calibration": "none",
+        self._labels = (crosswalk.target if crosswalk else judge.taxonomy).labels
+        self._about: dict[str, Any] = {
+            "model": judge.scorer.name,
+            "precision": judge.scorer.precision,
+            "taxonomy": judge.taxonomy.name,
         }
+        if crosswalk:
+            self._about["crosswalk"] = crosswalk.target.name
+        self._about["templates"] = [template.text for template in judge.templates]
+        self._about["calibration"] = calibrate
+        if pruner:
+            self._about["candidates"] = candidates
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
+        faults = [_fault(record) for record in window]
+        reasons = [
+            None if fault else reason_to_abstain(record, self._judge.scorer, self._keep_flagged)
+            for record, fault in zip(window, faults, strict=True)
+        ]
         premises = {
-            (record.text or "").strip(): None
-            for record in window
-            if _fault(record) is None and self._reason_to_abstain(record) is None
+            premise_of(record): None
+            for record, fault, reason in zip(window, faults, reasons, strict=True)
+            if fault is None and reason is None
         }
-        odds = self.log_odds(list(premises))
-        by_premise = dict(zip(premises, odds, strict=True))
+        answers = dict(zip(premises, self._answers(list(premises)), strict=True))
         outcomes: list[Outcome] = []
-        for record in window:
-            if why := _fault(record):
-                outcomes.append(Reject.of(record, STAGE, why))
-            elif reason := self._reason_to_abstain(record):
-                about = {**self._about, "abstained": reason}
-                outcomes.append(
-                    record.with_fields(
-                        emotion=None, emotion_score=None, emotion_scores=None, entailment=about
-                    )
-                )
+        for record, fault, reason in zip(window, faults, reasons, strict=True):
+            if fault is not None:
+                outcomes.append(Reject.of(record, STAGE, fault))
+            elif reason is not None:
+                outcomes.append(_with_answer(record, self._abstention(reason)))
             else:
-                outcomes.append(self._labelled(record, by_premise[(record.text or "").strip()]))
+                outcomes.append(_with_answer(record, answers[premise_of(record)]))
         return outcomes
 
     def log_odds(self, premises: Sequence[str]) -> NDArray[np.float32]:
-        """Log-odds of entailment, averaged over the templates: float32 `[premises, labels]`."""
-        scores = self._scorer.score(premises, self._hypotheses)
-        labels = len(self._taxonomy.labels)
-        by_template = scores.reshape(len(premises), len(self._hypotheses) // labels, labels)
-        return by_template.mean(axis=1)
-
-    def _labelled(self, record: Record, odds: NDArray[np.float32]) -> Record:
+        """Raw log-odds of entailment, `[premises, labels]`; -inf for labels that were pruned."""
         import numpy as np
 
-        weights = np.exp(odds.astype(np.float64) - odds.max())
-        probabilities = weights / weights.sum()
-        order = np.argsort(-probabilities, kind="stable")
-        kept = order if self._top_k is None else order[: self._top_k]
-        scores = {
-            self._taxonomy.labels[index]: round(float(probabilities[index]), 6)
-            for index in sorted(kept)
-        }
-        best, second = order[:2]
-        about: dict[str, Any] = {
-            **self._about,
-            "margin": round(float(odds[best] - odds[second]), 4),
-        }
-        return record.with_fields(
-            emotion=self._taxonomy.labels[best],
-            emotion_score=round(float(probabilities[best]), 6),
-            emotion_scores=scores,
-            entailment=about,
-        )
+        if self._pruner is None:
+            return self._judge.raw(premises)
+        first = self._pruner.odds(premises)
+        wanted = np.zeros(first.shape, np.bool_)
+        best = np.argsort(-first, axis=1, kind="stable")[:, : self._candidates]
+        np.put_along_axis(wanted, best, True, axis=1)
+        return self._judge.raw(premises, wanted)
 
-    def _reason_to_abstain(self, record: Record) -> str | None:
-        if not (record.text or "").strip():
-            return "empty"
-        flags = (record.fields.get("asr") or {}).get("flags") or []
-        if flags and not self._keep_flagged:
-            return str(flags[0])
-        return None
+    def _answers(self, premises: Sequence[str]) -> list[dict[str, Any]]:
+        """For each premise what is written into its record."""
+        import numpy as np
+
+        if not premises:
+            return []
+        raw = self.log_odds(premises)
+        prior = self._judge.prior
+        chances = probabilities(raw if prior is None else raw - prior, self._crosswalk)
+        order = np.argsort(-chances, axis=1, kind="stable")
+        first, second = np.take_along_axis(chances, order[:, :2], axis=1).T
+        margins = np.round(np.log(first) - np.log(np.maximum(second, 1e-300)), 4).tolist()
+        before = (
+            None if prior is None else probabilities(raw, self._crosswalk).argmax(axis=1).tolist()
+        )
+        cut = self._judge.scorer.truncates(premises, self._judge.hypotheses)
+        rounded = np.round(chances, 6).tolist()
+        answers = []
+        for row, scores in enumerate(rounded):
+            about = {**self._about, "margin": margins[row]}
+            if before is not None:
+                about["uncalibrated"] = self._labels[before[row]]
+            if cut[row]:
+                about["truncated"] = True
+            best = int(order[row, 0])
+            answer: dict[str, Any] = {
+                "emotion": self._labels[best],
+                "emotion_score": scores[best],
+                "emotion_scores": self._kept(scores, order[row]),
+                "entailment": about,
+            }
+            if first[row] < self._min_score:
+                about["abstained"] = "low score"
+            elif margins[row] < self._min_margin:
+                about["abstained"] = "low margin"
+            if "abstained" in about:
+                answer |= {"emotion": None, "emotion_score": None}
+            answers.append(answer)
+        return answers
+
+    def _kept(self, scores: Sequence[float], order: NDArray[np.intp]) -> dict[str, float]:
+        """The labels to write, in the taxonomy's order: the best, and none that was pruned."""
+        if self._top_k is None and (self._pruner is None or self._crosswalk):
+            return dict(zip(self._labels, scores, strict=True))
+        most = min(self._top_k or len(scores), self._candidates or len(scores))
+        return {self._labels[index]: scores[index] for index in sorted(order[:most].tolist())}
+
+    def _abstention(self, reason: str) -> dict[str, Any]:
+        about = {**self._about, "abstained": reason}
+        nothing = dict.fromkeys(("emotion", "emotion_score", "emotion_scores"))
+        return {**nothing, "entailment": about}
+
+
+def probabilities(
+    odds: NDArray[np.float32], crosswalk: Crosswalk | None = None
+) -> NDArray[np.float64]:
+    """Softmax of log-odds `[n, labels]` over the taxonomy, then the crosswalk if there is one."""
+    import numpy as np
+
+    weights = np.exp(odds.astype(np.float64) - odds.max(axis=1, keepdims=True))
+    chances = weights / weights.sum(axis=1, keepdims=True)
+    return crosswalk.sum(chances) if crosswalk else chances
+
+
+def reason_to_abstain(record: Record, scorer: Scorer, keep_flagged: bool) -> str | None:
+    text = (record.text or "").strip()
+    if not text:
+        return "empty"
+    flags = (record.fields.get("asr") or {}).get("flags") or []
+    if flags and not keep_flagged:
+        return str(flags[0])
+    if not any(character.isalnum() for character in text):
+        return "no words"
+    if not scorer.knows(text):
+        return "unknown script"
+    return None
+
+
+def premise_of(record: Record) -> str:
+    """What is judged: the transcript, after the context that came with it."""
+    text = (record.text or "").strip()
+    said = _context(record)
+    return context.premise(text, said) if said else text
+
+
+def _context(record: Record) -> Sequence[str]:
+    """What `with_context` sent along."""
+    found = (record.fields.get("entailment") or {}).get("context")
+    return found if isinstance(found, list) else ()
+
+
+def _with_answer(record: Record, answer: dict[str, Any]) -> Record:
+    entailment = record.fields.get("entailment") or {}
+    if "context" not in entailment:
+        return record.with_fields(**answer)
+    about = {**answer["entailment"], "context": len(_context(record))}
+    fields: Mapping[str, Any] = {k: v for k, v in record.fields.items() if k != "entailment"}
+    return Record({**fields, **answer, "entailment": about})
 
 
 def _fault(record: Record) -> str | None:
@@ -158,3 +357,56 @@ def _fault(record: Record) -> str | None:
     except UnicodeEncodeError:
         return "'text' is not valid Unicode: it holds half of a surrogate pair"
     return None
+
+
+@dataclass
+class Summary:
+    """Which labels were given, and why none was; said when the run ends."""
+
+    labels: Counter[str] = field(default_factory=Counter)
+    before: Counter[str] = field(default_factory=Counter)
+    abstained: Counter[str] = field(default_factory=Counter)
+    truncated: int = 0
+
+    def watching(self, process: Process) -> Process:
+        """The same process; what it makes is counted on its way."""
+
+        def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
+            with closing(process(pending)) as answers:
+                for outcomes in answers:
+                    for outcome in outcomes:
+                        if isinstance(outcome, Record):
+                            self._count(outcome)
+                    yield outcomes
+
+        return watched
+
+    def _count(self, record: Record) -> None:
+        about = record.fields["entailment"]
+        if reason := about.get("abstained"):
+            self.abstained[reason] += 1
+        else:
+            self.labels[str(record.emotion)] += 1
+        if before := about.get("uncalibrated"):
+            self.before[before] += 1
+        self.truncated += "truncated" in about
+
+    def say(self) -> None:
+        """A line on stderr for each thing there is to say."""
+        if self.before:
+            console.info(f"{STAGE}: labels before calibration: {_histogram(self.before)}")
+        if self.labels:
+            after = " after it" if self.before else ""
+            console.info(f"{STAGE}: labels{after}: {_histogram(self.labels)}")
+        if self.abstained:
+            reasons = ", ".join(f"{count} {name}" for name, count in self.abstained.most_common())
+            console.info(f"{STAGE}: abstained: {reasons}")
+        if self.truncated:
+            console.info(
+                f"{STAGE}: {self.truncated} too long for the model: their end was not read"
+            )
+
+
+def _histogram(counts: Counter[str]) -> str:
+    total = counts.total()
+    return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.most_common())

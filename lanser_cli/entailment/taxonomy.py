@@ -3,7 +3,7 @@
 They are data: `taxonomies/NAME.json` in this folder, or a user's own file of the same form:
 
     {"name": "mine", "source": "who defined it",
-     "labels": {"joy": {"noun": "joy", "adjective": "joyful"}, ...}}
+     "labels": {"joy": {"noun": "joy", "adjective": "joyful", "common": "joy"}, ...}}
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from lanser_cli.errors import UsageError
 
 _FOLDER = Path(__file__).parent / "taxonomies"
 _KEYS = ("name", "source", "labels")
 _WORDS = ("noun", "adjective")
+COMMON = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
+"""What labels of different taxonomies have in common: Ekman's six emotions, and none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Taxonomy:
         labels: what is written to `emotion`.
         nouns: fit "This text expresses {}."
         adjectives: fit "The speaker feels {adjective}."
+        common: the nearest of `COMMON`, or None where none is near; for crosswalks.
     """
 
     name: str
@@ -38,17 +42,19 @@ class Taxonomy:
     labels: tuple[str, ...]
     nouns: tuple[str, ...]
     adjectives: tuple[str, ...]
+    common: tuple[str | None, ...]
 
     @classmethod
     def of_labels(cls, labels: Sequence[str]) -> Taxonomy:
-        """A taxonomy from bare labels, each of which is its own noun and adjective.
+        """A taxonomy from bare labels, each its own noun and adjective, and common if it is one.
 
         Raises:
             UsageError: fewer than two labels, an empty one, or one that occurs twice.
         """
         names = tuple(label.strip() for label in labels)
         _check_labels(names, "--labels")
-        return cls("custom", "given on the command line", names, names, names)
+        common = tuple(name if name in COMMON else None for name in names)
+        return cls("custom", "given on the command line", names, names, names, common)
 
     @classmethod
     def from_file(cls, path: Path) -> Taxonomy:
@@ -57,25 +63,15 @@ class Taxonomy:
         Raises:
             UsageError: not there, not JSON, a missing or misspelt key, or bad labels.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-            value = json.loads(text, object_pairs_hook=_without_repeats)
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-        except _Repeated as error:
-            raise UsageError(f"{path}: '{error}' occurs twice") from None
-        except ValueError as error:
-            raise UsageError(f"{path}: not a JSON file: {error}") from None
-        if not isinstance(value, dict):
-            raise UsageError(f"{path}: must hold an object with {', '.join(_KEYS)}")
-        _check_keys(value, _KEYS, str(path))
+        value = read_object(path, _KEYS)
         entries = value["labels"]
         if not isinstance(entries, dict):
             raise UsageError(f"{path}: 'labels' must be an object: label -> noun and adjective")
         for label, words in entries.items():
             if not isinstance(words, dict):
                 raise UsageError(f"{path}: label '{label}' must be an object with noun, adjective")
-            _check_keys(words, _WORDS, f"{path}: label '{label}'")
+            _check_keys(words, _WORDS, f"{path}: label '{label}'", optional=("common",))
+            _check_common(words.get("common"), f"{path}: label '{label}'")
         labels = tuple(entries)
         _check_labels(labels, str(path))
         return cls(
@@ -84,6 +80,7 @@ class Taxonomy:
             labels,
             tuple(str(words["noun"]) for words in entries.values()),
             tuple(str(words["adjective"]) for words in entries.values()),
+            tuple(words.get("common") for words in entries.values()),
         )
 
 
@@ -110,6 +107,27 @@ def load_taxonomy(name: str) -> Taxonomy:
     return Taxonomy.from_file(_FOLDER / f"{name}.json")
 
 
+def read_object(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The JSON object in a file, which must have these keys and no others.
+
+    Raises:
+        UsageError: not there, not JSON, a key that occurs twice, is missing or unknown.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, object_pairs_hook=_without_repeats)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except _Repeated as error:
+        raise UsageError(f"{path}: '{error}' occurs twice") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: not a JSON file: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: must hold an object with {', '.join(keys)}")
+    _check_keys(value, keys, str(path))
+    return value
+
+
 class _Repeated(Exception):
     """A key that occurs twice in one JSON object."""
 
@@ -134,12 +152,24 @@ def _check_labels(labels: Sequence[str], where: str) -> None:
             raise UsageError(f"{where}: label '{label}' occurs twice")
 
 
-def _check_keys(value: dict[str, object], wanted: Sequence[str], where: str) -> None:
+def _check_common(value: object, where: str) -> None:
+    if value is not None and value not in COMMON:
+        raise UsageError(f"{where}: 'common' is {nearest(str(value), COMMON)}")
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`'joi': did you mean 'joy'?`, or what is known where nothing is near."""
+    near = get_close_matches(word, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+    return f"'{word}': {hint}"
+
+
+def _check_keys(
+    value: dict[str, object], wanted: Sequence[str], where: str, optional: Sequence[str] = ()
+) -> None:
     for key in value:
-        if key not in wanted:
-            near = get_close_matches(key, wanted, n=1)
-            hint = f": did you mean '{near[0]}'?" if near else f": known are {', '.join(wanted)}"
-            raise UsageError(f"{where}: unknown key '{key}'{hint}")
+        if key not in wanted and key not in optional:
+            raise UsageError(f"{where}: unknown key {nearest(key, [*wanted, *optional])}")
     for key in wanted:
         if key not in value:
             raise UsageError(f"{where}: key '{key}' is missing")

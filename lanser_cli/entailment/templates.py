@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
 
 DEFAULT_TEMPLATE = "This person feels {}."
 """The best of four on 500 GoEmotions development comments, by a little, with the embedded model."""
+
+SWEEP_TEMPLATES = (
+    DEFAULT_TEMPLATE,
+    "This person is {adjective}.",
+    "The speaker feels {adjective}.",
+    "The speaker expresses {}.",
+    "This text expresses {}.",
+    "The emotion of this text is {}.",
+    "I feel {}.",
+    "It conveys {}.",
+)
+"""What `--sweep` tries where no template is named."""
 
 _SLOT = re.compile(r"\{(adjective|noun)?\}")
 
@@ -32,3 +46,38 @@ class Template:
         wants_adjective = "{adjective}" in self.text
         words = taxonomy.adjectives if wants_adjective else taxonomy.nouns
         return [_SLOT.sub(lambda _, word=word: word, self.text) for word in words]  # type: ignore[misc]
+
+
+def load_templates(values: Sequence[str]) -> tuple[Template, ...]:
+    """Templates as given on the command line; of none, the default.
+
+    A value that ends in .txt is a file with a template a line; blank lines and those that begin
+    with # are skipped.
+
+    Raises:
+        UsageError: a file cannot be read or holds none; a template has not one slot, or is there
+            twice.
+    """
+    templates: list[Template] = []
+    for value in values:
+        if not value.endswith(".txt"):
+            templates.append(Template(value))
+            continue
+        try:
+            lines = Path(value).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{value}: templates cannot be read from it: {error}") from None
+        found = []
+        for number, line in enumerate(lines, 1):
+            if line.strip() and not line.startswith("#"):
+                try:
+                    found.append(Template(line.strip()))
+                except UsageError as error:
+                    raise UsageError(f"{value}:{number}: {error}") from None
+        if not found:
+            raise UsageError(f"{value}: there is no template in it: write one a line")
+        templates += found
+    for template in templates:
+        if templates.count(template) > 1:
+            raise UsageError(f"template '{template.text}' is given twice")
+    return tuple(templates) or (Template(DEFAULT_TEMPLATE),)

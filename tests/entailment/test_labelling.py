@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from lanser_cli.entailment import Taxonomy, Template, label, load_taxonomy
-from lanser_cli.entailment.labelling import Labeller
+from lanser_cli.entailment import (
+    Judge,
+    Taxonomy,
+    Template,
+    label,
+    load_crosswalk,
+    load_taxonomy,
+)
+from lanser_cli.entailment.labelling import Labeller, Summary
 from lanser_cli.errors import LanserError
+from lanser_cli.pipe import one_process
 from lanser_cli.records import Record, Reject
 
 MOODS = Taxonomy(
@@ -19,22 +28,39 @@ MOODS = Taxonomy(
     ("joy", "fear", "anger"),
     ("joy", "fear", "anger"),
     ("joyful", "afraid", "angry"),
+    ("joy", "fear", "anger"),
 )
 
 
 class CountingScorer:
     """Log-odds by a rule: how many letters of the hypothesis the premise has, and its length."""
 
-    name = "counting"
+    name, precision, fingerprint = "counting", "float32", "0123"
 
     def __init__(self) -> None:
         self.premises: list[str] = []
+        self.pairs = 0
 
-    def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
+    def score(
+        self,
+        premises: Sequence[str],
+        hypotheses: Sequence[str],
+        wanted: np.ndarray | None = None,
+    ) -> np.ndarray:
         self.premises += premises
-        return np.array([[rule(p, h) for h in hypotheses] for p in premises], np.float32).reshape(
-            len(premises), len(hypotheses)
-        )
+        table = [[self.rule(p, h) for h in hypotheses] for p in premises]
+        scores = np.array(table, np.float32).reshape(len(premises), len(hypotheses))
+        self.pairs += scores.size if wanted is None else int(wanted.sum())
+        return scores if wanted is None else np.where(wanted, scores, np.float32(np.nan))
+
+    def rule(self, premise: str, hypothesis: str) -> float:
+        return rule(premise, hypothesis)
+
+    def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
+        return [len(premise) > 50 for premise in premises]
+
+    def knows(self, text: str) -> bool:
+        return text.isascii()
 
 
 def rule(premise: str, hypothesis: str) -> float:
@@ -44,7 +70,7 @@ def rule(premise: str, hypothesis: str) -> float:
 def labeller(*templates: str, **options: object) -> tuple[Labeller, CountingScorer]:
     scorer = CountingScorer()
     chosen = tuple(Template(text) for text in templates or ("{}",))
-    return Labeller(scorer, MOODS, chosen, **options), scorer  # type: ignore[arg-type]
+    return Labeller(Judge(scorer, MOODS, chosen), **options), scorer  # type: ignore[arg-type]
 
 
 def record(text: str | None = "oh joy", identifier: str = "a", **fields: object) -> Record:
@@ -108,10 +134,10 @@ def test_top_k_keeps_the_best_and_their_probabilities(top_k: int) -> None:
 
 def test_a_tie_goes_to_the_first_label() -> None:
     class Even(CountingScorer):
-        def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
-            return np.zeros((len(premises), len(hypotheses)), np.float32)
+        def rule(self, premise: str, hypothesis: str) -> float:
+            return 0.0
 
-    found = only(Labeller(Even(), MOODS, (Template("{}"),)), record())  # type: ignore[arg-type]
+    found = only(Labeller(Judge(Even(), MOODS, (Template("{}"),))), record())
     assert found.emotion == "joy"
     assert found.fields["entailment"]["margin"] == 0.0
 
@@ -173,12 +199,123 @@ def test_label_as_a_function(capsys: pytest.CaptureFixture) -> None:
     items = [record(f"text {n}", f"n{n}") for n in range(150)]
     items[70] = record(None, "bad")
     rejects: list[Reject] = []
-    found = list(label(iter(items), MOODS, scorer, on_reject=rejects.append))  # type: ignore[arg-type]
+    found = list(label(iter(items), MOODS, scorer, on_reject=rejects.append))
     assert [item.id for item in found] == [item.id for item in items if item.id != "bad"]
     assert [reject.id for reject in rejects] == ["bad"]
-    assert list(label([items[70]], MOODS, scorer)) == []  # type: ignore[arg-type]
+    assert list(label([items[70]], MOODS, scorer)) == []
     captured = capsys.readouterr()
     assert "rejected: bad: has no 'text'" in captured.err and captured.out == ""
+
+
+@pytest.mark.parametrize("text", ["...", "?!", "🙂 🙂", "- - -"])
+def test_text_without_a_word_abstains(text: str) -> None:
+    function, scorer = labeller()
+    assert only(function, record(text)).fields["entailment"]["abstained"] == "no words"
+    assert scorer.premises == []
+
+
+def test_a_script_the_model_cannot_read_abstains() -> None:
+    found = only(labeller()[0], record("это просто текст"))
+    assert found.emotion is None
+    assert found.fields["entailment"]["abstained"] == "unknown script"
+
+
+def test_a_text_whose_end_was_not_read_says_so() -> None:
+    assert only(labeller()[0], record("joy " * 20)).fields["entailment"]["truncated"] is True
+    assert "truncated" not in only(labeller()[0], record("joy")).fields["entailment"]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "reason"), [({"min_score": 0.9}, "low score"), ({"min_margin": 9}, "low margin")]
+)
+def test_below_a_threshold_it_abstains_and_keeps_the_soft_labels(
+    threshold: dict, reason: str
+) -> None:
+    free = only(labeller()[0], record())
+    found = only(labeller(**threshold)[0], record())
+    assert found.emotion is None and found.fields["emotion_score"] is None
+    assert found.fields["entailment"]["abstained"] == reason
+    assert found.emotion_scores == free.emotion_scores
+    assert found.fields["entailment"]["margin"] == free.fields["entailment"]["margin"]
+    score, margin = free.fields["emotion_score"], free.fields["entailment"]["margin"]
+    name = next(iter(threshold))
+    just = {"min_score": score - 1e-5, "min_margin": margin}[name]
+    assert only(labeller(**{name: just})[0], record()).emotion == free.emotion
+
+
+def test_a_prior_is_subtracted_in_log_odds_and_the_label_before_it_kept() -> None:
+    scorer = CountingScorer()
+    plain = only(Labeller(Judge(scorer, MOODS, (Template("{}"),))), record())
+    prior = np.array([5.0, 0.0, 0.0], np.float32)
+    judge = Judge(scorer, MOODS, (Template("{}"),), prior)
+    found = only(Labeller(judge, calibrate="null"), record())
+    odds = [rule("oh joy", noun) for noun in MOODS.nouns]
+    total = math.exp(odds[0] - 5) + math.exp(odds[1]) + math.exp(odds[2])
+    assert plain.emotion == found.fields["entailment"]["uncalibrated"] == "joy" != found.emotion
+    assert found.emotion_scores is not None
+    assert found.emotion_scores["joy"] == pytest.approx(math.exp(odds[0] - 5) / total, abs=2e-6)
+    assert found.fields["entailment"]["calibration"] == "null"
+    assert "uncalibrated" not in plain.fields["entailment"]
+
+
+class BackwardScorer(CountingScorer):
+    """Finds likely what the other finds unlikely."""
+
+    def rule(self, premise: str, hypothesis: str) -> float:
+        return -rule(premise, hypothesis)
+
+
+def test_a_pruner_leaves_only_its_candidates_to_be_scored() -> None:
+    scorer, first = CountingScorer(), BackwardScorer()
+    template = (Template("{}"),)
+    judges = (Judge(scorer, MOODS, template), Judge(first, MOODS, template))
+    odds = [rule("oh joy", noun) for noun in MOODS.nouns]
+    worst_two = sorted(range(3), key=lambda index: odds[index])[:2]
+    found = only(Labeller(*judges, candidates=2), record())
+    assert (first.pairs, scorer.pairs) == (3, 2)
+    assert found.emotion_scores is not None
+    assert set(found.emotion_scores) == {MOODS.labels[index] for index in worst_two}
+    assert sum(found.emotion_scores.values()) == pytest.approx(1.0, abs=1e-5)
+    assert found.emotion == MOODS.labels[max(worst_two, key=lambda index: odds[index])]
+    assert found.fields["entailment"]["candidates"] == 2
+    everything = only(Labeller(*judges, candidates=3), record())
+    assert everything.emotion_scores == only(labeller()[0], record()).emotion_scores
+
+
+def test_a_crosswalk_adds_probabilities_up() -> None:
+    emotions = load_taxonomy("goemotions")
+    crosswalk = load_crosswalk("meld7", emotions)
+    judge = Judge(CountingScorer(), emotions, (Template("{}"),))
+    fine = only(Labeller(judge), record()).emotion_scores
+    found = only(Labeller(judge, crosswalk=crosswalk), record())
+    assert fine is not None and found.emotion_scores is not None
+    assert list(found.emotion_scores) == list(load_taxonomy("meld7").labels)
+    fear = fine["fear"] + fine["nervousness"]
+    assert found.emotion_scores["fear"] == pytest.approx(fear, abs=5e-6)
+    assert found.emotion == max(found.emotion_scores, key=lambda name: found.emotion_scores[name])  # type: ignore[index]
+    about = found.fields["entailment"]
+    assert (about["taxonomy"], about["crosswalk"]) == ("goemotions", "meld7")
+    best, second = sorted(found.emotion_scores.values())[:-3:-1]
+    assert about["margin"] == pytest.approx(math.log(best / second), abs=1e-3)
+
+
+def test_the_summary_counts_what_became_of_the_texts(capsys: pytest.CaptureFixture) -> None:
+    prior = np.array([5.0, 0.0, 0.0], np.float32)
+    judge = Judge(CountingScorer(), MOODS, (Template("{}"),), prior)
+    texts = ["oh joy", "oh joy", "fear", "", "...", "anger " * 20]
+    items = [record(text, f"n{n}") for n, text in enumerate(texts)]
+    summary = Summary()
+    process = summary.watching(one_process(Labeller(judge, calibrate="null")))
+    assert len(next(iter(process([items])))) == len(items)
+    answered = Labeller(judge, calibrate="null")(items)
+    emotions = [item.emotion for item in answered if isinstance(item, Record)]
+    assert summary.labels.total() == 4 and summary.abstained == {"empty": 1, "no words": 1}
+    assert summary.labels == Counter(name for name in emotions if name)
+    assert summary.truncated == 1
+    summary.say()
+    said = capsys.readouterr().err
+    assert "labels before calibration: joy" in said and "labels after it: " in said
+    assert "abstained: 1 empty, 1 no words" in said and "1 too long for the model" in said
 
 
 # ---------------------------------------------------------------- the model that ships
@@ -215,9 +352,14 @@ def test_the_embedded_model_knows_plain_feelings(embedded) -> None:  # type: ign
     assert sum(right) >= 8, dict(zip(PLAIN, found, strict=True))
 
 
-@pytest.mark.parametrize(
-    "text", ["...", "?!", "你好，我很高兴", "🙂", "a" * 5000, "word " * 10_000]
-)
+@pytest.mark.parametrize("text", ["...", "你好，我很高兴", "это просто текст", "🙂"])
+def test_the_embedded_model_does_not_judge_what_it_cannot_read(embedded, text: str) -> None:  # type: ignore[no-untyped-def]
+    (found,) = label([record(text)], load_taxonomy("ekman6"), embedded)
+    assert found.emotion is None
+    assert found.fields["entailment"]["abstained"] in ("no words", "unknown script")
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "word " * 10_000, "naïve café, señor?", "ok 🙂"])
 def test_the_embedded_model_bears_any_text(embedded, text: str) -> None:  # type: ignore[no-untyped-def]
     (found,) = label([record(text)], load_taxonomy("ekman6"), embedded)
     assert found.emotion in load_taxonomy("ekman6").labels

@@ -9,6 +9,7 @@ import pytest
 
 from lanser_cli.entailment import DEFAULT_TEMPLATE, Taxonomy, Template, load_taxonomy
 from lanser_cli.entailment import taxonomy_names as names
+from lanser_cli.entailment.taxonomy import COMMON
 from lanser_cli.errors import UsageError
 
 WORDS = {"joy": ("joy", "joyful"), "fear": ("fear", "afraid")}
@@ -39,7 +40,33 @@ def test_all_that_ship_load(name: str) -> None:
 
 def test_sizes_of_those_that_ship() -> None:
     sizes = {name: len(load_taxonomy(name).labels) for name in names()}
-    assert {"ekman6": 6, "plutchik8": 8, "goemotions": 28, "crema6": 6}.items() <= sizes.items()
+    assert sizes == {
+        **{"ekman6": 6, "plutchik8": 8, "cowen27": 27, "goemotions": 28, "hume48": 48},
+        **{"iemocap4": 4, "crema6": 6, "savee7": 7, "ravdess8": 8, "meld7": 7, "emodb7": 7},
+    }
+
+
+def test_the_labels_of_goemotions_are_those_of_its_authors_in_order(shared: Path) -> None:
+    published = (shared / "text" / "go_labels.txt").read_text().split()
+    assert list(load_taxonomy("goemotions").labels) == published
+
+
+def test_one_label_is_said_alike_in_all_taxonomies() -> None:
+    said: dict[str, tuple[str, str, str | None]] = {}
+    for name in names():
+        taxonomy = load_taxonomy(name)
+        for label, *words in zip(
+            taxonomy.labels, taxonomy.nouns, taxonomy.adjectives, taxonomy.common, strict=True
+        ):
+            assert said.setdefault(label, tuple(words)) == tuple(words), f"{name}: {label}"  # type: ignore[arg-type]
+
+
+def test_common_labels_are_themselves() -> None:
+    for name in names():
+        taxonomy = load_taxonomy(name)
+        for label, common in zip(taxonomy.labels, taxonomy.common, strict=True):
+            assert common is None or common in COMMON
+            assert label not in COMMON or common == label
 
 
 def test_unknown_names_name_the_nearest() -> None:
@@ -52,7 +79,7 @@ def test_unknown_names_name_the_nearest() -> None:
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
     taxonomy = load_taxonomy(write(tmp_path / "mine.json"))
     assert taxonomy == Taxonomy(
-        "mine", "me", ("joy", "fear"), ("joy", "fear"), ("joyful", "afraid")
+        "mine", "me", ("joy", "fear"), ("joy", "fear"), ("joyful", "afraid"), (None, None)
     )
 
 
@@ -75,6 +102,18 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
             "a taxonomy needs at least two labels",
         ),
         ({"labels": {}}, "a taxonomy needs at least two labels"),
+        (
+            {"labels": {"joy": {"noun": "joy", "adjective": "joyful", "comon": "joy"}}},
+            "label 'joy': unknown key 'comon': did you mean 'common'?",
+        ),
+        (
+            {"labels": {"joy": {"noun": "joy", "adjective": "joyful", "common": "joi"}}},
+            "label 'joy': 'common' is 'joi': did you mean 'joy'?",
+        ),
+        (
+            {"labels": {"joy": {"noun": "joy", "adjective": "joyful", "common": "zzz"}}},
+            "'common' is 'zzz': known are anger, disgust",
+        ),
     ],
 )
 def test_faults_of_a_file(changes: dict[str, object], sentence: str, tmp_path: Path) -> None:
@@ -119,7 +158,8 @@ def test_labels_on_the_command_line() -> None:
 
 
 def test_templates_put_the_fitting_word_in() -> None:
-    taxonomy = Taxonomy("mine", "me", ("joy", "fear"), ("joy", "fear"), ("joyful", "afraid"))
+    nouns, adjectives = ("joy", "fear"), ("joyful", "afraid")
+    taxonomy = Taxonomy("mine", "me", nouns, nouns, adjectives, (None, None))
     assert Template("I feel {}.").hypotheses(taxonomy) == ["I feel joy.", "I feel fear."]
     assert Template("{noun}!").hypotheses(taxonomy) == ["joy!", "fear!"]
     assert Template("So {adjective}.").hypotheses(taxonomy) == ["So joyful.", "So afraid."]

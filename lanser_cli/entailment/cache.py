@@ -1,0 +1,226 @@
+"""Scores are kept: what a model has once judged it need not judge again.
+
+One SQLite file, `scores.sqlite`, for anyone to look into:
+
+    hypotheses(id, model, text)                 model: the fingerprint of the scorer
+    scores(premise, hypothesis, log_odds)       premise: 64 bits of the transcript's BLAKE2b
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from lanser_cli import console
+from lanser_cli.entailment.judge import Scorer
+from lanser_cli.errors import LanserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+FILE = "scores.sqlite"
+
+_VERSION = 1
+_BUSY_SECONDS = 120.0
+_TABLES = """
+CREATE TABLE hypotheses(
+    id INTEGER PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, UNIQUE(model, text)
+);
+CREATE TABLE scores(
+    premise INTEGER, hypothesis INTEGER, log_odds REAL, PRIMARY KEY(premise, hypothesis)
+) WITHOUT ROWID;
+"""
+
+
+class CachedScorer:
+    """A scorer that asks the model about those pairs alone that are not in the cache.
+
+    Many processes may share a folder, on one machine or on a network file system (a rollback
+    journal, no write-ahead log, which works on one machine only). A cache that is full, locked
+    for minutes or on a full disk is no longer added to, and one that is damaged is set aside as
+    `scores.sqlite.damaged` and begun anew; either is said once, and scoring goes on.
+
+    Args:
+        folder: made if it is not there.
+        limit_gb: the file grows no larger.
+
+    Raises:
+        LanserError: nothing can be kept in the folder.
+    """
+
+    def __init__(self, scorer: Scorer, folder: Path, limit_gb: float = 10.0) -> None:
+        self._scorer = scorer
+        self._path = folder / FILE
+        self._limit = limit_gb
+        self._said: set[str] = set()
+        self._full = False
+        self._ids: dict[str, int] = {}
+        self.name, self.precision = scorer.name, scorer.precision
+        self.fingerprint = scorer.fingerprint
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._guarded(self._open)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise LanserError(
+                f"--cache {folder}: scores cannot be kept there ({error}): name another folder"
+            ) from None
+
+    def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
+        return self._scorer.truncates(premises, hypotheses)
+
+    def knows(self, text: str) -> bool:
+        return self._scorer.knows(text)
+
+    def score(
+        self,
+        premises: Sequence[str],
+        hypotheses: Sequence[str],
+        wanted: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
+        """As the scorer's own."""
+        import numpy as np
+
+        keys = [premise_key(premise) for premise in premises]
+        scores = self._guarded(lambda: self._look_up(keys, hypotheses))
+        if scores is None:
+            return self._scorer.score(premises, hypotheses, wanted)
+        missing = np.isnan(scores)
+        if wanted is not None:
+            scores[~wanted] = np.nan
+            missing &= wanted
+        rows = np.flatnonzero(missing.any(axis=1)).tolist()
+        columns = np.flatnonzero(missing.any(axis=0)).tolist()
+        if rows:
+            block = np.ix_(rows, columns)
+            new = self._scorer.score(
+                [premises[row] for row in rows],
+                [hypotheses[column] for column in columns],
+                missing[block],
+            )
+            scores[block] = np.where(missing[block], new, scores[block])
+            found = [
+                (keys[row], hypotheses[column], float(scores[row, column]))
+                for row, column in np.argwhere(missing).tolist()
+            ]
+            self._guarded(lambda: self.add(found))
+        return scores
+
+    def add(self, found: Sequence[tuple[int, str, float]]) -> None:
+        """Keep scores: (key of the premise, hypothesis, log-odds), in one transaction."""
+        if self._full:
+            return
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._register({hypothesis for _, hypothesis, _ in found})
+                self._database.executemany(
+                    "INSERT OR IGNORE INTO scores VALUES (?, ?, ?)",
+                    ((key, self._ids[hypothesis], score) for key, hypothesis, score in found),
+                )
+        except sqlite3.OperationalError as error:
+            if "full" not in str(error):
+                raise
+            self._full = True
+            self._say(f"is full ({self._limit:g} GB, or the disk): no more scores are kept")
+
+    def _look_up(self, keys: Sequence[int], hypotheses: Sequence[str]) -> NDArray[np.float32]:
+        """Known log-odds `[keys, hypotheses]`, NaN for the others."""
+        import numpy as np
+
+        if any(hypothesis not in self._ids for hypothesis in hypotheses):
+            self._read_ids()
+        known = {
+            self._ids[hypothesis]: column
+            for column, hypothesis in enumerate(hypotheses)
+            if hypothesis in self._ids
+        }
+        width = len(hypotheses)
+        scores = [math.nan] * (len(keys) * width)
+        start_of = {key: row * width for row, key in enumerate(keys)}
+        ids = ",".join(map(str, known))
+        for start in range(0, len(keys) if known else 0, 512):
+            some = ",".join(map(str, keys[start : start + 512]))
+            for key, number, score in self._database.execute(
+                "SELECT premise, hypothesis, log_odds FROM scores "
+                f"WHERE premise IN ({some}) AND hypothesis IN ({ids})"
+            ):
+                scores[start_of[key] + known[number]] = score
+        return np.array(scores, np.float32).reshape(len(keys), width)
+
+    def _register(self, hypotheses: set[str]) -> None:
+        """Know the number of each hypothesis; inside a transaction."""
+        self._database.executemany(
+            "INSERT OR IGNORE INTO hypotheses(model, text) VALUES (?, ?)",
+            ((self.fingerprint, text) for text in sorted(hypotheses - set(self._ids))),
+        )
+        self._read_ids()
+
+    def _read_ids(self) -> None:
+        rows = self._database.execute(
+            "SELECT text, id FROM hypotheses WHERE model = ?", (self.fingerprint,)
+        )
+        self._ids = dict(rows.fetchall())
+
+    def _open(self) -> None:
+        self._ids = {}
+        self._database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _TABLES.split(";")[:-1]:
+                    self._database.execute(statement)
+                self._database.execute(f"PRAGMA user_version = {_VERSION}")
+            elif version != _VERSION:
+                raise sqlite3.DatabaseError(f"version {version}, not {_VERSION}")
+        (page,) = self._database.execute("PRAGMA page_size").fetchone()
+        self._database.execute(f"PRAGMA max_page_count = {int(self._limit * 1e9 / page)}")
+        self._inode = self._path.stat().st_ino
+
+    def _guarded(self, action: Callable[[], T]) -> T | None:
+        """Do something with the database; None if it could not be done."""
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if action == self._open:
+                raise
+            if "locked" in str(error):
+                self._say(f"was locked for {_BUSY_SECONDS:.0f} s: some scores are not kept")
+            else:
+                self._say(f"fails ({error}): some scores are not kept")
+            return None
+        except sqlite3.DatabaseError as error:  # malformed, not a database, another version
+            self._set_aside(str(error))
+            return None
+
+    def _set_aside(self, reason: str) -> None:
+        with suppress(sqlite3.Error):
+            self._database.close()
+        with suppress(OSError):
+            # Another process may have begun a new one already, which is not to be set aside.
+            if getattr(self, "_inode", None) in (None, self._path.stat().st_ino):
+                os.replace(self._path, self._path.with_name(FILE + ".damaged"))
+                for suffix in ("-journal", "-wal", "-shm"):
+                    self._path.with_name(FILE + suffix).unlink(missing_ok=True)
+        self._say(f"is damaged ({reason}): set aside as {FILE}.damaged and begun anew")
+        self._open()
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            console.warn(f"cache {self._path} {message}")
+
+
+def premise_key(text: str) -> int:
+    """64 bits of the text's BLAKE2b, signed, as SQLite's integers are."""
+    digest = hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

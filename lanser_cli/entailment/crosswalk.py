@@ -1,0 +1,120 @@
+"""Crosswalks: from the labels that were scored to those of another taxonomy, many to one.
+
+A fine taxonomy tells the model more about what to look for; its scores are then added up. The way
+leads by equal names, else through what labels have in common, or it is given in a file:
+
+    {"to": "iemocap4", "map": {"joy": "happy", "grief": "sad", "craving": null, ...}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy, nearest, read_object
+from lanser_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_KEYS = ("to", "map")
+
+
+@dataclass(frozen=True, slots=True)
+class Crosswalk:
+    """For each label of `source` the index of a label of `target`, or None: it is left out."""
+
+    source: Taxonomy
+    target: Taxonomy
+    index: tuple[int | None, ...]
+
+    def sum(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Add up `[..., source labels]` to `[..., target labels]`.
+
+        What is left of the row is normalised to sum to one.
+        """
+        import numpy as np
+
+        matrix = np.zeros((len(self.source.labels), len(self.target.labels)))
+        for row, column in enumerate(self.index):
+            if column is not None:
+                matrix[row, column] = 1.0
+        summed = probabilities @ matrix
+        # A text whose labels are all left out says nothing about the target's: all alike.
+        summed += np.where(summed.sum(axis=-1, keepdims=True) > 0, 0.0, 1.0)
+        return summed / summed.sum(axis=-1, keepdims=True)
+
+
+def load_crosswalk(spec: str, source: Taxonomy) -> Crosswalk:
+    """The crosswalk from `source` to a taxonomy (its name or file), or the one in a file.
+
+    Raises:
+        UsageError: a label leads nowhere, or nothing leads to one; the message names them.
+    """
+    if spec.endswith(".json") and _holds_map(Path(spec)):
+        value = read_object(Path(spec), _KEYS)
+        target = load_taxonomy(str(value["to"]))
+        if not isinstance(value["map"], dict):
+            raise UsageError(f"{spec}: 'map' must be an object: label -> label or null")
+        return _checked(source, target, value["map"], spec)
+    target = load_taxonomy(spec)
+    by_common: dict[str, list[str]] = {}
+    for label, common in zip(target.labels, target.common, strict=True):
+        by_common.setdefault(common or "", []).append(label)
+    mapping: dict[str, str | None] = {}
+    for label, common in zip(source.labels, source.common, strict=True):
+        ways = by_common.get(common, []) if common else []
+        if label in target.labels:
+            ways = [label]
+        if len(ways) > 1:
+            raise UsageError(
+                f"--crosswalk {spec}: '{label}' could become {' or '.join(ways)}: {_advice(target)}"
+            )
+        mapping[label] = ways[0] if ways else None
+    return _checked(source, target, mapping, f"--crosswalk {spec}")
+
+
+def _checked(
+    source: Taxonomy, target: Taxonomy, mapping: Mapping[str, str | None], where: str
+) -> Crosswalk:
+    for label, other in mapping.items():
+        if label not in source.labels:
+            raise UsageError(
+                f"{where}: taxonomy {source.name} has no {nearest(label, source.labels)}"
+            )
+        if other is not None and other not in target.labels:
+            raise UsageError(
+                f"{where}: taxonomy {target.name} has no {nearest(str(other), target.labels)}"
+            )
+    if lost := [label for label in source.labels if label not in mapping]:
+        raise UsageError(
+            f"{where}: nothing is said about {', '.join(lost)}: map each to a label, or to null to "
+            "leave it out"
+        )
+    reached = set(mapping.values())
+    if gaps := [label for label in target.labels if label not in reached]:
+        raise UsageError(
+            f"{where}: no label of {source.name} leads to {', '.join(gaps)}: {_advice(target)}"
+        )
+    index = {label: position for position, label in enumerate(target.labels)}
+    ways = (mapping[label] for label in source.labels)
+    return Crosswalk(source, target, tuple(None if way is None else index[way] for way in ways))
+
+
+def _advice(target: Taxonomy) -> str:
+    return (
+        f'say it in a crosswalk file, {{"to": "{target.name}", "map": {{"label": "label or null"}}'
+        "}, or choose another --taxonomy"
+    )
+
+
+def _holds_map(path: Path) -> bool:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # whoever reads it as a taxonomy will say what is wrong
+    return isinstance(value, dict) and "map" in value

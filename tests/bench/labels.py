@@ -1,0 +1,150 @@
+"""How right weak labels are, next to people's: calibrations, context, sweeps.
+
+    python tests/bench/labels.py [--text FOLDER] [--precision bfloat16] [PART ...]
+
+FOLDER holds go_test.tsv, go_labels.txt (GoEmotions), meld_test.csv and emory_test.csv. Each table
+is made by `lanser entail-label`, as a user would, and printed as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+EMORY = {
+    "name": "emory7",
+    "source": "Zahiri and Choi (2018), Emotion Detection on TV Show Transcripts, AAAI workshops",
+    "labels": {
+        "Joyful": {"noun": "joy", "adjective": "joyful"},
+        "Mad": {"noun": "anger", "adjective": "angry"},
+        "Neutral": {"noun": "no particular emotion", "adjective": "neutral"},
+        "Peaceful": {"noun": "calmness", "adjective": "calm"},
+        "Powerful": {"noun": "power", "adjective": "powerful"},
+        "Sad": {"noun": "sadness", "adjective": "sad"},
+        "Scared": {"noun": "fear", "adjective": "afraid"},
+    },
+}
+DEFAULT = "This person feels {}."
+
+
+def goemotions(folder: Path) -> Iterator[dict[str, object]]:
+    """The first 1,500 comments with a single label; placeholders filled as in a transcript."""
+    names = (folder / "go_labels.txt").read_text().split()
+    rows = (line.split("\t") for line in (folder / "go_test.tsv").read_text("utf-8").splitlines())
+    single = [(text, numbers) for text, numbers, _ in rows if "," not in numbers]
+    for n, (text, number) in enumerate(single[:1500]):
+        text = text.replace("[NAME]", "John").replace("[RELIGION]", "religion")
+        yield {"id": f"go-{n}", "text": text, "label": names[int(number)]}
+
+
+def utterances(path: Path, dialogue: str) -> Iterator[dict[str, object]]:
+    """MELD or EmoryNLP, in the order in which they were said."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for n, row in enumerate(csv.DictReader(file)):
+            yield {
+                "id": f"u-{n}",
+                "text": row["Utterance"].replace("’", "'"),
+                "label": row["Emotion"],
+                "dialogue": "-".join(row[key] for key in dialogue.split()),
+            }
+
+
+def sweep(gold: Path, *words: str) -> list[dict]:
+    command = [sys.executable, "-m", "lanser_cli", "entail-label", "--quiet", "--sweep", str(gold)]
+    result = subprocess.run([*command, *words], stdout=subprocess.PIPE, check=True, cwd=ROOT)
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def cells(found: dict) -> str:
+    """UAR with its interval, WA and weighted F1 as cells of a table."""
+    uar = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found["uar"])
+    return f"{uar} | {found['wa']['value']:.3f} | {found['weighted_f1']['value']:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--text", type=Path, default=ROOT.parent / "shared/data/text")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--first", type=int, default=0, help="of each set, for a quick look")
+    parts = ("calibration", "context", "sweep")
+    parser.add_argument("parts", nargs="*", choices=parts, default=parts)
+    options = parser.parse_args()
+    if not options.text.is_dir():
+        sys.exit(f"{options.text}: there is no such folder: name that of the texts with --text")
+
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        emory = work / "emory7.json"
+        emory.write_text(json.dumps(EMORY))
+        sets = {
+            "GoEmotions test, 28": ("goemotions", goemotions(options.text)),
+            "MELD test, 7": (
+                "meld7",
+                utterances(options.text / "meld_test.csv", "Dialogue_ID"),
+            ),
+            "EmoryNLP test, 7": (
+                str(emory),
+                utterances(options.text / "emory_test.csv", "Season Episode Scene_ID"),
+            ),
+        }
+        gold = {}
+        for name, (taxonomy, items) in sets.items():
+            path = work / f"{Path(taxonomy).stem}.jsonl"
+            lines = [json.dumps(item) + "\n" for item in items][: options.first or None]
+            path.write_text("".join(lines), encoding="utf-8")
+            gold[name] = (path, "--taxonomy", taxonomy, "--precision", options.precision)
+
+        if "calibration" in options.parts:
+            print("\n| set | n | calibration | UAR | WA | weighted F1 |\n|---|---|---|---|---|---|")
+            for name, words in gold.items():
+                found = sweep(*words, "--template", DEFAULT)
+                for method in ("none", "null", "batch"):
+                    (item,) = (item for item in found if item["calibration"] == method)
+                    print(f"| {name} | {item['n']} | {method} | {cells(item)} |", flush=True)
+            histograms(gold["MELD test, 7"])
+
+        if "context" in options.parts:
+            print("\n| MELD test, context | calibration | UAR | WA | weighted F1 |")
+            print("|---|---|---|---|---|")
+            for count in ("0", "1", "3"):
+                words = (*gold["MELD test, 7"], "--template", DEFAULT, "--context", count)
+                for item in sorted(sweep(*words), key=lambda item: item["calibration"]):
+                    if item["calibration"] != "null":
+                        print(f"| {count} | {item['calibration']} | {cells(item)} |", flush=True)
+
+        if "sweep" in options.parts:
+            print("\n| rank | template | calibration | UAR | WA | weighted F1 |")
+            print("|---|---|---|---|---|---|")
+            for item in sweep(*gold["MELD test, 7"]):
+                one = len(item["templates"]) == 1
+                template = item["templates"][0] if one else f"all {len(item['templates'])}"
+                print(f"| {item['rank']} | {template} | {item['calibration']} | {cells(item)} |")
+
+
+def histograms(words: tuple) -> None:
+    """How often each label is given to MELD, by people and after each calibration."""
+    path, *options = words
+    gold = Counter(json.loads(line)["label"] for line in path.read_text("utf-8").splitlines())
+    rows = {"people": gold}
+    for method in ("none", "null", "batch"):
+        command = [sys.executable, "-m", "lanser_cli", "entail-label", "--quiet", str(path)]
+        command += [*map(str, options), "--calibrate", method]
+        result = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT)
+        found = [json.loads(line)["emotion"] for line in result.stdout.splitlines()]
+        rows[method] = Counter(name for name in found if name)
+    print(f"\n| MELD test, share of | {' | '.join(gold)} |\n|---{'|---' * len(gold)}|")
+    for name, counts in rows.items():
+        shares = " | ".join(f"{counts[label] / counts.total():.3f}" for label in gold)
+        print(f"| {name} | {shares} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

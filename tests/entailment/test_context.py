@@ -1,0 +1,76 @@
+"""What was said before, put before the premise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import Lanser, jsonl, write_jsonl
+
+from lanser_cli.entailment.context import CONVERSATIONS, WORDS, premise, with_context
+from lanser_cli.records import Dropped, Outcome, Record, Reject
+
+
+def record(identifier: str, text: str | None, dialogue: object = None, **fields: object) -> Record:
+    extra = {} if dialogue is None else {"dialogue": dialogue}
+    return Record({"id": identifier, "text": text, **extra, **fields})
+
+
+def contexts(items: list[Outcome], count: int) -> list[list[str] | None]:
+    found = with_context(items, count)
+    return [
+        (item.fields.get("entailment") or {}).get("context") if isinstance(item, Record) else None
+        for item in found
+    ]
+
+
+def test_the_last_utterances_of_the_same_conversation() -> None:
+    items = [record(f"a{n}", f"a says {n}", "a") for n in range(4)]
+    items.insert(2, record("b0", "b says 0", "b"))
+    items.insert(3, record("alone", "nobody hears"))
+    assert contexts(list(items), 2) == [
+        [],
+        ["a says 0"],
+        [],
+        None,
+        ["a says 0", "a says 1"],
+        ["a says 1", "a says 2"],
+    ]
+
+
+def test_empty_utterances_and_rejects_are_no_context() -> None:
+    reject = Reject("x", "entail-label", "broken", {})
+    items = [record("a", " hi ", 7), record("b", "", 7), reject, record("c", None, 7)]
+    items += [Dropped("d", "why"), record("e", "so", 7)]
+    assert contexts(items, 3) == [[], ["hi"], None, ["hi"], None, ["hi"]]
+
+
+def test_only_so_many_conversations_are_remembered() -> None:
+    items: list[Outcome] = [record("first", "said first", "first")]
+    items += [record(f"n{n}", "x", f"n{n}") for n in range(CONVERSATIONS)]
+    items += [record("late", "y", "first"), record("near", "z", f"n{CONVERSATIONS - 1}")]
+    assert contexts(items, 1)[-2:] == [[], ["x"]]
+
+
+def test_the_premise_marks_them_apart_and_keeps_the_nearest() -> None:
+    assert premise("now", []) == "now"
+    assert premise("now", ["one", "two"]) == 'Earlier: "one" "two" Now: "now"'
+    long = "word " * (WORDS - 1)
+    assert premise("now", ["far", long, "near"]) == 'Earlier: "' + long + '" "near" Now: "now"'
+    assert premise("now", [long * 2]) == "now"
+
+
+def test_parts_see_the_context_of_the_whole(lanser: Lanser, tiny_nli: Path, tmp_path: Path) -> None:
+    items = [
+        {"id": f"n{n}", "dialogue": str(n // 5), "text": f"turn {n} of us", "last": n}
+        for n in range(20)
+    ]
+    path = write_jsonl(tmp_path / "talk.jsonl", items)
+    line = ("entail-label", "--model", tiny_nli, "--labels", "joy,fear", "--device", "cpu", path)
+    alone, heard = jsonl(lanser(*line).stdout), jsonl(lanser(*line, "--context", "2").stdout)
+    assert [item["entailment"]["context"] for item in heard] == [0, 1, 2, 2, 2] * 4
+    assert list(heard[0]) == list(alone[0])
+    pairs = [(a["emotion_scores"], h["emotion_scores"]) for a, h in zip(alone, heard, strict=True)]
+    assert all(a == h for a, h in pairs[::5]), "the first of a conversation has no context"
+    assert sum(a != h for a, h in pairs) > 10
+    parts = [jsonl(lanser(*line, "--context", "2", "--part", f"{n}/2").stdout) for n in (1, 2)]
+    assert sorted((item for part in parts for item in part), key=lambda item: item["last"]) == heard

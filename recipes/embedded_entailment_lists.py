@@ -10,7 +10,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,9 +145,10 @@ def emotion_items(
     """One list of hypotheses a comment, from the 28 labels or from the coarse ones."""
     words, more = read_words("goemotions"), read_words("more")
     groups = {
-        name: [labels.index(member) for member in members.split()]
+        name: [labels.index(member) for member in members.split() if member in labels]
         for name, members in LISTS["coarse"].items()
     }
+    groups = {name: members for name, members in groups.items() if members and name in labels}
     gold = np.zeros_like(posterior)
     for row, (_, names) in enumerate(comments):
         gold[row, [labels.index(name) for name in names]] = 1.0
@@ -190,10 +191,11 @@ def emotion_items(
 
 
 def stated_items(
-    count: int, comments: list[Comment], size: int, rng: random.Random
+    count: int, comments: list[Comment], size: int, unseen: Collection[str], rng: random.Random
 ) -> Iterator[Item]:
     """Lists for sentences that name an emotion or deny one, some after an unemotional comment."""
     words = read_words("goemotions") | read_words("more")
+    words = {name: entry for name, entry in words.items() if name not in unseen}
     plain = [text for text, names in comments if names == ["neutral"] and len(text) < 60]
     vague = ("neutral", "realization", "approval", "disapproval", "beauty")
     names = [name for name in words if name not in vague]

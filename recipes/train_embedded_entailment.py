@@ -157,6 +157,14 @@ def train_teacher(
     np.save(options.work / "posterior.npy", posterior)
 
 
+def check_unseen(names: list[str], labels: list[str]) -> set[str]:
+    """The labels to keep out of training altogether: their comments, words and sentences."""
+    for name in names:
+        if name not in labels or name == "neutral":
+            raise SystemExit(f"--unseen {name}: choose from the emotions {', '.join(labels)}")
+    return set(names)
+
+
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """The log-odds of entailment against the other two classes."""
     return logits[..., 0] - logits[..., 1:].logsumexp(-1)
@@ -168,6 +176,9 @@ def train(options: argparse.Namespace) -> None:
     rng = random.Random(options.seed)
     labels = (options.data / "text/go_labels.txt").read_text().split()
     comments = read_comments(options.data / "text/go_train.tsv", labels)
+    unseen = check_unseen(options.unseen, labels)
+    comments = [(text, names) for text, names in comments if unseen.isdisjoint(names)]
+    labels = [name for name in labels if name not in unseen]
     comments = rng.sample(comments, min(len(comments), options.limit))
     nli, _ = read_nli(options.data / "nli", options.held_out)
     tokenizer = AutoTokenizer.from_pretrained(options.base)
@@ -184,7 +195,7 @@ def train(options: argparse.Namespace) -> None:
     share = min(1.0, len(comments) / 43_410)
     for epoch in range(options.epochs):
         items = list(emotion_items(comments, posterior, labels, lists, rng))
-        items += stated_items(int(options.stated * share), comments, options.list_size, rng)
+        items += stated_items(int(options.stated * share), comments, options.list_size, unseen, rng)
         items += rng.sample(nli, int(len(nli) * share)) if epoch < options.nli_epochs else []
         firsts = [item.premise for item in items for _ in item.hypotheses]
         seconds = [hypothesis for item in items for hypothesis in item.hypotheses]
@@ -301,6 +312,11 @@ def evaluate(options: argparse.Namespace) -> dict[str, dict]:
             single = [(as_heard(t), n[0]) for t, n in read_comments(path, labels) if len(n) == 1]
             single = single[: options.first] if options.first else single
             report(name, [t for t, _ in single], [n for _, n in single], labels, 1500)
+            rare = [(t, n) for t, n in single if n in check_unseen(options.unseen, labels)]
+            if rare:  # told from one another, and from all labels
+                texts, gold = [t for t, _ in rare], [n for _, n in rare]
+                report(f"{name} unseen", texts, gold, sorted(set(gold)))
+                report(f"{name} unseen of all", texts, gold, labels)
         elif name == "snli":
             _, pairs = read_nli(options.data / "nli", options.held_out)
             with torch.inference_mode():
@@ -351,6 +367,9 @@ def main() -> None:
     parser.add_argument("--own-weight", type=float, default=0.3, help="of the binary loss")
     parser.add_argument("--nli-weight", type=float, default=0.7, help="of the inference loss")
     parser.add_argument("--held-out", type=int, default=1000, help="SNLI test pairs kept apart")
+    parser.add_argument(
+        "--unseen", nargs="*", default=[], help="labels to keep out of training, to test on"
+    )
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -64,8 +64,7 @@ class CachedScorer:
         self._said: set[str] = set()
         self._full = False
         self._ids: dict[str, int] = {}
-        self.name, self.precision = scorer.name, scorer.precision
-        self.fingerprint = scorer.fingerprint
+        self._fingerprint = scorer.fingerprint
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._guarded(self._open)
@@ -73,6 +72,18 @@ class CachedScorer:
             raise LanserError(
                 f"--cache {folder}: scores cannot be kept there ({error}): name another folder"
             ) from None
+
+    @property
+    def name(self) -> str:
+        return self._scorer.name
+
+    @property
+    def precision(self) -> str:
+        return self._scorer.precision
+
+    @property
+    def fingerprint(self) -> str:
+        return self._scorer.fingerprint
 
     def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
         return self._scorer.truncates(premises, hypotheses)
@@ -107,6 +118,9 @@ class CachedScorer:
                 missing[block],
             )
             scores[block] = np.where(missing[block], new, scores[block])
+            if self.fingerprint != self._fingerprint:  # a frail model went on in float32
+                self._fingerprint, self._ids = self.fingerprint, {}
+                return self.score(premises, hypotheses, wanted)
             found = [
                 (keys[row], hypotheses[column], float(scores[row, column]))
                 for row, column in np.argwhere(missing).tolist()
@@ -160,13 +174,13 @@ class CachedScorer:
         """Know the number of each hypothesis; inside a transaction."""
         self._database.executemany(
             "INSERT OR IGNORE INTO hypotheses(model, text) VALUES (?, ?)",
-            ((self.fingerprint, text) for text in sorted(hypotheses - set(self._ids))),
+            ((self._fingerprint, text) for text in sorted(hypotheses - set(self._ids))),
         )
         self._read_ids()
 
     def _read_ids(self) -> None:
         rows = self._database.execute(
-            "SELECT text, id FROM hypotheses WHERE model = ?", (self.fingerprint,)
+            "SELECT text, id FROM hypotheses WHERE model = ?", (self._fingerprint,)
         )
         self._ids = dict(rows.fetchall())
 

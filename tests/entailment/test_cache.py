@@ -96,6 +96,29 @@ def test_models_are_never_mixed(tmp_path: Path) -> None:
     assert (CachedScorer(one, tmp_path).score(texts(5), HYPOTHESES) == first).all()
 
 
+class FrailScorer(FakeScorer):
+    """Goes on in another precision, with other scores, once it has seen a certain text."""
+
+    def score(
+        self, premises: Sequence[str], hypotheses: Sequence[str], wanted: np.ndarray | None = None
+    ) -> np.ndarray:
+        if "frail" in premises:
+            self.fingerprint, self.seed = "f00d/other/0", 5
+        return super().score(premises, hypotheses, wanted)
+
+
+def test_precisions_are_not_mixed_even_in_one_run(tmp_path: Path) -> None:
+    cached = CachedScorer(FrailScorer(), tmp_path)
+    before = cached.score(["a", "b"], HYPOTHESES)
+    after = cached.score(["a", "frail"], HYPOTHESES)
+    assert (after == FakeScorer(seed=5).score(["a", "frail"], HYPOTHESES)).all()
+    assert (before[0] != after[0]).any()
+    assert (CachedScorer(FakeScorer(), tmp_path).score(["a", "b"], HYPOTHESES) == before).all()
+    other = FakeScorer("f00d/other/0", seed=5)
+    found = CachedScorer(other, tmp_path).score(["a", "frail"], HYPOTHESES)
+    assert (found == after).all() and other.pairs == 0
+
+
 def test_anyone_can_look_into_it(tmp_path: Path) -> None:
     CachedScorer(FakeScorer(), tmp_path).score(["a", "b"], HYPOTHESES)
     with sqlite3.connect(tmp_path / FILE) as database:

@@ -71,6 +71,6 @@ def test_parts_see_the_context_of_the_whole(lanser: Lanser, tiny_nli: Path, tmp_
     assert list(heard[0]) == list(alone[0])
     pairs = [(a["emotion_scores"], h["emotion_scores"]) for a, h in zip(alone, heard, strict=True)]
     assert all(a == h for a, h in pairs[::5]), "the first of a conversation has no context"
-    assert sum(a != h for a, h in pairs) > 10
+    assert sum(a != h for a, h in pairs) > 4
     parts = [jsonl(lanser(*line, "--context", "2", "--part", f"{n}/2").stdout) for n in (1, 2)]
     assert sorted((item for part in parts for item in part), key=lambda item: item["last"]) == heard

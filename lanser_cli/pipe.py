@@ -6,6 +6,7 @@ in order, atomically, resumable; in = out + rejected + dropped.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -25,7 +26,7 @@ from lanser_cli.streams import (
     reject_line,
     warn_of,
     windows,
-    write_line,
+    write_lines,
 )
 
 WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
@@ -74,11 +75,14 @@ class JsonlFile:
                 whole += len(line)
         os.truncate(self._partial, whole)
 
-    def write(self, line: str) -> None:
-        if self._there and self._there[line] > 0:
-            self._there[line] -= 1
-            return
-        write_line(self._stream, line, str(self.path))
+    def write(self, lines: Sequence[str]) -> None:
+        new = []
+        for line in lines:
+            if self._there and self._there[line] > 0:
+                self._there[line] -= 1
+            else:
+                new.append(line)
+        write_lines(self._stream, new, str(self.path))
 
     def keep(self) -> None:
         """The run ended early: leave the part for `--resume`."""
@@ -152,11 +156,14 @@ class Pipe:
             console.info(f"{self.stage}: {self._output} is whole already; nothing to do")
             return 0
         started = time.monotonic()
+        gc.freeze()  # models and modules live as long as this run: do not search them for garbage
         answers = process(self._pending(items))
         with self._open(), closing(answers), console.progress(self.stage) as meter:
             for outcomes in answers:
+                lines: list[str] = []
                 for outcome in _merged(outcomes, self._unreadable.popleft()):
-                    self._file(outcome)
+                    self._file(outcome, lines)
+                self._write(lines)
                 meter.advance(len(outcomes))
         seconds = time.monotonic() - started
         rate = self.tally.read / seconds if seconds else 0.0
@@ -189,7 +196,7 @@ class Pipe:
                 self._unreadable[-1].extend((self._window, other) for _, other in others)
             else:
                 for _, other in others:
-                    self._file(other)
+                    self._file(other, [])
 
     def _is_done(self, record: Record) -> bool:
         return self._is_out(record) or self._is_refused(record)
@@ -207,17 +214,18 @@ class Pipe:
         else:
             self.tally.rejected += 1
 
-    def _file(self, outcome: Outcome) -> None:
-        """Put an outcome where it belongs, unless an earlier run did."""
+    def _file(self, outcome: Outcome, lines: list[str]) -> None:
+        """Put an outcome where it belongs, unless an earlier run did: a record to `lines`."""
         if isinstance(outcome, Record):
             if self._is_out(outcome):
                 self.tally.already_done += 1
                 return
             try:
-                self._write(to_json(outcome.fields))
+                lines.append(to_json(outcome.fields))
                 self.tally.written += 1
             except RecordError as error:
-                self._file(Reject(outcome.id, self.stage, str(error), ascii(outcome.fields)))
+                reject = Reject(outcome.id, self.stage, str(error), ascii(outcome.fields))
+                self._file(reject, lines)
         elif isinstance(outcome, Dropped):
             self.tally.dropped[outcome.reason] += 1
         else:
@@ -225,7 +233,7 @@ class Pipe:
             if self._rejects is None:
                 warn_of(outcome)
             if self._reject_file:
-                self._reject_file.write(reject_line(outcome))
+                self._reject_file.write([reject_line(outcome)])
 
     @contextmanager
     def _open(self) -> Iterator[None]:
@@ -234,8 +242,8 @@ class Pipe:
             if self._rejects is not None:
                 self._reject_file = JsonlFile(self._rejects, resume=False)
             with records_on_stdout() as stdout:
-                self._write: Callable[[str], None] = lambda line: write_line(
-                    stdout, line, "standard output"
+                self._write: Callable[[Sequence[str]], None] = lambda lines: write_lines(
+                    stdout, lines, "standard output"
                 )
                 with self._closing():
                     yield

@@ -19,7 +19,7 @@ from lanser_cli.errors import RecordError
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
 
 _STRINGS = (
-    *("id", "audio_filepath", "speaker", "lang", "label", "split", "fold", "sentence"),
+    *("id", "audio_filepath", "speaker", "lang", "label", "split", "fold", "sentence", "dialogue"),
     *("text", "emotion", "prediction"),
 )
 _NUMBERS = ("offset", "duration", "emotion_score")
@@ -55,9 +55,9 @@ class Record:
         """
         if not isinstance(value, dict):
             raise RecordError(f"not a JSON object but {_json_type(value)}: one object a line")
-        for key, types in _TYPES.items():
-            found: Any = value.get(key)
-            if found is None:
+        for key, found in value.items():
+            types = _TYPES.get(key)
+            if types is None or found is None:
                 continue
             if not isinstance(found, types) or isinstance(found, bool):
                 raise RecordError(f"'{key}' must be {_WANTED[types]}, not {_json_type(found)}")
@@ -189,16 +189,21 @@ def make_id(path: str, offset: float | None = None) -> str:
 def _check_inner(value: Mapping[str, Any]) -> None:
     """Check what verbs read inside the objects of a record, so that none trips over it later."""
     for key in ("emotion_scores", "scores"):
-        for label, score in (value.get(key) or {}).items():
+        scores = value.get(key)
+        for label, score in scores.items() if scores else ():
             if not isinstance(score, (int, float)) or isinstance(score, bool):
                 raise RecordError(f"'{key}': '{label}' must be a number, not {_json_type(score)}")
-    flags = (value.get("asr") or {}).get("flags") or []
-    if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
+    asr, entailment = value.get("asr"), value.get("entailment")
+    flags = asr.get("flags") if asr else None
+    if flags and not (isinstance(flags, list) and all(isinstance(flag, str) for flag in flags)):
         raise RecordError("'asr': 'flags' must be an array of strings")
-    for key in ("taxonomy", "abstained"):
-        found = (value.get("entailment") or {}).get(key)
+    for key in ("taxonomy", "crosswalk", "abstained"):
+        found = entailment.get(key) if entailment else None
         if found is not None and not isinstance(found, str):
             raise RecordError(f"'entailment': '{key}' must be a string, not {_json_type(found)}")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def to_json(value: Mapping[str, Any]) -> str:
@@ -208,7 +213,7 @@ def to_json(value: Mapping[str, Any]) -> str:
         RecordError: a value is NaN or infinite, or a string is not valid Unicode.
     """
     try:
-        line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        line = _ENCODER.encode(value)
         line.encode("utf-8")
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise RecordError(f"cannot be written as JSON: {error}") from error

@@ -115,11 +115,15 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _loads(text: str | bytes) -> Any:
     """Strict JSON. Not by whatever fast decoder is installed, which changes big integers."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        if _SURROGATE.search(text if isinstance(text, str) else text.decode()):
+        text = text if isinstance(text, str) else text.decode()
+        value = _DECODER.decode(text)
+        if "\\u" in text and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()  # half a pair is no Unicode: ValueError
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -179,7 +183,7 @@ class Digests:
         return True
 
     def __contains__(self, identifier: str) -> bool:
-        return self._digest(identifier) in self._seen
+        return bool(self._seen) and self._digest(identifier) in self._seen
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -267,9 +271,10 @@ def records_on_stdout() -> Iterator[IO[str]]:
             stream.close()
 
 
-def write_line(stream: IO[str], line: str, name: str) -> None:
+def write_lines(stream: IO[str], lines: Iterable[str], name: str) -> None:
+    """Write whole lines and flush, so that whoever reads them sees them now."""
     try:
-        stream.write(line + "\n")
+        stream.write("".join(f"{line}\n" for line in lines))
         stream.flush()
     except BrokenPipeError:
         raise ReaderGone from None
@@ -326,7 +331,7 @@ def warn_of(reject: Reject) -> None:
 def result_line() -> Iterator[Callable[[dict[str, object]], None]]:
     """For verbs whose product is a folder: one JSON line on stdout that says what was made."""
     with records_on_stdout() as stdout:
-        yield lambda result: write_line(stdout, to_json(result), "standard output")
+        yield lambda result: write_lines(stdout, [to_json(result)], "standard output")
 
 
 def _as_text(line: str | bytes) -> str:

@@ -9,11 +9,11 @@ One SQLite file, `scores.sqlite`, for anyone to look into:
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -158,17 +158,26 @@ class CachedScorer:
             if hypothesis in self._ids
         }
         width = len(hypotheses)
-        scores = [math.nan] * (len(keys) * width)
-        start_of = {key: row * width for row, key in enumerate(keys)}
-        ids = ",".join(map(str, known))
-        for start in range(0, len(keys) if known else 0, 512):
-            some = ",".join(map(str, keys[start : start + 512]))
-            for key, number, score in self._database.execute(
-                "SELECT premise, hypothesis, log_odds FROM scores "
-                f"WHERE premise IN ({some}) AND hypothesis IN ({ids})"
-            ):
-                scores[start_of[key] + known[number]] = score
-        return np.array(scores, np.float32).reshape(len(keys), width)
+        scores = np.full((len(keys), width), np.nan, np.float32)
+        if not known:
+            return scores
+        where = f"hypothesis IN ({','.join(map(str, known))})"
+        row_of = {key: row for row, key in enumerate(keys)}
+        columns = [known[number] for number in sorted(known)]
+        for start in range(0, len(keys), 512):
+            some = sorted(keys[start : start + 512])
+            query = f"FROM scores WHERE premise IN ({','.join(map(str, some))}) AND {where}"
+            rows = [row_of[key] for key in some]
+            found = self._database.execute(
+                f"SELECT log_odds {query} ORDER BY premise, hypothesis"
+            ).fetchall()
+            if len(found) == len(rows) * len(columns):  # all known: their order says whose they are
+                odds = np.fromiter(chain.from_iterable(found), np.float32, len(found))
+                scores[np.ix_(rows, columns)] = odds.reshape(len(rows), len(columns))
+            elif found:
+                for key, number, score in self._database.execute(f"SELECT * {query}"):
+                    scores[row_of[key], known[number]] = score
+        return scores
 
     def _register(self, hypotheses: set[str]) -> None:
         """Know the number of each hypothesis; inside a transaction."""

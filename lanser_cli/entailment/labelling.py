@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STAGE = "entail-label"
-WINDOW = 64
+WINDOW = 256
 """Records whose pairs are sorted by length together."""
 
 
@@ -215,26 +215,23 @@ class Labeller:
             self._about["candidates"] = candidates
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        faults = [_fault(record) for record in window]
-        reasons = [
-            None if fault else reason_to_abstain(record, self._judge.scorer, self._keep_flagged)
-            for record, fault in zip(window, faults, strict=True)
+        judged = [self._premise_or_outcome(record) for record in window]
+        premises = list(dict.fromkeys(item for item in judged if isinstance(item, str)))
+        answers = dict(zip(premises, self._answers(premises), strict=True))
+        return [
+            _with_answer(record, answers[item]) if isinstance(item, str) else item
+            for record, item in zip(window, judged, strict=True)
         ]
-        premises = {
-            premise_of(record): None
-            for record, fault, reason in zip(window, faults, reasons, strict=True)
-            if fault is None and reason is None
-        }
-        answers = dict(zip(premises, self._answers(list(premises)), strict=True))
-        outcomes: list[Outcome] = []
-        for record, fault, reason in zip(window, faults, reasons, strict=True):
-            if fault is not None:
-                outcomes.append(Reject.of(record, STAGE, fault))
-            elif reason is not None:
-                outcomes.append(_with_answer(record, self._abstention(reason)))
-            else:
-                outcomes.append(_with_answer(record, answers[premise_of(record)]))
-        return outcomes
+
+    def _premise_or_outcome(self, record: Record) -> str | Outcome:
+        """What is to be judged of a record, or what becomes of it without that."""
+        if fault := _fault(record):
+            return Reject.of(record, STAGE, fault)
+        if reason := reason_to_abstain(record, self._judge.scorer, self._keep_flagged):
+            about = {**self._about, "abstained": reason}
+            nothing = dict.fromkeys(("emotion", "emotion_score", "emotion_scores"))
+            return _with_answer(record, {**nothing, "entailment": about})
+        return premise_of(record)
 
     def log_odds(self, premises: Sequence[str]) -> NDArray[np.float32]:
         """Raw log-odds of entailment, `[premises, labels]`; -inf for labels that were pruned."""
@@ -294,11 +291,6 @@ class Labeller:
             return dict(zip(self._labels, scores, strict=True))
         most = min(self._top_k or len(scores), self._candidates or len(scores))
         return {self._labels[index]: scores[index] for index in sorted(order[:most].tolist())}
-
-    def _abstention(self, reason: str) -> dict[str, Any]:
-        about = {**self._about, "abstained": reason}
-        nothing = dict.fromkeys(("emotion", "emotion_score", "emotion_scores"))
-        return {**nothing, "entailment": about}
 
 
 def probabilities(

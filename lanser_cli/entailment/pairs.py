@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -83,12 +84,17 @@ class PairEncoder:
 
     def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
         """Whether each premise is cut with any of the hypotheses."""
-        room = self.limit - len(self._before) - max(map(len, self.tails(hypotheses)), default=0)
+        room = self._room(tuple(hypotheses))
         # A token has at least one byte of the text or of its normal form, so most need no counting.
         return [
             _most_tokens(premise) > room and len(self._plain([premise])[0]) > room
             for premise in premises
         ]
+
+    @lru_cache(maxsize=8)  # noqa: B019  an encoder lives as long as the process
+    def _room(self, hypotheses: tuple[str, ...]) -> int:
+        """How many tokens of a premise are read next to each of the hypotheses."""
+        return self.limit - len(self._before) - max(map(len, self.tails(hypotheses)), default=0)
 
     def unknown_share(self, text: str) -> float:
         """How much of the text the vocabulary has no token for, 0 to 1."""

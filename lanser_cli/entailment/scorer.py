@@ -238,7 +238,7 @@ class PairScorer:
 
 def _positions(model: Any) -> int:
     """How many tokens the model has positions for; 512 where it has no table of them."""
-    positions: int = getattr(model.config, "max_position_embeddings", 0) or 512
+    positions: int = getattr(model.config, "max_position_embeddings", None) or 512
     for name, module in model.named_modules():
         # RoBERTa and its kin count positions from behind the padding's, so 2 of 514 are never used.
         if (

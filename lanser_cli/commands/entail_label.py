@@ -152,8 +152,6 @@ def entail_label(
     if calibrate == "batch":
         measured = labelling.batch_prior(settings, prior, inputs, read, devices[0])
         settings = replace(settings, prior=measured)
-    summary = labelling.Summary()
     process = workers.spread(partial(labelling.make_labeller, settings=settings), devices)
-    code = pipe.run(streams.take_part(read(), chosen), summary.watching(process))
-    summary.say()
-    return code
+    watched = labelling.Summary().watching(process)
+    return pipe.run(streams.take_part(read(), chosen), watched)

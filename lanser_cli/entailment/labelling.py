@@ -353,7 +353,7 @@ def _fault(record: Record) -> str | None:
 
 @dataclass
 class Summary:
-    """Which labels were given, and why none was; said when the run ends."""
+    """Which labels were given, and why none was; said before the run's closing line."""
 
     labels: Counter[str] = field(default_factory=Counter)
     before: Counter[str] = field(default_factory=Counter)
@@ -370,6 +370,7 @@ class Summary:
                         if isinstance(outcome, Record):
                             self._count(outcome)
                     yield outcomes
+            self.say()
 
         return watched
 

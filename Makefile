@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip and the tests' commands must not depend on what else is on this machine.
 unexport PYTHONPATH
 
-.PHONY: help quickstart test lint docs clean
+.PHONY: help quickstart test lint bench bench-gpu docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,13 @@ lint: $(VENV)/dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoEmotions, MELD, EmoryNLP)
+	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT))
+	$(BIN)/python tests/bench/labels.py $(if $(TEXT),--text $(TEXT))
+
+bench-gpu: $(VENV)/dev ## The same on a GPU
+	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT)) gpu
 
 docs: $(BIN)/lanser ## Write docs/cli.md anew from the commands' --help
 	$(BIN)/python docs/make_cli.py

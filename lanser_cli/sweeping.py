@@ -114,8 +114,8 @@ def _gold(
 def _trials(gold: Sequence[Record], settings: labelling.Settings, device: str) -> Iterable[Trial]:
     import numpy as np
 
-    (judge,) = labelling.make_judges(device, settings)
-    scorer, emotions = judge.scorer, settings.taxonomy
+    scorer = labelling.make_judge(settings.model, settings, device).scorer
+    emotions = settings.taxonomy
     labels = (settings.crosswalk.target if settings.crosswalk else emotions).labels
     ways: list[tuple[Template, ...]] = [(template,) for template in settings.templates]
     raw = {}

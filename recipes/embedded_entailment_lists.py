@@ -161,7 +161,8 @@ def emotion_items(
         if names == ["neutral"] and rng.random() > options.keep_neutral:
             continue
         right = labels.index(rng.choice(names))
-        if rng.random() < options.coarse:
+        grouped = any(right in members for members in groups.values())
+        if rng.random() < options.coarse and grouped:
             wrong = [name for name, ids in groups.items() if right not in ids]
             chosen = rng.sample(wrong, size - 1)
             chosen += [name for name, ids in groups.items() if right in ids]

@@ -46,7 +46,7 @@ def entail_label(
         str | None, typer.Option(help="The model's name for entailment, if it is not plain.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, or int8 (CPU; extra onnx).")
+        str, typer.Option(help="auto, float32, bfloat16, or int8 (on a CPU).")
     ] = "auto",
     calibrate: Annotated[
         str,

@@ -6,7 +6,7 @@ from lanser_cli.entailment import PairScorer, label, load_taxonomy
 from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.context import with_context
 from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
-from lanser_cli.entailment.judge import Judge, Scorer
+from lanser_cli.entailment.judge import Judge, Panel, Scorer
 from lanser_cli.entailment.labelling import Settings, label, make_labeller
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy, taxonomy_names
@@ -25,6 +25,7 @@ __all__ = [
     "Crosswalk",
     "Judge",
     "PairScorer",
+    "Panel",
     "Scorer",
     "Settings",
     "Taxonomy",

@@ -1,4 +1,7 @@
-"""The judge: a model with its hypotheses, that says how much each text entails each label."""
+"""The judge: a model with its hypotheses, that says how much each text entails each label.
+
+A panel is a judge and those beside it: one that chooses the candidates, one for close calls.
+"""
 
 from __future__ import annotations
 
@@ -83,3 +86,62 @@ class Judge:
         """The same, less the prior."""
         raw = self.raw(premises, wanted)
         return raw if self.prior is None else raw - self.prior
+
+
+CLOSE = 4 * 2**0.5
+"""Two scores are too close to call within so many standard deviations of one's error."""
+
+_EVERYDAY = (
+    "i can't believe you did that",
+    "what a lovely day this has been",
+    "we'll meet at the station at nine",
+    "he never even said goodbye",
+    "don't touch it, it's disgusting",
+    "are you sure about this",
+    "that noise in the cellar again",
+    "well done, all of you",
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A judge; with a pruner it is asked about the pruner's `candidates` best labels only; with a
+    referee, the same model in float32, labels within `tolerance` of the best are scored by that.
+    """
+
+    judge: Judge
+    pruner: Judge | None = None
+    candidates: int = 0
+    referee: Judge | None = None
+    tolerance: float = 0.0
+
+    def raw(self, premises: Sequence[str]) -> NDArray[np.float32]:
+        """As `Judge.raw`; -inf for labels that were pruned."""
+        import numpy as np
+
+        wanted = None if self.pruner is None else self._chosen(self.pruner.odds(premises))
+        raw = self.judge.raw(premises, wanted)
+        if self.referee is None:
+            return raw
+        odds = raw if self.judge.prior is None else raw - self.judge.prior
+        close = odds >= odds.max(axis=1, keepdims=True) - self.tolerance
+        close &= close.sum(axis=1, keepdims=True) > 1
+        return np.where(close, self.referee.raw(premises, close), raw)
+
+    def _chosen(self, odds: NDArray[np.float32]) -> NDArray[np.bool_]:
+        import numpy as np
+
+        wanted = np.zeros(odds.shape, np.bool_)
+        best = np.argsort(-odds, axis=1, kind="stable")[:, : self.candidates]
+        np.put_along_axis(wanted, best, True, axis=1)
+        return wanted
+
+
+def tolerance(judge: Judge, referee: Judge) -> float:
+    """How close two labels of `judge` must be for `referee` to decide, in log-odds.
+
+    `CLOSE` standard deviations of what the judge's scores of everyday sentences are off by, an
+    error that all labels of a sentence share left out.
+    """
+    off = judge.raw(_EVERYDAY) - referee.raw(_EVERYDAY)
+    return CLOSE * float((off - off.mean(axis=1, keepdims=True)).std())

@@ -14,7 +14,7 @@ from lanser_cli import console
 from lanser_cli.entailment import calibration, context
 from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.crosswalk import Crosswalk
-from lanser_cli.entailment.judge import Judge, Scorer
+from lanser_cli.entailment.judge import Judge, Panel, Scorer, tolerance
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
@@ -74,37 +74,49 @@ class Settings:
             )
 
 
-def make_judges(device: str, settings: Settings) -> list[Judge]:
-    """Load the model on `device`, and after it the one that chooses its candidates, if any.
+def make_judge(
+    model: str, settings: Settings, device: str, *, precision: str | None = None
+) -> Judge:
+    """Load a model on `device`, in front of it the cache if there is one.
 
     Raises:
         UsageError, LanserError: as `PairScorer`, `CachedScorer`.
     """
-    models = [(settings.model, settings.entailment_label)]
+    scorer: Scorer = PairScorer(
+        model,
+        device=device,
+        precision=precision or settings.precision,
+        entailment_label=settings.entailment_label if model == settings.model else None,
+    )
+    if settings.cache is not None:
+        scorer = CachedScorer(scorer, settings.cache, settings.cache_limit)
+    return Judge(scorer, settings.taxonomy, settings.templates)
+
+
+def make_panel(device: str, settings: Settings) -> Panel:
+    """Load what is asked for: the model, its referee unless it computes in float32, the pruner.
+
+    Raises:
+        UsageError, LanserError: as `make_judge`; or the prior is of another model.
+    """
+    judge, referee, close = make_judge(settings.model, settings, device), None, 0.0
+    if judge.scorer.precision != "float32":
+        referee = make_judge(settings.model, settings, device, precision="float32")
+        close = tolerance(judge, referee)
+    pruner = None
     if settings.top_k_first is not None:
-        models.append((EMBEDDED, None))
-    judges = []
-    for model, entailment_label in models:
-        scorer: Scorer = PairScorer(
-            model, device=device, precision=settings.precision, entailment_label=entailment_label
-        )
-        if settings.cache is not None:
-            scorer = CachedScorer(scorer, settings.cache, settings.cache_limit)
-        judges.append(Judge(scorer, settings.taxonomy, settings.templates))
-    return judges
+        pruner = _calibrated(make_judge(EMBEDDED, settings, device), settings)
+    return Panel(_calibrated(judge, settings), pruner, settings.top_k_first or 0, referee, close)
 
 
 def make_labeller(device: str, settings: Settings) -> WindowFunction:
     """Load what is needed on `device` and return the function that labels a window of records.
 
     Raises:
-        UsageError, LanserError: as `make_judges`; or the prior is of another model.
+        UsageError, LanserError: as `make_panel`.
     """
-    judges = [_calibrated(judge, settings) for judge in make_judges(device, settings)]
     return Labeller(
-        judges[0],
-        judges[1] if settings.top_k_first else None,
-        candidates=settings.top_k_first or 0,
+        make_panel(device, settings),
         calibrate=settings.calibrate,
         crosswalk=settings.crosswalk,
         top_k=settings.top_k,
@@ -133,7 +145,8 @@ def batch_prior(
             "--calibrate batch reads its input twice, so a stream will not do: measure the prior "
             "on a file of records with --prior FILE once, then name that FILE with the stream"
         )
-    judges = make_judges(device, settings)
+    models = [settings.model] + ([EMBEDDED] if settings.top_k_first is not None else [])
+    judges = [make_judge(model, settings, device) for model in models]
     good = (
         item
         for item in read()
@@ -166,7 +179,7 @@ def label(
     on_reject: Callable[[Reject], None] | None = None,
 ) -> Iterator[Record]:
     """Add the weak label to records, in order. Rejects go to `on_reject` (default: a warning)."""
-    labeller = Labeller(Judge(scorer, taxonomy, tuple(templates)))
+    labeller = Labeller(Panel(Judge(scorer, taxonomy, tuple(templates))))
     for window in windows(records, WINDOW):
         for outcome in labeller(window):
             if isinstance(outcome, Record):
@@ -186,10 +199,8 @@ class Labeller:
 
     def __init__(
         self,
-        judge: Judge,
-        pruner: Judge | None = None,
+        panel: Panel,
         *,
-        candidates: int = 0,
         calibrate: str = "none",
         crosswalk: Crosswalk | None = None,
         top_k: int | None = None,
@@ -197,22 +208,22 @@ class Labeller:
         min_margin: float = 0.0,
         keep_flagged: bool = False,
     ) -> None:
-        self._judge, self._pruner, self._candidates = judge, pruner, candidates
+        self._panel, self._judge = panel, panel.judge
         self._crosswalk, self._top_k = crosswalk, top_k
         self._min_score, self._min_margin = min_score, min_margin
         self._keep_flagged = keep_flagged
-        self._labels = (crosswalk.target if crosswalk else judge.taxonomy).labels
+        self._labels = (crosswalk.target if crosswalk else self._judge.taxonomy).labels
         self._about: dict[str, Any] = {
-            "model": judge.scorer.name,
-            "precision": judge.scorer.precision,
-            "taxonomy": judge.taxonomy.name,
+            "model": self._judge.scorer.name,
+            "precision": self._judge.scorer.precision,
+            "taxonomy": self._judge.taxonomy.name,
         }
         if crosswalk:
             self._about["crosswalk"] = crosswalk.target.name
-        self._about["templates"] = [template.text for template in judge.templates]
+        self._about["templates"] = [template.text for template in self._judge.templates]
         self._about["calibration"] = calibrate
-        if pruner:
-            self._about["candidates"] = candidates
+        if panel.pruner:
+            self._about["candidates"] = panel.candidates
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         judged = [self._premise_or_outcome(record) for record in window]
@@ -233,25 +244,13 @@ class Labeller:
             return _with_answer(record, {**nothing, "entailment": about})
         return premise_of(record)
 
-    def log_odds(self, premises: Sequence[str]) -> NDArray[np.float32]:
-        """Raw log-odds of entailment, `[premises, labels]`; -inf for labels that were pruned."""
-        import numpy as np
-
-        if self._pruner is None:
-            return self._judge.raw(premises)
-        first = self._pruner.odds(premises)
-        wanted = np.zeros(first.shape, np.bool_)
-        best = np.argsort(-first, axis=1, kind="stable")[:, : self._candidates]
-        np.put_along_axis(wanted, best, True, axis=1)
-        return self._judge.raw(premises, wanted)
-
     def _answers(self, premises: Sequence[str]) -> list[dict[str, Any]]:
         """For each premise what is written into its record."""
         import numpy as np
 
         if not premises:
             return []
-        raw = self.log_odds(premises)
+        raw = self._panel.raw(premises)
         prior = self._judge.prior
         chances = probabilities(raw if prior is None else raw - prior, self._crosswalk)
         order = np.argsort(-chances, axis=1, kind="stable")
@@ -287,9 +286,10 @@ class Labeller:
 
     def _kept(self, scores: Sequence[float], order: NDArray[np.intp]) -> dict[str, float]:
         """The labels to write, in the taxonomy's order: the best, and none that was pruned."""
-        if self._top_k is None and (self._pruner is None or self._crosswalk):
+        pruned = self._panel.candidates
+        if self._top_k is None and (not pruned or self._crosswalk):
             return dict(zip(self._labels, scores, strict=True))
-        most = min(self._top_k or len(scores), self._candidates or len(scores))
+        most = min(self._top_k or len(scores), pruned or len(scores))
         return {self._labels[index]: scores[index] for index in sorted(order[:most].tolist())}
 
 

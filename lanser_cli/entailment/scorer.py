@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 """The small cross-encoder that ships in the package."""
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin"}
@@ -34,9 +34,9 @@ class PairScorer:
     Args:
         model: hub id, folder, or `embedded`.
         device: a torch device.
-        precision: float32, bfloat16, or auto: bfloat16 on CUDA, else float32.
-            A model that gives NaN in another precision than float32 is run in float32, and this is
-            said once.
+        precision: float32, bfloat16, int8 (linear maps, on a CPU), or auto: bfloat16 on CUDA,
+            else float32. A model that gives NaN in another precision than float32 is run in
+            float32, and this is said once.
         entailment_label: the name of the entailment class, where the model does not tell.
         token_budget: tokens in a batch, padding and all; default: what suits the device.
 
@@ -63,12 +63,14 @@ class PairScorer:
         on_cuda = device.startswith("cuda")
         if precision not in PRECISIONS:
             raise UsageError(f"--precision '{precision}': choose from {', '.join(PRECISIONS)}")
+        if precision == "int8" and on_cuda:
+            raise UsageError("--precision int8 is for CPUs: take bfloat16 on a GPU")
         self.precision = precision
         if precision == "auto":
             self.precision = "bfloat16" if on_cuda else "float32"
         # On CUDA small batches leave most of the card idle, so lengths are mixed until a batch is
         # large enough; on a CPU padding costs more than a small batch does.
-        self._budget = token_budget or (65_536 if on_cuda else 4096)
+        self._budget = token_budget or (65_536 if on_cuda else 2048)
         self._enough = min(self._budget, 8192 if on_cuda else 1)
         with loading(self._folder, f"--model {EMBEDDED}"):
             config = transformers.AutoConfig.from_pretrained(self._folder)
@@ -157,11 +159,18 @@ class PairScorer:
         import torch
         import transformers
 
+        from lanser_cli.entailment.arithmetic import BERT_FAMILY, lighten
+
+        on_cpu = not self._device.startswith("cuda")
         with loading(self._folder, f"--model {EMBEDDED}"):
+            config = transformers.AutoConfig.from_pretrained(self._folder)
+            whole = on_cpu and (self.precision == "int8" or config.model_type in BERT_FAMILY)
             self._model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-                self._folder, dtype=getattr(torch, self.precision)
+                self._folder, dtype=torch.float32 if whole else getattr(torch, self.precision)
             )
         self._model.to(self._device).eval()
+        with torch.no_grad():
+            lighten(self._model, self.precision, on_cpu)
 
     def _odds(self, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
         """Log-odds of one batch, on the device: float32 `[pairs]`."""

@@ -49,14 +49,16 @@ def test_all_at_once_and_again_from_the_cache(
 
 def test_precision_is_in_the_record_and_checked(lanser: Lanser, tiny_nli: Path, path: Path) -> None:
     line = ("entail-label", path, "--model", tiny_nli, "--labels", "joy,fear", "--device", "cpu")
-    exact, half = (
-        jsonl(lanser(*line, "--precision", name).stdout) for name in ("auto", "bfloat16")
+    exact, half, quarter = (
+        jsonl(lanser(*line, "--precision", name).stdout) for name in ("auto", "bfloat16", "int8")
     )
     assert exact[0]["entailment"]["precision"] == "float32"
-    assert half[0]["entailment"]["precision"] == "bfloat16"
-    for one, other in zip(exact, half, strict=True):
-        if one["emotion_scores"]:
-            assert other["emotion_scores"] == pytest.approx(one["emotion_scores"], abs=0.05)
+    for name, found in (("bfloat16", half), ("int8", quarter)):
+        assert found[0]["entailment"]["precision"] == name
+        for one, other in zip(exact, found, strict=True):
+            assert one["emotion"] == other["emotion"]  # close calls are decided in float32
+            if one["emotion_scores"]:
+                assert other["emotion_scores"] == pytest.approx(one["emotion_scores"], abs=0.05)
     assert "float16" in lanser(*line, "--precision", "float17", check=2).stderr.decode()
 
 

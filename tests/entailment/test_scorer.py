@@ -89,6 +89,29 @@ def test_heads_of_two_classes(labels: tuple[str, str], tmp_path: Path) -> None:
     assert np.abs(scores - oracle(folder, entailment)).max() < 1e-4
 
 
+def test_a_model_too_frail_for_bfloat16_is_run_in_float32_and_this_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The number that float32 holds and bfloat16 does not comes to infinity times zero."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    folder = save_nli(tmp_path, ("NO", "NEUTRAL", "ENTAILMENT"))
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    with torch.no_grad():
+        attention = model.bert.encoder.layer[0].attention.self
+        attention.query.bias[0] = 3.4e38
+        attention.key.weight[0], attention.key.bias[0] = 0.0, 0.0
+    model.save_pretrained(folder)
+    capsys.readouterr()
+    frail = PairScorer(str(folder), precision="bfloat16")
+    assert frail.precision == "float32" and "float32" in frail.fingerprint
+    expected = PairScorer(str(folder)).score(PREMISES, HYPOTHESES)
+    np.testing.assert_array_equal(frail.score(PREMISES, HYPOTHESES), expected)
+    [line] = capsys.readouterr().err.splitlines()
+    assert "gives NaN in bfloat16, so it is run in float32" in line
+
+
 def test_nothing_to_score(tiny_nli: Path) -> None:
     scorer = PairScorer(str(tiny_nli))
     assert scorer.score([], HYPOTHESES).shape == (0, 3)

@@ -310,7 +310,7 @@ def resident(process: subprocess.Popen[str], output: Path, count: int) -> Iterat
     """Resident memory in MB, now and then, from when a tenth of the records is written."""
     size = None
     while process.poll() is None:
-        time.sleep(0.2)
+        time.sleep(0.02)
         try:
             written = output.stat().st_size
             status = Path(f"/proc/{process.pid}/status").read_text()

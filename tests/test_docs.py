@@ -140,7 +140,9 @@ def shell(script: str, folder: Path, **environment: str) -> subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/method.md", "examples/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/method.md", "docs/labelling.md", "examples/README.md"]
+)
 def test_commands_of_a_page_run(page, small_checkout):
     """Blocks marked `sh` run as they stand, one after the other, in one folder."""
     pytest.importorskip("pocketsphinx")

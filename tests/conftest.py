@@ -138,8 +138,11 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run.path
 
 
-def save_nli(folder: Path, labels: Sequence[str], *, seed: int = 0) -> Path:
-    """Save a tiny BERT cross-encoder with these classes, in this order."""
+def save_nli(folder: Path, labels: Sequence[str], *, seed: int = 0, spread: float = 0.02) -> Path:
+    """Save a tiny BERT cross-encoder with these classes, in this order.
+
+    `spread` is the standard deviation of its weights; with 0.3 its scores differ a lot.
+    """
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import (
@@ -173,6 +176,7 @@ def save_nli(folder: Path, labels: Sequence[str], *, seed: int = 0) -> Path:
         max_position_embeddings=128,
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
+        initializer_range=spread,
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder

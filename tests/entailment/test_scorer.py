@@ -29,21 +29,8 @@ HYPOTHESES = ["the speaker feels joyful.", "the speaker feels sad.", "this is fe
 @pytest.fixture(scope="module")
 def keen_nli(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with weights so large that its scores differ a lot."""
-    return keen(save_nli(tmp_path_factory.mktemp("keen"), ("NO", "NEUTRAL", "ENTAILMENT")))
-
-
-def keen(folder: Path) -> Path:
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.normal_(0, 0.3)
-    model.save_pretrained(folder)
-    return folder
+    folder = tmp_path_factory.mktemp("keen")
+    return save_nli(folder, ("NO", "NEUTRAL", "ENTAILMENT"), spread=0.3)
 
 
 def oracle(folder: Path, entailment: int) -> np.ndarray:
@@ -83,7 +70,7 @@ def test_scores_do_not_depend_on_the_company(keen_nli: Path) -> None:
 
 @pytest.mark.parametrize("labels", [("entailment", "not_entailment"), ("Contradiction", "ENTAIL")])
 def test_heads_of_two_classes(labels: tuple[str, str], tmp_path: Path) -> None:
-    folder = keen(save_nli(tmp_path / "two", labels))
+    folder = save_nli(tmp_path / "two", labels, spread=0.3)
     entailment = 0 if labels[0] == "entailment" else 1
     scores = PairScorer(str(folder)).score(PREMISES, HYPOTHESES)
     assert np.abs(scores - oracle(folder, entailment)).max() < 1e-4
@@ -186,7 +173,7 @@ def test_the_user_names_the_class() -> None:
 
 
 def test_unnamed_classes_from_disk(tmp_path: Path) -> None:
-    folder = keen(save_nli(tmp_path / "unnamed", ("LABEL_0", "LABEL_1", "LABEL_2")))
+    folder = save_nli(tmp_path / "unnamed", ("LABEL_0", "LABEL_1", "LABEL_2"), spread=0.3)
     with pytest.raises(UsageError, match=r"unnamed.*0: LABEL_0, 1: LABEL_1, 2: LABEL_2"):
         PairScorer(str(folder))
     scores = PairScorer(str(folder), entailment_label="LABEL_2").score(PREMISES, HYPOTHESES)

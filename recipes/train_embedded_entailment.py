@@ -272,7 +272,7 @@ def figures(scores: np.ndarray, gold: list[int]) -> dict[str, dict[str, float]]:
         guess = values.argmax(1)
         out[name] = {
             "accuracy": accuracy_score(gold, guess),
-            "uar": recall_score(gold, guess, average="macro", zero_division=0),
+            "uar": recall_score(gold, guess, labels=sorted(set(gold)), average="macro"),
             "weighted_f1": f1_score(gold, guess, average="weighted", zero_division=0),
         }
     return {name: {k: round(float(v), 4) for k, v in row.items()} for name, row in out.items()}
@@ -313,7 +313,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, dict]:
             single = single[: options.first] if options.first else single
             report(name, [t for t, _ in single], [n for _, n in single], labels, 1500)
             rare = [(t, n) for t, n in single if n in check_unseen(options.unseen, labels)]
-            if rare:  # told from one another, and from all labels
+            if rare:  # told from one another, and from all 28
                 texts, gold = [t for t, _ in rare], [n for _, n in rare]
                 report(f"{name} unseen", texts, gold, sorted(set(gold)))
                 report(f"{name} unseen of all", texts, gold, labels)
@@ -352,18 +352,18 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="evaluate in bfloat16")
     parser.add_argument("--seed", type=int, default=20230820)
     parser.add_argument("--limit", type=int, default=10**9, help="train on so many comments")
-    parser.add_argument("--teacher-epochs", type=int, default=1)
+    parser.add_argument("--teacher-epochs", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--nli-epochs", type=int, default=1)
     parser.add_argument("--rate", type=float, default=1.5e-4)
     parser.add_argument("--tokens", type=int, default=3000, help="tokens a batch, about")
     parser.add_argument("--list-size", type=int, default=4, help="hypotheses a comment")
-    parser.add_argument("--coarse", type=float, default=0.2, help="share of coarse lists")
+    parser.add_argument("--coarse", type=float, default=0.15, help="share of coarse lists")
     parser.add_argument("--outside", type=float, default=0.15, help="share with an outside label")
     parser.add_argument("--stated", type=int, default=2500, help="lists of stated emotions")
     parser.add_argument("--gold", type=float, default=0.7, help="weight of gold against teacher")
-    parser.add_argument("--balance", type=float, default=0.6, help="power of the inverse prior")
-    parser.add_argument("--keep-neutral", type=float, default=0.4, help="of the neutral comments")
+    parser.add_argument("--balance", type=float, default=0.25, help="power of the inverse prior")
+    parser.add_argument("--keep-neutral", type=float, default=0.8, help="of the neutral comments")
     parser.add_argument("--own-weight", type=float, default=0.3, help="of the binary loss")
     parser.add_argument("--nli-weight", type=float, default=0.7, help="of the inference loss")
     parser.add_argument("--held-out", type=int, default=1000, help="SNLI test pairs kept apart")

@@ -80,6 +80,26 @@ def read(path: str, offset: float = 0.0, duration: float | None = None) -> Wavef
     return finish(samples, rate, path)
 
 
+def stream(
+    path: str, offset: float = 0.0, duration: float | None = None, *, seconds: float = 30.0
+) -> Iterator[Waveform]:
+    """The sound that `read` gives, in pieces of about `seconds`: memory does not grow with length.
+
+    Raises:
+        AudioError: as in `load`; of what is cut off or damaged, after the pieces before.
+    """
+    resampler: _Resampler | None = None
+    empty = True
+    for samples, rate in _native_blocks(_source(path), path, offset, duration, seconds):
+        resampler = resampler or _Resampler(rate)
+        if samples.shape[0]:
+            empty = False
+            yield resampler.push(_mono(samples, path))
+    if empty or resampler is None:
+        raise AudioError(f"{path}: no audio samples in it (zero length)")
+    yield resampler.finish()
+
+
 def decode_bytes(data: bytes, name: str) -> Waveform:
     """Decode an audio file held in memory; `name` is for messages.
 
@@ -96,19 +116,9 @@ def finish(samples: NDArray[np.float32], rate: int, path: str) -> Waveform:
     Raises:
         AudioError: no samples, or NaN or infinite ones.
     """
-    import numpy as np
-
     if samples.shape[0] == 0:
         raise AudioError(f"{path}: no audio samples in it (zero length)")
-    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
-    if rate != SAMPLE_RATE:
-        from scipy.signal import resample_poly
-
-        ratio = Fraction(SAMPLE_RATE, rate)
-        mono = resample_poly(mono, ratio.numerator, ratio.denominator)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    return _Resampler(rate).finish(_mono(samples, path))
 
 
 def probe(path: str) -> Info:
@@ -212,6 +222,70 @@ def _anchored(record: Record, folder: str) -> Record:
     return record.with_fields(audio_filepath=os.path.join(folder, path))
 
 
+# ---------------------------------------------------------------- mixing and resampling
+
+
+def _mono(samples: NDArray[np.float32], path: str) -> Waveform:
+    import numpy as np
+
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+class _Resampler:
+    """To 16 kHz by a polyphase filter, piece by piece, with the samples that the whole would give.
+
+    Each piece is filtered together with as much of its neighbours as the filter reaches. Pieces
+    begin at multiples of `down`, where input and output samples fall together.
+    """
+
+    def __init__(self, rate: int) -> None:
+        ratio = Fraction(SAMPLE_RATE, rate)
+        self._up, self._down = ratio.numerator, ratio.denominator
+        reach = 10 * max(self._up, self._down) // self._up + 1  # scipy's half_len, in input samples
+        self._margin = -(-reach // self._down) * self._down
+        self._kept: list[Waveform] = []
+        self._lead = 0
+
+    def push(self, samples: Waveform) -> Waveform:
+        """The output that these samples settle."""
+        import numpy as np
+
+        if self._up == self._down:
+            return samples
+        self._kept.append(samples)
+        total = sum(map(len, self._kept))
+        settled = (total - self._margin) // self._down * self._down
+        if settled <= self._lead:
+            return np.empty(0, np.float32)
+        joined = np.concatenate(self._kept)
+        found = self._filter(joined)[self._place(self._lead) : self._place(settled)]
+        start = max(0, settled - self._margin)
+        self._kept, self._lead = [joined[start:]], settled - start
+        return found
+
+    def finish(self, samples: Waveform | None = None) -> Waveform:
+        """The output that is left, once the last samples are in."""
+        import numpy as np
+
+        rest = self._kept + ([] if samples is None else [samples])
+        if self._up == self._down or not rest:
+            return np.empty(0, np.float32) if samples is None else samples
+        joined = rest[0] if len(rest) == 1 else np.concatenate(rest)
+        return np.ascontiguousarray(self._filter(joined)[self._place(self._lead) :])
+
+    def _place(self, position: int) -> int:
+        return position // self._down * self._up
+
+    def _filter(self, samples: Waveform) -> Waveform:
+        import numpy as np
+        from scipy.signal import resample_poly
+
+        return np.asarray(resample_poly(samples, self._up, self._down), np.float32)
+
+
 # ---------------------------------------------------------------- decoding
 
 
@@ -290,6 +364,91 @@ def _decode(
             f"{promised / rate:.3f} s that its header promises can be decoded"
         )
     return samples, rate
+
+
+def _native_blocks(
+    source: str | io.BytesIO, path: str, offset: float, duration: float | None, seconds: float
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """What `_decode` gives, piece by piece: float32 `[frames, channels]` and the rate in Hz."""
+    import numpy as np
+    import soundfile
+
+    done, held = 0, 0
+    blocks: list[NDArray[np.float32]] = []
+    damaged = False
+    try:
+        with soundfile.SoundFile(source) as file:
+            promised, rate, length = _promised(file), file.samplerate, file.frames
+            if length >= _UNKNOWN:
+                raise TypeError("libsndfile does not find the end of it")
+            start = round(offset * rate)
+            if start >= length > 0:
+                raise _behind(path, offset, length / rate)
+            if start:
+                file.seek(start)
+            stop = length if duration is None else min(length, start + round(duration * rate))
+            # In small steps: a step that meets damage is lost with all that is in it.
+            while block := _next_frames(file, min(rate // 4 + 1, stop - start - done)):
+                blocks.append(block[0])
+                done += len(block[0])
+                held += len(block[0])
+                if held >= seconds * rate:
+                    yield np.concatenate(blocks), rate
+                    held, blocks = 0, []
+    except (soundfile.LibsndfileError, TypeError):
+        if not done:
+            yield from _native_blocks_with_av(source, path, offset, duration, seconds)
+            return
+        damaged = True
+    if blocks:
+        yield np.concatenate(blocks), rate
+    whole = promised if duration is None else min(promised, start + round(duration * rate))
+    if damaged or (0 < promised < _UNKNOWN and done < 0.99 * (whole - start)):
+        promise = f" of the {promised / rate:.3f} s that its header promises" if promised else ""
+        raise AudioError(
+            f"{path}: cut off or damaged: only {(start + done) / rate:.3f} s{promise} "
+            "can be decoded"
+        )
+
+
+def _next_frames(file: Any, count: int) -> list[NDArray[np.float32]]:
+    """The next frames, as the one item of a list that is empty at the end."""
+    if count <= 0:
+        return []
+    block = file.read(count, "float32", always_2d=True)
+    return [block] if len(block) else []
+
+
+def _native_blocks_with_av(
+    source: str | io.BytesIO, path: str, offset: float, duration: float | None, seconds: float
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    import numpy as np
+
+    with _open_with_av(source, path) as container:
+        track = container.streams.audio[0]
+        seen, held, blocks = 0, 0, []
+        try:
+            rate = int(track.rate)
+            start = round(offset * rate)
+            last = None if duration is None else start + round(duration * rate)
+            for block in _blocks_with_av(container, track, rate, last):
+                inside = block[max(0, start - seen) : None if last is None else last - seen]
+                seen += len(block)
+                if len(inside):
+                    blocks.append(inside)
+                    held += len(inside)
+                if held >= seconds * rate:
+                    yield np.concatenate(blocks), rate
+                    held, blocks = 0, []
+        except GeneratorExit:
+            raise
+        except Exception as error:  # PyAV raises all sorts of things on damaged streams
+            if not seen:
+                raise AudioError(f"{path}: cannot be decoded: {error}") from None
+        if blocks:
+            yield np.concatenate(blocks), rate
+        if 0 < seen <= start:
+            raise _behind(path, offset, seen / rate)
 
 
 def _read_frames(file: Any, count: int) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ GROUND_FLOOR = ("errors", "console", "records", "streams", "pipe", "workers", "h
 
 ROOMS = (
     "audio",  # any container to a waveform
+    "segmenting",  # a recording to utterances
     *("corpora", "asr", "entailment"),  # to records, to text, to weak labels
     *("features", "model"),  # a waveform to log-mel to logits
     "runs",  # a model to a folder and back

@@ -11,6 +11,7 @@ from lanser_cli.asr.quality import compression_ratio, flags
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.segmenting import Utterance
 from lanser_cli.streams import warn_of, windows
 
 if TYPE_CHECKING:
@@ -78,13 +79,14 @@ class Transcriber:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _load(self, record: Record) -> Waveform:
-        clip = audio.load(record)
+        clip = record.samples if isinstance(record, Utterance) else audio.load(record)
         longest = self._engine.max_seconds
         seconds = len(clip) / audio.SAMPLE_RATE
         if longest is not None and seconds > longest:
             raise RecordError(
                 f"{record.audio_filepath}: {seconds:.1f} s is longer than the {longest:.0f} s that "
-                f"{self._engine.name} hears at once: give records with 'offset' and 'duration'"
+                f"{self._engine.name} hears at once: cut it with --segment vad, or "
+                "give records with 'offset' and 'duration'"
             )
         return clip
 

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli import streams
 from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.manifests import adapt
 from lanser_cli.records import Record, Reject, check_id, make_id
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ _UNKNOWN = 1 << 62
 
 class AudioError(RecordError):
     """This audio cannot be used."""
+
+
+class CutOff(AudioError):
+    """This audio ends before its header says that it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,28 @@ def read(path: str, offset: float = 0.0, duration: float | None = None) -> Wavef
     """
     samples, rate = _decode(_source(path), path, offset, duration)
     return finish(samples, rate, path)
+
+
+def salvage(record: Record) -> tuple[Waveform, bool]:
+    """The sound of a record as far as it can be decoded, and whether that is not all.
+
+    Raises:
+        AudioError: as in `load`, but not for sound that is only cut off.
+    """
+    import numpy as np
+
+    try:
+        waveform = load(record)
+    except CutOff:
+        path, pieces = record.audio_filepath or "", []
+        try:
+            for piece in stream(path, record.offset, record.duration):
+                pieces.append(piece)
+        except CutOff:
+            if not sum(map(len, pieces)):
+                raise
+        return np.concatenate(pieces), True
+    return waveform, _is_cut_mp3(record, len(waveform) / SAMPLE_RATE)
 
 
 def stream(
@@ -159,12 +186,14 @@ def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
     """Records from audio files, folders (recursive, sorted), globs, JSONL files and `-`.
 
     Relative paths inside a JSONL file are relative to that file, unless they exist from here.
-    Ids are made from the path below the folder named.
+    Ids are made from the path below the folder named. JSONL may be a manifest of lhotse or of
+    Hugging Face; a line on standard input may also be a path, which its id is made from.
     """
     for path in inputs:
         if streams.is_jsonl(path):
             folder = "" if path == "-" else os.path.dirname(path)
-            for item in streams.read_records([path], stage):
+            bare = partial(_from_list, stage) if path == "-" else None
+            for item in streams.read_records([path], stage, adapt=adapt, bare=bare):
                 yield _anchored(item, folder) if isinstance(item, Record) else item
         elif os.path.isdir(path):
             for file in _walk(path):
@@ -203,6 +232,13 @@ def _from_file(path: str, name: str, stage: str) -> Record | Reject:
     except RecordError as error:
         return Reject(identifier, stage, str(error), fields)
     return Record(fields)
+
+
+def _from_list(stage: str, path: str, place: str) -> Record | Reject:
+    if not os.path.lexists(path) and not os.path.exists(path.partition("#")[0]):
+        why = f"{place}: neither a JSON object nor the path of a file: {path}"
+        return Reject(None, stage, why, path)
+    return _from_file(path, path, stage)
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -352,14 +388,14 @@ def _decode(
             samples = _read_frames(file, end - start)
     except (soundfile.LibsndfileError, TypeError):
         if 0 < promised < _UNKNOWN:
-            raise AudioError(
+            raise CutOff(
                 f"{path}: cut off or damaged: not all of the {promised / rate:.3f} s that its "
                 "header promises can be decoded"
             ) from None
         return _decode_with_av(source, path, offset, duration)
     stop = promised if duration is None else min(promised, start + round(duration * rate))
     if promised < _UNKNOWN and samples.shape[0] < 0.99 * (stop - start):
-        raise AudioError(
+        raise CutOff(
             f"{path}: cut off or damaged: only {(start + samples.shape[0]) / rate:.3f} s of the "
             f"{promised / rate:.3f} s that its header promises can be decoded"
         )
@@ -405,7 +441,7 @@ def _native_blocks(
     whole = promised if duration is None else min(promised, start + round(duration * rate))
     if damaged or (0 < promised < _UNKNOWN and done < 0.99 * (whole - start)):
         promise = f" of the {promised / rate:.3f} s that its header promises" if promised else ""
-        raise AudioError(
+        raise CutOff(
             f"{path}: cut off or damaged: only {(start + done) / rate:.3f} s{promise} "
             "can be decoded"
         )
@@ -449,6 +485,7 @@ def _native_blocks_with_av(
             yield np.concatenate(blocks), rate
         if 0 < seen <= start:
             raise _behind(path, offset, seen / rate)
+        _check_end(container, path, seen / rate, offset, duration)
 
 
 def _read_frames(file: Any, count: int) -> NDArray[np.float32]:
@@ -476,6 +513,36 @@ def _promised(file: Any) -> int:
     if promised > 0x7F000000 or there == 0:  # a recorder that wrote to a pipe could not know
         return 0
     return round(file.frames * promised / there)
+
+
+def _is_cut_mp3(record: Record, seconds: float) -> bool:
+    """Whether an MP3 that counts its frames (a Xing or Info header) has fewer than it says.
+
+    Without that header the length of an MP3 is a guess, and with it libsndfile takes its word.
+    """
+    import soundfile
+
+    path = record.audio_filepath or ""
+    if not path.lower().endswith(".mp3") or record.offset:
+        return False
+    source = _source(path)
+    try:
+        with soundfile.SoundFile(source) as file:
+            promised = file.frames / file.samplerate if file.format == "MP3" else 0.0
+    except soundfile.LibsndfileError:
+        return False
+    if seconds >= 0.98 * min(promised, record.duration or promised) - 0.1:
+        return False
+    with open(path, "rb") if isinstance(source, str) else source as stream:
+        stream.seek(0)
+        head = stream.read(10)
+        if head.startswith(b"ID3"):  # its size is in four bytes of seven bits
+            size = 0
+            for byte in head[6:10]:
+                size = size << 7 | byte
+            stream.seek(10 + size)
+        head += stream.read(512)
+    return b"Xing" in head or b"Info" in head
 
 
 def _behind(path: str, offset: float, seconds: float) -> AudioError:
@@ -518,6 +585,7 @@ def _decode_with_av(
         except Exception as error:  # PyAV raises all sorts of things on damaged streams
             if not blocks:
                 raise AudioError(f"{path}: cannot be decoded: {error}") from None
+        _check_end(container, path, sum(map(len, blocks)) / rate, offset, duration)
     if not blocks:
         raise AudioError(f"{path}: no audio samples in it (zero length)")
     samples = np.concatenate(blocks)
@@ -542,6 +610,21 @@ def _blocks_with_av(
             seen += part.samples
         if last is not None and seen >= last:
             return
+
+
+def _check_end(
+    container: Any, path: str, seconds: float, offset: float, duration: float | None
+) -> None:
+    """Raise CutOff if decoding ended well before the track's own header says; others guess it."""
+    track = container.streams.audio[0]
+    if track.duration is None or not container.format.name.startswith(("mov", "matroska", "avi")):
+        return
+    promised = float(track.duration * track.time_base)
+    if seconds < 0.95 * min(promised, promised if duration is None else offset + duration) - 0.2:
+        raise CutOff(
+            f"{path}: cut off or damaged: only {seconds:.3f} s of the {promised:.3f} s that its "
+            "header promises can be decoded"
+        )
 
 
 def _probe_with_av(source: str | io.BytesIO, path: str) -> Info:

@@ -264,7 +264,10 @@ def _anchored(record: Record, folder: str) -> Record:
 def _mono(samples: NDArray[np.float32], path: str) -> Waveform:
     import numpy as np
 
-    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    if samples.ndim == 2:  # a mean over one channel takes as long as decoding
+        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    else:
+        mono = samples
     if not np.isfinite(mono).all():
         raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
     return np.ascontiguousarray(mono, dtype=np.float32)
@@ -492,14 +495,16 @@ def _read_frames(file: Any, count: int) -> NDArray[np.float32]:
     """Up to `count` frames, float32 `[frames, channels]`: what is there of them."""
     import numpy as np
 
-    blocks = [np.empty((0, file.channels), np.float32)]
+    blocks: list[NDArray[np.float32]] = []
     while count > 0:
         block = file.read(min(count, _BLOCK), dtype="float32", always_2d=True)
         if not len(block):
             break
         blocks.append(block)
         count -= len(block)
-    return np.concatenate(blocks)
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate([np.empty((0, file.channels), np.float32), *blocks])
 
 
 def _promised(file: Any) -> int:

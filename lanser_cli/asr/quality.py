@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 MIN_SPEECH = 0.25
 """Seconds; less speech than this silero-vad's own segmentation takes for none."""
@@ -32,6 +33,7 @@ class Thresholds:
 DEFAULTS = Thresholds()
 
 
+@lru_cache(maxsize=2)  # asked for twice, for the flags and for the record
 def compression_ratio(text: str) -> float:
     """Bytes before over bytes after zlib; high for text that repeats itself. As in Whisper."""
     data = text.encode("utf-8")

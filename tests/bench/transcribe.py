@@ -219,9 +219,8 @@ def bare_rate(paths: Sequence[Path], processes: int) -> float:
 
 def our_rate(paths: Sequence[Path], processes: int, folder: Path) -> float:
     listed = write_manifest(folder / "many.jsonl", paths)
-    window = transcribing.SMALL_WINDOW if processes > 1 else transcribing.WINDOW
     (folder / "out.jsonl").unlink(missing_ok=True)
-    pipe = Pipe("transcribe", folder / "out.jsonl", window=window)
+    pipe = Pipe("transcribe", folder / "out.jsonl", window=transcribing.WINDOW)
     process = workers.spread(make_free, ["cpu"] * processes)
     times: list[float] = []
 
@@ -297,10 +296,12 @@ def recording(path: Path, paths: Sequence[Path], seconds: float) -> Path:
     """Real speech over and over, 44.1 kHz FLAC, written piece by piece."""
     import soundfile
 
+    from scipy.signal import resample_poly
+
     speech = np.concatenate([audio.read(str(file)) for file in paths])
+    speech = resample_poly(speech, 441, 160).astype(np.float32)
     wanted = round(seconds * 44_100)
     with soundfile.SoundFile(path, "w", 44_100, 1, "PCM_16", format="FLAC") as file:
-        # Played faster than it was spoken: what counts here is the length and the resampling.
         while wanted > 0:
             file.write(speech[:wanted])
             wanted -= len(speech)

@@ -295,7 +295,6 @@ def long_recording(answers: Any, path: Path, out: Path) -> None:
 def recording(path: Path, paths: Sequence[Path], seconds: float) -> Path:
     """Real speech over and over, 44.1 kHz FLAC, written piece by piece."""
     import soundfile
-
     from scipy.signal import resample_poly
 
     speech = np.concatenate([audio.read(str(file)) for file in paths])

@@ -18,7 +18,7 @@ $(BIN)/lanser: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(BIN)/lanser
 	@echo "Installing what the tests need ..."
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,plots,video,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,plots,video,vad,dev]'
 	@touch $@
 
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)
@@ -35,9 +35,11 @@ lint: $(VENV)/dev ## ruff and mypy
 bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoEmotions, MELD, EmoryNLP)
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT))
 	$(BIN)/python tests/bench/labels.py $(if $(TEXT),--text $(TEXT))
+	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH))
 
 bench-gpu: $(VENV)/dev ## The same on a GPU
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT)) gpu
+	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH)) gpu
 
 docs: $(BIN)/lanser ## Write docs/cli.md anew from the commands' --help
 	$(BIN)/python docs/make_cli.py

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli import streams
 from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.manifests import adapt
 from lanser_cli.records import Record, Reject, check_id, make_id
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ _UNKNOWN = 1 << 62
 
 class AudioError(RecordError):
     """This audio cannot be used."""
+
+
+class CutOff(AudioError):
+    """This audio ends before its header says that it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,48 @@ def read(path: str, offset: float = 0.0, duration: float | None = None) -> Wavef
     return finish(samples, rate, path)
 
 
+def salvage(record: Record) -> tuple[Waveform, bool]:
+    """The sound of a record as far as it can be decoded, and whether that is not all.
+
+    Raises:
+        AudioError: as in `load`, but not for sound that is only cut off.
+    """
+    import numpy as np
+
+    try:
+        waveform = load(record)
+    except CutOff:
+        path, pieces = record.audio_filepath or "", []
+        try:
+            for piece in stream(path, record.offset, record.duration):
+                pieces.append(piece)
+        except CutOff:
+            if not sum(map(len, pieces)):
+                raise
+        return np.concatenate(pieces), True
+    return waveform, _is_cut_mp3(record, len(waveform) / SAMPLE_RATE)
+
+
+def stream(
+    path: str, offset: float = 0.0, duration: float | None = None, *, seconds: float = 30.0
+) -> Iterator[Waveform]:
+    """The sound that `read` gives, in pieces of about `seconds`: memory does not grow with length.
+
+    Raises:
+        AudioError: as in `load`; of what is cut off or damaged, after the pieces before.
+    """
+    resampler: _Resampler | None = None
+    empty = True
+    for samples, rate in _native_blocks(_source(path), path, offset, duration, seconds):
+        resampler = resampler or _Resampler(rate)
+        if samples.shape[0]:
+            empty = False
+            yield resampler.push(_mono(samples, path))
+    if empty or resampler is None:
+        raise AudioError(f"{path}: no audio samples in it (zero length)")
+    yield resampler.finish()
+
+
 def decode_bytes(data: bytes, name: str) -> Waveform:
     """Decode an audio file held in memory; `name` is for messages.
 
@@ -96,19 +143,9 @@ def finish(samples: NDArray[np.float32], rate: int, path: str) -> Waveform:
     Raises:
         AudioError: no samples, or NaN or infinite ones.
     """
-    import numpy as np
-
     if samples.shape[0] == 0:
         raise AudioError(f"{path}: no audio samples in it (zero length)")
-    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
-    if rate != SAMPLE_RATE:
-        from scipy.signal import resample_poly
-
-        ratio = Fraction(SAMPLE_RATE, rate)
-        mono = resample_poly(mono, ratio.numerator, ratio.denominator)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    return _Resampler(rate).finish(_mono(samples, path))
 
 
 def probe(path: str) -> Info:
@@ -149,12 +186,14 @@ def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
     """Records from audio files, folders (recursive, sorted), globs, JSONL files and `-`.
 
     Relative paths inside a JSONL file are relative to that file, unless they exist from here.
-    Ids are made from the path below the folder named.
+    Ids are made from the path below the folder named. JSONL may be a manifest of lhotse or of
+    Hugging Face; a line on standard input may also be a path, which its id is made from.
     """
     for path in inputs:
         if streams.is_jsonl(path):
             folder = "" if path == "-" else os.path.dirname(path)
-            for item in streams.read_records([path], stage):
+            bare = partial(_from_list, stage) if path == "-" else None
+            for item in streams.read_records([path], stage, adapt=adapt, bare=bare):
                 yield _anchored(item, folder) if isinstance(item, Record) else item
         elif os.path.isdir(path):
             for file in _walk(path):
@@ -195,6 +234,13 @@ def _from_file(path: str, name: str, stage: str) -> Record | Reject:
     return Record(fields)
 
 
+def _from_list(stage: str, path: str, place: str) -> Record | Reject:
+    if not os.path.lexists(path) and not os.path.exists(path.partition("#")[0]):
+        why = f"{place}: neither a JSON object nor the path of a file: {path}"
+        return Reject(None, stage, why, path)
+    return _from_file(path, path, stage)
+
+
 def _walk(folder: str) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders.sort()
@@ -210,6 +256,73 @@ def _anchored(record: Record, folder: str) -> Record:
     if os.path.exists(path) or os.path.exists(path.partition("#")[0]):
         return record
     return record.with_fields(audio_filepath=os.path.join(folder, path))
+
+
+# ---------------------------------------------------------------- mixing and resampling
+
+
+def _mono(samples: NDArray[np.float32], path: str) -> Waveform:
+    import numpy as np
+
+    if samples.ndim == 2:  # a mean over one channel takes as long as decoding
+        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    else:
+        mono = samples
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+class _Resampler:
+    """To 16 kHz by a polyphase filter, piece by piece, with the samples that the whole would give.
+
+    Each piece is filtered together with as much of its neighbours as the filter reaches. Pieces
+    begin at multiples of `down`, where input and output samples fall together.
+    """
+
+    def __init__(self, rate: int) -> None:
+        ratio = Fraction(SAMPLE_RATE, rate)
+        self._up, self._down = ratio.numerator, ratio.denominator
+        reach = 10 * max(self._up, self._down) // self._up + 1  # scipy's half_len, in input samples
+        self._margin = -(-reach // self._down) * self._down
+        self._kept: list[Waveform] = []
+        self._lead = 0
+
+    def push(self, samples: Waveform) -> Waveform:
+        """The output that these samples settle."""
+        import numpy as np
+
+        if self._up == self._down:
+            return samples
+        self._kept.append(samples)
+        total = sum(map(len, self._kept))
+        settled = (total - self._margin) // self._down * self._down
+        if settled <= self._lead:
+            return np.empty(0, np.float32)
+        joined = np.concatenate(self._kept)
+        found = self._filter(joined)[self._place(self._lead) : self._place(settled)]
+        start = max(0, settled - self._margin)
+        self._kept, self._lead = [joined[start:]], settled - start
+        return found
+
+    def finish(self, samples: Waveform | None = None) -> Waveform:
+        """The output that is left, once the last samples are in."""
+        import numpy as np
+
+        rest = self._kept + ([] if samples is None else [samples])
+        if self._up == self._down or not rest:
+            return np.empty(0, np.float32) if samples is None else samples
+        joined = rest[0] if len(rest) == 1 else np.concatenate(rest)
+        return np.ascontiguousarray(self._filter(joined)[self._place(self._lead) :])
+
+    def _place(self, position: int) -> int:
+        return position // self._down * self._up
+
+    def _filter(self, samples: Waveform) -> Waveform:
+        import numpy as np
+        from scipy.signal import resample_poly
+
+        return np.asarray(resample_poly(samples, self._up, self._down), np.float32)
 
 
 # ---------------------------------------------------------------- decoding
@@ -278,32 +391,120 @@ def _decode(
             samples = _read_frames(file, end - start)
     except (soundfile.LibsndfileError, TypeError):
         if 0 < promised < _UNKNOWN:
-            raise AudioError(
+            raise CutOff(
                 f"{path}: cut off or damaged: not all of the {promised / rate:.3f} s that its "
                 "header promises can be decoded"
             ) from None
         return _decode_with_av(source, path, offset, duration)
     stop = promised if duration is None else min(promised, start + round(duration * rate))
     if promised < _UNKNOWN and samples.shape[0] < 0.99 * (stop - start):
-        raise AudioError(
+        raise CutOff(
             f"{path}: cut off or damaged: only {(start + samples.shape[0]) / rate:.3f} s of the "
             f"{promised / rate:.3f} s that its header promises can be decoded"
         )
     return samples, rate
 
 
+def _native_blocks(
+    source: str | io.BytesIO, path: str, offset: float, duration: float | None, seconds: float
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """What `_decode` gives, piece by piece: float32 `[frames, channels]` and the rate in Hz."""
+    import numpy as np
+    import soundfile
+
+    done, held = 0, 0
+    blocks: list[NDArray[np.float32]] = []
+    damaged = False
+    try:
+        with soundfile.SoundFile(source) as file:
+            promised, rate, length = _promised(file), file.samplerate, file.frames
+            if length >= _UNKNOWN:
+                raise TypeError("libsndfile does not find the end of it")
+            start = round(offset * rate)
+            if start >= length > 0:
+                raise _behind(path, offset, length / rate)
+            if start:
+                file.seek(start)
+            stop = length if duration is None else min(length, start + round(duration * rate))
+            # In small steps: a step that meets damage is lost with all that is in it.
+            while block := _next_frames(file, min(rate // 4 + 1, stop - start - done)):
+                blocks.append(block[0])
+                done += len(block[0])
+                held += len(block[0])
+                if held >= seconds * rate:
+                    yield np.concatenate(blocks), rate
+                    held, blocks = 0, []
+    except (soundfile.LibsndfileError, TypeError):
+        if not done:
+            yield from _native_blocks_with_av(source, path, offset, duration, seconds)
+            return
+        damaged = True
+    if blocks:
+        yield np.concatenate(blocks), rate
+    whole = promised if duration is None else min(promised, start + round(duration * rate))
+    if damaged or (0 < promised < _UNKNOWN and done < 0.99 * (whole - start)):
+        promise = f" of the {promised / rate:.3f} s that its header promises" if promised else ""
+        raise CutOff(
+            f"{path}: cut off or damaged: only {(start + done) / rate:.3f} s{promise} "
+            "can be decoded"
+        )
+
+
+def _next_frames(file: Any, count: int) -> list[NDArray[np.float32]]:
+    """The next frames, as the one item of a list that is empty at the end."""
+    if count <= 0:
+        return []
+    block = file.read(count, "float32", always_2d=True)
+    return [block] if len(block) else []
+
+
+def _native_blocks_with_av(
+    source: str | io.BytesIO, path: str, offset: float, duration: float | None, seconds: float
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    import numpy as np
+
+    with _open_with_av(source, path) as container:
+        track = container.streams.audio[0]
+        seen, held, blocks = 0, 0, []
+        try:
+            rate = int(track.rate)
+            start = round(offset * rate)
+            last = None if duration is None else start + round(duration * rate)
+            for block in _blocks_with_av(container, track, rate, last):
+                inside = block[max(0, start - seen) : None if last is None else last - seen]
+                seen += len(block)
+                if len(inside):
+                    blocks.append(inside)
+                    held += len(inside)
+                if held >= seconds * rate:
+                    yield np.concatenate(blocks), rate
+                    held, blocks = 0, []
+        except GeneratorExit:
+            raise
+        except Exception as error:  # PyAV raises all sorts of things on damaged streams
+            if not seen:
+                raise AudioError(f"{path}: cannot be decoded: {error}") from None
+        if blocks:
+            yield np.concatenate(blocks), rate
+        if 0 < seen <= start:
+            raise _behind(path, offset, seen / rate)
+        _check_end(container, path, seen / rate, offset, duration)
+
+
 def _read_frames(file: Any, count: int) -> NDArray[np.float32]:
     """Up to `count` frames, float32 `[frames, channels]`: what is there of them."""
     import numpy as np
 
-    blocks = [np.empty((0, file.channels), np.float32)]
+    blocks: list[NDArray[np.float32]] = []
     while count > 0:
         block = file.read(min(count, _BLOCK), dtype="float32", always_2d=True)
         if not len(block):
             break
         blocks.append(block)
         count -= len(block)
-    return np.concatenate(blocks)
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate([np.empty((0, file.channels), np.float32), *blocks])
 
 
 def _promised(file: Any) -> int:
@@ -317,6 +518,36 @@ def _promised(file: Any) -> int:
     if promised > 0x7F000000 or there == 0:  # a recorder that wrote to a pipe could not know
         return 0
     return round(file.frames * promised / there)
+
+
+def _is_cut_mp3(record: Record, seconds: float) -> bool:
+    """Whether an MP3 that counts its frames (a Xing or Info header) has fewer than it says.
+
+    Without that header the length of an MP3 is a guess, and with it libsndfile takes its word.
+    """
+    import soundfile
+
+    path = record.audio_filepath or ""
+    if not path.lower().endswith(".mp3") or record.offset:
+        return False
+    source = _source(path)
+    try:
+        with soundfile.SoundFile(source) as file:
+            promised = file.frames / file.samplerate if file.format == "MP3" else 0.0
+    except soundfile.LibsndfileError:
+        return False
+    if seconds >= 0.98 * min(promised, record.duration or promised) - 0.1:
+        return False
+    with open(path, "rb") if isinstance(source, str) else source as stream:
+        stream.seek(0)
+        head = stream.read(10)
+        if head.startswith(b"ID3"):  # its size is in four bytes of seven bits
+            size = 0
+            for byte in head[6:10]:
+                size = size << 7 | byte
+            stream.seek(10 + size)
+        head += stream.read(512)
+    return b"Xing" in head or b"Info" in head
 
 
 def _behind(path: str, offset: float, seconds: float) -> AudioError:
@@ -359,6 +590,7 @@ def _decode_with_av(
         except Exception as error:  # PyAV raises all sorts of things on damaged streams
             if not blocks:
                 raise AudioError(f"{path}: cannot be decoded: {error}") from None
+        _check_end(container, path, sum(map(len, blocks)) / rate, offset, duration)
     if not blocks:
         raise AudioError(f"{path}: no audio samples in it (zero length)")
     samples = np.concatenate(blocks)
@@ -383,6 +615,21 @@ def _blocks_with_av(
             seen += part.samples
         if last is not None and seen >= last:
             return
+
+
+def _check_end(
+    container: Any, path: str, seconds: float, offset: float, duration: float | None
+) -> None:
+    """Raise CutOff if decoding ended well before the track's own header says; others guess it."""
+    track = container.streams.audio[0]
+    if track.duration is None or not container.format.name.startswith(("mov", "matroska", "avi")):
+        return
+    promised = float(track.duration * track.time_base)
+    if seconds < 0.95 * min(promised, promised if duration is None else offset + duration) - 0.2:
+        raise CutOff(
+            f"{path}: cut off or damaged: only {seconds:.3f} s of the {promised:.3f} s that its "
+            "header promises can be decoded"
+        )
 
 
 def _probe_with_av(source: str | io.BytesIO, path: str) -> Info:

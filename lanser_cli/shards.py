@@ -21,7 +21,7 @@ from typing import Any
 from lanser_cli import __version__, audio, console
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.pipe import Tally
-from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id, to_json
 from lanser_cli.streams import Digests, commit, file_rejects, write_whole
 
 SCHEMA = 1
@@ -241,29 +241,32 @@ def write(
 # ---------------------------------------------------------------- reading
 
 
-def read(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
+def read(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iterator[Record | Reject]:
     """Records from shards, shard folders, JSONL, `-`, audio files or folders of them.
 
     A record from a shard has `audio_filepath` `shard.tar#KEY.flac`, so that whatever reads sound
     by records reads shards as well. Brace ranges and globs of tars are expanded.
+
+    Args:
+        bare: take sound without a JSON member as well, as WebDataset tars of others have it.
     """
     for path in inputs:
-        tars = _tars(path)
+        tars = _tars(path, bare)
         if tars is None:
             yield from audio.ingest([path], stage)
         else:
             for tar in tars:
-                yield from read_tar(tar, stage)
+                yield from read_tar(tar, stage, bare=bare)
 
 
-def check_inputs(inputs: Iterable[str]) -> None:
-    """Fail before anything is read if an input is not there.
+def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
+    """Fail before anything is read if an input is not there; `bare` as in `read`.
 
     Raises:
         LanserError: naming it.
     """
     for path in inputs:
-        tars = _tars(path)
+        tars = _tars(path, bare)
         if tars is None:
             audio.check_inputs([path])
         elif not tars:
@@ -274,13 +277,13 @@ def check_inputs(inputs: Iterable[str]) -> None:
                     raise LanserError(f"{tar}: there is no such shard")
 
 
-def _tars(path: str) -> list[str] | None:
+def _tars(path: str, bare: bool = False) -> list[str] | None:
     """The shards a name stands for, or None if it does not speak of shards."""
     if os.path.isdir(path):
         if os.path.exists(os.path.join(path, INDEX)):
             index = read_index(Path(path))
             return [os.path.join(path, shard["file"]) for shard in index["shards"]]
-        if glob.glob(os.path.join(glob.escape(path), "*.tar*")):
+        if not bare and glob.glob(os.path.join(glob.escape(path), "*.tar*")):
             raise LanserError(
                 f"{path}: shards without {INDEX}: the run that wrote them did not finish; "
                 "finish it with lanser shard --resume"
@@ -296,17 +299,23 @@ def _tars(path: str) -> list[str] | None:
     return names
 
 
-def read_tar(path: str, stage: str) -> Iterator[Record | Reject]:
-    """The records of one shard. A cut-off tar gives what is whole in it, then a reject."""
+def read_tar(path: str, stage: str, *, bare: bool = False) -> Iterator[Record | Reject]:
+    """The records of one shard. A cut-off tar gives what is whole in it, then a reject.
+
+    With `bare`, sound whose neighbours hold no JSON of its key is a record of its own.
+    """
     count = 0
     try:
         with tarfile.open(path) as tar:
             sounds: dict[str, str] = {}
             fields: dict[str, Any] = {}
             for member in tar:
-                key, suffix = _key_and_suffix(member.name)
+                key, suffix = _key_and_suffix(member.name, last=bare)
                 if not member.isfile():
                     continue
+                if bare and sounds and key not in sounds:
+                    yield _bare(path, sounds.popitem()[1])
+                    count += 1
                 if suffix == "json":
                     stream = tar.extractfile(member)
                     assert stream is not None
@@ -314,8 +323,12 @@ def read_tar(path: str, stage: str) -> Iterator[Record | Reject]:
                 elif f".{suffix}".lower() in audio.SUFFIXES:
                     sounds[key] = member.name
                 if key in fields and key in sounds:
-                    yield _stored(path, sounds.pop(key), fields.pop(key), stage)
+                    sound = sounds.pop(key)
+                    default = {"id": make_id(sound)} if bare else {}
+                    yield _stored(path, sound, fields.pop(key), stage, default)
                     count += 1
+            if bare and sounds:
+                yield _bare(path, sounds.popitem()[1])
             for key in [*fields, *sounds]:
                 missing = "sound" if key in fields else "key.json"
                 yield Reject(None, stage, f"{path}: '{key}' has no {missing} member", None)
@@ -328,10 +341,14 @@ def read_tar(path: str, stage: str) -> Iterator[Record | Reject]:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _key_and_suffix(name: str) -> tuple[str, str]:
-    """A member's name cut at the first dot of its last part, as WebDataset does."""
+def _bare(path: str, member: str) -> Record:
+    return Record({"id": make_id(member), "audio_filepath": f"{path}#{member}"})
+
+
+def _key_and_suffix(name: str, *, last: bool = False) -> tuple[str, str]:
+    """A member's name cut at the first dot of its last part, as WebDataset does, or at the last."""
     folder, slash, file = name.rpartition("/")
-    key, _, suffix = file.partition(".")
+    key, _, suffix = file.rpartition(".") if last else file.partition(".")
     return f"{folder}{slash}{key}", suffix
 
 
@@ -342,10 +359,12 @@ def _has_end_mark(tar: tarfile.TarFile) -> bool:
     return tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
-def _stored(path: str, member: str, data: bytes, stage: str) -> Record | Reject:
+def _stored(
+    path: str, member: str, data: bytes, stage: str, default: dict[str, Any]
+) -> Record | Reject:
     try:
         value = json.loads(data)
-        return Record.parse({**value, "audio_filepath": f"{path}#{member}"})
+        return Record.parse({**default, **value, "audio_filepath": f"{path}#{member}"})
     except (ValueError, TypeError, RecordError) as error:
         return Reject(None, stage, f"{path}: {member}: bad record: {error}", _text(data))
 

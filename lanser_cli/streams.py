@@ -130,8 +130,19 @@ def _loads(text: str | bytes) -> Any:
     return value
 
 
-def read_records(paths: Iterable[str], stage: str) -> Iterator[Record | Reject]:
-    """The records of JSONL inputs, in order; a line that holds none becomes a reject."""
+def read_records(
+    paths: Iterable[str],
+    stage: str,
+    *,
+    adapt: Callable[[Any], Any] = lambda value: value,
+    bare: Callable[[str, str], Record | Reject] | None = None,
+) -> Iterator[Record | Reject]:
+    """The records of JSONL inputs, in order; a line that holds none becomes a reject.
+
+    Args:
+        adapt: turns a decoded line of another format into the keys of a record.
+        bare: makes something of a line that is not meant to be JSON, and of the place it has.
+    """
     for path in paths:
         name = "standard input" if path == "-" else path
         with open_input(path) as stream:
@@ -141,12 +152,14 @@ def read_records(paths: Iterable[str], stage: str) -> Iterator[Record | Reject]:
                 number += 1
                 try:
                     value = reader.read()
-                    yield Record.parse(value)
+                    yield Record.parse(adapt(value))
                 except EOFError:
                     break
                 except jsonlines.InvalidLineError as error:
-                    if isinstance(error.line, bytes) or error.line.strip():
-                        line = _as_text(error.line)
+                    line = _as_text(error.line)
+                    if bare is not None and line.strip() and line.lstrip()[0] not in '{["':
+                        yield bare(line.strip(), f"{name}:{number}")
+                    elif isinstance(error.line, bytes) or line.strip():
                         why = f"{name}:{number}: not JSON: {_reason(error)}"
                         yield Reject(None, stage, why, line)
                 except RecordError as error:

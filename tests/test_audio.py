@@ -509,3 +509,87 @@ def test_importing_this_room_loads_no_heavy_library() -> None:
         env={**os.environ, **ENVIRONMENT},
     )
     assert result.stdout.strip() == "[]", result.stderr
+
+
+# ---------------------------------------------------------------- sound that is odd, not broken
+
+
+def silence(folder: Path) -> Path:
+    return save(folder / "odd.wav", np.zeros(16_000, np.float32))
+
+
+def only_noise(folder: Path) -> Path:
+    return save(folder / "odd.flac", noise(1.0))
+
+
+def ten_milliseconds(folder: Path) -> Path:
+    return save(folder / "odd.wav", tone(0.01))
+
+
+def six_channels(folder: Path) -> Path:
+    return save(folder / "odd.wav", np.stack([tone(0.5)] * 6, axis=1))
+
+
+def wrong_extension(folder: Path) -> Path:
+    return save(folder / "odd.mp3", tone(0.5), format="FLAC", subtype="PCM_16")
+
+
+def one_bit(folder: Path) -> Path:
+    """DSD in a DSF container: 1 bit a sample, 2.8 MHz."""
+    data = bytes([0x69]) * 4096 * 86
+    header = b"DSD " + (28).to_bytes(8, "little") + (92 + len(data)).to_bytes(8, "little")
+    header += bytes(8)
+    numbers = (1, 0, 1, 1, 2_822_400, 1)
+    form = b"fmt " + (52).to_bytes(8, "little")
+    form += b"".join(number.to_bytes(4, "little") for number in numbers)
+    form += (8 * len(data)).to_bytes(8, "little") + (4096).to_bytes(4, "little") + bytes(4)
+    sound = b"data" + (12 + len(data)).to_bytes(8, "little") + data
+    (folder / "odd.dsf").write_bytes(header + form + sound)
+    return folder / "odd.dsf"
+
+
+ODD = {
+    "silence": silence,
+    "noise": only_noise,
+    "10 ms": ten_milliseconds,
+    "6 channels": six_channels,
+    "wrong extension": wrong_extension,
+    "1 bit": one_bit,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_sound_is_decoded(name: str, tmp_path: Path) -> None:
+    if name == "1 bit":
+        pytest.importorskip("av")
+    path = str(ODD[name](tmp_path))
+    wave = audio.read(path)
+    assert len(wave) / 16_000 == pytest.approx(audio.probe(path).duration, abs=0.01)
+    assert np.isfinite(wave).all()
+    whole, is_cut = audio.salvage(Record({"id": "a", "audio_filepath": path}))
+    assert np.array_equal(whole, wave) and not is_cut
+
+
+def test_a_corrupt_video(shared: Path, tmp_path: Path) -> None:
+    """Damage in the middle, or an end that is missing: some sound or one sentence, never more."""
+    pytest.importorskip("av")
+    whole = (shared / "containers" / "1001_DFA_ANG_XX.flv").read_bytes()
+    generator = np.random.default_rng(2)
+    kept = 0
+    for trial in range(12):
+        data = bytearray(whole)
+        if trial % 2:
+            data = data[: round(len(data) * generator.uniform(0.02, 0.9))]
+        else:
+            start = generator.integers(0, len(data) - 4000)
+            data[start : start + 4000] = generator.bytes(4000)
+        path = tmp_path / f"{trial}.flv"
+        path.write_bytes(data)
+        try:
+            wave, _ = audio.salvage(Record({"id": "a", "audio_filepath": str(path)}))
+        except AudioError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        else:
+            kept += 1
+            assert len(wave) and np.isfinite(wave).all()
+    assert kept > 2

@@ -16,7 +16,9 @@ GROUND_FLOOR = ("errors", "console", "records", "streams", "pipe", "workers", "h
 """Imports nothing but itself, and nothing heavy when it is imported."""
 
 ROOMS = (
+    "manifests",  # other toolkits' lines to records
     "audio",  # any container to a waveform
+    "segmenting",  # a recording to utterances
     *("corpora", "asr", "entailment"),  # to records, to text, to weak labels
     *("features", "model"),  # a waveform to log-mel to logits
     "runs",  # a model to a folder and back

@@ -197,3 +197,53 @@ def test_processors_are_those_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= workers.cpu_count() <= (os.cpu_count() or 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5})
     assert workers.cpu_count() == 3
+
+
+# ---------------------------------------------------------------- preparing ahead
+
+
+def stamp(window: list[Record]) -> list[Record]:
+    """Says who prepared a record; every other window takes longer."""
+    time.sleep(0.05 if window[0].fields["number"] // len(window) % 2 == 0 else 0.0)
+    return [record.with_fields(prepared=os.getpid()) for record in window]
+
+
+def die_preparing(window: list[Record]) -> list[Record]:
+    os._exit(9)
+
+
+@pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"]])
+def test_helpers_prepare_windows_and_keep_their_order(devices: list[str]) -> None:
+    process = workers.spread(make_marker, devices, prepare=stamp, helpers=2)
+    flat = [outcome for window in process(windows(numbered(23), 4)) for outcome in window]
+    assert [outcome.id for outcome in flat] == [f"r{number}" for number in range(23)]
+    done = [outcome for outcome in flat if isinstance(outcome, Record)]
+    helpers = {outcome.fields["prepared"] for outcome in done}
+    assert os.getpid() not in helpers
+    assert not helpers & {outcome.fields["process"] for outcome in done}
+
+
+def test_helpers_are_bounded() -> None:
+    taken = 0
+
+    def pending() -> object:
+        nonlocal taken
+        for window in windows(numbered(100), 2):
+            taken += 1
+            yield window
+
+    answers = workers.spread(make_marker, ["cpu"], prepare=stamp, helpers=2)(pending())
+    next(answers)
+    assert taken <= 3
+    answers.close()
+
+
+def test_without_helpers_nothing_is_prepared() -> None:
+    process = workers.spread(make_marker, ["cpu"], prepare=die_preparing)
+    assert len(next(iter(process([numbered(2)])))) == 2
+
+
+def test_a_helper_that_dies_is_said() -> None:
+    process = workers.spread(make_marker, ["cpu"], prepare=die_preparing, helpers=1)
+    with pytest.raises(LanserError, match="worker process died"):
+        list(process(windows(numbered(8), 2)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lanser_cli.asr.quality import DEFAULTS, Thresholds
 from lanser_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,8 +46,20 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(model: str, *, device: str = "cpu", lang: str | None = None) -> Engine:
-    """Load the engine that `--model` names: `whisper:SIZE-or-file`, `hf:ID-or-folder`, `sphinx`.
+def make_engine(
+    model: str,
+    *,
+    device: str = "cpu",
+    lang: str | None = None,
+    limits: Thresholds = DEFAULTS,
+) -> Engine:
+    """Load the engine that `--model` names.
+
+    Args:
+        model: `whisper:SIZE-or-file`, `hf:ID-or-folder`, `faster:SIZE-or-folder` or `sphinx`.
+        device: a torch device.
+        lang: language spoken; None: as detected.
+        limits: where Whisper decodes a clip again.
 
     Raises:
         UsageError: no such engine.
@@ -56,18 +69,23 @@ def make_engine(model: str, *, device: str = "cpu", lang: str | None = None) -> 
     if kind == "whisper" and name:
         from lanser_cli.asr.whisper_engine import WhisperEngine
 
-        return WhisperEngine(name, device=device, lang=lang)
+        return WhisperEngine(name, device=device, lang=lang, limits=limits)
     if kind == "hf" and name:
         from lanser_cli.asr.transformers_engine import TransformersEngine
 
         return TransformersEngine(name, device=device, lang=lang)
+    if kind == "faster" and name:
+        from lanser_cli.asr.faster_engine import FasterEngine
+
+        return FasterEngine(name, device=device, lang=lang)
     if model == "sphinx":
         from lanser_cli.asr.sphinx_engine import SphinxEngine
 
         return SphinxEngine(lang=lang)
     raise UsageError(
         f"--model '{model}': choose whisper:SIZE (whisper:base.en), hf:ID or hf:FOLDER "
-        "(hf:facebook/wav2vec2-base-960h), or sphinx"
+        "(hf:facebook/wav2vec2-base-960h), faster:SIZE or faster:FOLDER (faster:large-v3), or "
+        "sphinx"
     )
 
 

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
+from functools import lru_cache
 
-COMPRESSION_RATIO = 2.4
-LOG_PROBABILITY = -1.0
-NO_SPEECH = 0.6
-"""The thresholds of Whisper's own decoding (openai-whisper, `transcribe.py`)."""
-
-WORDS_PER_SECOND = 6.0
-"""Conversation runs at 2 to 4 words a second; above this the text cannot have been said."""
+MIN_SPEECH = 0.25
+"""Seconds; less speech than this silero-vad's own segmentation takes for none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From where on a transcript is distrusted.
+
+    All but the last are those of Whisper's own decoding (openai-whisper, `transcribe.py`), where
+    they also decide which clip is decoded again at a higher temperature.
+
+    Attributes:
+        compression_ratio: text that compresses better repeats itself.
+        logprob: a lower mean natural-log probability of a token is unsure.
+        no_speech: an unsure text with a higher no-speech probability is of no speech, 0..1.
+        words_per_second: conversation runs at 2 to 4; what is faster cannot have been said.
+    """
+
+    compression_ratio: float = 2.4
+    logprob: float = -1.0
+    no_speech: float = 0.6
+    words_per_second: float = 6.0
+
+
+DEFAULTS = Thresholds()
+
+
+@lru_cache(maxsize=2)  # asked for twice, for the flags and for the record
 def compression_ratio(text: str) -> float:
     """Bytes before over bytes after zlib; high for text that repeats itself. As in Whisper."""
     data = text.encode("utf-8")
@@ -24,25 +45,35 @@ def flags(
     seconds: float,
     avg_logprob: float | None = None,
     no_speech_prob: float | None = None,
+    *,
+    speech_seconds: float | None = None,
+    limits: Thresholds = DEFAULTS,
 ) -> list[str]:
-    """Names of what is suspicious: `empty`, `repetition`, `speech_rate`, `low_logprob`, `no_speech`.
+    """Names of what is suspicious, in this order.
+
+    `empty`, `repetition`, `speech_rate`, `low_logprob`, `no_speech`, and `vad` where voice activity
+    and text disagree: text without speech, or speech without text.
 
     Args:
         text: the transcript.
         seconds: length of the audio it is of.
         avg_logprob: mean natural-log probability of a token, where the engine knows it.
         no_speech_prob: 0..1, where the engine knows it.
-    """  # noqa: E501
+        speech_seconds: how much of the audio a voice activity detector takes for speech; None
+            where none was asked.
+    """
     found = []
     if not text.strip():
         found.append("empty")
-    if compression_ratio(text) > COMPRESSION_RATIO:
+    if compression_ratio(text) > limits.compression_ratio:
         found.append("repetition")
-    if seconds > 0 and len(text.split()) / seconds > WORDS_PER_SECOND:
+    if seconds > 0 and len(text.split()) / seconds > limits.words_per_second:
         found.append("speech_rate")
-    unsure = avg_logprob is not None and avg_logprob < LOG_PROBABILITY
+    unsure = avg_logprob is not None and avg_logprob < limits.logprob
     if unsure:
         found.append("low_logprob")
-    if unsure and no_speech_prob is not None and no_speech_prob > NO_SPEECH:
+    if unsure and no_speech_prob is not None and no_speech_prob > limits.no_speech:
         found.append("no_speech")
+    if speech_seconds is not None and (speech_seconds >= MIN_SPEECH) != bool(text.strip()):
+        found.append("vad")
     return found

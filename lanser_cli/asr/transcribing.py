@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli import audio
+from lanser_cli import audio, console
 from lanser_cli.asr.engines import Engine, Transcript, make_engine
-from lanser_cli.asr.quality import compression_ratio, flags
+from lanser_cli.asr.quality import DEFAULTS, Thresholds, compression_ratio, flags
 from lanser_cli.errors import LanserError, RecordError
-from lanser_cli.pipe import WindowFunction
+from lanser_cli.pipe import Process, WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.segmenting import Utterance, VoiceActivity, with_sound
 from lanser_cli.streams import warn_of, windows
 
 if TYPE_CHECKING:
@@ -24,15 +30,54 @@ SMALL_WINDOW = 8
 """For engines that take clips one by one: the smaller, the more evenly processes are loaded."""
 
 
-def make_transcriber(
-    device: str, *, model: str, batch_size: int = 16, lang: str | None = None
-) -> WindowFunction:
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What transcribing does.
+
+    Attributes:
+        model: as `make_engine` takes it.
+        batch_size: clips decoded together.
+        lang: language spoken; None: as detected.
+        limits: from where on a transcript is flagged.
+        check_speech: the probability from which silero-vad takes a frame for speech, where it is
+            to listen too; None: it is not.
+    """
+
+    model: str
+    batch_size: int = 16
+    lang: str | None = None
+    limits: Thresholds = DEFAULTS
+    check_speech: float | None = None
+
+
+def make_transcriber(device: str, *, settings: Settings) -> WindowFunction:
     """Load an engine on `device` and return the function that transcribes a window of records.
 
     Raises:
-        UsageError, LanserError: as `make_engine`.
+        UsageError, LanserError: as `make_engine`; or the extra `vad` is missing.
     """
-    return Transcriber(make_engine(model, device=device, lang=lang), batch_size)
+    voice = VoiceActivity() if settings.check_speech is not None else None
+    engine = make_engine(settings.model, device=device, lang=settings.lang, limits=settings.limits)
+    return Transcriber(engine, settings.batch_size, settings.limits, voice, settings.check_speech)
+
+
+class Prepared(list[Record]):
+    """A window that was decoded ahead; `decoding` is the seconds that took."""
+
+    decoding = 0.0
+
+
+def prepare(window: Sequence[Record]) -> list[Record]:
+    """Decode a window ahead of the model. What cannot be decoded is left for it to refuse."""
+    begun = time.perf_counter()
+    found = Prepared()
+    for record in window:
+        try:
+            found.append(with_sound(record))
+        except RecordError:
+            found.append(record)
+    found.decoding = time.perf_counter() - begun
+    return found
 
 
 def transcribe(
@@ -52,44 +97,76 @@ def transcribe(
                 (on_reject or warn_of)(outcome)
 
 
+class Answers(list[Outcome]):
+    """The outcomes of a window, and what they took.
+
+    Attributes:
+        audio: seconds of sound transcribed.
+        decoding, model: seconds of work.
+    """
+
+    audio = decoding = model = 0.0
+
+
 class Transcriber:
     """A window function: decode, sort by length, transcribe in batches, put back in order."""
 
-    def __init__(self, engine: Engine, batch_size: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        batch_size: int,
+        limits: Thresholds = DEFAULTS,
+        voice: VoiceActivity | None = None,
+        speech_threshold: float | None = None,
+    ) -> None:
         self._engine, self._batch_size = engine, batch_size
+        self._limits, self._voice = limits, voice
+        self._speech_threshold = speech_threshold or 0.5
+        self._said = False
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(window)
-        clips: dict[int, Waveform] = {}
+        loaded: dict[int, Utterance] = {}
+        begun = time.perf_counter()
         for index, record in enumerate(window):
             try:
-                clips[index] = self._load(record)
+                loaded[index] = self._load(record)
             except RecordError as error:
                 outcomes[index] = Reject.of(record, STAGE, error)
-        by_length = sorted(clips, key=lambda index: len(clips[index]))
-        for batch in windows(by_length, self._batch_size):
-            answers = self._answers([clips[index] for index in batch])
+        decoded = time.perf_counter()
+        todo = deque(sorted(loaded, key=lambda index: len(loaded[index].samples)))
+        while todo:
+            batch = [todo.popleft() for _ in range(min(self._batch_size, len(todo)))]
+            answers = self._answers([loaded[index].samples for index in batch])
             for index, answer in zip(batch, answers, strict=True):
-                record = window[index]
                 if isinstance(answer, Transcript):
-                    outcomes[index] = self._described(record, answer, len(clips[index]))
+                    outcomes[index] = self._described(loaded[index], answer)
                 else:
-                    outcomes[index] = Reject.of(record, STAGE, answer)
-        return [outcome for outcome in outcomes if outcome is not None]
+                    outcomes[index] = Reject.of(window[index], STAGE, answer)
+        found = Answers(outcome for outcome in outcomes if outcome is not None)
+        found.audio = sum(len(item.samples) for item in loaded.values()) / audio.SAMPLE_RATE
+        found.decoding, found.model = decoded - begun, time.perf_counter() - decoded
+        if isinstance(window, Prepared):
+            found.decoding += window.decoding
+        return found
 
-    def _load(self, record: Record) -> Waveform:
-        clip = audio.load(record)
+    def _load(self, record: Record) -> Utterance:
+        clip = with_sound(record)
         longest = self._engine.max_seconds
-        seconds = len(clip) / audio.SAMPLE_RATE
+        seconds = len(clip.samples) / audio.SAMPLE_RATE
         if longest is not None and seconds > longest:
             raise RecordError(
                 f"{record.audio_filepath}: {seconds:.1f} s is longer than the {longest:.0f} s that "
-                f"{self._engine.name} hears at once: give records with 'offset' and 'duration'"
+                f"{self._engine.name} hears at once: cut it with --segment vad, or "
+                "give records with 'offset' and 'duration'"
             )
         return clip
 
     def _answers(self, clips: list[Waveform]) -> list[Transcript | str]:
-        """A transcript for each clip. If a batch fails, its clips are tried one by one."""
+        """A transcript for each clip. If a batch fails, its clips are tried one by one.
+
+        If it fails for want of memory, halves of it are tried, and later batches are smaller.
+        """
         try:
             return list(self._engine.transcribe(clips))
         except LanserError:
@@ -97,23 +174,132 @@ class Transcriber:
         except Exception as error:
             if len(clips) == 1:
                 return [f"{self._engine.name} failed on it: {type(error).__name__}: {error}"]
-            return [answer for clip in clips for answer in self._answers([clip])]
+            parts = [[clip] for clip in clips]
+            if _is_out_of_memory(error):
+                half = (len(clips) + 1) // 2
+                parts = [clips[:half], clips[half:]]
+                self._shrink(len(clips), half)
+        # Behind the handler: while the error is alive, so are the tensors of the frames it was in.
+        _give_back_memory()
+        return [answer for part in parts for answer in self._answers(part)]
 
-    def _described(self, record: Record, heard: Transcript, samples: int) -> Record:
-        seconds = samples / audio.SAMPLE_RATE
-        text = heard.text
+    def _shrink(self, size: int, half: int) -> None:
+        self._batch_size = min(self._batch_size, half)
+        if not self._said:
+            self._said = True
+            console.warn(
+                f"{STAGE}: {self._engine.name} ran out of memory with {size} clips at once: going "
+                "on with fewer (--batch-size sets how many)"
+            )
+
+    def _described(self, record: Utterance, heard: Transcript) -> Record:
+        seconds = len(record.samples) / audio.SAMPLE_RATE
+        text, speech = heard.text, None
+        if self._voice is not None:
+            speech = self._voice.speech_seconds(record.samples, self._speech_threshold)
+        found = flags(
+            text,
+            seconds,
+            heard.avg_logprob,
+            heard.no_speech_prob,
+            speech_seconds=speech,
+            limits=self._limits,
+        )
         details: dict[str, Any] = {
             "model": self._engine.name,
             "avg_logprob": _rounded(heard.avg_logprob),
             "no_speech_prob": _rounded(heard.no_speech_prob),
             "compression_ratio": _rounded(compression_ratio(text)),
             "words_per_second": _rounded(len(text.split()) / seconds),
-            "flags": flags(text, seconds, heard.avg_logprob, heard.no_speech_prob),
+            "speech_seconds": _rounded(speech),
+            "flags": found + (["cut_off"] if record.cut_off else []),
         }
         known = {key: value for key, value in details.items() if value is not None}
         lang = {"lang": heard.lang} if heard.lang and not record.fields.get("lang") else {}
-        duration = {} if record.duration is not None else {"duration": round(seconds, 6)}
+        # Of a file that breaks off, the header's duration is more than anyone can read.
+        unknown = record.duration is None or record.cut_off
+        duration = {"duration": round(seconds, 6)} if unknown else {}
         return record.with_fields(**duration, **lang, text=text, asr=known)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in words
+        or "can't allocate memory" in words
+    )
+
+
+def _give_back_memory() -> None:
+    """Let CUDA have what a failed batch left in PyTorch's cache, if PyTorch is in use at all."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class Throughput:
+    """What a run took: hours of sound, how much faster than it is spoken, and what held it up.
+
+    Args:
+        devices: processes that run the model.
+        decoders: processes that decode; 0 where the former do it themselves.
+    """
+
+    def __init__(self, devices: int, decoders: int = 0) -> None:
+        self._devices, self._decoders = devices, decoders or devices
+        self._audio = self._model = self._decoding = self._finding = 0.0
+
+    def watching(self, process: Process) -> Process:
+        """The same process; at its end a line on stderr says what it took."""
+
+        def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
+            clock = _Clock(pending)
+            with closing(process(clock)) as answers:
+                for outcomes in answers:
+                    if isinstance(outcomes, Answers):
+                        self._audio += outcomes.audio
+                        self._model += outcomes.model
+                        self._decoding += outcomes.decoding
+                    yield outcomes
+            self._finding = clock.spent
+            if self._audio:
+                console.info(f"{STAGE}: {self.line(time.perf_counter() - clock.begun)}")
+
+        return watched
+
+    def line(self, seconds: float) -> str:
+        """The sentence, for a run of so many seconds."""
+        model = self._model / self._devices
+        decoding = self._decoding / self._decoders + self._finding
+        bound = "model-bound" if model >= decoding else "decode-bound"
+        return (
+            f"{self._audio / 3600:.3g} h of audio, real-time factor {seconds / self._audio:.3g} "
+            f"({self._audio / seconds:.3g}x); {model:.1f} s in the model, {decoding:.1f} s finding "
+            f"and decoding sound: {bound}"
+        )
+
+
+class _Clock:
+    """Windows passed on. `begun` is when the first was asked for, `spent` the seconds they took."""
+
+    def __init__(self, windows: Iterable[list[Record]]) -> None:
+        self._windows = iter(windows)
+        self.begun, self.spent = time.perf_counter(), 0.0
+        self._first = True
+
+    def __iter__(self) -> Iterator[list[Record]]:
+        return self
+
+    def __next__(self) -> list[Record]:
+        now = time.perf_counter()
+        if self._first:  # until now, workers loaded their models
+            self.begun, self._first = now, False
+        try:
+            return next(self._windows)
+        finally:
+            self.spent += time.perf_counter() - now
 
 
 def _rounded(value: float | None) -> float | None:

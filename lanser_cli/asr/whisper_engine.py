@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.asr.engines import Transcript
-from lanser_cli.asr.quality import COMPRESSION_RATIO, LOG_PROBABILITY, NO_SPEECH
+from lanser_cli.asr.quality import DEFAULTS, Thresholds
 from lanser_cli.errors import LanserError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,14 @@ class WhisperEngine:
 
     max_seconds: float | None = 30.0
 
-    def __init__(self, name: str, *, device: str = "cpu", lang: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        device: str = "cpu",
+        lang: str | None = None,
+        limits: Thresholds = DEFAULTS,
+    ) -> None:
         import torch
         import whisper
 
@@ -53,7 +60,7 @@ class WhisperEngine:
                 raise UsageError(
                     f"--lang '{lang}': Whisper knows no such language; try en, de, ..."
                 )
-        self._whisper = whisper
+        self._whisper, self._limits = whisper, limits
         self._half = torch.device(device).type == "cuda"
         if lang and not self._model.is_multilingual and lang != "en":
             raise UsageError(f"--lang '{lang}': whisper:{name} understands English only")
@@ -72,23 +79,17 @@ class WhisperEngine:
         ).to(model.device, torch.float16 if self._half else torch.float32)
         best: list[DecodingResult | None] = [None] * len(clips)
         todo = list(range(len(clips)))
-        for temperature in TEMPERATURES:
-            options = whisper.DecodingOptions(
-                language=self._lang,
-                temperature=temperature,
-                fp16=self._half,
-                without_timestamps=True,
-            )
-            task = whisper.decoding.DecodingTask(model, options)
-            if temperature > 0:
-                task.decoder = _sampler(temperature, task.tokenizer.eot)
-            with torch.inference_mode():
-                results = task.run(mels[todo])
-            for index, result in zip(todo, results, strict=True):
-                best[index] = result
-            todo = [index for index in todo if _is_bad(best[index])]
-            if not todo:
-                break
+        with torch.inference_mode():
+            # Once, whatever the number of temperatures: `run` takes what is encoded as it is.
+            heard = model.encoder(mels)
+            for temperature in TEMPERATURES:
+                for index, result in zip(
+                    todo, self._task(temperature).run(heard[todo]), strict=True
+                ):
+                    best[index] = result
+                todo = [index for index in todo if _is_bad(best[index], self._limits)]
+                if not todo:
+                    break
         return [
             Transcript(
                 result.text.strip(),
@@ -99,6 +100,17 @@ class WhisperEngine:
             for result in best
             if result is not None
         ]
+
+    def _task(self, temperature: float) -> Any:
+        """One decoding of a batch. Where the language is open, it is detected for each clip."""
+        decoding = self._whisper.decoding
+        options = decoding.DecodingOptions(
+            language=self._lang, temperature=temperature, fp16=self._half, without_timestamps=True
+        )
+        task = decoding.DecodingTask(self._model, options)
+        if temperature > 0:
+            task.decoder = _sampler(temperature, task.tokenizer.eot)
+        return task
 
 
 def _sampler(temperature: float, end: int) -> Any:
@@ -127,14 +139,14 @@ def _sampler(temperature: float, end: int) -> Any:
     return SharedNoise(temperature, end)
 
 
-def _is_bad(result: DecodingResult | None) -> bool:
+def _is_bad(result: DecodingResult | None, limits: Thresholds) -> bool:
     """Whether openai-whisper's own `transcribe` would fall back to a higher temperature."""
     if result is None:
         return True
-    if result.no_speech_prob > NO_SPEECH and result.avg_logprob < LOG_PROBABILITY:
+    if result.no_speech_prob > limits.no_speech and result.avg_logprob < limits.logprob:
         return False
     return bool(
-        result.compression_ratio > COMPRESSION_RATIO or result.avg_logprob < LOG_PROBABILITY
+        result.compression_ratio > limits.compression_ratio or result.avg_logprob < limits.logprob
     )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.records import Outcome
 
 
 def transcribe(
     inputs: options.AudioOrRecords = None,
     model: Annotated[
-        str, typer.Option(help="whisper:SIZE or file, hf:ID or folder, or sphinx (offline).")
+        str,
+        typer.Option(
+            help="whisper:SIZE or file, hf:ID or folder, faster:SIZE or folder, sphinx (offline)."
+        ),
     ] = "whisper:base.en",
     lang: Annotated[
         str | None, typer.Option(help="Language spoken (en, de, ...); default: as detected.")
@@ -22,6 +28,54 @@ def transcribe(
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes; default one a device, for sphinx one a processor."),
+    ] = None,
+    segment: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="Cut recordings into utterances: vad (at pauses), fixed (by the clock) or none.",
+        ),
+    ] = "none",
+    min_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Shortest utterance that --segment cuts.")
+    ] = 2.0,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.2, help="Longest utterance that --segment cuts.")
+    ] = 20.0,
+    min_silence: Annotated[
+        float, typer.Option(min=0.05, help="Seconds of a pause that may end an utterance.")
+    ] = 0.3,
+    vad_threshold: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Probability that counts as speech.")
+    ] = 0.5,
+    decoders: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Processes that decode ahead of the model; default 0, or 4 for each GPU."
+        ),
+    ] = None,
+    check_speech: Annotated[
+        bool,
+        typer.Option("--check-speech", help="Flag text without speech and speech without text."),
+    ] = False,
+    compression_ratio_threshold: Annotated[
+        float, typer.Option(help="Flag, and decode again, text that compresses better.")
+    ] = 2.4,
+    logprob_threshold: Annotated[
+        float, typer.Option(help="Flag, and decode again, text with lower mean log-probability.")
+    ] = -1.0,
+    no_speech_threshold: Annotated[
+        float, typer.Option(help="Flag unsure text with a higher no-speech probability.")
+    ] = 0.6,
+    words_per_second_threshold: Annotated[
+        float, typer.Option(help="Flag text that is faster than this.")
+    ] = 6.0,
+    score: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="REFERENCE",
+            help="Say the word error rate against the `text` of these records, by id.",
+        ),
     ] = None,
     output: options.Output = None,
     rejects: options.Rejects = None,
@@ -33,23 +87,68 @@ def transcribe(
 ) -> int:
     """Transcribe speech: adds `text` and `asr` to each record.
 
-    INPUT is audio files, folders (recursive), globs, or JSONL of records; the default is records
-    on standard input. A clip that looks wrongly transcribed is marked in `asr.flags`, not dropped.
+    INPUT is audio files, folders (recursive), globs, tars of clips (clips-{000..003}.tar), or JSONL
+    of records, of lhotse cuts or of Hugging Face metadata; the default is records, or paths, on
+    standard input. A clip that looks wrongly transcribed is marked in `asr.flags`, not dropped. A
+    recording longer than the model hears at once is refused, unless --segment cuts it.
     """
-    from lanser_cli import audio, streams
+    from lanser_cli import segmenting, shards, streams
     from lanser_cli import workers as pool
     from lanser_cli.asr import engines, transcribing
+    from lanser_cli.asr.quality import Thresholds
+    from lanser_cli.asr.scoring import Score
     from lanser_cli.pipe import Pipe
 
     inputs = inputs or ["-"]
     chosen = streams.parse_part(part)
-    audio.check_inputs(inputs)
+    shards.check_inputs(inputs, bare=True)
+    options.one_of("--segment", segment, segmenting.METHODS)
+    cut = None
+    if segment != "none":
+        cut = segmenting.Segmentation(
+            segment,
+            min_seconds=min_seconds,
+            max_seconds=max_seconds,
+            threshold=vad_threshold,
+            min_silence=min_silence,
+        )
+    settings = transcribing.Settings(
+        model,
+        batch_size,
+        lang,
+        Thresholds(
+            compression_ratio_threshold,
+            logprob_threshold,
+            no_speech_threshold,
+            words_per_second_threshold,
+        ),
+        vad_threshold if check_speech else None,
+    )
     on_processors = engines.runs_on_cpu_processes(model)
     window = transcribing.SMALL_WINDOW if on_processors else transcribing.WINDOW
     pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
+    scored = Score(score) if score else None
     devices = ["cpu"] * pool.cpu_count() if on_processors else pool.parse_devices(device)
     if workers is not None:
         devices = [devices[index % len(devices)] for index in range(workers)]
-    make = partial(transcribing.make_transcriber, model=model, batch_size=batch_size, lang=lang)
-    items = streams.unique(audio.ingest(inputs, "transcribe"), "transcribe")
-    return pipe.run(streams.take_part(items, chosen), pool.spread(make, devices))
+    if decoders is None:
+        decoders = min(4 * len(set(devices)), pool.cpu_count()) if devices[0] != "cpu" else 0
+    items: Iterator[Outcome] = streams.unique(
+        shards.read(inputs, "transcribe", bare=True), "transcribe"
+    )
+    if cut is not None:  # it decodes as it cuts, so there is nothing to decode ahead
+        items, decoders = segmenting.segment(items, cut, "transcribe"), 0
+        items = streams.unique(items, "transcribe")
+    process = pool.spread(
+        partial(transcribing.make_transcriber, settings=settings),
+        devices,
+        prepare=transcribing.prepare,
+        helpers=decoders,
+    )
+    process = transcribing.Throughput(len(devices), decoders).watching(process)
+    if scored is not None and output is None:
+        process = scored.watching(process)
+    code = pipe.run(streams.take_part(items, chosen), process)
+    if scored is not None and output is not None:
+        scored.read(output)  # and not what went by, of which --resume sees only a part
+    return code

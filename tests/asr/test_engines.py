@@ -188,6 +188,208 @@ def test_whisper_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "--model sphinx" in message and "pip install 'lanser[embedded]'" in message
 
 
+def test_whisper_encodes_once_and_decodes_again_only_what_needs_it(
+    whisper_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of five clips are good enough at once, one at the second temperature."""
+    from whisper.decoding import DecodingTask
+
+    from lanser_cli.asr import whisper_engine as room
+
+    batches: list[tuple[float, int]] = []
+    run = DecodingTask.run
+
+    def counting(self: Any, mel: Any) -> Any:
+        assert mel.shape[-2:] == (1500, 64), "encoded already"
+        batches.append((self.options.temperature, len(mel)))
+        return run(self, mel)
+
+    answers = iter([False, True, False, True, True] + [True, False, True] + [False, False])
+    monkeypatch.setattr(DecodingTask, "run", counting)
+    monkeypatch.setattr(room, "_is_bad", lambda result, limits: next(answers))
+    encoded: list[int] = []
+    hook = whisper_engine._model.encoder.register_forward_hook(
+        lambda module, inputs, output: encoded.append(len(output))
+    )
+    assert len(whisper_engine.transcribe(some_clips())) == 5
+    hook.remove()
+    assert encoded == [5]
+    assert batches == [(0.0, 5), (0.2, 3), (0.4, 2)]
+
+
+def test_whispers_thresholds_decide_what_is_decoded_again() -> None:
+    from types import SimpleNamespace
+
+    from lanser_cli.asr.quality import DEFAULTS, Thresholds
+    from lanser_cli.asr.whisper_engine import _is_bad
+
+    def result(ratio: float, logprob: float, no_speech: float) -> Any:
+        return SimpleNamespace(
+            compression_ratio=ratio, avg_logprob=logprob, no_speech_prob=no_speech
+        )
+
+    assert _is_bad(None, DEFAULTS)
+    assert not _is_bad(result(1.0, -0.5, 0.9), DEFAULTS)
+    assert _is_bad(result(2.5, -0.5, 0.1), DEFAULTS)
+    assert _is_bad(result(1.0, -1.1, 0.1), DEFAULTS)
+    assert not _is_bad(result(1.0, -1.1, 0.7), DEFAULTS), "silence"
+    assert not _is_bad(result(2.5, -1.1, 0.1), Thresholds(2.6, -1.2))
+    assert _is_bad(result(1.0, -1.1, 0.7), Thresholds(no_speech=0.8))
+
+
+def test_whisper_detects_the_language_of_each_clip_of_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    torch.manual_seed(0)
+    dims = ModelDimensions(80, 1500, 64, 2, 1, 51_865, 24, 64, 2, 1)
+    model = Whisper(dims)
+    torch.nn.init.normal_(model.decoder.positional_embedding, std=0.1)
+    torch.nn.init.normal_(model.encoder.blocks[0].mlp[2].weight, std=3.0)
+    torch.save({"dims": vars(dims), "model_state_dict": model.state_dict()}, tmp_path / "m.pt")
+    engine = make_engine(f"whisper:{tmp_path / 'm.pt'}")
+    clips = [*some_clips(), np.zeros(48_000, np.float32)]
+    found = engine.transcribe(clips)
+    langs = [transcript.lang for transcript in found]
+    assert all(langs)
+    assert [engine.transcribe([clip])[0].lang for clip in clips] == langs
+    assert [engine.transcribe([clip])[0].text for clip in clips] == [t.text for t in found]
+    german = make_engine(f"whisper:{tmp_path / 'm.pt'}", lang="de")
+    assert {transcript.lang for transcript in german.transcribe(clips)} == {"de"}
+
+
+# ---------------------------------------------------------------- faster-whisper
+
+
+class FakeFaster:
+    """As much of faster_whisper as the engine asks for. It hears a clip's length in seconds."""
+
+    def __init__(self, multilingual: bool) -> None:
+        self.multilingual = multilingual
+        self.asked: dict[str, Any] = {}
+
+    def module(self) -> Any:
+        from types import ModuleType, SimpleNamespace
+
+        fake = self
+
+        class Extractor:
+            n_samples = 480_000
+
+            def __call__(self, waveform: np.ndarray, padding: int) -> np.ndarray:
+                assert padding == 0 and waveform.shape == (480_000,)
+                return np.full((80, 3000), np.count_nonzero(waveform) / 16_000, np.float32)
+
+        class Inner:
+            is_multilingual = fake.multilingual
+
+            def detect_language(self, heard: np.ndarray) -> list[list[tuple[str, float]]]:
+                found = [("<|en|>", 0.9), ("<|de|>", 0.1)]
+                return [found if clip[0, 0] < 1 else found[::-1] for clip in heard]
+
+            def generate(self, heard: np.ndarray, prompts: list[Any], **options: Any) -> list[Any]:
+                fake.asked = {"prompts": prompts, **options}
+                return [
+                    SimpleNamespace(
+                        sequences_ids=[[int(10 * clip[0, 0]), 7, 7]],
+                        scores=[-0.4],
+                        no_speech_prob=0.25,
+                    )
+                    for clip in heard
+                ]
+
+        class WhisperModel:
+            def __init__(self, name: str, **options: Any) -> None:
+                if name == "huge":
+                    raise ValueError("Invalid model size 'huge', expected one of: tiny, base")
+                if name == "nobody/nothing":
+                    raise OSError("no route to host")
+                fake.asked = options
+                self.model = Inner()
+                self.supported_languages = ["en", "de"] if fake.multilingual else ["en"]
+                self.feature_extractor = Extractor()
+                self.hf_tokenizer = None
+                self.max_length = 448
+
+            def encode(self, features: np.ndarray) -> np.ndarray:
+                assert features.ndim == 3
+                return features
+
+            def get_prompt(self, tokenizer: Any, before: list[int], **options: Any) -> list[Any]:
+                assert options == {"without_timestamps": True} and before == []
+                return ["start", tokenizer.language]
+
+        class Tokenizer:
+            def __init__(self, inner: Any, multilingual: bool, task: str, language: str) -> None:
+                assert task == "transcribe"
+                self.language = language
+
+            def decode(self, tokens: list[int]) -> str:
+                return f" {tokens[0]} tenths in {self.language} "
+
+        module = ModuleType("faster_whisper")
+        module.WhisperModel = WhisperModel  # type: ignore[attr-defined]
+        module.tokenizer = SimpleNamespace(Tokenizer=Tokenizer)  # type: ignore[attr-defined]
+        module.transcribe = SimpleNamespace(  # type: ignore[attr-defined]
+            get_suppressed_tokens=lambda tokenizer, which: [1, 2]
+        )
+        return module
+
+
+@pytest.fixture(params=[True, False], ids=["multilingual", "english"])
+def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FakeFaster:
+    import sys
+
+    fake = FakeFaster(request.param)
+    monkeypatch.setitem(sys.modules, "faster_whisper", fake.module())
+    return fake
+
+
+def test_faster_in_batches(faster: FakeFaster) -> None:
+    engine = make_engine("faster:small")
+    assert faster.asked == {"device": "cpu", "device_index": 0}
+    assert (engine.name, engine.max_seconds) == ("faster:small", 30.0)
+    clips = [np.ones(8_000, np.float32), np.ones(24_000, np.float32)]
+    first, second = engine.transcribe(clips)
+    lang = "de" if faster.multilingual else "en"
+    assert (first.text, first.lang) == ("5 tenths in en", "en")
+    assert (second.text, second.lang) == (f"15 tenths in {lang}", lang)
+    assert first.avg_logprob == pytest.approx(-0.4 * 3 / 4), "the end token counts, as in Whisper"
+    assert first.no_speech_prob == 0.25
+    assert faster.asked["prompts"] == [["start", "en"], ["start", lang]]
+    assert (faster.asked["beam_size"], faster.asked["suppress_tokens"]) == (5, [1, 2])
+
+
+def test_faster_on_a_gpu_and_in_a_language(faster: FakeFaster) -> None:
+    make_engine("faster:small", device="cuda:1")
+    assert faster.asked == {"device": "cuda", "device_index": 1, "compute_type": "float16"}
+    if faster.multilingual:
+        engine = make_engine("faster:small", lang="de-AT")
+        assert {t.lang for t in engine.transcribe(some_clips())} == {"de"}
+        with pytest.raises(UsageError, match="--lang 'xx': faster:small knows no such language"):
+            make_engine("faster:small", lang="xx")
+    else:
+        with pytest.raises(UsageError, match="--lang 'de': faster:small understands English only"):
+            make_engine("faster:small", lang="de")
+
+
+def test_faster_models_that_cannot_be_had(faster: FakeFaster) -> None:
+    with pytest.raises(LanserError, match="--model faster:huge: Invalid model size 'huge'"):
+        make_engine("faster:huge")
+    with pytest.raises(LanserError, match="model 'nobody/nothing' is not in the local cache"):
+        make_engine("faster:nobody/nothing")
+
+
+def test_faster_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    with pytest.raises(LanserError, match=r"pip install 'lanser\[faster\]'"):
+        make_engine("faster:base")
+
+
 # ---------------------------------------------------------------- transformers
 
 

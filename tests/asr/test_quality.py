@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lanser_cli.asr.quality import compression_ratio, flags
+from lanser_cli.asr.quality import Thresholds, compression_ratio, flags
 
 GOOD = "the quick brown fox jumps over the lazy dog"
 
@@ -39,3 +39,31 @@ def test_compression_ratio_is_that_of_whisper() -> None:
 
     for text in (GOOD, "ja " * 50, "你好" * 9, "a"):
         assert compression_ratio(text) == reference(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "speech", "expected"),
+    [
+        ("thank you", 0.0, ["vad"]),
+        ("thank you", 0.24, ["vad"]),
+        ("thank you", 0.25, []),
+        ("", 0.0, ["empty"]),
+        ("", 0.25, ["empty", "vad"]),
+        ("thank you", None, []),
+    ],
+)
+def test_voice_activity_and_text_disagree(
+    text: str, speech: float | None, expected: list[str]
+) -> None:
+    assert flags(text, 2.0, speech_seconds=speech) == expected
+
+
+def test_thresholds_move_the_flags() -> None:
+    text = "no " * 12
+    assert flags(text, 3.0, -0.5, 0.3) == ["repetition"]
+    assert flags(text, 3.0, -0.5, 0.3, limits=Thresholds(5.0, -0.4, 0.2, 3.9)) == [
+        "speech_rate",
+        "low_logprob",
+        "no_speech",
+    ]
+    assert flags(text, 3.0, -0.5, 0.3, limits=Thresholds(5.0, -0.6, 0.2, 4.0)) == []

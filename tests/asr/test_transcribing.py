@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,14 @@ import pytest
 import soundfile
 from conftest import tone
 
+from lanser_cli import audio
 from lanser_cli.asr import Transcript, make_engine, transcribe
-from lanser_cli.asr.transcribing import Transcriber
+from lanser_cli.asr.transcribing import Prepared, Throughput, Transcriber, prepare
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.pipe import one_process
 from lanser_cli.records import Record, Reject
+from lanser_cli.segmenting import Utterance, VoiceActivity
+from lanser_cli.streams import windows
 
 
 class LengthEngine:
@@ -151,7 +157,9 @@ def test_transcribe_as_a_function(shuffled: list[Record], capsys: pytest.Capture
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("name", ["", "whisper", "whisper:", "hf:", "sphinx:x", "kaldi:x", "base"])
+@pytest.mark.parametrize(
+    "name", ["", "whisper", "whisper:", "hf:", "faster:", "sphinx:x", "kaldi:x", "base"]
+)
 def test_unknown_engines(name: str) -> None:
     with pytest.raises(UsageError, match="choose whisper:SIZE") as caught:
         make_engine(name)
@@ -165,3 +173,145 @@ def test_stereo_and_rate_are_settled_before_the_engine(tmp_path: Path) -> None:
     engine = LengthEngine()
     Transcriber(engine, 1)([Record({"id": "a", "audio_filepath": str(tmp_path / "a.wav")})])
     assert engine.batches == [[8_000]]
+
+
+# ---------------------------------------------------------------- memory, decoding ahead, trust
+
+
+class SmallMemory(LengthEngine):
+    """Has no room for more than three clips at once."""
+
+    def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+        if len(clips) > 3:
+            self.batches.append([len(clip) for clip in clips])
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().transcribe(clips)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    shuffled: list[Record], capsys: pytest.CaptureFixture
+) -> None:
+    engine = SmallMemory()
+    transcriber = Transcriber(engine, 12)
+    outcomes = [*transcriber(shuffled), *transcriber(shuffled)]
+    assert [outcome.id for outcome in outcomes] == [record.id for record in shuffled] * 2
+    assert all(isinstance(outcome, Record) for outcome in outcomes)
+    sizes = [len(batch) for batch in engine.batches]
+    assert sizes[:3] == [12, 6, 3]
+    assert sizes.count(12) == 1 and max(sizes[4:]) <= 6 and max(sizes[-8:]) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1, "said once"
+    assert "length ran out of memory with 12 clips at once" in said[0]
+
+
+def test_no_memory_for_a_single_clip_is_a_reject(shuffled: list[Record]) -> None:
+    class None_(LengthEngine):
+        def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+            raise MemoryError("no room")
+
+    outcomes = Transcriber(None_(), 4)(shuffled[:3])
+    assert all(isinstance(outcome, Reject) for outcome in outcomes)
+    assert "length failed on it: MemoryError: no room" in str(outcomes[0])
+
+
+def test_decoded_ahead_or_not_is_the_same(shuffled: list[Record], tmp_path: Path) -> None:
+    gone = Record({"id": "gone", "audio_filepath": "/nowhere/gone.wav"})
+    window = [*shuffled[:3], gone, *shuffled[3:5]]
+    ready = prepare(window)
+    assert isinstance(ready, Prepared) and ready.decoding > 0
+    assert [isinstance(item, Utterance) for item in ready] == [True] * 3 + [False] + [True] * 2
+    assert Transcriber(LengthEngine(), 4)(ready) == Transcriber(LengthEngine(), 4)(window)
+
+
+def test_a_file_that_vanishes_after_it_was_found(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", tone(0.3), 16_000)
+    records = [item for item in audio.ingest([str(tmp_path)], "x") if isinstance(item, Record)]
+    (tmp_path / "a.wav").unlink()
+    for window in (records, prepare(records)):
+        reject, record = Transcriber(LengthEngine(), 4)(window)
+        assert isinstance(reject, Reject) and "there is no such file" in reject.error
+        assert isinstance(record, Record) and record.text == "4800 samples"
+
+
+def test_what_is_cut_off_is_flagged_and_can_be_read_again(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "a.flac"
+    soundfile.write(path, 0.1 * generator.standard_normal(160_000), 16_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (record,) = audio.ingest([str(path)], "x")
+    assert isinstance(record, Record) and record.duration == 10.0
+    (found,) = Transcriber(LengthEngine(), 4)([record])
+    assert isinstance(found, Record)
+    assert found.fields["asr"]["flags"] == ["cut_off"]
+    assert found.duration is not None and 4.0 < found.duration < 6.0
+    assert len(audio.load(found)) / 16_000 == pytest.approx(found.duration, abs=1e-4)
+
+
+def test_voice_activity_is_asked_where_it_should(shuffled: list[Record], tmp_path: Path) -> None:
+    """An engine that invents text for silence is found out."""
+    pytest.importorskip("silero_vad")
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(32_000, np.float32), 16_000)
+    record = Record({"id": "s", "audio_filepath": str(path)})
+    plain, checked = (
+        Transcriber(LengthEngine(), 4, voice=voice)([record])[0]
+        for voice in (None, VoiceActivity())
+    )
+    assert isinstance(plain, Record) and isinstance(checked, Record)
+    assert plain.fields["asr"]["flags"] == [] and "speech_seconds" not in plain.fields["asr"]
+    assert checked.fields["asr"]["flags"] == ["vad"]
+    assert checked.fields["asr"]["speech_seconds"] == 0.0
+
+
+def test_voice_activity_hears_speech(shared: Path) -> None:
+    pytest.importorskip("silero_vad")
+    path = str(shared / "containers" / "jfk.flac")
+    (found,) = Transcriber(LengthEngine(), 4, voice=VoiceActivity())(
+        [Record({"id": "jfk", "audio_filepath": path})]
+    )
+    assert isinstance(found, Record)
+    assert found.fields["asr"]["flags"] == []
+    assert 6.0 < found.fields["asr"]["speech_seconds"] < 11.0
+
+
+# ---------------------------------------------------------------- what a run took
+
+
+def test_throughput_is_said(shuffled: list[Record], capsys: pytest.CaptureFixture) -> None:
+    class Slow(LengthEngine):
+        def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+            time.sleep(0.2)
+            return super().transcribe(clips)
+
+    seconds = sum(record.fields["mine"] for record in shuffled) / 16_000
+    process = Throughput(1).watching(one_process(Transcriber(Slow(), 64)))
+    begun = time.perf_counter()
+    list(process(windows(shuffled, 10)))
+    took = time.perf_counter() - begun
+    line = capsys.readouterr().err
+    found = re.search(
+        r"transcribe: (\S+) h of audio, real-time factor (\S+) \((\S+)x\); "
+        r"(\S+) s in the model, (\S+) s finding and decoding sound: model-bound$",
+        line.strip(),
+    )
+    assert found, line
+    hours, factor, times, model, _ = map(float, found.groups())
+    assert hours * 3600 == pytest.approx(seconds, rel=0.01)
+    assert factor == pytest.approx(took / seconds, rel=0.1)
+    assert times == pytest.approx(1 / factor, rel=0.01)
+    assert model == pytest.approx(0.4, abs=0.1)
+
+
+def test_decoding_may_be_what_holds_it_up(
+    shuffled: list[Record], capsys: pytest.CaptureFixture
+) -> None:
+    def slowly() -> Iterator[list[Record]]:
+        for window in windows(shuffled, 10):
+            time.sleep(0.1)
+            yield window
+
+    list(Throughput(1).watching(one_process(Transcriber(LengthEngine(), 64)))(slowly()))
+    assert capsys.readouterr().err.strip().endswith("decode-bound")
+    list(Throughput(1).watching(one_process(Transcriber(LengthEngine(), 64)))([]))
+    assert capsys.readouterr().err == "", "nothing was transcribed"

@@ -1,0 +1,98 @@
+"""Word error rate of transcripts against what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lanser_cli import console
+from lanser_cli.errors import LanserError
+from lanser_cli.manifests import adapt
+from lanser_cli.pipe import Process
+from lanser_cli.records import Outcome, Record
+from lanser_cli.streams import read_records, warn_of
+
+STAGE = "transcribe"
+
+
+class Score:
+    """Counts word errors by id. The references are held in memory.
+
+    Both texts are normalised as in Whisper's evaluation: English spelling, numbers and
+    contractions for records whose `lang` is English or unknown, else case and punctuation only.
+
+    Raises:
+        LanserError: the file cannot be read, or holds no record with `text`.
+    """
+
+    def __init__(self, reference: Path) -> None:
+        self._references: dict[str, str] = {}
+        for item in read_records([str(reference)], STAGE, adapt=adapt):
+            if isinstance(item, Record) and item.text is not None:
+                self._references[item.id] = item.text
+            elif not isinstance(item, Record):
+                warn_of(item)
+        if not self._references:
+            raise LanserError(f"{reference}: no record with 'text' in it to score against")
+        self.substitutions = self.deletions = self.insertions = self.words = self.utterances = 0
+
+    def add(self, record: Record) -> None:
+        """Count the errors of a transcript, if there is a reference for it."""
+        import jiwer
+
+        said = self._references.get(record.id)
+        if said is None or record.text is None:
+            return
+        normalised = _normaliser(str(record.fields.get("lang") or "en").lower()[:2] == "en")
+        said, heard = normalised(said).strip(), normalised(record.text).strip()
+        self.utterances += 1
+        if not said:
+            self.insertions += len(heard.split())
+            return
+        found = jiwer.process_words(said, heard)
+        self.substitutions += found.substitutions
+        self.deletions += found.deletions
+        self.insertions += found.insertions
+        self.words += found.hits + found.substitutions + found.deletions
+
+    def watching(self, process: Process) -> Process:
+        """The same process; at its end the rate is said on stderr."""
+
+        def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
+            with closing(process(pending)) as answers:
+                for outcomes in answers:
+                    for outcome in outcomes:
+                        if isinstance(outcome, Record):
+                            self.add(outcome)
+                    yield outcomes
+            console.info(f"{STAGE}: {self}")
+
+        return watched
+
+    def read(self, path: Path) -> None:
+        """Score a file of transcripts, and say the rate on stderr."""
+        for item in read_records([str(path)], STAGE):
+            if isinstance(item, Record):
+                self.add(item)
+        console.info(f"{STAGE}: {self}")
+
+    def __str__(self) -> str:
+        if not self.words:
+            return f"word error rate: none of {len(self._references)} references was transcribed"
+        errors = self.substitutions + self.deletions + self.insertions
+        return (
+            f"word error rate {100 * errors / self.words:.2f} %: {self.substitutions} "
+            f"substitutions, {self.deletions} deletions, {self.insertions} insertions in "
+            f"{self.words} words of {self.utterances} utterances "
+            f"({len(self._references)} references)"
+        )
+
+
+@lru_cache(maxsize=2)
+def _normaliser(english: bool) -> Any:
+    from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
+
+    return EnglishTextNormalizer() if english else BasicTextNormalizer()

@@ -1,0 +1,404 @@
+"""How fast speech becomes records, and in how much memory.
+
+    python tests/bench/transcribe.py [--speech FOLDER] [PART ...]
+
+Each figure is a ratio to a peer in the same run. FOLDER holds short clips (RAVDESS); without one,
+the synthetic speech of examples/ is taken. The parts:
+
+    whisper   64 clips through `lanser transcribe`, next to the `whisper` command line (which here
+              decodes by soundfile, so that it needs no ffmpeg) and to `whisper.decode` clip by
+              clip, whose text must be ours; a tiny-size model with random weights, which writes a
+              fixed number of tokens
+    overhead  an engine that costs nothing: clips/s from a manifest to a file of records in two
+              processes, next to a bare soundfile loop in two processes
+    memory    peak memory over 1,000 and 10,000 clips, and over a recording of 10 minutes and of 3
+              hours that is cut by voice activity
+    gpu       1,000 clips on the first GPU with random weights in the sizes tiny, base and large,
+              next to openai-whisper clip by clip
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from lanser_cli import audio, console, segmenting, streams, workers  # noqa: E402
+from lanser_cli.asr import Transcript, transcribing  # noqa: E402
+from lanser_cli.pipe import Pipe, WindowFunction, one_process  # noqa: E402
+from lanser_cli.records import Outcome, Record  # noqa: E402
+
+STEPS = 24
+"""Tokens that a random model writes for each clip."""
+SIZES = {  # width, heads, layers, mel bands; as OpenAI's
+    "tiny": (384, 6, 4, 80),
+    "base": (512, 8, 6, 80),
+    "large": (1280, 20, 32, 128),
+}
+NEVER_AGAIN = ("--logprob-threshold", "-1e9", "--compression-ratio-threshold", "1e9")
+"""What a random model writes is bad at any temperature; once is what is to be timed."""
+
+
+def clips(folder: Path, count: int) -> list[Path]:
+    """`count` files, the folder's own over and over."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    return [found[index % len(found)] for index in range(count)]
+
+
+def checkpoint(path: Path, size: str, *, layers: int | None = None) -> Path:
+    """A Whisper of this size with random weights, English only, that writes `STEPS` tokens."""
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    torch.manual_seed(0)
+    width, heads, depth, mels = SIZES[size]
+    depth = layers or depth
+    dims = ModelDimensions(mels, 1500, width, heads, depth, 51_864, 2 * STEPS, width, heads, depth)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = Whisper(dims)
+        torch.nn.init.normal_(model.decoder.positional_embedding, std=0.1)
+    torch.save({"dims": vars(dims), "model_state_dict": model.state_dict()}, path)
+    return path
+
+
+def clip_by_clip(model: Any, paths: Sequence[Path], *, half: bool = False) -> list[str]:
+    """openai-whisper as its README decodes a clip, greedily and once."""
+    import whisper
+
+    texts = []
+    options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=half)
+    for path in paths:
+        sound = whisper.pad_or_trim(audio.read(str(path)))
+        mel = whisper.log_mel_spectrogram(sound, model.dims.n_mels).to(model.device)
+        texts.append(whisper.decode(model, mel, options).text)
+    return texts
+
+
+COMMAND_LINE = """
+import importlib, sys, soundfile
+room = importlib.import_module("whisper.transcribe")
+mels = room.log_mel_spectrogram
+room.log_mel_spectrogram = lambda path, *words, **options: (
+    mels(soundfile.read(path, dtype="float32")[0], *words, **options)
+)
+transcribe = room.transcribe
+room.transcribe = lambda *words, **options: transcribe(*words, without_timestamps=True, **options)
+sys.argv[0] = "whisper"
+room.cli()
+"""
+"""The `whisper` command without two things that would cost it: ffmpeg, which not every machine has,
+and timestamps, by which a model with random weights goes over a clip again and again."""
+
+
+def command(words: Sequence[object], folder: Path) -> float:
+    """Seconds that a command takes, from its start to its end."""
+    begun = time.perf_counter()
+    result = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+    )
+    seconds = time.perf_counter() - begun
+    # The whisper command ends well even where it skipped every file.
+    if result.returncode or "Skipping" in result.stderr + result.stdout:
+        sys.exit(f"{words[:3]}: {result.stdout[-2000:]}{result.stderr[-2000:]}")
+    return seconds
+
+
+def row(*cells: object) -> None:
+    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+
+
+# ---------------------------------------------------------------- whisper
+
+
+def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
+    import whisper
+
+    paths = clips(arguments.speech, arguments.clips)
+    path = checkpoint(folder / "tiny.pt", "tiny")
+    listed = write_manifest(folder / "clips.jsonl", paths)
+    out = folder / "ours.jsonl"
+    ours = command(
+        [
+            *(sys.executable, "-m", "lanser_cli", "transcribe", listed, "-o", out),
+            *("--model", f"whisper:{path}", "--device", "cpu", *NEVER_AGAIN),
+        ],
+        folder,
+    )
+    took = {"lanser transcribe": ours}
+    whispers = [
+        *(sys.executable, "-c", COMMAND_LINE, *paths, "--model", path, "--device", "cpu"),
+        *("--fp16", "False", "--language", "en", "--output_dir", folder, "--verbose", "False"),
+        *("--temperature_increment_on_fallback", "None", "--condition_on_previous_text", "False"),
+        *("--no_speech_threshold", "None", "--logprob_threshold", "None"),
+    ]
+    took["whisper, as it comes (5 beams)"] = command(whispers, folder)
+    took["whisper, greedy"] = command([*whispers, "--beam_size", "None"], folder)
+    begun = time.perf_counter()
+    model = whisper.load_model(str(path), device="cpu")
+    texts = clip_by_clip(model, paths)
+    took["whisper.decode, clip by clip"] = time.perf_counter() - begun
+    mine = [json.loads(line)["text"] for line in out.read_text("utf-8").splitlines()]
+    equal = sum(one == other for one, other in zip(mine, texts, strict=True))
+    print(f"\n{len(paths)} clips, {STEPS} tokens each; texts equal: {equal} of {len(paths)}\n")
+    row("", "s", "times lanser's")
+    row("---", "---", "---")
+    for name, seconds in took.items():
+        row(name, f"{seconds:.1f}", f"{seconds / ours:.2f}x")
+
+
+# ---------------------------------------------------------------- overhead
+
+
+class Free:
+    """An engine that costs nothing."""
+
+    name, max_seconds = "free", None
+
+    def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+        return [Transcript("nothing at all", -0.1, 0.1)] * len(clips)
+
+
+def make_free(device: str) -> WindowFunction:
+    return transcribing.Transcriber(Free(), 16)
+
+
+def write_manifest(path: Path, paths: Sequence[Path]) -> Path:
+    lines = [
+        json.dumps({"id": f"u{number}", "audio_filepath": str(file)})
+        for number, file in enumerate(paths)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def bare_loop(paths: Sequence[str], ready: Any, answers: Any) -> None:
+    import soundfile
+
+    soundfile.read(paths[0], dtype="float32")
+    ready.wait()
+    begun = time.perf_counter()
+    for path in paths:
+        soundfile.read(path, dtype="float32")
+    answers.put(time.perf_counter() - begun)
+
+
+def bare_rate(paths: Sequence[Path], processes: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    ready, answers = context.Barrier(processes), context.Queue()
+    names = [str(path) for path in paths]
+    crowd = [
+        context.Process(target=bare_loop, args=(names[number::processes], ready, answers))
+        for number in range(processes)
+    ]
+    for process in crowd:
+        process.start()
+    slowest = max(answers.get() for _ in crowd)
+    for process in crowd:
+        process.join()
+    return len(paths) / slowest
+
+
+def our_rate(paths: Sequence[Path], processes: int, folder: Path) -> float:
+    listed = write_manifest(folder / "many.jsonl", paths)
+    (folder / "out.jsonl").unlink(missing_ok=True)
+    pipe = Pipe("transcribe", folder / "out.jsonl", window=transcribing.WINDOW)
+    process = workers.spread(make_free, ["cpu"] * processes)
+    times: list[float] = []
+
+    def watched(pending: Iterator[list[Record]]) -> Iterator[list[Outcome]]:
+        def passing() -> Iterator[list[Record]]:
+            times.append(time.perf_counter())  # from here on the workers are ready
+            yield from pending
+
+        yield from process(passing())
+
+    pipe.run(streams.unique(audio.ingest([str(listed)], "transcribe"), "transcribe"), watched)
+    seconds = time.perf_counter() - times[0]
+    assert pipe.tally.written == len(paths)
+    return len(paths) / seconds
+
+
+def bench_overhead(arguments: argparse.Namespace, folder: Path) -> None:
+    paths = clips(arguments.speech, arguments.many)
+    for path in set(paths):
+        path.read_bytes()  # so that both find the files in memory
+    row("processes", "bare soundfile, clips/s", "lanser, clips/s", "share")
+    row("---", "---", "---", "---")
+    for processes in (1, 2):
+        best: dict[str, float] = {"bare": 0.0, "ours": 0.0}
+        for _ in range(arguments.repeats):  # alternating, since the machine is not ours alone
+            best["bare"] = max(best["bare"], bare_rate(paths, processes))
+            best["ours"] = max(best["ours"], our_rate(paths, processes, folder))
+        share = best["ours"] / best["bare"]
+        row(processes, f"{best['bare']:.0f}", f"{best['ours']:.0f}", f"{100 * share:.0f} %")
+
+
+# ---------------------------------------------------------------- memory
+
+
+def peak() -> float:
+    """MB that this process has held at most."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def in_a_process(action: Callable[..., None], *words: object) -> list[float]:
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=action, args=(answers, *words))
+    process.start()
+    found: list[float] = answers.get()
+    process.join()
+    return found
+
+
+def many_clips(answers: Any, listed: Path, out: Path) -> None:
+    console.configure(quiet_=True)
+    begun = time.perf_counter()
+    items = streams.unique(audio.ingest([str(listed)], "x"), "x")
+    Pipe("transcribe", out, window=transcribing.WINDOW).run(items, one_process(make_free("cpu")))
+    answers.put([peak(), time.perf_counter() - begun])
+
+
+def long_recording(answers: Any, path: Path, out: Path) -> None:
+    console.configure(quiet_=True)
+    import torch
+
+    torch.set_num_threads(1)
+    begun = time.perf_counter()
+    pipe = Pipe("transcribe", out, window=transcribing.WINDOW)
+    items = segmenting.segment(audio.ingest([str(path)], "x"), segmenting.Segmentation("vad"), "x")
+    pipe.run(items, one_process(make_free("cpu")))
+    answers.put([peak(), time.perf_counter() - begun, pipe.tally.written])
+
+
+def recording(path: Path, paths: Sequence[Path], seconds: float) -> Path:
+    """Real speech over and over, 44.1 kHz FLAC, written piece by piece."""
+    import soundfile
+    from scipy.signal import resample_poly
+
+    speech = np.concatenate([audio.read(str(file)) for file in paths])
+    speech = resample_poly(speech, 441, 160).astype(np.float32)
+    wanted = round(seconds * 44_100)
+    with soundfile.SoundFile(path, "w", 44_100, 1, "PCM_16", format="FLAC") as file:
+        while wanted > 0:
+            file.write(speech[:wanted])
+            wanted -= len(speech)
+    return path
+
+
+def bench_memory(arguments: argparse.Namespace, folder: Path) -> None:
+    row("input", "peak MB", "s", "")
+    row("---", "---", "---", "---")
+    for count in (arguments.many // 10, arguments.many):
+        listed = write_manifest(folder / f"{count}.jsonl", clips(arguments.speech, count))
+        most, seconds = in_a_process(many_clips, listed, folder / f"{count}.out")
+        row(f"{count} clips", f"{most:.0f}", f"{seconds:.1f}", f"{count / seconds:.0f} clips/s")
+    for hours in (arguments.hours / 18, arguments.hours):
+        path = recording(folder / "long.flac", clips(arguments.speech, 64), 3600 * hours)
+        out = folder / f"{hours}.out"
+        most, seconds, count = in_a_process(long_recording, path, out)
+        speed = f"{count:.0f} utterances, {3600 * hours / seconds:.0f}x real time, one thread"
+        row(f"{60 * hours:.0f} minutes", f"{most:.0f}", f"{seconds:.1f}", speed)
+
+
+# ---------------------------------------------------------------- gpu
+
+
+def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
+    import torch
+    import whisper
+
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        print("no GPU here: the same on the CPU, in small", file=sys.stderr)
+    paths = clips(arguments.speech, arguments.gpu_clips)
+    some = paths[: arguments.peer_clips]
+    listed = [Record({"id": f"u{n}", "audio_filepath": str(p)}) for n, p in enumerate(paths)]
+    settings = partial(
+        transcribing.Settings, limits=transcribing.Thresholds(1e9, -1e9), batch_size=arguments.batch
+    )
+    helpers = arguments.decoders
+    row("size", "clip by clip, clips/s", "lanser, clips/s", "ratio", "texts equal")
+    row("---", "---", "---", "---", "---")
+    for size in arguments.sizes.split(","):
+        path = checkpoint(folder / f"{size}.pt", size, layers=arguments.layers)
+        model = whisper.load_model(str(path), device=device)
+        clip_by_clip(model, some[:2], half=device != "cpu")
+        begun = time.perf_counter()
+        texts = clip_by_clip(model, some, half=device != "cpu")
+        theirs = len(some) / (time.perf_counter() - begun)
+        del model
+        make = partial(transcribing.make_transcriber, settings=settings(model=f"whisper:{path}"))
+        process = workers.spread(make, [device], prepare=transcribing.prepare, helpers=helpers)
+        list(process(streams.windows(listed[: arguments.batch], 64)))  # warm
+        begun = time.perf_counter()
+        found = [item for window in process(streams.windows(listed, 64)) for item in window]
+        ours = len(found) / (time.perf_counter() - begun)
+        equal = sum(
+            isinstance(item, Record) and item.text == text
+            for item, text in zip(found, texts, strict=False)
+        )
+        cells = (f"{theirs:.1f}", f"{ours:.1f}", f"{ours / theirs:.1f}x")
+        row(size, *cells, f"{equal} of {len(texts)}")
+        path.unlink()
+
+
+PARTS = {
+    "whisper": bench_whisper,
+    "overhead": bench_overhead,
+    "memory": bench_memory,
+    "gpu": bench_gpu,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ravdess = ROOT.parent / "shared" / "data" / "ravdess"
+    default = ravdess if ravdess.is_dir() else ROOT / "examples" / "speech" / "unlabeled"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--speech", type=Path, default=default, help="folder of short clips")
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--many", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--hours", type=float, default=3.0)
+    parser.add_argument("--gpu-clips", type=int, default=1000)
+    parser.add_argument("--peer-clips", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--decoders", type=int, default=4)
+    parser.add_argument("--sizes", default="tiny,base,large")
+    parser.add_argument("--layers", type=int, help="fewer layers than the size has, for a trial")
+    arguments = parser.parse_args()
+    parts = arguments.parts or ["whisper", "overhead", "memory"]
+    for name in parts:
+        if name not in PARTS:
+            parser.error(f"{name}: choose from {', '.join(PARTS)}")
+    console.configure(quiet_=True)
+    for name in parts:
+        print(f"\n## {name}\n", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[name](arguments, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -229,12 +229,26 @@ def train(options: argparse.Namespace) -> None:
             yield listwise + options.own_weight * own
 
     optimise(model, losses(), len(plan), options.rate, "student")
-    model.half().save_pretrained(options.out)
-    tokenizer.save_pretrained(options.out)
-    # The file holds float16 to be small; float32 here makes transformers compute in it.
-    config = json.loads((options.out / "config.json").read_text("utf-8"))
+    save(model, tokenizer, options.out)
+
+
+def average(folders: list[Path], out: Path) -> None:
+    """Write the mean of the weights of models that share their start, as two students do."""
+    models = [AutoModelForSequenceClassification.from_pretrained(f).float() for f in folders]
+    with torch.no_grad():
+        for name, mean in models[0].named_parameters():
+            mean.copy_(torch.stack([model.get_parameter(name) for model in models]).mean(0))
+    save(models[0], AutoTokenizer.from_pretrained(folders[0]), out)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Write a model in float16, to be small, with its tokenizer."""
+    model.half().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    # The file holds float16; float32 here makes transformers compute in it.
+    config = json.loads((out / "config.json").read_text("utf-8"))
     config["dtype"] = "float32"
-    (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 @torch.inference_mode()
@@ -346,6 +360,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the model here")
     parser.add_argument("--work", type=Path, help="keep the teacher here (and use a kept one)")
     parser.add_argument("--evaluate", type=Path, help="evaluate this model instead of training")
+    parser.add_argument(
+        "--average", type=Path, nargs="+", help="write the mean of these models to --out instead"
+    )
     parser.add_argument("--templates", nargs="+", default=["This person feels {}."])
     parser.add_argument("--sets", nargs="+", default=["go_test", "meld_test", "emory_test", "snli"])
     parser.add_argument("--first", type=int, default=0, help="evaluate on the first N of each set")
@@ -375,6 +392,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.evaluate:
         print(json.dumps(evaluate(options), indent=2))
+        return
+    if options.average and options.out:
+        average(options.average, options.out)
         return
     if not (options.base and options.out):
         parser.error("training needs --base and --out")

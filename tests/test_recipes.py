@@ -59,6 +59,10 @@ def test_it_trains_and_measures(shared, tmp_path):
     assert made.returncode == 0, made.stderr[-2000:]
     scores = PairScorer(str(out)).score(["i am glad"], ["This person feels joy."])
     assert scores.shape == (1, 1)
+    mean = run(sys.executable, train, "--data", shared, "--average", out, out, "--out", out / "2")
+    assert mean.returncode == 0, mean.stderr[-2000:]
+    same = PairScorer(str(out / "2")).score(["i am glad"], ["This person feels joy."])
+    assert same == pytest.approx(scores)
     measured = run(
         *(sys.executable, train, "--data", shared, "--evaluate", out),
         *("--sets", "go_dev", "snli", "--first", 20, "--held-out", 20),

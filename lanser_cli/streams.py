@@ -177,7 +177,10 @@ def check_inputs(paths: Iterable[str]) -> None:
 
 
 class Digests:
-    """A set of ids, 64 bits of each: what duplicate detection and resuming must remember."""
+    """A set of ids, 60 bits of each: what duplicate detection and resuming must remember.
+
+    Python's integers take half as much memory again from 61 bits on.
+    """
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
@@ -185,7 +188,7 @@ class Digests:
     @staticmethod
     def _digest(identifier: str) -> int:
         data = identifier.encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+        return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 4
 
     def add(self, identifier: str) -> bool:
         """Remember an id; False if it was known."""

@@ -284,6 +284,21 @@ def _merged(
     yield from (other for _, other in waiting)
 
 
+def watching(
+    process: Process, see: Callable[[list[Outcome]], None], end: Callable[[], None]
+) -> Process:
+    """The same process; what it makes is shown to `see`, and `end` is called when all is made."""
+
+    def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
+        with closing(process(pending)) as answers:
+            for outcomes in answers:
+                see(outcomes)
+                yield outcomes
+        end()
+
+    return watched
+
+
 def one_process(
     function: WindowFunction,
 ) -> Process:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from lanser_cli import console
 from lanser_cli.errors import LanserError
 from lanser_cli.manifests import adapt
-from lanser_cli.pipe import Process
+from lanser_cli.pipe import Process, watching
 from lanser_cli.records import Outcome, Record
 from lanser_cli.streams import read_records, warn_of
 
@@ -60,24 +59,20 @@ class Score:
 
     def watching(self, process: Process) -> Process:
         """The same process; at its end the rate is said on stderr."""
+        return watching(process, self._see, self._say)
 
-        def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
-            with closing(process(pending)) as answers:
-                for outcomes in answers:
-                    for outcome in outcomes:
-                        if isinstance(outcome, Record):
-                            self.add(outcome)
-                    yield outcomes
-            console.info(f"{STAGE}: {self}")
+    def _see(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Record):
+                self.add(outcome)
 
-        return watched
+    def _say(self) -> None:
+        console.info(f"{STAGE}: {self}")
 
     def read(self, path: Path) -> None:
         """Score a file of transcripts, and say the rate on stderr."""
-        for item in read_records([str(path)], STAGE):
-            if isinstance(item, Record):
-                self.add(item)
-        console.info(f"{STAGE}: {self}")
+        self._see(read_records([str(path)], STAGE))
+        self._say()
 
     def __str__(self) -> str:
         if not self.words:

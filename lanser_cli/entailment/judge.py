@@ -125,8 +125,11 @@ class Panel:
             return raw
         odds = raw if self.judge.prior is None else raw - self.judge.prior
         close = odds >= odds.max(axis=1, keepdims=True) - self.tolerance
-        close &= close.sum(axis=1, keepdims=True) > 1
-        return np.where(close, self.referee.raw(premises, close), raw)
+        rows = np.flatnonzero(close.sum(axis=1) > 1)
+        if len(rows):
+            exact = self.referee.raw([premises[row] for row in rows.tolist()], close[rows])
+            raw[rows] = np.where(close[rows], exact, raw[rows])
+        return raw
 
     def _chosen(self, odds: NDArray[np.float32]) -> NDArray[np.bool_]:
         import numpy as np

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
 from lanser_cli.errors import UsageError
-from lanser_cli.pipe import Process, WindowFunction
+from lanser_cli.pipe import Process, WindowFunction, watching
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.streams import warn_of, windows
 
@@ -362,17 +361,12 @@ class Summary:
 
     def watching(self, process: Process) -> Process:
         """The same process; what it makes is counted on its way."""
+        return watching(process, self._see, self.say)
 
-        def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
-            with closing(process(pending)) as answers:
-                for outcomes in answers:
-                    for outcome in outcomes:
-                        if isinstance(outcome, Record):
-                            self._count(outcome)
-                    yield outcomes
-            self.say()
-
-        return watched
+    def _see(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Record):
+                self._count(outcome)
 
     def _count(self, record: Record) -> None:
         about = record.fields["entailment"]

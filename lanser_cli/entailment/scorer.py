@@ -75,6 +75,7 @@ class PairScorer:
         with loading(self._folder, f"--model {EMBEDDED}"):
             config = transformers.AutoConfig.from_pretrained(self._folder)
             tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder)
+        self._model_type: str = config.model_type
         self._entailment = entailment_index(
             config.label2id, config.id2label, model, entailment_label
         )
@@ -159,14 +160,13 @@ class PairScorer:
         import torch
         import transformers
 
-        from lanser_cli.entailment.arithmetic import BERT_FAMILY, lighten
+        from lanser_cli.entailment.arithmetic import lighten, loaded_in
 
         on_cpu = not self._device.startswith("cuda")
+        dtype = getattr(torch, loaded_in(self._model_type, self.precision, on_cpu))
         with loading(self._folder, f"--model {EMBEDDED}"):
-            config = transformers.AutoConfig.from_pretrained(self._folder)
-            whole = on_cpu and (self.precision == "int8" or config.model_type in BERT_FAMILY)
             self._model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-                self._folder, dtype=torch.float32 if whole else getattr(torch, self.precision)
+                self._folder, dtype=dtype
             )
         self._model.to(self._device).eval()
         with torch.no_grad():

@@ -6,7 +6,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from lanser_cli import audio, console
 from lanser_cli.asr.engines import Engine, Transcript, make_engine
 from lanser_cli.asr.quality import DEFAULTS, Thresholds, compression_ratio, flags
 from lanser_cli.errors import LanserError, RecordError
-from lanser_cli.pipe import Process, WindowFunction
+from lanser_cli.pipe import Process, WindowFunction, watching
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.segmenting import Utterance, VoiceActivity, with_sound
 from lanser_cli.streams import warn_of, windows
@@ -254,20 +253,22 @@ class Throughput:
     def watching(self, process: Process) -> Process:
         """The same process; at its end a line on stderr says what it took."""
 
-        def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
-            clock = _Clock(pending)
-            with closing(process(clock)) as answers:
-                for outcomes in answers:
-                    if isinstance(outcomes, Answers):
-                        self._audio += outcomes.audio
-                        self._model += outcomes.model
-                        self._decoding += outcomes.decoding
-                    yield outcomes
-            self._finding = clock.spent
-            if self._audio:
-                console.info(f"{STAGE}: {self.line(time.perf_counter() - clock.begun)}")
+        def clocked(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
+            self._clock = _Clock(pending)
+            return process(self._clock)
 
-        return watched
+        return watching(clocked, self._see, self._say)
+
+    def _see(self, outcomes: list[Outcome]) -> None:
+        if isinstance(outcomes, Answers):
+            self._audio += outcomes.audio
+            self._model += outcomes.model
+            self._decoding += outcomes.decoding
+
+    def _say(self) -> None:
+        self._finding = self._clock.spent
+        if self._audio:
+            console.info(f"{STAGE}: {self.line(time.perf_counter() - self._clock.begun)}")
 
     def line(self, seconds: float) -> str:
         """The sentence, for a run of so many seconds."""

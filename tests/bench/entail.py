@@ -49,10 +49,10 @@ from lanser_cli.entailment import (  # noqa: E402
 )
 from lanser_cli.entailment.cache import premise_key  # noqa: E402
 from lanser_cli.entailment.judge import tolerance  # noqa: E402
+from lanser_cli.entailment.labelling import WINDOW  # noqa: E402
 from lanser_cli.workers import cpu_count  # noqa: E402
 
 TEMPLATE = "This person feels {}."
-WINDOW = 256
 EMBEDDED_FOLDER = ROOT / "lanser_cli" / "entailment" / "embedded"
 
 
@@ -223,7 +223,6 @@ def agreement(options: argparse.Namespace, work: Path) -> None:
     for name in ("float32", "bfloat16", "int8"):
         judge = Judge(PairScorer(precision=name), taxonomy, (Template(TEMPLATE),))
         panel = Panel(judge)
-        twice = 0.0
         if name != "float32":
             panel = Panel(judge, referee=exact, tolerance=tolerance(judge, exact))
         raw = in_windows(judge.raw, texts)
@@ -237,7 +236,7 @@ def agreement(options: argparse.Namespace, work: Path) -> None:
         assert found is not None
         equal = (found.argmax(axis=1) == expected.argmax(axis=1)).mean()
         alone = (raw.argmax(axis=1) == expected.argmax(axis=1)).mean()
-        twice = 0.0 if name == "float32" else float((found != raw).mean())
+        twice = float((found != raw).mean())
         print(
             f"| {name} | {pairs / mine:.0f} | {took / mine:.2f} | {equal:.1%} | {alone:.1%} | "
             f"{twice:.1%} |",
@@ -251,9 +250,10 @@ def first(options: argparse.Namespace, work: Path) -> None:
         return
     taxonomy = load_taxonomy("goemotions")
     texts = sentences(options.text, options.agreement_sentences)
-    template = (Template(TEMPLATE),)
-    large = Judge(PairScorer(str(options.large)), taxonomy, template)
-    small = Judge(PairScorer(EMBEDDED), taxonomy, template)
+    large, small = (  # each pair is scored once, whatever K
+        Judge(CachedScorer(PairScorer(name), work), taxonomy, (Template(TEMPLATE),))
+        for name in (str(options.large), EMBEDDED)
+    )
     everything = in_windows(large.raw, texts)
     print(f"\n--top-k-first, {len(texts)} sentences x {len(taxonomy.labels)} labels\n")
     print("| K | fewer pairs of the large model | equal labels |\n|---|---|---|")

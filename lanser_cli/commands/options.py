@@ -75,6 +75,13 @@ ShardsOrRecords = Annotated[
         show_default=False,
     ),
 ]
+Fetch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Copy shards given as s3://, gs://, https:// or pipe:COMMAND to this folder first.",
+    ),
+]
 RunOutput = Annotated[
     Path | None, typer.Option("-o", "--output", help="Run folder to make.", metavar="RUN")
 ]

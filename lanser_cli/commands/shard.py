@@ -19,6 +19,13 @@ def shard(
     name: Annotated[str, typer.Option(help="Shards are called NAME-000000.tar.")] = "speech",
     max_count: Annotated[int, typer.Option(min=1, help="Records in a shard.")] = 1000,
     max_mb: Annotated[int, typer.Option(min=1, help="Megabytes after which a shard ends.")] = 1024,
+    codec: Annotated[
+        str, typer.Option(help="flac keeps every sample; opus is about a quarter of it, lossy.")
+    ] = "flac",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that encode; default one a processor.")
+    ] = None,
+    fetch: options.Fetch = None,
     verify: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Check a folder of shards against its index instead."),
@@ -31,14 +38,15 @@ def shard(
 ) -> int:
     """Pack records with a label, and their sound, into WebDataset tar shards.
 
-    Sound becomes 16 kHz mono FLAC. The same input gives the same bytes. Records without any label
-    are counted and left out. Prints the counts of the finished set as one JSON line.
+    Sound becomes 16 kHz mono FLAC. The same input gives the same bytes, whatever the number of
+    workers. Records without any label are counted and left out. Prints the counts of the finished
+    set as one JSON line.
     """
     from lanser_cli import console, shards, streams
     from lanser_cli.errors import EXIT_FAILED, EXIT_REJECTED, UsageError
 
     if verify is not None:
-        faults = shards.verify(verify)
+        faults = shards.verify(verify, processes=workers)
         for fault in faults:
             console.warn(fault)
         with streams.result_line() as write:
@@ -46,7 +54,8 @@ def shard(
         return EXIT_FAILED if faults else 0
     if output is None:
         raise UsageError("shard needs -o DIR for the shards (or --verify DIR)")
-    inputs = inputs or ["-"]
+    options.one_of("--codec", codec, shards.CODECS)
+    inputs = shards.fetch(inputs or ["-"], fetch)
     chosen = streams.parse_part(part)
     shards.check_inputs(inputs)
     if resume and (output / shards.INDEX).exists():
@@ -56,7 +65,7 @@ def shard(
         output, name=name, max_count=max_count, max_bytes=max_mb << 20, resume=resume
     )
     items = streams.take_part(streams.unique(shards.read(inputs, "shard"), "shard"), chosen)
-    index, tally = shards.write(items, writer, rejects=rejects)
+    index, tally = shards.write(items, writer, codec=codec, processes=workers, rejects=rejects)
     console.info(f"shard: {tally} -> {len(index['shards'])} shards in {output}")
     with streams.result_line() as write:
         keys = ("samples", "seconds", "labels")

@@ -14,7 +14,7 @@ from lanser_cli import audio
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record, Reject, make_id
 from lanser_cli.shards.index import INDEX, read_index
-from lanser_cli.shards.remote import fetch, is_remote
+from lanser_cli.shards.remote import is_remote, not_here
 
 
 def read(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iterator[Record | Reject]:
@@ -42,8 +42,6 @@ def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
         LanserError: naming it.
     """
     for path in inputs:
-        if is_remote(path):
-            fetch([path], None)  # says what to do
         tars = _tars(path, bare)
         if tars is None:
             audio.check_inputs([path])
@@ -57,6 +55,8 @@ def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
 
 def _tars(path: str, bare: bool = False) -> list[str] | None:
     """The shards a name stands for, or None if it does not speak of shards."""
+    if is_remote(path):
+        raise not_here(path)
     if os.path.isdir(path):
         if os.path.exists(os.path.join(path, INDEX)):
             index = read_index(Path(path))

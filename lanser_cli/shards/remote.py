@@ -22,6 +22,11 @@ def is_remote(name: str) -> bool:
     return _SCHEME.match(name) is not None
 
 
+def not_here(name: str) -> UsageError:
+    """The error for a remote input where nothing is to be fetched."""
+    return UsageError(f"{name}: is not on this machine: say --fetch DIR to copy it there")
+
+
 def fetch(inputs: Iterable[str], folder: Path | None) -> list[str]:
     """Inputs with a local copy in the place of every remote shard; others are passed on.
 
@@ -45,7 +50,7 @@ def fetch(inputs: Iterable[str], folder: Path | None) -> list[str]:
         if not is_remote(name):
             found.append(name)
         elif folder is None:
-            raise UsageError(f"{name}: is not on this machine: say --fetch DIR to copy it there")
+            raise not_here(name)
         else:
             urls = [name] if name.startswith("pipe:") else braceexpand(name)
             found += [str(_copy(url, folder)) for url in urls]

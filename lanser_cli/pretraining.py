@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from lanser_cli import console, streams
+from lanser_cli import console
 from lanser_cli.data import weak_examples, weak_label_set
 from lanser_cli.errors import LanserError
 from lanser_cli.model import Architecture, SpeechClassifier
-from lanser_cli.records import Record, Reject
+from lanser_cli.records import Record
+from lanser_cli.relabelling import Labels, overlay
 from lanser_cli.runs import RunFolder
 from lanser_cli.training import Recipe, process_group, train
 
@@ -24,23 +25,17 @@ def relabel(records: Sequence[Record], path: Path) -> list[Record]:
     """Give records the weak labels that a JSONL file has for their ids.
 
     Raises:
-        LanserError: no such file, or a line of it is no record.
+        LanserError: as `Labels`, or none of the ids is in the data.
     """
-    labels: dict[str, Record] = {}
-    for item in streams.read_records([str(path)], "pretrain"):
-        if isinstance(item, Reject):
-            raise LanserError(f"--labels: {item.error}")
-        labels[item.id] = item
-    keys = ("emotion", "emotion_score", "emotion_scores", "entailment")
-    found = sum(record.id in labels for record in records)
+    labels = Labels(str(path), "--labels")
+    new = [labels.get(record.id) for record in records]
+    found = len(new) - new.count(None)
     console.info(f"pretrain: {found} of {len(records)} records relabelled from {path}")
     if not found:
         raise LanserError(f"--labels {path}: none of its ids is in the data")
     return [
-        record.with_fields(**{key: labels[record.id].fields.get(key) for key in keys})
-        if record.id in labels
-        else record
-        for record in records
+        record if label is None else overlay(record, label)
+        for record, label in zip(records, new, strict=True)
     ]
 
 

@@ -22,6 +22,8 @@ ROOMS = (
     *("corpora", "asr", "entailment"),  # to records, to text, to weak labels
     *("features", "model"),  # a waveform to log-mel to logits
     "runs",  # a model to a folder and back
+    "selecting",  # which records, and to which split
+    "relabelling",  # other weak labels for them
     "shards",  # records and sound to tars and back; the index names what made it, as a run does
     "data",  # records to batches
     "training",  # batches to a model

@@ -26,9 +26,44 @@ def shard(
         int | None, typer.Option(min=1, help="Processes that encode; default one a processor.")
     ] = None,
     fetch: options.Fetch = None,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out weak labels less probable.")
+    ] = 0.0,
+    min_margin: Annotated[
+        float,
+        typer.Option(min=0.0, help="Leave out weak labels this close to the second, in log-odds."),
+    ] = 0.0,
+    drop_flags: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Leave out transcripts with these asr.flags, or all."),
+    ] = None,
+    max_per_class: Annotated[
+        int | None, typer.Option(min=1, help="Most records of a class.")
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Cut every class to the size of the smallest.")
+    ] = False,
+    dedupe: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Leave out what repeats an earlier audio, text, or both."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="A=X,B=Y", help="Set `split`, at random: train=0.8,dev=0.1,test=0.1."),
+    ] = None,
+    split_by: Annotated[
+        str, typer.Option(help="What is never in two splits: speaker, recording or record.")
+    ] = "speaker",
+    seed: options.Seed = 0,
     verify: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Check a folder of shards against its index instead."),
+    ] = None,
+    relabel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Give the set INPUT the weak labels of this JSONL, or -, instead."
+        ),
     ] = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -39,10 +74,11 @@ def shard(
     """Pack records with a label, and their sound, into WebDataset tar shards.
 
     Sound becomes 16 kHz mono FLAC. The same input gives the same bytes, whatever the number of
-    workers. Records without any label are counted and left out. Prints the counts of the finished
-    set as one JSON line.
+    workers. Records without any label are counted and left out, and so is what is not selected.
+    What is kept of a class, and who is in which split, hangs on ids and speakers, not on their
+    order. Prints the counts of the finished set as one JSON line.
     """
-    from lanser_cli import console, shards, streams
+    from lanser_cli import console, selecting, shards, streams
     from lanser_cli.errors import EXIT_FAILED, EXIT_REJECTED, UsageError
 
     if verify is not None:
@@ -52,9 +88,22 @@ def shard(
         with streams.result_line() as write:
             write({"shards": str(verify), "whole": not faults, "faults": faults})
         return EXIT_FAILED if faults else 0
+    if relabel is not None:
+        return _relabel(inputs or [], relabel)
     if output is None:
-        raise UsageError("shard needs -o DIR for the shards (or --verify DIR)")
+        raise UsageError("shard needs -o DIR for the shards (or --verify DIR, --relabel FILE DIR)")
     options.one_of("--codec", codec, shards.CODECS)
+    selection = selecting.Selection(
+        min_score,
+        min_margin,
+        selecting.parse_set(drop_flags),
+        max_per_class,
+        balance,
+        selecting.parse_set(dedupe),
+        selecting.parse_splits(split),
+        split_by,
+        seed,
+    )
     inputs = shards.fetch(inputs or ["-"], fetch)
     chosen = streams.parse_part(part)
     shards.check_inputs(inputs)
@@ -64,10 +113,38 @@ def shard(
     writer = shards.ShardWriter(
         output, name=name, max_count=max_count, max_bytes=max_mb << 20, resume=resume
     )
-    items = streams.take_part(streams.unique(shards.read(inputs, "shard"), "shard"), chosen)
-    index, tally = shards.write(items, writer, codec=codec, processes=workers, rejects=rejects)
+    items = selecting.select(streams.unique(shards.read(inputs, "shard"), "shard"), selection)
+    index, tally = shards.write(
+        streams.take_part(items, chosen),
+        writer,
+        codec=codec,
+        dedupe_audio="audio" in selection.dedupe,
+        processes=workers,
+        rejects=rejects,
+    )
     console.info(f"shard: {tally} -> {len(index['shards'])} shards in {output}")
     with streams.result_line() as write:
         keys = ("samples", "seconds", "labels")
         write({"shards": str(output)} | {key: index[key] for key in keys})
     return EXIT_REJECTED if tally.rejected else 0
+
+
+def _relabel(inputs: list[str], source: str) -> int:
+    """Write a side file with new weak labels for one set."""
+    from lanser_cli import console, relabelling, shards, streams
+    from lanser_cli.errors import UsageError
+
+    if len(inputs) != 1:
+        raise UsageError("--relabel FILE needs one folder of shards after it")
+    folder = Path(inputs[0])
+    index = relabelling.relabel(
+        folder / shards.INDEX,
+        shards.read_index(folder),
+        lambda tar: shards.read([tar], "shard"),
+        relabelling.Labels(source, "--relabel"),
+    )
+    found = index["relabelled"]["samples"]
+    console.info(f"shard: {found} of {index['samples']} samples in {folder} relabelled")
+    with streams.result_line() as write:
+        write({"shards": str(folder), "relabelled": found, "labels": index["labels"]})
+    return 0

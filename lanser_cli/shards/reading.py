@@ -7,12 +7,14 @@ import json
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from lanser_cli import audio
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record, Reject, make_id
+from lanser_cli.relabelling import SideFile
 from lanser_cli.shards.index import INDEX, read_index
 from lanser_cli.shards.remote import is_remote, not_here
 
@@ -21,7 +23,8 @@ def read(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iterator[R
     """Records from shards, shard folders, JSONL, `-`, audio files or folders of them.
 
     A record from a shard has `audio_filepath` `shard.tar#KEY.flac`, so that whatever reads sound
-    by records reads shards as well. Brace ranges and globs of tars are expanded.
+    by records reads shards as well. Brace ranges and globs of tars are expanded. Weak labels are
+    those of the set's side file, if it was relabelled.
 
     Args:
         bare: take sound without a JSON member as well, as WebDataset tars of others have it.
@@ -30,9 +33,20 @@ def read(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iterator[R
         tars = _tars(path, bare)
         if tars is None:
             yield from audio.ingest([path], stage)
-        else:
-            for tar in tars:
-                yield from read_tar(tar, stage, bare=bare)
+            continue
+        for folder, group in groupby(tars, os.path.dirname):
+            side = _side_file(Path(folder))
+            for tar in group:
+                items, name = read_tar(tar, stage, bare=bare), os.path.basename(tar)
+                yield from side.over(name, items) if side and name in side.starts else items
+
+
+def _side_file(folder: Path) -> SideFile | None:
+    try:
+        index = read_index(folder)
+    except LanserError:
+        return None  # tars of others may lie next to an index of theirs
+    return SideFile.of(folder, index)
 
 
 def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:

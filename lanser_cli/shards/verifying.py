@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lanser_cli import audio, workers
-from lanser_cli.errors import RecordError
+from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.relabelling import SideFile
 from lanser_cli.shards.encoding import as_16_bits, digest
 from lanser_cli.shards.index import file_sha256, read_index
 from lanser_cli.shards.reading import read_tar
@@ -36,6 +37,7 @@ def verify(folder: Path, *, processes: int | None = None) -> list[str]:
     known = {shard["file"] for shard in index["shards"]}
     extra = sorted(path.name for path in folder.glob("*.tar") if path.name not in known)
     faults = [f"{name}: not in the index" for name in extra]
+    faults += _check_side_file(folder, index)
     for shard in index["shards"]:
         faults += _check_file(folder / shard["file"], shard)
     count = processes or workers.cpu_count()
@@ -72,6 +74,16 @@ def _check_file(path: Path, shard: dict[str, Any]) -> Iterator[str]:
         yield f"{path.name}: {path.stat().st_size} bytes, not {shard['bytes']}"
     elif file_sha256(path) != shard["sha256"]:
         yield f"{path.name}: its SHA-256 is not that of the index"
+
+
+def _check_side_file(folder: Path, index: dict[str, Any]) -> Iterator[str]:
+    try:
+        side = SideFile.of(folder, index)
+    except LanserError as error:
+        yield str(error)
+    else:
+        if side is not None and file_sha256(side.path) != side.sha256:
+            yield f"{side.path.name}: its SHA-256 is not that of the index"
 
 
 def _checker(_device: str) -> WindowFunction:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from os.path import dirname
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ Key: TypeAlias = tuple[int, int, bool]
 the loss, or only fills a place up."""
 
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""waveform `[batch, samples]`, -1..1; target `[batch, labels]`; weight `[batch]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +131,12 @@ class Strings:
 class Crops(Dataset[Batch]):
     """Batches of random crops of utterances, by their keys.
 
-    A batch is `(waveform [batch, samples], target [batch, labels], weight [batch])`, the waveform
-    as int16, which `as_float` makes -1..1. The crop is a function of seed, epoch and index alone,
-    so that a resumed run hears what an uninterrupted one would have heard. An utterance that cannot
+    The crop is a function of seed, epoch and index alone, so that a resumed run hears what an
+    uninterrupted one would have heard. An utterance that cannot
     be read is a silence of weight 0: ranks keep step, and it is said once.
 
     Attributes:
+        crop: samples of one.
         ids: of the utterances.
         targets: float32 `[utterances, labels]`.
         shards: the number of the tar or folder that each utterance lies in.
@@ -156,7 +157,7 @@ class Crops(Dataset[Batch]):
         self._places = np.full((len(paths), 2), -1, np.int64)
         for index in np.argsort(self.shards, kind="stable"):  # so that each tar is listed once
             self._places[index] = audio.locate(paths[index]) or (-1, -1)
-        self._crop, self._seed = crop_samples, seed
+        self.crop, self._seed = crop_samples, seed
         self._whole = lru_cache(maxsize=2048)(self._decode) if keep else None
         self._silent: set[int] = set()
 
@@ -164,10 +165,14 @@ class Crops(Dataset[Batch]):
         return len(self.targets)
 
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
-        waveform = torch.zeros(len(keys), self._crop, dtype=torch.int16)
-        weight = torch.zeros(len(keys))
-        rows = waveform.numpy()
-        for row, (epoch, index, counts) in enumerate(keys):
+        waveform = torch.empty(len(keys), self.crop, dtype=torch.int16)
+        weight = self.fill(waveform, keys)
+        return as_float(waveform), self.targets[[index for _, index, _ in keys]], weight
+
+    def fill(self, waveform: Tensor, keys: Sequence[Key]) -> Tensor:
+        """Write the crops into int16 `[batch, samples]`, and return their weights `[batch]`."""
+        weights = []
+        for row, (epoch, index, counts) in zip(waveform.numpy(), keys, strict=True):
             draw = random.Random(f"{self._seed}/{epoch}/{index}").random()
             try:
                 crop = self._cut(index, draw)
@@ -175,23 +180,25 @@ class Crops(Dataset[Batch]):
                 if index not in self._silent:
                     self._silent.add(index)
                     console.warn(f"left out of training: {self.ids[index]}: {error}")
-                continue
-            before = int(draw * (self._crop - len(crop) + 1))
-            rows[row, before : before + len(crop)] = crop
-            weight[row] = float(counts)
-        return waveform, self.targets[[index for _, index, _ in keys]], weight
+                crop, counts = row[:0], False
+            before = int(draw * (self.crop - len(crop) + 1))
+            row[:before] = 0
+            row[before : before + len(crop)] = crop
+            row[before + len(crop) :] = 0
+            weights.append(float(counts))
+        return torch.tensor(weights)
 
     def _cut(self, index: int, draw: float) -> NDArray[np.int16]:
         def choose(length: int) -> int:
-            return int(draw * (max(0, length - self._crop) + 1))
+            return int(draw * (max(0, length - self.crop) + 1))
 
         if self._whole is not None:
             whole = self._whole(index)
             start = choose(len(whole))
-            return whole[start : start + self._crop]
+            return whole[start : start + self.crop]
         place, size = self._places[index].tolist()
         where = (place, size) if size >= 0 else None
-        return audio.read_crop(*self._span(index), self._crop, choose, where)
+        return audio.read_crop(*self._span(index), self.crop, choose, where)
 
     def _decode(self, index: int) -> NDArray[np.int16]:
         return audio.to_int16(audio.read(*self._span(index)))
@@ -205,8 +212,8 @@ class Crops(Dataset[Batch]):
 
 
 def as_float(waveform: Tensor) -> Tensor:
-    """A batch's int16 as float32 in -1..1."""
-    return waveform.float() / 32768
+    """int16 as float32 in -1..1."""
+    return waveform * (1 / 32768)
 
 
 def _or_nan(number: float | None) -> float:
@@ -244,7 +251,7 @@ class StepSampler(Sampler[list[Key]]):
         buffer: int = 0,
         shards: NDArray[np.int64] | None = None,
     ) -> None:
-        self._count, self._batch_size, self._epochs = count, batch_size, epochs
+        self._count, self.batch_size, self._epochs = count, batch_size, epochs
         self._seed, self._rank, self._ranks, self._start = seed, rank, ranks, start
         self._resampled, self._buffer = resampled, buffer
         self._shards = np.zeros(count, np.int64) if shards is None else shards
@@ -260,8 +267,8 @@ class StepSampler(Sampler[list[Key]]):
         first_epoch, skip = divmod(self._start, self.steps_per_epoch)
         for epoch in range(first_epoch, self._epochs):
             mine, counts = self._hand(epoch)
-            for start in range(skip * self._batch_size, self._share, self._batch_size):
-                batch = slice(start, start + self._batch_size)
+            for start in range(skip * self.batch_size, self._share, self.batch_size):
+                batch = slice(start, start + self.batch_size)
                 pairs = zip(mine[batch].tolist(), counts[batch].tolist(), strict=True)
                 yield [(epoch, index, counted) for index, counted in pairs]
             skip = 0
@@ -291,16 +298,62 @@ def _generator(*words: int) -> np.random.Generator:
     return np.random.default_rng(list("/".join(map(str, words)).encode()))
 
 
-def loader(crops: Crops, sampler: StepSampler, workers: int) -> DataLoader[Batch]:
-    """The batches of `Crops` that the sampler names."""
-    return DataLoader(
-        crops,
-        sampler=sampler,
+def batches(
+    crops: Crops, sampler: StepSampler, workers: int, device: torch.device | None = None
+) -> Iterator[Batch]:
+    """The batches that the sampler names, decoded in so many processes, on a device.
+
+    Workers write into a ring of slots that they share with this process: a fresh piece of shared
+    memory for each batch would cost a fifth of the time that decoding takes.
+    """
+    device = device or torch.device("cpu")
+    if not workers:
+        for keys in sampler:
+            waveform, target, weight = crops[keys]
+            yield waveform.to(device), target.to(device), weight.to(device)
+        return
+    ring = _Ring(crops, workers * _AHEAD + 2, sampler.batch_size)
+    loader = DataLoader(
+        ring,
+        sampler=enumerate(sampler),
         batch_size=None,  # the sampler's keys are whole batches
+        collate_fn=_as_it_is,
         num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=_AHEAD,
         worker_init_fn=_settle,
     )
+    for number, indices, weights in loader:
+        waveform = ring.slot(number, len(indices)).to(device)
+        target = crops.targets[indices].to(device)
+        yield as_float(waveform), target, torch.tensor(weights, device=device)
+
+
+_AHEAD = 2
+"""Batches that each worker is asked for ahead."""
+
+
+class _Ring(Dataset[tuple[int, list[int], list[float]]]):
+    """Numbered batches, their sound in the slot of their number.
+
+    When a batch is handed out, those behind it are asked for up to one less than there are slots:
+    none is written over before the next one is asked for.
+    """
+
+    def __init__(self, crops: Crops, slots: int, batch_size: int) -> None:
+        self._crops = crops
+        self._slots = torch.empty(slots, batch_size, crops.crop, dtype=torch.int16).share_memory_()
+
+    def slot(self, number: int, count: int) -> Tensor:
+        return self._slots[number % len(self._slots), :count]
+
+    def __getitem__(self, key: tuple[int, list[Key]]) -> tuple[int, list[int], list[float]]:
+        number, keys = key
+        weight = self._crops.fill(self.slot(number, len(keys)), keys)
+        return number, [index for _, index, _ in keys], weight.tolist()
+
+
+def _as_it_is(found: Any) -> Any:
+    return found
 
 
 def _settle(worker: int) -> None:

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lanser_cli import console
-from lanser_cli.data import Crops, Example, StepSampler, as_float, loader
+from lanser_cli.data import Crops, Example, StepSampler, batches
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.model import SpeechClassifier
 from lanser_cli.runs import RunFolder
@@ -167,13 +167,12 @@ def train(
     autocast = bfloat16_pays(device) if automatic else recipe.precision == "bfloat16"
     _train_mode(model, recipe.freeze)
     with console.progress(what, total - step) as meter:
-        for batch in loader(crops, sampler, recipe.workers):
+        for waveform, target, weight in batches(crops, sampler, recipe.workers, device):
             torch.manual_seed(zlib.crc32(f"{recipe.seed}/{step}/{ranks.rank}".encode()))
             lr = recipe.lr * schedule(step / total)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            waveform, target, weight = (part.to(device, non_blocking=True) for part in batch)
-            waveform, target, weight = mixed(as_float(waveform), target, weight, recipe.mixup)
+            waveform, target, weight = mixed(waveform, target, weight, recipe.mixup)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                 logits = forward(waveform)
             losses = nn.functional.cross_entropy(

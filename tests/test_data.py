@@ -17,9 +17,8 @@ from lanser_cli.data import (
     Crops,
     Example,
     StepSampler,
-    as_float,
+    batches,
     human_label_set,
-    loader,
     one_hot,
     weak_examples,
     weak_label_set,
@@ -187,7 +186,7 @@ def test_crops_have_one_length_and_depend_on_seed_epoch_and_index(examples):
 
 def test_a_crop_is_a_piece_of_the_sound(examples):
     sound, _ = soundfile.read(examples[1].record.audio_filepath, dtype="float32")
-    crop = as_float(heard(Crops(examples, 4_000, seed=0), 0, 1)[0]).numpy()
+    crop = heard(Crops(examples, 4_000, seed=0), 0, 1)[0].numpy()
     windows = np.lib.stride_tricks.sliding_window_view(sound, 4_000)
     assert np.abs(windows - crop).max(axis=1).min() == 0.0
 
@@ -270,14 +269,15 @@ def test_unreadable_sound_weighs_nothing_and_is_said_once(examples, capsys):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("ranks, options", [(1, {}), (2, {"buffer": 2}), (2, {"resampled": True})])
 def test_batches_do_not_depend_on_the_number_of_workers(examples, workers, ranks, options):
-    def batches(rank, workers):
-        sampler = StepSampler(3, 2, 2, seed=0, rank=rank, ranks=ranks, **options)
-        return list(loader(Crops(examples, 8_000, seed=0), sampler, workers))
+    def loaded(rank, workers):
+        # more batches than the ring has slots, so that each is written over
+        sampler = StepSampler(3, 2, 20, seed=0, rank=rank, ranks=ranks, **options)
+        return list(batches(Crops(examples, 8_000, seed=0), sampler, workers))
 
     for rank in range(ranks):
-        ours, reference = batches(rank, workers), batches(rank, 0)
+        ours, reference = loaded(rank, workers), loaded(rank, 0)
         sizes = [2, 1] if ranks == 1 else [2]
-        assert [batch[0].shape for batch in reference] == [(n, 8_000) for n in sizes] * 2
+        assert [batch[0].shape for batch in reference] == [(n, 8_000) for n in sizes] * 20
         for one, other in zip(ours, reference, strict=True):
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 

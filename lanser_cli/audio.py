@@ -11,7 +11,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -83,6 +83,52 @@ def read(path: str, offset: float = 0.0, duration: float | None = None) -> Wavef
     """
     samples, rate = _decode(_source(path), path, offset, duration)
     return finish(samples, rate, path)
+
+
+def read_crop(
+    path: str,
+    offset: float,
+    duration: float | None,
+    size: int,
+    choose: Callable[[int], int],
+    place: tuple[int, int] | None = None,
+) -> NDArray[np.int16]:
+    """At most `size` samples, as int16, of what `read` gives, beginning with number
+    `choose(length)`.
+
+    16-bit mono sound at 16 kHz, which shards hold, is decoded only there.
+
+    Args:
+        place: what `locate` found for the path.
+
+    Raises:
+        AudioError: as in `load`.
+    """
+    crop = _read_pcm(path, offset, duration, size, choose, place)
+    if crop is None:
+        whole = to_int16(read(path, offset, duration))
+        start = choose(len(whole))
+        crop = whole[start : start + size]
+    return crop
+
+
+def to_int16(waveform: Waveform) -> NDArray[np.int16]:
+    """A waveform as 16-bit samples, the inverse of how they are read."""
+    import numpy as np
+
+    # libsndfile reads 16 bits as n / 32768 but would write n as 32767 x: round as it reads.
+    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+
+
+def locate(path: str) -> tuple[int, int] | None:
+    """Where in its tar the bytes of `shard.tar#member` lie, and how many; None for other paths."""
+    archive, mark, member = path.partition("#")
+    if not mark or not archive.endswith(".tar"):
+        return None
+    try:
+        return _tar_place(archive, member)
+    except AudioError:
+        return None
 
 
 def salvage(record: Record) -> tuple[Waveform, bool]:
@@ -347,16 +393,20 @@ def _source(path: str) -> str | io.BytesIO:
 
 
 def _tar_member(archive: str, member: str) -> bytes:
+    offset, size = _tar_place(archive, member)
+    with open(archive, "rb") as stream:
+        stream.seek(offset)
+        return stream.read(size)
+
+
+def _tar_place(archive: str, member: str) -> tuple[int, int]:
     try:
         about = os.stat(archive)
-        offset, size = _tar_index(archive, about.st_mtime_ns, about.st_size)[member]
+        return _tar_index(archive, about.st_mtime_ns, about.st_size)[member]
     except KeyError:
         raise AudioError(f"{archive}: no member '{member}' in it") from None
     except (OSError, tarfile.TarError) as error:
         raise AudioError(f"{archive}: cannot be read as a tar: {error}") from None
-    with open(archive, "rb") as stream:
-        stream.seek(offset)
-        return stream.read(size)
 
 
 @lru_cache(maxsize=8)
@@ -403,6 +453,41 @@ def _decode(
             f"{promised / rate:.3f} s that its header promises can be decoded"
         )
     return samples, rate
+
+
+def _read_pcm(
+    path: str,
+    offset: float,
+    duration: float | None,
+    size: int,
+    choose: Callable[[int], int],
+    place: tuple[int, int] | None,
+) -> NDArray[np.int16] | None:
+    """The crop of 16-bit mono sound at 16 kHz; None of other sound and of what is not whole."""
+    import soundfile
+
+    try:
+        source: str | io.BytesIO = path
+        if place is not None:
+            with open(path.partition("#")[0], "rb", buffering=0) as archive:
+                source = io.BytesIO(os.pread(archive.fileno(), place[1], place[0]))
+        with soundfile.SoundFile(source) as file:
+            kind = (file.samplerate, file.channels, file.subtype)
+            if kind != (SAMPLE_RATE, 1, "PCM_16") or _promised(file) > file.frames:
+                return None
+            start, end = round(offset * SAMPLE_RATE), file.frames
+            if duration is not None:
+                end = min(end, start + round(duration * SAMPLE_RATE))
+            if not start < end < _UNKNOWN:
+                return None
+            first = choose(end - start)
+            count = min(size, end - start - first)
+            if start + first:
+                file.seek(start + first)
+            crop: NDArray[np.int16] = file.read(count, "int16")
+    except (soundfile.LibsndfileError, TypeError, OSError):
+        return None
+    return crop if len(crop) == count else None
 
 
 def _native_blocks(

@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from lanser_cli import console
-from lanser_cli.data import Crops, Example, StepSampler, loader
+from lanser_cli.data import Crops, Example, StepSampler, batches
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.model import SpeechClassifier
 from lanser_cli.runs import RunFolder
@@ -39,6 +40,8 @@ class Recipe:
         workers: decoding processes; 0 decodes in the training process and keeps short data in memory.
         checkpoint_every: steps between checkpoints.
         seed: of everything that is drawn.
+        resampled: draw utterances with replacement.
+        shuffle_buffer: shuffle in blocks of this many, shard by shard; 0 shuffles all at once.
     """  # noqa: E501
 
     epochs: int
@@ -52,6 +55,8 @@ class Recipe:
     workers: int = 0
     checkpoint_every: int = 500
     seed: int = 0
+    resampled: bool = False
+    shuffle_buffer: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ def train(
 
     Raises:
         LanserError: the loss became NaN.
+        UsageError: ranks were started with other data or options than the first.
     """
     ranks = Ranks.from_environment()
     model.to(device)
@@ -129,24 +135,29 @@ def train(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
+    crops = Crops(examples, model.crop_samples, recipe.seed, keep=recipe.workers == 0)
+    _check_same_ranks(_fingerprints(model, crops, recipe, step), ranks)
     if ranks.leads:
         run.cut_log(step)
     sampler = StepSampler(
-        len(examples),
+        len(crops),
         recipe.batch_size,
         recipe.epochs,
         seed=recipe.seed,
         rank=ranks.rank,
         ranks=ranks.count,
         start=step,
+        resampled=recipe.resampled,
+        buffer=recipe.shuffle_buffer,
+        shards=crops.shards,
     )
     total = sampler.steps_per_epoch * recipe.epochs
     if ranks.leads:
         console.info(
             f"{what}: {len(examples)} utterances, {ranks.count} x {recipe.batch_size} a step, "
             f"{sampler.steps_per_epoch} steps an epoch, {total} in all, on {device}"
+            + (f"; {sampler.padded} places an epoch filled up, weight 0" if sampler.padded else "")
         )
-    crops = Crops(examples, model.crop_samples, recipe.seed, keep=recipe.workers == 0)
     forward: nn.Module = model
     if ranks.count > 1:
         forward = nn.parallel.DistributedDataParallel(
@@ -156,13 +167,12 @@ def train(
     autocast = bfloat16_pays(device) if automatic else recipe.precision == "bfloat16"
     _train_mode(model, recipe.freeze)
     with console.progress(what, total - step) as meter:
-        for batch in loader(crops, sampler, recipe.workers):
+        for waveform, target, weight in batches(crops, sampler, recipe.workers, device):
             torch.manual_seed(zlib.crc32(f"{recipe.seed}/{step}/{ranks.rank}".encode()))
             lr = recipe.lr * schedule(step / total)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            waveform, target, weight = (part.to(device, non_blocking=True) for part in batch)
-            waveform, target = mixed(waveform, target, recipe.mixup)
+            waveform, target, weight = mixed(waveform, target, weight, recipe.mixup)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                 logits = forward(waveform)
             losses = nn.functional.cross_entropy(
@@ -171,7 +181,7 @@ def train(
                 reduction="none",
                 label_smoothing=recipe.label_smoothing,
             )
-            loss = (losses * weight).sum() / weight.sum().clamp(min=1.0)
+            loss = (losses * weight).sum() / _share_of_weight(weight, ranks.count)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
@@ -211,16 +221,33 @@ def schedule(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
 
 
-def mixed(waveform: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mixup: every utterance with another of its batch, by one weight drawn from Beta(a, a)."""
+def mixed(
+    waveform: Tensor, target: Tensor, weight: Tensor, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mixup: every utterance with another of its batch, by one share drawn from Beta(a, a).
+
+    Each target counts by its utterance's weight, in sum over the batch as without mixup.
+    """
     if alpha <= 0 or len(waveform) < 2:
-        return waveform, target
-    weight = torch.distributions.Beta(alpha, alpha).sample().item()
+        return waveform, target, weight
+    share = torch.distributions.Beta(alpha, alpha).sample().item()
     other = torch.randperm(len(waveform), device=waveform.device)
+    ours, theirs = share * weight, (1 - share) * weight[other]
+    total = ours + theirs
+    mass = ours[:, None] * target + theirs[:, None] * target[other]
     return (
-        weight * waveform + (1 - weight) * waveform[other],
-        weight * target + (1 - weight) * target[other],
+        share * waveform + (1 - share) * waveform[other],
+        mass / total.clamp(min=1e-12)[:, None],
+        total,
     )
+
+
+def _share_of_weight(weight: Tensor, ranks: int) -> Tensor:
+    """What a rank divides its sum by, so that the ranks' mean is the mean over all that counts."""
+    total = weight.sum()
+    if ranks > 1:
+        dist.all_reduce(total)
+    return total.clamp(min=1.0) / ranks
 
 
 def bfloat16_pays(device: torch.device) -> bool:
@@ -250,6 +277,35 @@ def _check_same_recipe(state: dict[str, object], recipe: Recipe, examples: int) 
             "--resume: the checkpoint was made with other options or other data: repeat the "
             "command as it was, or start anew in another folder"
         )
+
+
+def _fingerprints(
+    model: SpeechClassifier, crops: Crops, recipe: Recipe, step: int
+) -> dict[str, str]:
+    """What must be the same on every rank, in a user's words, as short text."""
+    return {
+        "number of utterances": str(len(crops)),
+        "utterances or their order": sha256(crops.ids.block).hexdigest()[:12],
+        "labels": sha256(crops.targets.numpy().tobytes()).hexdigest()[:12],
+        "model": str(model.architecture),
+        **{f"--{name.replace('_', '-')}": str(value) for name, value in asdict(recipe).items()},
+        "checkpoint (step)": str(step),
+    }
+
+
+def _check_same_ranks(ours: dict[str, str], ranks: Ranks) -> None:
+    """Refuse what would hang: ranks that would make other steps than the first."""
+    if ranks.count == 1:
+        return
+    gathered: list[dict[str, str]] = [{}] * ranks.count
+    dist.all_gather_object(gathered, ours)
+    for rank, theirs in enumerate(gathered):
+        for what, value in theirs.items():
+            if value != gathered[0][what]:
+                raise UsageError(
+                    f"rank {rank} has another {what} than rank 0, {value} and not "
+                    f"{gathered[0][what]}: start every rank with the same options and data"
+                )
 
 
 @contextmanager

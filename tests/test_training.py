@@ -139,11 +139,20 @@ def test_the_schedule_rises_and_falls():
 
 def test_mixup_keeps_sums():
     torch.manual_seed(0)
-    waveform, target = torch.randn(5, 100), torch.eye(5)
-    mixed_waveform, mixed_target = mixed(waveform, target, alpha=0.4)
+    waveform, target, weight = torch.randn(5, 100), torch.eye(5), torch.ones(5)
+    mixed_waveform, mixed_target, mixed_weight = mixed(waveform, target, weight, alpha=0.4)
     assert torch.allclose(mixed_target.sum(dim=1), torch.ones(5))
     assert torch.allclose(mixed_target @ waveform, mixed_waveform, atol=1e-6)
-    assert mixed(waveform, target, alpha=0.0)[0] is waveform
+    assert torch.allclose(mixed_weight, weight)
+    assert mixed(waveform, target, weight, alpha=0.0)[0] is waveform
+
+
+def test_mixup_counts_each_target_by_its_weight():
+    weight = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0])
+    for seed in range(20):
+        torch.manual_seed(seed)
+        _, target, total = mixed(torch.randn(5, 10), torch.eye(5), weight, alpha=0.4)
+        assert torch.allclose(total @ target, weight, atol=1e-6)
 
 
 def test_ranks_agree_under_torchrun(corpus, tmp_path):
@@ -165,10 +174,82 @@ def test_ranks_agree_under_torchrun(corpus, tmp_path):
     first, second = launch("a"), launch("b")
     assert first.returncode == 0, first.stderr.decode()
     assert len(jsonl(first.stdout)) == 1
-    assert b"45 utterances, 2 x 8 a step, 3 steps an epoch" in first.stderr
+    assert b"45 utterances, 2 x 8 a step, 3 steps an epoch, 3 in all, on cpu" in first.stderr
+    assert first.stderr.count(b"1 places an epoch filled up, weight 0") == 1
     assert first.stderr.count(b"pretrain: 45 in, 45 used, 0 rejected") == 1
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
     assert second.returncode == 0 and weights[0] == weights[1]
+
+
+REFUSED = """
+import os, sys
+from pathlib import Path
+from lanser_cli import app
+other, out, *words = sys.argv[1:]
+if os.environ["RANK"] == "1":
+    words += ["--labels", other] if other.endswith(".jsonl") else other.split()
+sys.argv[1:] = [*words, "-o", out]
+sys.exit(app.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "other, named",
+    [
+        ("--epochs 2", "another --epochs than rank 0, 2 and not 1"),
+        ("--resampled", "another --resampled than rank 0, True and not False"),
+        ("swapped.jsonl", "another labels than rank 0"),
+    ],
+)
+def test_ranks_that_would_hang_or_differ_are_refused(corpus, tmp_path, other, named):
+    values = [dict(record.fields) for record in corpus]
+    data = write_jsonl(tmp_path / "data.jsonl", values)
+    one = {"id": values[0]["id"], "emotion": "high"}
+    write_jsonl(tmp_path / "swapped.jsonl", [one])
+    script = tmp_path / "refused.py"
+    script.write_text(REFUSED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", str(script), other, str(tmp_path / "run"), "pretrain"]
+    command += [str(data), "--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
+    result = subprocess.run(
+        [*command, "--device", "cpu"],
+        env={**os.environ, **ENVIRONMENT},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode != 0
+    assert f"rank 1 has {named}" in result.stderr
+    assert "start every rank with the same options and data" in result.stderr
+
+
+UNEVEN = """
+import sys, torch
+from lanser_cli import training
+from lanser_cli.training import _share_of_weight
+with training.process_group(torch.device("cpu")) as ranks:
+    weight = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])[ranks.rank]
+    loss = torch.tensor([[1.0, 2.0, 3.0], [10.0, 99.0, 99.0]])[ranks.rank]
+    ours = (loss * weight).sum() / _share_of_weight(weight, ranks.count)
+    torch.distributed.all_reduce(ours)
+    if ranks.leads:
+        print(ours.item() / ranks.count)
+"""
+
+
+def test_the_mean_over_ranks_is_that_of_all_that_counts(tmp_path):
+    script = tmp_path / "uneven.py"
+    script.write_text(UNEVEN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    result = subprocess.run(
+        [*command, "--nproc-per-node=2", str(script)],
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert float(result.stdout) == pytest.approx((1 + 2 + 3 + 10) / 4), result.stderr
 
 
 def test_a_rank_trains_on_its_own_gpu(monkeypatch):

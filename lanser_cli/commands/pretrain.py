@@ -28,6 +28,17 @@ def pretrain(
     crop: options.Crop = 3.0,
     precision: options.Precision = "auto",
     workers: options.LoaderWorkers = 0,
+    resampled: Annotated[
+        bool,
+        typer.Option("--resampled", help="Draw with replacement; else each once an epoch."),
+    ] = False,
+    shuffle_buffer: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Shuffle in blocks of this many, shard by shard (network disks); 0: all at once.",
+        ),
+    ] = 0,
     checkpoint_every: options.CheckpointEvery = 500,
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
@@ -48,6 +59,8 @@ def pretrain(
         raise UsageError("pretrain needs -o RUN, the folder to make")
     options.one_of("--targets", targets, pretraining.TARGETS)
     options.one_of("--precision", precision, training.PRECISIONS)
+    if resampled and shuffle_buffer:
+        raise UsageError("--resampled draws from everything at once: leave --shuffle-buffer out")
     records, rejected = options.read_all(inputs or ["-"], "pretrain")
     if labels is not None:
         records = pretraining.relabel(records, labels)
@@ -60,6 +73,8 @@ def pretrain(
         workers=workers,
         checkpoint_every=checkpoint_every,
         seed=seed,
+        resampled=resampled,
+        shuffle_buffer=shuffle_buffer,
     )
     result = pretraining.pretrain(
         records,

@@ -23,6 +23,7 @@ ROOMS = (
     *("features", "model"),  # a waveform to log-mel to logits
     "runs",  # a model to a folder and back
     "shards",  # records and sound to tars and back; the index names what made it, as a run does
+    "auditing",  # sets to what they share
     "data",  # records to batches
     "training",  # batches to a model
     "metrics",  # answers to numbers

@@ -326,6 +326,11 @@ class Finding:
     def leaks(self) -> bool:
         return self.shared > 0 and not self.allowed
 
+    @property
+    def complete(self) -> bool:
+        """Whether every record of either side was looked at."""
+        return self.not_checked is None and not any(self.missing)
+
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
 
@@ -334,6 +339,10 @@ class Finding:
         what = f"{self.check}: {first} and {second}"
         if self.not_checked:
             return f"{what}: not checked: {self.not_checked}"
+        if any(self.missing):
+            what += f": not checked in {self.missing[0]} and {self.missing[1]} records"
+        if not self.shared:
+            return f"{what}: nothing shared"
         pairs = ", ".join(
             " = ".join(example["ids"])
             + (f" ({example['value']})" if self.check in ("speaker", "sentence", "text") else "")
@@ -490,9 +499,10 @@ def run(
     streams.file_rejects(refused, rejects)
     findings = compare(sides, allow=allow, decoded=decode)
     for finding in findings:
-        say = console.warn if finding.leaks else console.info
-        if finding.shared or finding.not_checked:
-            say(f"audit: {streams.ascii_safe(str(finding))}")
+        if finding.leaks or not finding.complete:
+            console.warn(f"audit: {streams.ascii_safe(str(finding))}")
+        elif finding.shared:
+            console.info(f"audit: {streams.ascii_safe(str(finding))}")
     result = certificate(sides, findings)
     if output is not None:
         streams.write_whole(output, json.dumps(result, indent=2, ensure_ascii=False) + "\n")

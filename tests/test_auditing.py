@@ -235,7 +235,22 @@ def test_what_is_absent_is_not_a_pass(apart: tuple[dict, dict], tmp_path: Path) 
         assert found[check].missing == (1, 1)
         assert "not checked: no " in str(found[check]) and paths[1] in str(found[check])
     assert "no speaker in" in str(found["speaker"])
-    assert found["id"].not_checked is None
+    assert found["id"].not_checked is None and found["id"].complete
+
+
+def test_what_is_absent_in_some_is_said(
+    apart: tuple[dict, dict], tmp_path: Path, lanser: Lanser
+) -> None:
+    one, two = apart
+    first, second = side(tmp_path, "one", one, {"id": "a2"}), side(tmp_path, "two", two)
+    done = lanser("audit", first, second, "--workers", 1, "--quiet")
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 5
+    assert lines[0] == (
+        f"audit: speaker: {first} and {second}: not checked in 1 and 0 records: nothing shared"
+    )
+    both = write_jsonl(tmp_path / "both.jsonl", [{**one, "split": "x"}, {**two, "split": "y"}])
+    assert lanser("audit", both, "--workers", 1, "--quiet").stderr == b""
 
 
 def test_three_sides_by_split(apart: tuple[dict, dict], tmp_path: Path) -> None:
@@ -319,6 +334,12 @@ def test_command_certificate_and_citation(
     assert "not a certificate" in none.stderr.decode()
     alone = lanser("eval", truth, "--audit", paths[1], check=2)
     assert "-o" in alone.stderr.decode()
+
+
+def test_no_folder_for_the_certificate(tmp_path: Path, lanser: Lanser) -> None:
+    path = tmp_path / "nowhere" / "x.json"
+    done = lanser("audit", "-", "-o", path, check=1)
+    assert f"there is no folder {path.parent}" in done.stderr.decode()
 
 
 def test_unknown_check(lanser: Lanser) -> None:

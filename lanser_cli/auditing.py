@@ -499,10 +499,9 @@ def run(
     streams.file_rejects(refused, rejects)
     findings = compare(sides, allow=allow, decoded=decode)
     for finding in findings:
-        if finding.leaks or not finding.complete:
-            console.warn(f"audit: {streams.ascii_safe(str(finding))}")
-        elif finding.shared:
-            console.info(f"audit: {streams.ascii_safe(str(finding))}")
+        if finding.shared or not finding.complete:
+            say = console.warn if finding.leaks else console.info
+            say(f"audit: {streams.ascii_safe(str(finding))}")
     result = certificate(sides, findings)
     if output is not None:
         streams.write_whole(output, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
@@ -511,7 +510,7 @@ def run(
     short = ("passed", "sides")
     counts = [
         {"check": f.check, "sides": f.sides, "shared": f.shared, "allowed": f.allowed}
-        | {"not_checked": f.not_checked}
+        | {"missing": f.missing, "not_checked": f.not_checked}
         for f in findings
     ]
     with streams.result_line() as write:

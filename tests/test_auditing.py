@@ -243,14 +243,18 @@ def test_what_is_absent_in_some_is_said(
 ) -> None:
     one, two = apart
     first, second = side(tmp_path, "one", one, {"id": "a2"}), side(tmp_path, "two", two)
-    done = lanser("audit", first, second, "--workers", 1, "--quiet")
+    done = lanser("audit", first, second, "--workers", 1)
     lines = done.stderr.decode().splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 5 + 1
+    assert [check["missing"] for check in jsonl(done.stdout)[0]["checks"]] == [[0, 0]] + 5 * [
+        [1, 0]
+    ]
     assert lines[0] == (
         f"audit: speaker: {first} and {second}: not checked in 1 and 0 records: nothing shared"
     )
     both = write_jsonl(tmp_path / "both.jsonl", [{**one, "split": "x"}, {**two, "split": "y"}])
-    assert lanser("audit", both, "--workers", 1, "--quiet").stderr == b""
+    said = lanser("audit", both, "--workers", 1).stderr.decode()
+    assert said == "audit: 2 in, 2 used, 0 rejected\n"
 
 
 def test_three_sides_by_split(apart: tuple[dict, dict], tmp_path: Path) -> None:

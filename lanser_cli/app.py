@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from lanser_cli import __version__, console
 from lanser_cli.commands import (
+    audit,
     entail_label,
     eval_,
     finetune,
@@ -53,6 +54,7 @@ VERBS: dict[str, Any] = {
     "entail-label": entail_label.entail_label,
     "taxonomies": taxonomies.taxonomies,
     "shard": shard.shard,
+    "audit": audit.audit,
     "pretrain": pretrain.pretrain,
     "finetune": finetune.finetune,
     "predict": predict.predict,

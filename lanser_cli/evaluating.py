@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lanser_cli import console, report, runs, streams
-from lanser_cli.errors import EXIT_REJECTED, LanserError
+from lanser_cli import auditing, console, report, runs, streams
+from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
 from lanser_cli.metrics import Result, measure
 from lanser_cli.records import Record, Reject
 
@@ -19,14 +19,22 @@ def run(
     answer: str = "prediction",
     reference: Path | None = None,
     output: Path | None = None,
+    audit: Path | None = None,
     rejects: Path | None = None,
     seed: int = 0,
 ) -> int:
     """Evaluate each input, print a JSON line for each, and return the exit code.
 
+    Args:
+        audit: a certificate of `lanser audit`, which the report in `output` cites.
+
     Raises:
+        UsageError: there is a certificate but no report.
         LanserError: an input is not there, or has nothing to compare.
     """
+    if audit is not None and output is None:
+        raise UsageError("--audit is cited in the report: say -o DIR as well")
+    cited = None if audit is None else auditing.cite(audit)
     found: dict[str, Path | str] = {}
     uses: dict[str, tuple[str, float]] = {}
     for name in inputs:
@@ -66,7 +74,9 @@ def run(
         )
     streams.file_rejects(refused, rejects)
     if output is not None:
-        report.evaluation(output, results, uses)
+        report.evaluation(output, results, uses, audit=cited)
+        if cited and not cited["passed"]:
+            console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
     with streams.result_line() as write:
         for name, result in results.items():

@@ -80,13 +80,18 @@ class Report:
 
 
 def evaluation(
-    folder: Path, results: Mapping[str, Result], uses: Mapping[str, tuple[str, float]]
+    folder: Path,
+    results: Mapping[str, Result],
+    uses: Mapping[str, tuple[str, float]],
+    *,
+    audit: Mapping[str, Any] | None = None,
 ) -> None:
     """The report of `lanser eval`: one row and one confusion matrix for each named result.
 
     Args:
         uses: of results that are runs: what training started from, and the fraction of labels
             it used. Where fractions differ, they are drawn as label-efficiency curves.
+        audit: what `auditing.cite` gives.
     """
     report = Report(folder, "Evaluation")
     report.table(
@@ -106,7 +111,29 @@ def evaluation(
             report.figure(f"confusion-{number}", confusion_figure(name, result))
         if len({fraction for _, fraction in uses.values()}) > 1:
             report.figure("label-efficiency", efficiency_figure(results, uses))
-    report.write({"results": {name: result.as_json() for name, result in results.items()}})
+    numbers: dict[str, Any] = {
+        "results": {name: result.as_json() for name, result in results.items()}
+    }
+    if audit is not None:
+        report.text(_audit_words(audit))
+        numbers["audit"] = audit
+    report.write(numbers)
+
+
+def _audit_words(audit: Mapping[str, Any]) -> str:
+    """The certificate in a few sentences."""
+    sides = ", ".join(f"{side['name']} ({side['records']} records)" for side in audit["sides"])
+    words = [f"Audit of {sides}: {'passed' if audit['passed'] else 'WARNING: it FAILED'}."]
+    for key, what in (
+        ("found", "Shared"),
+        ("allowed", "Shared, and allowed"),
+        ("not_checked", "Not checked"),
+    ):
+        if audit[key]:
+            words.append(f"{what}: {', '.join(audit[key])}.")
+    if rejected := sum(side["rejected"] for side in audit["sides"]):
+        words.append(f"{rejected} records could not be audited.")
+    return " ".join([*words, f"Certificate: {audit['file']}, SHA-256 {audit['sha256']}."])
 
 
 def confusion_figure(name: str, result: Result) -> Figure:

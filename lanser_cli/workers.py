@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -146,8 +147,17 @@ def _start(make: Callable[[str], WindowFunction], names: Any, quiet: bool, verbo
 
 def _settle(quiet: bool, verbose: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(2, 1)  # a worker has nothing to say on stdout
     console.configure(quiet_=quiet, verbose_=verbose)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _ready() -> None:

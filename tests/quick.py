@@ -69,7 +69,7 @@ class Quick:
         self._stderr.touch()
         paths = [str(path) for path in (self._stdin, stdout or self._stdout, self._stderr)]
         self.process = _context.Process(
-            target=_command, args=([str(word) for word in arguments], paths, window), daemon=True
+            target=_command, args=([str(word) for word in arguments], paths, window)
         )
         self.process.start()
 

@@ -68,6 +68,7 @@ TABLE = {
     ),
     "taxonomies": Verb("nothing", "lines"),
     "shard": Verb("records", "folder", lambda things: ("--max-count", "7")),
+    "audit": Verb("records", "lines", lambda things: ("--workers", "1"), learns=True),
     "pretrain": Verb("records", "folder", lambda things: (*SLIM, "--epochs", "1"), learns=True),
     "finetune": Verb(
         *("records", "folder"),
@@ -116,6 +117,7 @@ def things(
             "mine": {"ünïcode": "日本", "big": 12345678901234567890123, "none": None},
             "speaker": f"s{index % 4}",
             "label": EKMAN[index // 4 % 2],
+            "split": ("train", "test")[index % 4 // 2],  # which share nothing, for audit
             "text": f"sentence {index} of these",
             "emotion": EKMAN[index % 2],
             "emotion_scores": {EKMAN[index % 2]: 0.8, EKMAN[1 - index % 2]: 0.2},

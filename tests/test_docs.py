@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import ENVIRONMENT, ROOT, jsonl, write_jsonl
 
+from lanser_cli import auditing
 from lanser_cli.app import VERBS
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.records import _TYPES, Record, Reject
@@ -65,6 +66,29 @@ def test_index_example_has_the_keys_of_an_index(labelled, tmp_path, lanser):
     assert list(example) == list(made)
     assert list(example["shards"][0]) == list(made["shards"][0])
     assert example["schema"] == made["schema"]
+
+
+def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
+    one = {"id": "a", "sentence": "01", "split": "train"}
+    sets = write_jsonl(tmp_path / "x.jsonl", [one, {**one, "id": "b", "split": "test"}])
+    path = tmp_path / "audit.json"
+    lanser("audit", sets, "--allow", "sentence", "-o", path)
+    made = json.loads(path.read_text())
+    [example] = map(json.loads, blocks("docs/formats.md", "json audit"))
+    assert list(example) == list(made)
+    assert list(example["sides"][0]) == list(made["sides"][0])
+    by_name = {check["check"]: check for check in made["checks"]}
+    for check in example["checks"]:
+        assert list(check) == list(by_name[check["check"]])
+        assert check["allowed"] == by_name[check["check"]]["allowed"]
+    shown, found = (c["checks"][k] for c, k in ((example, 0), (made, 2)))
+    assert list(shown["examples"][0]) == list(found["examples"][0])
+    assert example["schema"] == made["schema"]
+    assert example["max_bit_errors"] == made["max_bit_errors"]
+    cited = auditing.cite(path)
+    page = (ROOT / "docs/formats.md").read_text().split("With\n  `--audit FILE`")[1][:400]
+    for key in cited:
+        assert f"`{key}`" in page, key
 
 
 def test_metrics_example(tmp_path):

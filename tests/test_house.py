@@ -25,6 +25,7 @@ ROOMS = (
     "selecting",  # which records, and to which split
     "relabelling",  # other weak labels for them
     "shards",  # records and sound to tars and back; the index names what made it, as a run does
+    "auditing",  # sets to what they share
     "data",  # records to batches
     "training",  # batches to a model
     "metrics",  # answers to numbers

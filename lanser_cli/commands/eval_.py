@@ -27,6 +27,10 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
+    ] = None,
     rejects: options.Rejects = None,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
@@ -45,6 +49,7 @@ def evaluate(
         answer=answer,
         reference=reference,
         output=output,
+        audit=audit,
         rejects=rejects,
         seed=seed,
     )

@@ -1,0 +1,63 @@
+"""lanser audit: what sets share that should share nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+
+
+def audit(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SET...",
+            help="Two or more sets: shard folders, quoted globs or brace ranges of tars, JSONL "
+            "(- reads standard input). One set alone is audited split against split.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Write the certificate (JSON) to this file."),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHECK",
+            help="What the sets may share: id, speaker, sentence, text, audio or fingerprint; "
+            "counted all the same. Repeatable.",
+        ),
+    ] = None,
+    no_audio: Annotated[
+        bool, typer.Option("--no-audio", help="Decode nothing: check what the records say.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Decoding processes; default one a processor."),
+    ] = None,
+    rejects: options.Rejects = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Find leaks between sets: shared ids, speakers, sentences, transcripts, and sound.
+
+    Sound is compared as decoded, and by a fingerprint that outlasts resampling, gain, lossy coding
+    and cutting. Prints the counts as one JSON line. Exits with 1 when a leak is found.
+    """
+    from lanser_cli import auditing
+    from lanser_cli.workers import cpu_count
+
+    for check in allow or ():
+        options.one_of("--allow", check, auditing.CHECKS)
+    return auditing.run(
+        inputs or ["-"],
+        allow=allow or (),
+        decode=not no_audio,
+        processes=workers or cpu_count(),
+        output=output,
+        rejects=rejects,
+    )

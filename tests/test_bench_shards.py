@@ -21,6 +21,14 @@ def bench(*words: str) -> str:
     return result.stdout
 
 
+def test_writing() -> None:
+    out = bench("write", "codec", "--clips", "40", "--rounds", "1")
+    assert len(re.findall(r"^\| .* \| \d+ \| \d+ \| \d\.\d\dx \|$", out, re.M)) == 3
+    sizes = [float(kb) for kb in re.findall(r"^\| (?:flac|opus) \| (\S+) \|", out, re.M)]
+    assert sizes[1] < sizes[0]
+    assert re.search(r"off by \d+\.\d % of its variance", out)
+
+
 def test_reading() -> None:
     out = bench("read", "--clips", "160", "--rounds", "1")
     assert re.search(r"^\| lanser \| \d+ \| \d+ \| 1.00x \|$", out, re.M)

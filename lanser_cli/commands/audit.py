@@ -40,6 +40,7 @@ def audit(
         typer.Option(min=1, help="Decoding processes; default one a processor."),
     ] = None,
     rejects: options.Rejects = None,
+    fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -48,13 +49,13 @@ def audit(
     Sound is compared as decoded, and by a fingerprint that outlasts resampling, gain, lossy coding
     and cutting. Prints the counts as one JSON line. Exits with 1 when a leak is found.
     """
-    from lanser_cli import auditing
+    from lanser_cli import auditing, shards
     from lanser_cli.workers import cpu_count
 
     for check in allow or ():
         options.one_of("--allow", check, auditing.CHECKS)
     return auditing.run(
-        inputs or ["-"],
+        shards.fetch(inputs or ["-"], fetch),
         allow=allow or (),
         decode=not no_audio,
         processes=workers or cpu_count(),

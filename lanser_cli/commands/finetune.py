@@ -48,6 +48,7 @@ def finetune(
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
+    fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -77,7 +78,7 @@ def finetune(
         architecture = replace(architecture, crop_seconds=crop or architecture.crop_seconds)
     else:
         architecture = Architecture(model or "resnet50", (), crop or 3.0)
-    records, rejected = options.read_all(inputs or ["-"], "finetune")
+    records, rejected = options.read_all(inputs, "finetune", fetch)
     labels = human_label_set(records)
     recipe = training.Recipe(
         epochs=epochs,

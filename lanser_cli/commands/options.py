@@ -107,7 +107,9 @@ def one_of(option: str, value: str, choices: Sequence[str]) -> None:
         raise UsageError(f"{option} '{value}': choose from {', '.join(choices)}")
 
 
-def read_all(inputs: Sequence[str], stage: str) -> tuple[list[Record], list[Reject]]:
+def read_all(
+    inputs: Sequence[str] | None, stage: str, fetch: Path | None = None
+) -> tuple[list[Record], list[Reject]]:
     """All records of shards or JSONL, for verbs that need them at once (training, probing).
 
     The header of every sound file is read, so that what is missing or broken is a reject now and
@@ -118,6 +120,7 @@ def read_all(inputs: Sequence[str], stage: str) -> tuple[list[Record], list[Reje
     """
     from lanser_cli import audio, shards, streams
 
+    inputs = shards.fetch(inputs or ["-"], fetch)
     shards.check_inputs(inputs)
     records: list[Record] = []
     rejected: list[Reject] = []

@@ -21,6 +21,7 @@ def predict(
     resume: options.Resume = False,
     part: options.Part = None,
     device: options.Device = "auto",
+    fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -35,7 +36,7 @@ def predict(
 
     if run is None:
         raise UsageError("predict needs --run RUN, the folder of a trained model")
-    inputs = inputs or ["-"]
+    inputs = shards.fetch(inputs or ["-"], fetch)
     chosen = streams.parse_part(part)
     shards.check_inputs(inputs)
     pipe = Pipe("predict", output, rejects=rejects, resume=resume, window=predicting.WINDOW)

@@ -43,6 +43,7 @@ def pretrain(
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
+    fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -61,7 +62,7 @@ def pretrain(
     options.one_of("--precision", precision, training.PRECISIONS)
     if resampled and shuffle_buffer:
         raise UsageError("--resampled draws from everything at once: leave --shuffle-buffer out")
-    records, rejected = options.read_all(inputs or ["-"], "pretrain")
+    records, rejected = options.read_all(inputs, "pretrain", fetch)
     if labels is not None:
         records = pretraining.relabel(records, labels)
     recipe = training.Recipe(

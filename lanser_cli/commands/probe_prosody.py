@@ -21,6 +21,7 @@ def probe_prosody(
     ] = None,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
+    fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -36,7 +37,7 @@ def probe_prosody(
 
     if run is None:
         raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
-    records, rejected = options.read_all(inputs or ["-"], "probe-prosody")
+    records, rejected = options.read_all(inputs, "probe-prosody", fetch)
     device = workers.parse_devices(device)[0]
     numbers, unread = probing.probe_run(records, run, device, output=output, folds=folds, seed=seed)
     return options.finish("probe-prosody", numbers, len(records) - len(unread), rejected + unread)

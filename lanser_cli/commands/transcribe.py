@@ -82,6 +82,7 @@ def transcribe(
     resume: options.Resume = False,
     part: options.Part = None,
     device: options.Device = "auto",
+    fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -99,7 +100,7 @@ def transcribe(
     from lanser_cli.asr.scoring import Score
     from lanser_cli.pipe import Pipe
 
-    inputs = inputs or ["-"]
+    inputs = shards.fetch(inputs or ["-"], fetch)
     chosen = streams.parse_part(part)
     shards.check_inputs(inputs, bare=True)
     options.one_of("--segment", segment, segmenting.METHODS)

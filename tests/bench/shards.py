@@ -1,9 +1,13 @@
-"""How fast shards are read for training, and whether ranks share them out evenly.
+"""How fast shards are written, and read for training, and whether ranks share them out evenly.
 
     python tests/bench/shards.py [--speech FOLDER] [PART ...]
 
 The parts:
 
+    write   clips/s from files to shards by two workers, workers started and all, next to a plain
+            loop over `webdataset.ShardWriter` with the same FLAC settings, and to two workers that
+            encode and hand nothing on
+    codec   what Opus saves, and what it costs in log-mel
     read    clips/s of 3 s crops in batches of 32 with two workers, from shards of the speech in
             FOLDER (RAVDESS and EmoDB in FLAC; without one, the synthetic speech of examples/), next
             to a webdataset pipeline that batches in its workers, and to a map-style DataLoader over
@@ -21,13 +25,14 @@ import json
 import os
 import pickle
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -37,7 +42,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lanser_cli import audio, console, data, shards  # noqa: E402
+from lanser_cli import audio, console, data, shards, streams, workers  # noqa: E402
 from lanser_cli.records import Record  # noqa: E402
 
 BATCH, WORKERS, CROP = 32, 2, 3 * audio.SAMPLE_RATE
@@ -52,6 +57,114 @@ def pack(records: Iterable[Record], folder: Path, max_count: int) -> list[data.E
     shards.write(iter(records), shards.ShardWriter(folder, max_count=max_count))
     found = [item for item in shards.read([str(folder)], "bench") if isinstance(item, Record)]
     return [data.Example(record, (1.0, 0.0)) for record in found]
+
+
+def clips(arguments: argparse.Namespace) -> list[Path]:
+    return [
+        path
+        for place in arguments.speech
+        for path in sorted(place.rglob("*"))
+        if path.suffix.lower() in audio.SUFFIXES
+    ]
+
+
+# ---------------------------------------------------------------- write
+
+
+def to_pack(arguments: argparse.Namespace) -> list[Record]:
+    """As many records as `--clips` says, the clips over and over under new ids."""
+    found = clips(arguments)
+    return [
+        Record({"id": f"u{n:06d}", "audio_filepath": str(found[n % len(found)]), "label": "joy"})
+        for n in range(arguments.clips)
+    ]
+
+
+def in_a_plain_loop(records: list[Record], folder: Path) -> None:
+    import soundfile
+    import webdataset
+
+    folder.mkdir()
+    with webdataset.ShardWriter(f"{folder}/speech-%06d.tar", maxcount=1000, verbose=0) as sink:
+        for record in records:
+            sound, rate = soundfile.read(record.audio_filepath, dtype="int16")
+            buffer = BytesIO()
+            soundfile.write(buffer, sound, rate, format="FLAC", subtype="PCM_16")
+            fields = dict(record.fields)
+            sink.write({"__key__": record.id, "flac": buffer.getvalue(), "json": fields})
+
+
+class EncodesForNothing:
+    def __call__(self, window: Sequence[Record]) -> list[Any]:
+        for record in window:
+            shards.Encoder().encode(record)
+        return list(window)
+
+
+def for_nothing(device: str) -> EncodesForNothing:
+    return EncodesForNothing()
+
+
+def bench_write(arguments: argparse.Namespace, folder: Path) -> None:
+    records = to_pack(arguments)
+
+    def lanser(target: Path) -> None:
+        shards.write(records, shards.ShardWriter(target), processes=WORKERS)
+
+    def encoding(target: Path) -> None:
+        target.mkdir()
+        process = workers.spread(for_nothing, ["cpu"] * WORKERS)
+        assert sum(map(len, process(streams.windows(records, 16)))) == len(records)
+
+    def loop(target: Path) -> None:
+        in_a_plain_loop(records, target)
+
+    ways = {"lanser": lanser, "ShardWriter, plain loop": loop, "encoding alone": encoding}
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(arguments.rounds):
+        for name, way in ways.items():
+            begun = time.perf_counter()
+            way(folder / f"{turn}-{name}")
+            took[name].append(len(records) / (time.perf_counter() - begun))
+            shutil.rmtree(folder / f"{turn}-{name}")
+    own = statistics.median(took["lanser"])
+    row("way", "clips/s, median", "lowest", "lanser is")
+    row("---", "---", "---", "---")
+    for name, found in took.items():
+        median = statistics.median(found)
+        row(name, round(median), round(min(found)), f"{own / median:.2f}x")
+
+
+def bench_codec(arguments: argparse.Namespace, folder: Path) -> None:
+    import torch
+
+    from lanser_cli.features import FrontEnd, LogMel
+
+    records = to_pack(arguments)[: min(arguments.clips, 1000)]
+    sizes, heard = {}, {}
+    for codec in shards.CODECS:
+        begun = time.perf_counter()
+        writer = shards.ShardWriter(folder / codec)
+        index, _ = shards.write(records, writer, codec=codec, processes=WORKERS)
+        rate = len(records) / (time.perf_counter() - begun)
+        total = sum(shard["bytes"] for shard in index["shards"])
+        sizes[codec] = (total, rate, index["seconds"])
+        heard[codec] = [
+            audio.load(item)
+            for item in shards.read([str(folder / codec)], "bench")
+            if isinstance(item, Record)
+        ]
+    front = LogMel(FrontEnd()).eval()
+    differences = []
+    for exact, lossy in zip(heard["flac"], heard["opus"], strict=True):
+        one, other = (front(torch.from_numpy(sound)[None]) for sound in (exact, lossy))
+        differences.append(((one - other).square().mean() / one.var()).item())
+    row("codec", "kB a second of speech", "packed, clips/s")
+    row("---", "---", "---")
+    for codec, (total, rate, seconds) in sizes.items():
+        row(codec, f"{total / seconds / 1000:.1f}", round(rate))
+    share = statistics.median(differences)
+    print(f"\nlog-mel of opus: off by {100 * share:.1f} % of its variance (median of the clips)")
 
 
 # ---------------------------------------------------------------- read
@@ -123,12 +236,7 @@ def rate(batches: Iterable[Any], expected: int) -> float:
 def bench_read(arguments: argparse.Namespace, folder: Path) -> None:
     import soundfile
 
-    found = [
-        path
-        for place in arguments.speech
-        for path in sorted(place.rglob("*"))
-        if path.suffix.lower() in audio.SUFFIXES
-    ]
+    found = clips(arguments)
     loose, records = [], []
     (folder / "loose").mkdir()
     for number in range(arguments.clips):
@@ -311,7 +419,14 @@ def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
     print("the same steps on every rank; each tone counted exactly once in each epoch")
 
 
-PARTS = {"read": bench_read, "order": bench_order, "memory": bench_memory, "ranks": bench_ranks}
+PARTS = {
+    "write": bench_write,
+    "codec": bench_codec,
+    "read": bench_read,
+    "order": bench_order,
+    "memory": bench_memory,
+    "ranks": bench_ranks,
+}
 
 
 def main() -> None:
@@ -320,7 +435,7 @@ def main() -> None:
     default = [path for path in known if path.is_dir()]
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--speech", type=Path, nargs=1, help="folder of short clips")
-    parser.add_argument("--clips", type=int, default=6000, help="clips to read")
+    parser.add_argument("--clips", type=int, default=6000, help="clips to write, and to read")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=20_000, help="of the other parts")
     parser.add_argument("--rank-in", type=Path, help=argparse.SUPPRESS)

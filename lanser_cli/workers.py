@@ -134,9 +134,10 @@ def _pool(
         # Nobody wants what they are at: a reader that has gone should not wait for them.
         for child in multiprocessing.active_children():
             child.kill()
-        raise
-    finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    # One that is still starting reads what it was given from this process: do not go before it.
+    pool.shutdown()
 
 
 def _start(make: Callable[[str], WindowFunction], names: Any, quiet: bool, verbose: bool) -> None:

@@ -75,6 +75,18 @@ def load(record: Record) -> Waveform:
     return read(path, record.offset, record.duration)
 
 
+def load_int16(record: Record) -> NDArray[np.int16]:
+    """What `load` gives, as 16-bit samples: `[samples]`, -32768..32767.
+
+    Raises:
+        AudioError: as in `load`.
+    """
+    path = record.audio_filepath
+    if not path:
+        raise AudioError("has no 'audio_filepath'")
+    return read_crop(path, record.offset, record.duration, _UNKNOWN, lambda _: 0)
+
+
 def read(path: str, offset: float = 0.0, duration: float | None = None) -> Waveform:
     """Decode `[offset, offset + duration)` seconds of a file or of `shard.tar#member`.
 
@@ -113,11 +125,12 @@ def read_crop(
 
 
 def to_int16(waveform: Waveform) -> NDArray[np.int16]:
-    """A waveform as 16-bit samples, the inverse of how they are read."""
+    """A waveform as 16-bit samples, clipped, not wrapped: the inverse of how they are read."""
     import numpy as np
 
     # libsndfile reads 16 bits as n / 32768 but would write n as 32767 x: round as it reads.
-    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+    scaled = waveform * np.float32(32768)
+    return np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype(np.int16)
 
 
 def locate(path: str) -> tuple[int, int] | None:

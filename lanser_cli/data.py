@@ -132,8 +132,8 @@ class Crops(Dataset[Batch]):
     """Batches of random crops of utterances, by their keys.
 
     The crop is a function of seed, epoch and index alone, so that a resumed run hears what an
-    uninterrupted one would have heard. An utterance that cannot
-    be read is a silence of weight 0: ranks keep step, and it is said once.
+    uninterrupted one would have heard. An utterance that cannot be read is a silence of weight 0:
+    ranks keep step, and it is said once.
 
     Attributes:
         crop: samples of one.
@@ -213,7 +213,10 @@ class Crops(Dataset[Batch]):
 
 def as_float(waveform: Tensor) -> Tensor:
     """int16 as float32 in -1..1."""
-    return waveform * (1 / 32768)
+    if waveform.device.type != "cpu":
+        return waveform * (1 / 32768)
+    # Not by torch: its threads spin for a while after, and take the cores from the decoders.
+    return torch.from_numpy(np.multiply(waveform.numpy(), 1 / 32768, dtype=np.float32))
 
 
 def _or_nan(number: float | None) -> float:

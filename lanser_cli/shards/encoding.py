@@ -53,7 +53,7 @@ class Encoder:
         Raises:
             RecordError: its sound cannot be read.
         """
-        samples = as_16_bits(audio.load(record))
+        samples = audio.load_int16(record)
         fields = {key: value for key, value in record.fields.items() if key != "offset"}
         updates = {
             "audio_filepath": f"{record.id}.{self.codec}",  # its neighbour in the tar
@@ -68,14 +68,6 @@ class Encoder:
         members = _member(f"{record.id}.{self.codec}", sound)
         members += _member(f"{record.id}.json", (to_json(stored) + "\n").encode())
         return Sample(stored, members)
-
-
-def as_16_bits(waveform: audio.Waveform) -> NDArray[np.int16]:
-    """Sound as a shard keeps it: `[samples]`, -32768..32767, clipped, not wrapped."""
-    import numpy as np
-
-    # libsndfile reads 16 bits as n / 32768 but would write n as 32767 x: round as it reads.
-    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def digest(samples: NDArray[np.int16]) -> str:

@@ -13,7 +13,7 @@ from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.pipe import WindowFunction
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.relabelling import SideFile
-from lanser_cli.shards.encoding import as_16_bits, digest
+from lanser_cli.shards.encoding import digest
 from lanser_cli.shards.index import file_sha256, read_index
 from lanser_cli.shards.reading import read_tar
 from lanser_cli.streams import Digests, windows
@@ -104,7 +104,7 @@ def _check(window: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _check_sound(record: Record) -> None:
-    samples = as_16_bits(audio.load(record))
+    samples = audio.load_int16(record)
     packed = record.fields.get("audio_sha256")
     path = record.audio_filepath or ""
     if packed and path.endswith(".flac") and digest(samples) != packed:

@@ -1,6 +1,6 @@
 """How fast shards are written, and read for training, and whether ranks share them out evenly.
 
-    python tests/bench/shards.py [--speech FOLDER] [PART ...]
+    python tests/bench/shards.py [PART ...] [--speech FOLDER ...]
 
 The parts:
 
@@ -9,9 +9,9 @@ The parts:
             encode and hand nothing on
     codec   what Opus saves, and what it costs in log-mel
     read    clips/s of 3 s crops in batches of 32 with two workers, from shards of the speech in
-            FOLDER (RAVDESS and EmoDB in FLAC; without one, the synthetic speech of examples/), next
-            to a webdataset pipeline that batches in its workers, and to a map-style DataLoader over
-            loose files; taking turns, after a warm-up each
+            the folders (RAVDESS and EmoDB in FLAC; without one, the synthetic speech of examples/),
+            next to a webdataset pipeline that batches in its workers, and to a map-style DataLoader
+            over loose files; taking turns, after a warm-up each
     order   how well an epoch's order is mixed, at once and in blocks
     memory  bytes an utterance that workers share, and what a worker adds to it in an epoch
     ranks   tones packed, verified, and read by three ranks under torchrun with two workers each:
@@ -35,15 +35,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lanser_cli import audio, console, data, shards, streams, workers  # noqa: E402
+from lanser_cli import audio, console, shards, streams, workers  # noqa: E402
 from lanser_cli.records import Record  # noqa: E402
+
+if TYPE_CHECKING:  # it brings torch, and every worker imports this module before it begins
+    from lanser_cli import data
 
 BATCH, WORKERS, CROP = 32, 2, 3 * audio.SAMPLE_RATE
 
@@ -53,6 +56,8 @@ def row(*cells: object) -> None:
 
 
 def pack(records: Iterable[Record], folder: Path, max_count: int) -> list[data.Example]:
+    from lanser_cli import data
+
     console.configure(quiet_=True)
     shards.write(iter(records), shards.ShardWriter(folder, max_count=max_count))
     found = [item for item in shards.read([str(folder)], "bench") if isinstance(item, Record)]
@@ -200,6 +205,8 @@ def decoded(sample: dict[str, Any]) -> tuple[np.ndarray, int]:
 
 
 def ours(examples: list[data.Example], epoch: int) -> Iterator[Any]:
+    from lanser_cli import data
+
     crops = data.Crops(examples, CROP, seed=epoch)
     sampler = data.StepSampler(len(examples), BATCH, 1, seed=epoch, shards=crops.shards)
     for waveform, _, _ in data.batches(crops, sampler, WORKERS):
@@ -276,6 +283,8 @@ def bench_read(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def bench_order(arguments: argparse.Namespace, folder: Path) -> None:
+    from lanser_cli import data
+
     count = arguments.samples
     places = np.arange(count) // 1000
     row("--shuffle-buffer", "correlation with the order written", "of a batch from one shard, most")
@@ -297,6 +306,7 @@ def private(process: int) -> float:
 def bench_memory(arguments: argparse.Namespace, folder: Path) -> None:
     from multiprocessing import get_context
 
+    from lanser_cli import data
     from lanser_cli.data import _settle
 
     count = arguments.samples
@@ -361,6 +371,8 @@ def tones(folder: Path, count: int) -> Iterator[Record]:
 
 
 def be_a_rank(folder: Path) -> None:
+    from lanser_cli import data
+
     """One of the processes that torchrun starts: it tells what it was given, step by step."""
     import torch
 
@@ -434,7 +446,7 @@ def main() -> None:
     known = [ROOT.parent / "shared" / "data" / name for name in ("ravdess", "emodb")]
     default = [path for path in known if path.is_dir()]
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--speech", type=Path, nargs=1, help="folder of short clips")
+    parser.add_argument("--speech", type=Path, nargs="+", help="folders of short clips")
     parser.add_argument("--clips", type=int, default=6000, help="clips to write, and to read")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=20_000, help="of the other parts")

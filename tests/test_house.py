@@ -16,6 +16,7 @@ GROUND_FLOOR = ("errors", "console", "records", "streams", "pipe", "workers", "h
 """Imports nothing but itself, and nothing heavy when it is imported."""
 
 ROOMS = (
+    "cpu",  # what a processor multiplies with
     "manifests",  # other toolkits' lines to records
     "audio",  # any container to a waveform
     "segmenting",  # a recording to utterances

@@ -34,6 +34,8 @@ class WhisperEngine:
         import torch
         import whisper
 
+        from lanser_cli.asr import whisper_arithmetic
+
         try:
             self._model = whisper.load_model(name, device=device)
         except RuntimeError as error:
@@ -62,6 +64,8 @@ class WhisperEngine:
                 )
         self._whisper, self._limits = whisper, limits
         self._half = torch.device(device).type == "cuda"
+        if not self._half:
+            whisper_arithmetic.lighten(self._model)
         if lang and not self._model.is_multilingual and lang != "en":
             raise UsageError(f"--lang '{lang}': whisper:{name} understands English only")
         self._lang = lang or (None if self._model.is_multilingual else "en")
@@ -69,6 +73,8 @@ class WhisperEngine:
 
     def transcribe(self, clips: Sequence[Waveform]) -> list[Transcript]:
         import torch
+
+        from lanser_cli.asr import whisper_arithmetic
 
         whisper, model = self._whisper, self._model
         mels = torch.stack(
@@ -81,7 +87,7 @@ class WhisperEngine:
         todo = list(range(len(clips)))
         with torch.inference_mode():
             # Once, whatever the number of temperatures: `run` takes what is encoded as it is.
-            heard = model.encoder(mels)
+            heard = model.encoder(mels) if self._half else whisper_arithmetic.encode(model, mels)
             for temperature in TEMPERATURES:
                 for index, result in zip(
                     todo, self._task(temperature).run(heard[todo]), strict=True

@@ -6,13 +6,13 @@ only. On a CPU the linear maps, nearly all of the work, go to oneDNN in the prec
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from lanser_cli import cpu
 
 BERT_FAMILY = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 """Model types whose encoder layers are built alike."""
@@ -36,52 +36,15 @@ def lighten(model: Any, precision: str, on_cpu: bool) -> None:
     """
     in_family = model.config.model_type in BERT_FAMILY
     if on_cpu:
-        _keep_memory()
+        cpu.keep_memory()
     if on_cpu and loaded_in(model.config.model_type, precision, on_cpu) == "float32":
-        kinds = {"float32": OneDnnLinear, "bfloat16": Bfloat16Linear, "int8": Int8Linear}
+        kinds = {"float32": cpu.OneDnnLinear, "bfloat16": Bfloat16Linear, "int8": Int8Linear}
         inside = model.base_model.encoder.layer if in_family else model.base_model
-        if precision != "float32" or _has_onednn():
-            _replace_linears(inside, kinds[precision])
+        if precision != "float32" or cpu.has_onednn():
+            cpu.replace_linears(inside, kinds[precision])
     if in_family:
         layers = model.base_model.encoder.layer
         layers[-1] = FirstTokenLayer(layers[-1])
-
-
-def _keep_memory() -> None:
-    """Have glibc keep large blocks that are freed.
-
-    By default it gives them back to the system, which clears them again for every layer: a third
-    of int8's time. Elsewhere than in glibc there is no such call.
-    """
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
-    with suppress(AttributeError, OSError, TypeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 1 << 25)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
-        libc.mallopt(top_pad, 1 << 28)
-
-
-def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-def _replace_linears(module: nn.Module, kind: type[nn.Module]) -> None:
-    for name, child in module.named_children():
-        if type(child) is nn.Linear:
-            setattr(module, name, kind(child))
-        else:
-            _replace_linears(child, kind)
-
-
-class OneDnnLinear(nn.Module):
-    """A float32 linear map by oneDNN; MKL, PyTorch's own choice, halves the rate of AMD's CPUs."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
 
 class Bfloat16Linear(nn.Module):

@@ -213,7 +213,7 @@ def test_whisper_encodes_once_and_decodes_again_only_what_needs_it(
     )
     assert len(whisper_engine.transcribe(some_clips())) == 5
     hook.remove()
-    assert encoded == [5]
+    assert encoded == [4, 1], "each once, and few at a time"
     assert batches == [(0.0, 5), (0.2, 3), (0.4, 2)]
 
 

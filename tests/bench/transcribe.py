@@ -31,6 +31,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -136,33 +137,38 @@ def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
     path = checkpoint(folder / "tiny.pt", "tiny")
     listed = write_manifest(folder / "clips.jsonl", paths)
     out = folder / "ours.jsonl"
-    ours = command(
-        [
-            *(sys.executable, "-m", "lanser_cli", "transcribe", listed, "-o", out),
-            *("--model", f"whisper:{path}", "--device", "cpu", *NEVER_AGAIN),
-        ],
-        folder,
-    )
-    took = {"lanser transcribe": ours}
+    ours = [
+        *(sys.executable, "-m", "lanser_cli", "transcribe", listed, "-o", out),
+        *("--model", f"whisper:{path}", "--device", "cpu", *NEVER_AGAIN),
+    ]
     whispers = [
         *(sys.executable, "-c", COMMAND_LINE, *paths, "--model", path, "--device", "cpu"),
         *("--fp16", "False", "--language", "en", "--output_dir", folder, "--verbose", "False"),
         *("--temperature_increment_on_fallback", "None", "--condition_on_previous_text", "False"),
         *("--no_speech_threshold", "None", "--logprob_threshold", "None"),
     ]
-    took["whisper, as it comes (5 beams)"] = command(whispers, folder)
-    took["whisper, greedy"] = command([*whispers, "--beam_size", "None"], folder)
+    commands = {
+        "lanser transcribe": ours,
+        "whisper, as it comes (5 beams)": whispers,
+        "whisper, greedy": [*whispers, "--beam_size", "None"],
+    }
+    took: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(arguments.repeats):  # alternating, since the machine is not ours alone
+        out.unlink(missing_ok=True)
+        for name, words in commands.items():
+            took[name].append(command(words, folder))
     begun = time.perf_counter()
     model = whisper.load_model(str(path), device="cpu")
     texts = clip_by_clip(model, paths)
-    took["whisper.decode, clip by clip"] = time.perf_counter() - begun
+    took["whisper.decode, clip by clip"] = [time.perf_counter() - begun]
     mine = [json.loads(line)["text"] for line in out.read_text("utf-8").splitlines()]
     equal = sum(one == other for one, other in zip(mine, texts, strict=True))
     print(f"\n{len(paths)} clips, {STEPS} tokens each; texts equal: {equal} of {len(paths)}\n")
-    row("", "s", "times lanser's")
+    row("", "s (median)", "times lanser's (median)")
     row("---", "---", "---")
     for name, seconds in took.items():
-        row(name, f"{seconds:.1f}", f"{seconds / ours:.2f}x")
+        times = (each / own for each, own in zip(seconds, took["lanser transcribe"], strict=False))
+        row(name, f"{median(seconds):.1f}", f"{median(times):.2f}x")
 
 
 # ---------------------------------------------------------------- overhead

@@ -6,7 +6,7 @@ import gc
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from os.path import dirname
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -46,6 +46,7 @@ def weak_examples(
     Records without a weak label are left out.
     """
     examples = []
+    hard = cache(partial(one_hot, labels=labels))
     for record in records:
         if record.emotion is None:
             continue
@@ -54,7 +55,7 @@ def weak_examples(
             total = sum(weights) or 1.0
             examples.append(Example(record, tuple(weight / total for weight in weights)))
         else:
-            examples.append(Example(record, one_hot(record.emotion, labels)))
+            examples.append(Example(record, hard(record.emotion)))
     return examples
 
 

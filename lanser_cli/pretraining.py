@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,25 @@ def relabel(records: Sequence[Record], path: Path) -> list[Record]:
         record if label is None else overlay(record, label)
         for record, label in zip(records, new, strict=True)
     ]
+
+
+def slim(record: Record, *, soft: bool) -> Record:
+    """What training reads of a record: there may be millions, of some kilobytes each.
+
+    Hard targets need only the names of the labels that were scored, for their order.
+    """
+    kept = ("id", "audio_filepath", "offset", "duration", "emotion")
+    fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
+    if scores := record.emotion_scores:
+        names = _shared(tuple(scores))
+        fields["emotion_scores"] = dict(zip(names, scores.values(), strict=True)) if soft else names
+    return Record(fields)
+
+
+@cache
+def _shared(names: tuple[str, ...]) -> dict[str, float]:
+    """One object for all records that were scored for the same labels."""
+    return dict.fromkeys(names, 0.0)
 
 
 def pretrain(

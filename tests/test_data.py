@@ -24,6 +24,7 @@ from lanser_cli.data import (
     weak_label_set,
 )
 from lanser_cli.errors import LanserError
+from lanser_cli.pretraining import slim
 from lanser_cli.records import Record
 
 
@@ -43,6 +44,24 @@ def test_hard_and_soft_targets():
     # --top-k kept part of the scores: they are made to sum to one again
     assert soft[0].target == pytest.approx((1 / 7, 6 / 7))
     assert soft[1].target == pytest.approx((0.7, 0.3))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_what_pretraining_holds_of_a_record_is_what_it_reads(soft: bool):
+    records = [
+        record(
+            **{"audio_filepath": "a.tar#a.flac", "text": "so it goes", "asr": {"flags": []}},
+            **{"emotion": emotion, "emotion_scores": {"joy": score, "anger": 1 - score}},
+        )
+        for emotion, score in (("joy", 0.7), ("anger", 0.2), ("joy", 0.9))
+    ]
+    held = [slim(one, soft=soft) for one in records]
+    assert len(pickle.dumps(held)) < len(pickle.dumps(records))
+    assert weak_label_set(held) == weak_label_set(records) == ("joy", "anger")
+    wanted = [one.target for one in weak_examples(records, ("joy", "anger"), soft=soft)]
+    assert [one.target for one in weak_examples(held, ("joy", "anger"), soft=soft)] == wanted
+    assert held[0].audio_filepath == "a.tar#a.flac"
+    assert slim(record(text="no label"), soft=soft).emotion is None
 
 
 def test_weak_labels_keep_the_taxonomy_order_and_only_those_that_occur():

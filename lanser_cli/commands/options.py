@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -108,12 +108,18 @@ def one_of(option: str, value: str, choices: Sequence[str]) -> None:
 
 
 def read_all(
-    inputs: Sequence[str] | None, stage: str, fetch: Path | None = None
+    inputs: Sequence[str] | None,
+    stage: str,
+    fetch: Path | None = None,
+    slim: Callable[[Record], Record] | None = None,
 ) -> tuple[list[Record], list[Reject]]:
     """All records of shards or JSONL, for verbs that need them at once (training, probing).
 
     The header of every sound file is read, so that what is missing or broken is a reject now and
     not in the middle of a run. Sound in shards was checked when it was packed.
+
+    Args:
+        slim: makes what is held of a record.
 
     Raises:
         LanserError: an input is not there, or there is no record in any.
@@ -128,7 +134,7 @@ def read_all(
         if isinstance(item, Record):
             try:
                 audio.check(item)
-                records.append(item)
+                records.append(slim(item) if slim else item)
             except RecordError as error:
                 rejected.append(Reject.of(item, stage, error))
         elif isinstance(item, Reject):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -62,9 +63,10 @@ def pretrain(
     options.one_of("--precision", precision, training.PRECISIONS)
     if resampled and shuffle_buffer:
         raise UsageError("--resampled draws from everything at once: leave --shuffle-buffer out")
-    records, rejected = options.read_all(inputs, "pretrain", fetch)
+    slim = partial(pretraining.slim, soft=targets == "soft")
+    records, rejected = options.read_all(inputs, "pretrain", fetch, slim)
     if labels is not None:
-        records = pretraining.relabel(records, labels)
+        records = [slim(record) for record in pretraining.relabel(records, labels)]
     recipe = training.Recipe(
         epochs=epochs,
         batch_size=batch_size,

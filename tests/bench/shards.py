@@ -13,7 +13,8 @@ The parts:
             next to a webdataset pipeline that batches in its workers, and to a map-style DataLoader
             over loose files; taking turns, after a warm-up each
     order   how well an epoch's order is mixed, at once and in blocks
-    memory  bytes an utterance that workers share, and what a worker adds to it in an epoch
+    memory  bytes an utterance that workers share, and what a worker adds to it in an epoch; and
+            peaks over few clips, many, and many in one shard, of the process and its largest worker
     ranks   tones packed, verified, and read by three ranks under torchrun with two workers each:
             every utterance must be counted once an epoch
 """
@@ -25,6 +26,8 @@ import json
 import os
 import pickle
 import random
+import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -34,6 +37,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +80,12 @@ def clips(arguments: argparse.Namespace) -> list[Path]:
 # ---------------------------------------------------------------- write
 
 
-def to_pack(arguments: argparse.Namespace) -> list[Record]:
+def to_pack(arguments: argparse.Namespace) -> Iterator[Record]:
     """As many records as `--clips` says, the clips over and over under new ids."""
     found = clips(arguments)
-    return [
-        Record({"id": f"u{n:06d}", "audio_filepath": str(found[n % len(found)]), "label": "joy"})
-        for n in range(arguments.clips)
-    ]
+    for n in range(arguments.clips):
+        path = str(found[n % len(found)])
+        yield Record({"id": f"u{n:06d}", "audio_filepath": path, "label": "joy"})
 
 
 def in_a_plain_loop(records: list[Record], folder: Path) -> None:
@@ -111,7 +114,7 @@ def for_nothing(device: str) -> EncodesForNothing:
 
 
 def bench_write(arguments: argparse.Namespace, folder: Path) -> None:
-    records = to_pack(arguments)
+    records = list(to_pack(arguments))
 
     def lanser(target: Path) -> None:
         shards.write(records, shards.ShardWriter(target), processes=WORKERS)
@@ -145,7 +148,7 @@ def bench_codec(arguments: argparse.Namespace, folder: Path) -> None:
 
     from lanser_cli.features import FrontEnd, LogMel
 
-    records = to_pack(arguments)[: min(arguments.clips, 1000)]
+    records = list(islice(to_pack(arguments), 1000))
     sizes, heard = {}, {}
     for codec in shards.CODECS:
         begun = time.perf_counter()
@@ -355,6 +358,54 @@ def bench_memory(arguments: argparse.Namespace, folder: Path) -> None:
         process.join()
         row(name, f"{len(pickle.dumps(held)) / count:.0f} (pickled)", f"{added:.0f}")
 
+    print()
+    row("clips", "in a shard", "writing, MB", "its workers", "reading, MB", "its workers")
+    row("---", "---", "---", "---", "---", "---")
+    for number, per_shard in ((count // 20, 1000), (count // 2, 1000), (count // 2, count)):
+        target = folder / f"{number}-{per_shard}"
+        figures: list[float] = []
+        for action in (write_so_many, read_so_many):
+            context = get_context("spawn")
+            answers = context.Queue()
+            words = (answers, arguments.speech, number, per_shard, target)
+            process = context.Process(target=action, args=words)
+            process.start()
+            figures += answers.get()
+            process.join()
+        row(number, per_shard, *(f"{figure:.0f}" for figure in figures))
+
+
+def peaks() -> list[float]:
+    """MB that this process has held at most, and the largest of those that it started."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    assert found is not None
+    return [int(found[1]) / 1024, children / 1024]
+
+
+def write_so_many(
+    answers: Any, speech: Sequence[Path], count: int, per_shard: int, target: Path
+) -> None:
+    console.configure(quiet_=True)
+    records = to_pack(argparse.Namespace(speech=speech, clips=count))
+    writer = shards.ShardWriter(target, max_count=per_shard)
+    shards.write(records, writer, processes=WORKERS)
+    answers.put(peaks())
+
+
+def read_so_many(
+    answers: Any, speech: Sequence[Path], count: int, per_shard: int, target: Path
+) -> None:
+    from lanser_cli import data
+    from lanser_cli.pretraining import slim
+
+    found = shards.read([str(target)], "bench")
+    records = [slim(item, soft=False) for item in found if isinstance(item, Record)]
+    examples = [data.Example(record, (1.0, 0.0)) for record in records]
+    assert sum(map(len, ours(examples, 0))) == count
+    answers.put(peaks())
+
 
 # ---------------------------------------------------------------- ranks
 
@@ -371,11 +422,10 @@ def tones(folder: Path, count: int) -> Iterator[Record]:
 
 
 def be_a_rank(folder: Path) -> None:
-    from lanser_cli import data
-
     """One of the processes that torchrun starts: it tells what it was given, step by step."""
     import torch
 
+    from lanser_cli import data
     from lanser_cli.training import process_group
 
     found = [item for item in shards.read([str(folder / "shards")], "x")]

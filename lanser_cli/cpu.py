@@ -1,27 +1,11 @@
-"""What a CPU multiplies with, and how it keeps its memory: the same answers in less time."""
+"""What a CPU multiplies with: the same answers in less time."""
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import suppress
 from typing import Literal
 
 import torch
 from torch import nn
-
-
-def keep_memory() -> None:
-    """Have glibc keep large blocks that are freed.
-
-    By default it gives them back to the system, which clears them again for every layer: a third
-    of int8's time. Elsewhere than in glibc there is no such call.
-    """
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
-    with suppress(AttributeError, OSError, TypeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 1 << 25)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
-        libc.mallopt(top_pad, 1 << 28)
 
 
 def has_onednn() -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from whisper.model import Linear, TextDecoder
 
-from lanser_cli import cpu
+from lanser_cli import cpu, workers
 
 ENCODED_TOGETHER = 4
 """Clips; with 16 the encoder takes a fifth longer a clip."""
@@ -21,7 +21,7 @@ ENCODED_TOGETHER = 4
 
 def lighten(model: Any) -> None:
     """Make a float32 Whisper compute faster, in place; only last digits of its answers differ."""
-    cpu.keep_memory()
+    workers.keep_memory()
     if not cpu.has_onednn():
         return
     for block in (*model.encoder.blocks, *model.decoder.blocks):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lanser_cli import cpu
+from lanser_cli import cpu, workers
 
 BERT_FAMILY = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 """Model types whose encoder layers are built alike."""
@@ -36,7 +36,7 @@ def lighten(model: Any, precision: str, on_cpu: bool) -> None:
     """
     in_family = model.config.model_type in BERT_FAMILY
     if on_cpu:
-        cpu.keep_memory()
+        workers.keep_memory()
     if on_cpu and loaded_in(model.config.model_type, precision, on_cpu) == "float32":
         kinds = {"float32": cpu.OneDnnLinear, "bfloat16": Bfloat16Linear, "int8": Int8Linear}
         inside = model.base_model.encoder.layer if in_family else model.base_model

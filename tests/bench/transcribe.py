@@ -247,15 +247,15 @@ def bench_overhead(arguments: argparse.Namespace, folder: Path) -> None:
     paths = clips(arguments.speech, arguments.many)
     for path in set(paths):
         path.read_bytes()  # so that both find the files in memory
-    row("processes", "bare soundfile, clips/s", "lanser, clips/s", "share")
+    row("processes", "bare soundfile, clips/s (median)", "lanser, clips/s (median)", "share")
     row("---", "---", "---", "---")
     for processes in (1, 2):
-        best: dict[str, float] = {"bare": 0.0, "ours": 0.0}
+        bare, ours = [], []
         for _ in range(arguments.repeats):  # alternating, since the machine is not ours alone
-            best["bare"] = max(best["bare"], bare_rate(paths, processes))
-            best["ours"] = max(best["ours"], our_rate(paths, processes, folder))
-        share = best["ours"] / best["bare"]
-        row(processes, f"{best['bare']:.0f}", f"{best['ours']:.0f}", f"{100 * share:.0f} %")
+            bare.append(bare_rate(paths, processes))
+            ours.append(our_rate(paths, processes, folder))
+        share = median(own / other for own, other in zip(ours, bare, strict=True))
+        row(processes, f"{median(bare):.0f}", f"{median(ours):.0f}", f"{100 * share:.0f} %")
 
 
 # ---------------------------------------------------------------- memory

@@ -165,7 +165,8 @@ def shell(script: str, folder: Path, **environment: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/method.md", "docs/labelling.md", "examples/README.md"]
+    "page",
+    ["README.md", "docs/method.md", "docs/labelling.md", "docs/scale.md", "examples/README.md"],
 )
 def test_commands_of_a_page_run(page, small_checkout):
     """Blocks marked `sh` run as they stand, one after the other, in one folder."""

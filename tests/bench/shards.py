@@ -1,6 +1,6 @@
 """How fast shards are written, and read for training, and whether ranks share them out evenly.
 
-    python tests/bench/shards.py [PART ...] [--speech FOLDER ...]
+    python tests/bench/shards.py [--speech FOLDER] [--speech FOLDER] [PART ...]
 
 The parts:
 
@@ -15,8 +15,8 @@ The parts:
     order   how well an epoch's order is mixed, at once and in blocks
     memory  bytes an utterance that workers share, and what a worker adds to it in an epoch; and
             peaks over few clips, many, and many in one shard, of the process and its largest worker
-    ranks   tones packed, verified, and read by three ranks under torchrun with two workers each:
-            every utterance must be counted once an epoch
+    ranks   tones packed, verified, audited (train and test must share nothing), and read by three
+            ranks under torchrun with two workers each: each must be counted once an epoch
 """
 
 from __future__ import annotations
@@ -416,9 +416,11 @@ def tones(folder: Path, count: int) -> Iterator[Record]:
     clock = np.arange(audio.SAMPLE_RATE // 5) / audio.SAMPLE_RATE
     for number in range(count):
         path = folder / f"t{number:06d}.wav"
-        wave = 0.1 * np.sin(2 * np.pi * (100 + number % 400) * clock)
+        wave = 0.1 * np.sin(2 * np.pi * (100 + number / 10) * clock)  # no two alike
         soundfile.write(path, wave, audio.SAMPLE_RATE)
-        yield Record({"id": path.stem, "audio_filepath": str(path), "label": "joy"})
+        about = {"id": path.stem, "audio_filepath": str(path), "label": "joy"}
+        split = "train" if number % 10 else "test"
+        yield Record({**about, "speaker": f"s{number % 50}", "split": split})
 
 
 def be_a_rank(folder: Path) -> None:
@@ -460,6 +462,10 @@ def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
     packed = time.perf_counter() - begun
     faults = shards.verify(folder / "shards")
     assert not faults, faults
+    begun = time.perf_counter()
+    audit = [sys.executable, "-m", "lanser_cli", "audit", folder / "shards"]
+    subprocess.run(audit, check=True, capture_output=True, timeout=1500, cwd=ROOT)
+    audited = time.perf_counter() - begun
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node=3", __file__, "--rank-in", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -467,7 +473,10 @@ def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=1500)
     took = time.perf_counter() - begun
     answers = [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(3)]
-    print(f"{arguments.samples} tones packed in {packed:.0f} s and whole; read in {took:.0f} s")
+    print(
+        f"{arguments.samples} tones packed in {packed:.0f} s and whole; train and test audited in "
+        f"{audited:.0f} s and nothing shared; read in {took:.0f} s"
+    )
     row("rank", "steps", *(f"counted in epoch {epoch}" for epoch in (1, 2)))
     row("---", "---", "---", "---")
     for rank, answer in enumerate(answers):
@@ -496,7 +505,7 @@ def main() -> None:
     known = [ROOT.parent / "shared" / "data" / name for name in ("ravdess", "emodb")]
     default = [path for path in known if path.is_dir()]
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--speech", type=Path, nargs="+", help="folders of short clips")
+    parser.add_argument("--speech", type=Path, action="append", help="folder of short clips; again")
     parser.add_argument("--clips", type=int, default=6000, help="clips to write, and to read")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=20_000, help="of the other parts")

@@ -37,7 +37,7 @@ def pretrain(
         int,
         typer.Option(
             min=0,
-            help="Shuffle in blocks of this many, some shards of them (slow disks); 0: all at once.",
+            help="Shuffle in blocks of this many, some shards of it (slow disks); 0: all at once.",
         ),
     ] = 0,
     checkpoint_every: options.CheckpointEvery = 500,

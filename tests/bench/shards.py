@@ -505,7 +505,7 @@ def main() -> None:
     known = [ROOT.parent / "shared" / "data" / name for name in ("ravdess", "emodb")]
     default = [path for path in known if path.is_dir()]
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--speech", type=Path, action="append", help="folder of short clips; repeatable")
+    parser.add_argument("--speech", type=Path, action="append", help="of short clips; repeatable")
     parser.add_argument("--clips", type=int, default=6000, help="clips to write, and to read")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=20_000, help="of the other parts")

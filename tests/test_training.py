@@ -264,6 +264,20 @@ def test_many_devices_are_torchruns_business(monkeypatch):
         training.choose_device("all")
 
 
+def test_pretraining_on_one_split(corpus, tmp_path, lanser):
+    values = [
+        {**record.fields, "split": "train" if number % 4 else "test"}
+        for number, record in enumerate(corpus)
+    ]
+    data, run = write_jsonl(tmp_path / "data.jsonl", values), tmp_path / "run"
+    options = ["--model", "resnet18-slim", "--crop", "0.4", "--epochs", 1, "-o", run]
+    nothing = lanser("pretrain", data, "--split", "dev", *options, check=1)
+    assert b"--split dev: no record of it; there is test, train" in nothing.stderr
+    made = lanser("pretrain", data, "--split", "train", *options)
+    assert b"12 records of other splits left out" in made.stderr
+    assert jsonl(made.stdout)[0]["utterances"] == 36
+
+
 def test_the_whole_second_half_by_command(corpus, tmp_path, lanser):
     """pretrain -> finetune --init -> eval -> predict -> probe-prosody, each by its command."""
     values = [dict(record.fields) for record in corpus]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -111,7 +112,9 @@ def read_all(
     inputs: Sequence[str] | None,
     stage: str,
     fetch: Path | None = None,
+    *,
     slim: Callable[[Record], Record] | None = None,
+    split: str | None = None,
 ) -> tuple[list[Record], list[Reject]]:
     """All records of shards or JSONL, for verbs that need them at once (training, probing).
 
@@ -120,9 +123,10 @@ def read_all(
 
     Args:
         slim: makes what is held of a record.
+        split: leave out what is not in it.
 
     Raises:
-        LanserError: an input is not there, or there is no record in any.
+        LanserError: an input is not there, or there is no record in any, or none of the split.
     """
     from lanser_cli import audio, shards, streams
 
@@ -130,8 +134,12 @@ def read_all(
     shards.check_inputs(inputs)
     records: list[Record] = []
     rejected: list[Reject] = []
+    others: Counter[str] = Counter()
     for item in streams.unique(shards.read(inputs, stage), stage):
         if isinstance(item, Record):
+            if split is not None and item.fields.get("split") != split:
+                others[item.fields.get("split") or "none"] += 1
+                continue
             try:
                 audio.check(item)
                 records.append(slim(item) if slim else item)
@@ -141,7 +149,12 @@ def read_all(
             rejected.append(item)
     if not records:
         streams.file_rejects(rejected, None)
+        if others:
+            there = ", ".join(sorted(others))
+            raise LanserError(f"--split {split}: no record of it; there is {there}")
         raise LanserError(f"{stage}: no record in {', '.join(inputs)}: nothing to learn from")
+    if others:
+        console.info(f"{stage}: {others.total()} records of other splits left out")
     return records, rejected
 
 

@@ -22,6 +22,9 @@ def pretrain(
         Path | None,
         typer.Option(help="JSONL whose emotion, by id, replaces the one in the shards."),
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Train on this split alone.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 30,
     batch_size: options.BatchSize = 32,
     lr: options.LearningRate = 1e-3,
@@ -64,7 +67,7 @@ def pretrain(
     if resampled and shuffle_buffer:
         raise UsageError("--resampled draws from everything at once: leave --shuffle-buffer out")
     slim = partial(pretraining.slim, soft=targets == "soft")
-    records, rejected = options.read_all(inputs, "pretrain", fetch, slim)
+    records, rejected = options.read_all(inputs, "pretrain", fetch, slim=slim, split=split)
     if labels is not None:
         records = [slim(record) for record in pretraining.relabel(records, labels)]
     recipe = training.Recipe(

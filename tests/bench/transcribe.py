@@ -41,7 +41,7 @@ sys.path.insert(0, str(ROOT))
 
 from lanser_cli import audio, console, segmenting, streams, workers  # noqa: E402
 from lanser_cli.asr import Transcript, transcribing  # noqa: E402
-from lanser_cli.pipe import Pipe, WindowFunction, one_process  # noqa: E402
+from lanser_cli.pipe import Pipe, WindowFunction  # noqa: E402
 from lanser_cli.records import Outcome, Record  # noqa: E402
 
 STEPS = 24
@@ -282,7 +282,8 @@ def many_clips(answers: Any, listed: Path, out: Path) -> None:
     console.configure(quiet_=True)
     begun = time.perf_counter()
     items = streams.unique(audio.ingest([str(listed)], "x"), "x")
-    Pipe("transcribe", out, window=transcribing.WINDOW).run(items, one_process(make_free("cpu")))
+    pipe = Pipe("transcribe", out, window=transcribing.WINDOW)
+    pipe.run(items, workers.spread(make_free, ["cpu"]))
     answers.put([peak(), time.perf_counter() - begun])
 
 
@@ -294,7 +295,7 @@ def long_recording(answers: Any, path: Path, out: Path) -> None:
     begun = time.perf_counter()
     pipe = Pipe("transcribe", out, window=transcribing.WINDOW)
     items = segmenting.segment(audio.ingest([str(path)], "x"), segmenting.Segmentation("vad"), "x")
-    pipe.run(items, one_process(make_free("cpu")))
+    pipe.run(items, workers.spread(make_free, ["cpu"]))
     answers.put([peak(), time.perf_counter() - begun, pipe.tally.written])
 
 

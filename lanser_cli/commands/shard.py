@@ -73,10 +73,10 @@ def shard(
 ) -> int:
     """Pack records with a label, and their sound, into WebDataset tar shards.
 
-    Sound becomes 16 kHz mono FLAC, or Opus. The same input gives the same bytes, whatever the number of
-    workers. Records without any label are counted and left out, and so is what is not selected.
-    What is kept of a class, and who is in which split, hangs on ids and speakers, not on their
-    order. Prints the counts of the finished set as one JSON line.
+    Sound becomes 16 kHz mono FLAC, or Opus. The same input gives the same bytes, whatever the
+    number of workers. Records without any label are counted and left out, and so is what is not
+    selected. What is kept of a class, and who is in which split, hangs on ids and speakers, not on
+    their order. Prints the counts of the finished set as one JSON line.
     """
     from lanser_cli import console, selecting, shards, streams
     from lanser_cli.errors import EXIT_FAILED, EXIT_REJECTED, UsageError

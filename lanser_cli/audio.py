@@ -60,6 +60,17 @@ class Info:
     channels: int
 
 
+def path_of(record: Record) -> str:
+    """Where a record's sound lies.
+
+    Raises:
+        AudioError: it does not say.
+    """
+    if not record.audio_filepath:
+        raise AudioError("has no 'audio_filepath'")
+    return record.audio_filepath
+
+
 def load(record: Record) -> Waveform:
     """The sound of a record: float32 `[samples]`, mono, 16 kHz, finite, about -1..1.
 
@@ -69,10 +80,7 @@ def load(record: Record) -> Waveform:
     Raises:
         AudioError: no path, no such file, not audio, nothing in it, or NaN in it.
     """
-    path = record.audio_filepath
-    if not path:
-        raise AudioError("has no 'audio_filepath'")
-    return read(path, record.offset, record.duration)
+    return read(path_of(record), record.offset, record.duration)
 
 
 def load_int16(record: Record) -> NDArray[np.int16]:
@@ -81,10 +89,7 @@ def load_int16(record: Record) -> NDArray[np.int16]:
     Raises:
         AudioError: as in `load`.
     """
-    path = record.audio_filepath
-    if not path:
-        raise AudioError("has no 'audio_filepath'")
-    return read_crop(path, record.offset, record.duration, _UNKNOWN, lambda _: 0)
+    return read_crop(path_of(record), record.offset, record.duration, _UNKNOWN, lambda _: 0)
 
 
 def read(path: str, offset: float = 0.0, duration: float | None = None) -> Waveform:
@@ -234,9 +239,7 @@ def check(record: Record) -> None:
     Raises:
         AudioError: no path, no such file, or not audio.
     """
-    path = record.audio_filepath
-    if not path:
-        raise AudioError("has no 'audio_filepath'")
+    path = path_of(record)
     if "#" not in path:
         probe(path)
 

@@ -144,12 +144,8 @@ class _Sound:
     def __iter__(self) -> Iterator[Waveform]:
         record = self._record
         try:
-            if not record.audio_filepath:
-                raise RecordError("has no 'audio_filepath'")
-            seconds = _PIECE / SAMPLE_RATE
-            yield from audio.stream(
-                record.audio_filepath, record.offset, record.duration, seconds=seconds
-            )
+            path, seconds = audio.path_of(record), _PIECE / SAMPLE_RATE
+            yield from audio.stream(path, record.offset, record.duration, seconds=seconds)
         except RecordError as error:
             self.fault = error
 

@@ -6,25 +6,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from importlib import import_module
 
 import typer
 from typer.exceptions import TyperException
 
 from lanser_cli import __version__, console
-from lanser_cli.commands import (
-    audit,
-    entail_label,
-    eval_,
-    finetune,
-    manifest,
-    predict,
-    pretrain,
-    probe_prosody,
-    shard,
-    taxonomies,
-    transcribe,
-)
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -48,21 +35,24 @@ app = typer.Typer(
     and probed for what it knows of prosody. Each verb reads and writes JSONL or tar shards.""",
 )
 
-VERBS: dict[str, Any] = {
-    "manifest": manifest.manifest,
-    "transcribe": transcribe.transcribe,
-    "entail-label": entail_label.entail_label,
-    "taxonomies": taxonomies.taxonomies,
-    "shard": shard.shard,
-    "audit": audit.audit,
-    "pretrain": pretrain.pretrain,
-    "finetune": finetune.finetune,
-    "predict": predict.predict,
-    "eval": eval_.evaluate,
-    "probe-prosody": probe_prosody.probe_prosody,
-}
-for _name, _function in VERBS.items():
-    app.command(_name)(_function)
+VERBS = (
+    "manifest",
+    "transcribe",
+    "entail-label",
+    "taxonomies",
+    "shard",
+    "audit",
+    "pretrain",
+    "finetune",
+    "predict",
+    "eval",
+    "probe-prosody",
+)
+"""In the order of the pipeline; each is a module of `lanser_cli.commands` that has a `command`."""
+
+for _verb in VERBS:
+    _module = import_module(f"lanser_cli.commands.{_verb.replace('-', '_')}")
+    app.command(_verb)(_module.command)
 
 
 @app.callback(invoke_without_command=True)

@@ -89,3 +89,8 @@ class Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def ascii_safe(text: str) -> str:
+    """The text, with bytes that are no Unicode (from odd file names) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -7,113 +7,34 @@ in order, atomically, resumable; in = out + rejected + dropped.
 from __future__ import annotations
 
 import gc
-import json
-import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from lanser_cli import console
+from lanser_cli.digests import Digests
 from lanser_cli.errors import EXIT_REJECTED, LanserError, RecordError, UsageError
-from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
-from lanser_cli.streams import (
-    Digests,
-    commit,
+from lanser_cli.output import (
+    JsonlFile,
     records_on_stdout,
     reject_line,
     warn_of,
-    windows,
     write_lines,
 )
+from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.tally import Tally
 
+T = TypeVar("T")
 WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
 """A stage at work: some records in, as many outcomes out, in the same order."""
 
+
 Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
 """Windows in, their outcomes out; closing it ends whatever works for it."""
-
-
-class JsonlFile:
-    """A JSONL file that appears under its name when it is whole.
-
-    Until then it is `NAME.part`, plain text. With `resume` an existing part is kept: a torn last
-    line is cut off, and the keys of the other lines are in `done`: of a record its id, of a reject
-    the record refused, since another of its id may be good. `write` leaves out a reject for each
-    equal one that the part has already.
-    """
-
-    def __init__(self, path: Path, *, resume: bool, rejects: bool = False) -> None:
-        self.path = path
-        self._key = "record" if rejects else "id"
-        self._partial = path.with_name(path.name + ".part")
-        self.done = Digests()
-        self._there: Counter[str] | None = Counter() if rejects else None
-        try:
-            if resume and self._partial.exists():
-                self._cut_torn_line()
-            mode = "a" if resume else "w"
-            self._stream = self._partial.open(mode, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
-
-    def _cut_torn_line(self) -> None:
-        whole = 0
-        with self._partial.open("rb") as stream:
-            for line in stream:
-                try:
-                    key = json.loads(line)[self._key]
-                except (ValueError, KeyError, TypeError):
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                self.done.add(to_json(key) if isinstance(key, dict) else str(key))
-                if self._there is not None:
-                    self._there[line[:-1].decode()] += 1
-                whole += len(line)
-        os.truncate(self._partial, whole)
-
-    def write(self, lines: Sequence[str]) -> None:
-        new = []
-        for line in lines:
-            if self._there and self._there[line] > 0:
-                self._there[line] -= 1
-            else:
-                new.append(line)
-        write_lines(self._stream, new, str(self.path))
-
-    def keep(self) -> None:
-        """The run ended early: leave the part for `--resume`."""
-        with suppress(OSError):
-            self._stream.close()
-
-    def finish(self) -> None:
-        self._stream.close()
-        commit(self._partial, self.path)
-
-    def remove(self) -> None:
-        self._stream.close()
-        self._partial.unlink()
-
-
-@dataclass
-class Tally:
-    """Where the records went. in = out + rejected + dropped, or the run lost something."""
-
-    read: int = 0
-    written: int = 0
-    rejected: int = 0
-    already_done: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        parts = [f"{self.read} in", f"{self.written} out", f"{self.rejected} rejected"]
-        parts += [f"{count} dropped ({reason})" for reason, count in sorted(self.dropped.items())]
-        if self.already_done:
-            parts.append(f"{self.already_done} already done")
-        return ", ".join(parts)
 
 
 class Pipe:
@@ -304,3 +225,20 @@ def one_process(
 ) -> Process:
     """Run a window function over windows right here."""
     return lambda pending: (function(window) for window in pending)
+
+
+def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:
+    """Pass records on; one whose id came before becomes a reject."""
+    seen = Digests()
+    for item in items:
+        if isinstance(item, Record) and not seen.add(item.id):
+            yield Reject.of(item, stage, f"duplicate id '{item.id}': make ids unique")
+        else:
+            yield item
+
+
+def windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; the last may be shorter."""
+    iterator = iter(items)
+    while window := list(islice(iterator, size)):
+        yield window

@@ -62,7 +62,7 @@ def lanser() -> Lanser:
     return run
 
 
-def jsonl(data: bytes | str | Path) -> list[dict]:
+def read_jsonl(data: bytes | str | Path) -> list[dict]:
     """Parse JSONL, strictly: every line an object."""
     if isinstance(data, Path):
         data = data.read_bytes()
@@ -126,8 +126,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an untrained resnet18-slim over Ekman's six."""
     import torch
 
-    from lanser_cli.model import Architecture, SpeechClassifier
-    from lanser_cli.runs import RunFolder
+    from lanser_cli.models.classifier import Architecture, SpeechClassifier
+    from lanser_cli.training.runs import RunFolder
 
     torch.manual_seed(0)
     run = RunFolder(tmp_path_factory.mktemp("run") / "tiny")

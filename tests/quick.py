@@ -26,8 +26,9 @@ _SLOW = (
     "scipy",
 )
 _ROOMS = (
-    *("workers", "shards", "asr.transcribing", "asr.whisper_engine", "entailment", "predicting"),
-    *("pretraining", "finetuning", "evaluating", "prosody.probing"),
+    *("asr.transcriber", "asr.engines.whisper", "entailment", "evaluation.audit"),
+    *("evaluation.evaluate", "prosody.probe_run", "shards.verify", "shards.writer"),
+    *("training.finetune", "training.pretrain", "workers"),
 )
 
 _context = multiprocessing.get_context("forkserver")
@@ -121,10 +122,10 @@ def _command(arguments: list[str], paths: list[str], window: int | None) -> None
 
 
 def _see_at_once(window: int) -> None:
-    from lanser_cli import predicting
-    from lanser_cli.asr import transcribing
-    from lanser_cli.entailment import labelling
+    from lanser_cli.asr import transcriber
+    from lanser_cli.entailment import labeller
     from lanser_cli.pipe import Pipe
+    from lanser_cli.training import predict
 
-    transcribing.WINDOW = labelling.WINDOW = predicting.WINDOW = window
+    transcriber.WINDOW = labeller.WINDOW = predict.WINDOW = window
     Pipe.__init__.__kwdefaults__["window"] = window

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EKMAN, ENVIRONMENT, Lanser, jsonl, write_jsonl
+from conftest import EKMAN, ENVIRONMENT, Lanser, read_jsonl, write_jsonl
 from quick import Done, Quick, start_server
 
 from lanser_cli.app import VERBS
@@ -265,7 +265,7 @@ def test_good_run_writes_strict_jsonl_and_nothing_human(
     assert done.code == 0, done.err
     assert "Traceback" not in done.err
     assert done.out.endswith(b"\n")
-    lines = jsonl(done.out)
+    lines = read_jsonl(done.out)
     if TABLE[name].makes == "records":
         assert len(lines) == COUNT
     elif name != "taxonomies":
@@ -282,8 +282,8 @@ def test_order_and_foreign_keys(
     name: str, good: Callable[[str], tuple[Done, Path]], things: Things
 ) -> None:
     done, _ = good(name)
-    answers = jsonl(done.out)
-    questions = jsonl(things.records)
+    answers = read_jsonl(done.out)
+    questions = read_jsonl(things.records)
     assert [value["id"] for value in answers] == [value["id"] for value in questions]
     if name == "manifest":  # its input is a table, where all is text
         columns = ["zeta", "speaker", "label", "alpha"]
@@ -321,8 +321,8 @@ def test_standard_input_is_as_good_as_a_file(
     if TABLE[name].makes == "records":
         assert done.out == expected.out
         return
-    assert [settled(value) for value in jsonl(done.out)] == [
-        settled(value) for value in jsonl(expected.out)
+    assert [settled(value) for value in read_jsonl(done.out)] == [
+        settled(value) for value in read_jsonl(expected.out)
     ]
     for pattern in ("*.tar", "model.safetensors", "predictions.jsonl"):
         for path in expected_made.rglob(pattern):
@@ -394,7 +394,7 @@ def test_bad_records_are_rejected_and_the_rest_is_done(
     done = quick(*line, "--rejects", rejects, window=SMALL_WINDOW).wait()
     assert done.code == 3, done.err
     assert "Traceback" not in done.err
-    refused = jsonl(rejects)
+    refused = read_jsonl(rejects)
     for value in refused:
         assert list(value) == ["id", "stage", "error", "record"]
         assert value["stage"] == name
@@ -405,11 +405,11 @@ def test_bad_records_are_rejected_and_the_rest_is_done(
     assert numbers["in"] == COUNT + len(broken)
     assert numbers["in"] == numbers["out"] + numbers["rejected"] + numbers["dropped"]
     assert numbers["rejected"] == len(refused)
-    good_ids = [value["id"] for value in jsonl(things.records)]
+    good_ids = [value["id"] for value in read_jsonl(things.records)]
     if name == "shard":
-        assert jsonl(done.out)[0]["samples"] == COUNT
+        assert read_jsonl(done.out)[0]["samples"] == COUNT
     else:
-        assert [value["id"] for value in jsonl(done.out)] == good_ids
+        assert [value["id"] for value in read_jsonl(done.out)] == good_ids
     if verb.takes == "records":
         by_id = {value["id"]: value["error"] for value in refused}
         assert f"{path}:3: not JSON" in refused[0]["error"]
@@ -429,9 +429,9 @@ def test_verbs_that_need_all_records_reject_too(
     said = [line for line in done.err.splitlines() if line.startswith("rejected: ")]
     assert len(said) == len(broken)
     assert any(f"{path}:3: not JSON" in line for line in said)
-    assert len(jsonl(done.out)) == 1
+    assert len(read_jsonl(done.out)) == 1
     if name == "eval":
-        assert jsonl(done.out)[0]["n"] == COUNT
+        assert read_jsonl(done.out)[0]["n"] == COUNT
     else:
         counts = f"{COUNT + len(broken)} in, {COUNT} used, {len(broken)} rejected"
         assert f"{name}: {counts}" in done.err
@@ -441,7 +441,7 @@ def test_eval_writes_rejects(quick: Callable[..., Quick], things: Things, tmp_pa
     path, broken = spoilt(things, TABLE["eval"], tmp_path)
     done = quick("eval", path, "--rejects", tmp_path / "rejects.jsonl").wait()
     assert done.code == 3
-    refused = jsonl(tmp_path / "rejects.jsonl")
+    refused = read_jsonl(tmp_path / "rejects.jsonl")
     assert [list(value) for value in refused] == [["id", "stage", "error", "record"]] * len(broken)
     assert {value["stage"] for value in refused} == {"eval"}
 
@@ -470,7 +470,7 @@ def test_a_reader_that_goes_away(
         rows = [f"{lines[0]},long", *(f"{line},{long}" for line in lines[1:])]
         path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     else:
-        values = [{**value, "long": long} for value in jsonl(things.records)]
+        values = [{**value, "long": long} for value in read_jsonl(things.records)]
         path = write_jsonl(tmp_path / "long.jsonl", values)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -487,7 +487,7 @@ def test_head_in_a_shell(lanser: Lanser, things: Things) -> None:
     import subprocess
     import sys
 
-    values = [{**value, "long": "x" * 16_000} for value in jsonl(things.records)]
+    values = [{**value, "long": "x" * 16_000} for value in read_jsonl(things.records)]
     path = write_jsonl(things.records.with_name("long.jsonl"), values)
     command = [sys.executable, "-m", "lanser_cli", *words("entail-label", things, inputs=[path])]
     with subprocess.Popen(
@@ -554,7 +554,7 @@ def test_killed_and_resumed(
     values = [
         {**value, "id": f"{value['id']}-{copy}"}
         for copy in range(4)
-        for value in jsonl(things.records)
+        for value in read_jsonl(things.records)
     ]
     path = write_jsonl(tmp_path / "many.jsonl", values)
     whole, out, part = (tmp_path / name for name in ("whole", "out", "out.part"))
@@ -664,10 +664,10 @@ def test_parts_add_up(
     parts = [command.wait() for command in running]
     assert [part.code for part in parts] == [0, 0, 0]
     if name == "shard":
-        results = [jsonl(part.out)[0] for part in parts]
+        results = [read_jsonl(part.out)[0] for part in parts]
         assert [result["samples"] for result in results] == [8, 8, 8]
         assert sum(result["seconds"] for result in results) == pytest.approx(
-            jsonl(whole.out)[0]["seconds"]
+            read_jsonl(whole.out)[0]["seconds"]
         )
         return
     lines = without_scores(whole.out)
@@ -677,7 +677,7 @@ def test_parts_add_up(
 
 def without_scores(data: bytes) -> list[dict[str, Any]]:
     """Records less the numbers whose last digit hangs on what else is in a batch."""
-    values = jsonl(data)
+    values = read_jsonl(data)
     for value in values:
         value.get("asr", {}).pop("avg_logprob", None)
         value.get("entailment", {}).pop("margin", None)
@@ -708,7 +708,7 @@ def test_a_broken_input_leaves_no_half_file(
     path.write_bytes(packed)
     resumed = quick(*words("predict", things, inputs=[path]), "-o", out, "--resume", window=2)
     assert resumed.wait().code == 0
-    assert len(jsonl(out)) == COUNT
+    assert len(read_jsonl(out)) == COUNT
 
 
 @pytest.mark.parametrize("name", FILTERS)

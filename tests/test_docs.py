@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, ROOT, jsonl, write_jsonl
+from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
-from lanser_cli import auditing
 from lanser_cli.app import VERBS
 from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.evaluation import certificate
 from lanser_cli.records import _TYPES, Record, Reject
 
 PAGES = ["README.md", "examples/README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
@@ -85,7 +85,7 @@ def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
     assert list(shown["examples"][0]) == list(found["examples"][0])
     assert example["schema"] == made["schema"]
     assert example["max_bit_errors"] == made["max_bit_errors"]
-    cited = auditing.cite(path)
+    cited = certificate.cite(path)
     page = (ROOT / "docs/formats.md").read_text().split("With\n  `--audit FILE`")[1][:400]
     for key in cited:
         assert f"`{key}`" in page, key
@@ -121,12 +121,12 @@ def small_checkout(tmp_path_factory) -> Path:
     speech = folder / "examples" / "speech"
     (speech / "unlabeled").mkdir(parents=True)
     (speech / "labeled").mkdir()
-    written = jsonl(ROOT / "examples/speech/written.jsonl")
+    written = read_jsonl(ROOT / "examples/speech/written.jsonl")
     for line in written[:16]:
         name = f"unlabeled/{line['id']}.ogg"
         shutil.copy(ROOT / "examples/speech" / name, speech / name)
     write_jsonl(speech / "written.jsonl", written)
-    corpus = jsonl(ROOT / "examples/speech/labeled/corpus.jsonl")[::5]
+    corpus = read_jsonl(ROOT / "examples/speech/labeled/corpus.jsonl")[::5]
     for line in corpus:
         name = f"labeled/{line['audio_filepath']}"
         shutil.copy(ROOT / "examples/speech" / name, speech / name)
@@ -222,7 +222,7 @@ def test_from_scratch_on_ravdess(shared, tmp_path):
     (tmp_path / "RAVDESS").symlink_to(shared / "ravdess")
     result = shell(script.replace("--epochs 60", "--epochs 10"), tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
-    [made] = jsonl(result.stdout)
+    [made] = read_jsonl(result.stdout)
     assert made["n"] == 240 and made["uar"] > 0.2
     config = json.loads((tmp_path / "runs/ravdess/fold-1/config.json").read_text())
     assert config["test_speakers"] == [f"Actor_{actor:02d}" for actor in (9, 10, 11, 12)]
@@ -243,14 +243,14 @@ def test_the_first_half_adds_up_on_ravdess(shared, tmp_path):
         tmp_path,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    [reject] = jsonl(tmp_path / "rejects.jsonl")
+    [reject] = read_jsonl(tmp_path / "rejects.jsonl")
     assert reject["id"] == "broken"
     assert "transcribe: 11 in, 10 out, 1 rejected" in result.stderr
     words = re.search(r"entail-label: 10 in, 10 out, 0 rejected", result.stderr)
     packed = re.search(r"shard: 10 in, (\d+) out, 0 rejected(?:, (\d+) dropped)?", result.stderr)
     assert words and packed
     assert int(packed[1]) + int(packed[2] or 0) == 10
-    index, verified = jsonl(result.stdout)
+    index, verified = read_jsonl(result.stdout)
     assert index["samples"] == int(packed[1]) and verified["whole"]
 
 
@@ -276,7 +276,7 @@ def test_quickstart_labels_the_users_own_recordings(small_checkout):
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "Weak labels of 16 recordings, in own/labels.jsonl" in result.stdout
-    assert len(jsonl(small_checkout / "own" / "labels.jsonl")) == 16
+    assert len(read_jsonl(small_checkout / "own" / "labels.jsonl")) == 16
 
 
 def test_paper_recipe(small_checkout):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from lanser_cli import workers
+from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.pipe import WindowFunction
+from lanser_cli.pipe import WindowFunction, windows
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.streams import windows
 
 
 def make_marker(device: str, *, meet: Path | None = None) -> WindowFunction:
@@ -160,7 +160,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> object:
 )
 def test_devices(text: str, count: int, devices: list[str], cuda: object) -> None:
     cuda(count)
-    assert workers.parse_devices(text) == devices
+    assert parse_devices(text) == devices
 
 
 @pytest.mark.parametrize(
@@ -182,21 +182,21 @@ def test_devices(text: str, count: int, devices: list[str], cuda: object) -> Non
 def test_devices_that_are_not_there(text: str, why: str, cuda: object) -> None:
     cuda(2)
     with pytest.raises(UsageError, match=why):
-        workers.parse_devices(text)
+        parse_devices(text)
 
 
 def test_no_cuda_is_said(cuda: object) -> None:
     cuda(0)
     with pytest.raises(UsageError, match="has 0 CUDA devices"):
-        workers.parse_devices("cuda")
+        parse_devices("cuda")
 
 
 def test_processors_are_those_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/proc").exists():
         pytest.skip("Linux only")
-    assert 1 <= workers.cpu_count() <= (os.cpu_count() or 1)
+    assert 1 <= cpu_count() <= (os.cpu_count() or 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5})
-    assert workers.cpu_count() == 3
+    assert cpu_count() == 3
 
 
 # ---------------------------------------------------------------- preparing ahead

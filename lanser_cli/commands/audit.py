@@ -10,7 +10,7 @@ import typer
 from lanser_cli.commands import options
 
 
-def audit(
+def command(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -49,13 +49,14 @@ def audit(
     Sound is compared as decoded, and by a fingerprint that outlasts resampling, gain, lossy coding
     and cutting. Prints the counts as one JSON line. Exits with 1 when a leak is found.
     """
-    from lanser_cli import auditing, shards
-    from lanser_cli.workers import cpu_count
+    from lanser_cli.devices import cpu_count
+    from lanser_cli.evaluation.audit import CHECKS, audit
+    from lanser_cli.shards import remote
 
     for check in allow or ():
-        options.one_of("--allow", check, auditing.CHECKS)
-    return auditing.run(
-        shards.fetch(inputs or ["-"], fetch),
+        options.one_of("--allow", check, CHECKS)
+    return audit(
+        remote.fetch(inputs or ["-"], fetch),
         allow=allow or (),
         decode=not no_audio,
         processes=workers or cpu_count(),

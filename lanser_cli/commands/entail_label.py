@@ -15,7 +15,7 @@ from lanser_cli.errors import UsageError
 from lanser_cli.records import Outcome
 
 
-def entail_label(
+def command(
     inputs: options.Records = None,
     taxonomy: Annotated[
         str, typer.Option("--taxonomy", "-t", help="Name (see lanser taxonomies) or .json file.")
@@ -98,29 +98,31 @@ def entail_label(
     Every label of the taxonomy is put into the template, and the model judges how much the
     transcript entails that sentence. Empty, flagged and unreadable transcripts get `emotion: null`.
     """
-    from lanser_cli import streams, sweeping, workers
+    from lanser_cli import jsonl, parts, workers
+    from lanser_cli.devices import parse_devices
     from lanser_cli.entailment import (
         EMBEDDED,
         SWEEP_TEMPLATES,
         Taxonomy,
         calibration,
-        labelling,
+        labeller,
         load_crosswalk,
         load_taxonomy,
         load_templates,
         with_context,
     )
-    from lanser_cli.pipe import Pipe
+    from lanser_cli.evaluation.sweep import sweep as rank
+    from lanser_cli.pipe import Pipe, unique
 
     inputs, models = inputs or ["-"], model or [EMBEDDED]
-    chosen = streams.parse_part(part)
+    chosen = parts.parse_part(part)
     options.one_of("--calibrate", calibrate, calibration.METHODS)
     if len(models) > 1 and sweep is None:
         raise UsageError("--model may be repeated with --sweep only")
     if prior is not None and calibrate != "batch":
         raise UsageError("--prior FILE goes with --calibrate batch")
     emotions = Taxonomy.of_labels(labels.split(",")) if labels else load_taxonomy(taxonomy)
-    settings = labelling.Settings(
+    settings = labeller.Settings(
         emotions,
         load_templates(template or (SWEEP_TEMPLATES if sweep else [])),
         crosswalk=load_crosswalk(crosswalk, emotions) if crosswalk else None,
@@ -136,22 +138,22 @@ def entail_label(
         cache=cache,
         cache_limit=cache_limit,
     )
-    devices = workers.parse_devices(device)
+    devices = parse_devices(device)
     sources = [str(sweep)] if sweep else inputs
-    streams.check_inputs(sources)
+    jsonl.check_files(sources)
 
     def read() -> Iterator[Outcome]:
-        items = streams.unique(streams.read_records(sources, "entail-label"), "entail-label")
+        items = unique(jsonl.read_records(sources, "entail-label"), "entail-label")
         return with_context(items, context) if context else items
 
     if sweep is not None:
         named = ["--labels", labels] if labels else ["--taxonomy", taxonomy]
         named += ["--crosswalk", crosswalk] if crosswalk else []
-        return sweeping.run(read(), models, settings, devices[0], named, output)
-    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, window=labelling.WINDOW)
+        return rank(read(), models, settings, devices[0], named, output)
+    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, window=labeller.WINDOW)
     if calibrate == "batch":
-        measured = labelling.batch_prior(settings, prior, inputs, read, devices[0])
+        measured = labeller.batch_prior(settings, prior, inputs, read, devices[0])
         settings = replace(settings, prior=measured)
-    process = workers.spread(partial(labelling.make_labeller, settings=settings), devices)
-    watched = labelling.Summary().watching(process)
-    return pipe.run(streams.take_part(read(), chosen), watched)
+    process = workers.spread(partial(labeller.make_labeller, settings=settings), devices)
+    watched = labeller.Summary().watching(process)
+    return pipe.run(parts.take_part(read(), chosen), watched)

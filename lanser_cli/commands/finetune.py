@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.shards import gather
 
 
-def finetune(
+def command(
     inputs: options.ShardsOrRecords = None,
     output: options.RunOutput = None,
     init: Annotated[
@@ -60,17 +61,20 @@ def finetune(
     """
     from dataclasses import replace
 
-    from lanser_cli import finetuning, runs, training
-    from lanser_cli.data import human_label_set
     from lanser_cli.errors import UsageError
-    from lanser_cli.model import Architecture
+    from lanser_cli.evaluation.metrics import measure
+    from lanser_cli.models.classifier import Architecture
+    from lanser_cli.training import loop, runs
+    from lanser_cli.training.examples import human_label_set
+    from lanser_cli.training.finetune import finetune
+    from lanser_cli.training.folds import Protocol, parse_test
 
     if output is None:
         raise UsageError("finetune needs -o RUN, the folder to make")
     if freeze and init is None:
         raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
-    options.one_of("--precision", precision, training.PRECISIONS)
-    protocol = finetuning.Protocol(folds, group, finetuning.parse_test(test), fraction, seed)
+    options.one_of("--precision", precision, loop.PRECISIONS)
+    protocol = Protocol(folds, group, parse_test(test), fraction, seed)
     if init is not None:
         architecture = runs.read_architecture(runs.model_folders(init)[0])
         if model not in (None, architecture.name):
@@ -78,9 +82,9 @@ def finetune(
         architecture = replace(architecture, crop_seconds=crop or architecture.crop_seconds)
     else:
         architecture = Architecture(model or "resnet50", (), crop or 3.0)
-    records, rejected = options.read_all(inputs, "finetune", fetch)
+    records, rejected = gather.read_all(inputs, "finetune", fetch)
     labels = human_label_set(records)
-    recipe = training.Recipe(
+    recipe = loop.Recipe(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -91,19 +95,19 @@ def finetune(
         checkpoint_every=checkpoint_every,
         seed=seed,
     )
-    result, unread = finetuning.finetune(
+    tested, unread = finetune(
         records,
-        labels,
         protocol,
         recipe,
         output,
-        training.choose_device(device),
+        loop.choose_device(device),
         architecture=replace(architecture, labels=labels),
         init=init,
         resume=resume,
     )
     made: dict[str, object] = {"run": str(output), "labels": list(labels)}
-    if result is not None:
+    if tested:
+        result = measure(tested, labels=labels, seed=seed)
         made |= {"n": result.n, "uar": result.uar.value, "wa": result.wa.value}
         made |= {"chance": result.chance}
     return options.finish("finetune", made, len(records) - len(unread), rejected + unread)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli import corpora, streams
+from lanser_cli import corpora, parts
 from lanser_cli.commands import options
 from lanser_cli.corpora import csv_file, folder
 from lanser_cli.errors import UsageError
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe, one_process, unique
 
 Kind = Annotated[
     str,
@@ -26,7 +26,7 @@ Root = Annotated[
 ]
 
 
-def manifest(
+def command(
     kind: Kind,
     root: Root,
     audio_column: Annotated[
@@ -68,7 +68,7 @@ def manifest(
         raise UsageError(f"--audio-column, --label-column, --speaker-column: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
-    chosen = streams.parse_part(part)
+    chosen = parts.parse_part(part)
     pipe = Pipe("manifest", output, rejects=rejects, resume=resume)
     if kind == "csv":
         items = csv_file.read(root, columns)
@@ -76,5 +76,5 @@ def manifest(
         items = folder.read(root, labels=not no_labels)
     else:
         items = corpora.read(kind, root)
-    items = streams.unique(items, "manifest")
-    return pipe.run(streams.take_part(items, chosen), one_process(lambda window: list(window)))
+    items = unique(items, "manifest")
+    return pipe.run(parts.take_part(items, chosen), one_process(lambda window: list(window)))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lanser_cli import console
-from lanser_cli.errors import EXIT_REJECTED, LanserError, RecordError, UsageError
-from lanser_cli.records import Record, Reject
+from lanser_cli.errors import EXIT_REJECTED, UsageError
+from lanser_cli.records import Reject
 
 
 def _quiet(value: bool) -> bool:
@@ -32,6 +31,8 @@ Records = Annotated[
         show_default=False,
     ),
 ]
+
+
 AudioOrRecords = Annotated[
     list[str] | None,
     typer.Argument(
@@ -41,32 +42,52 @@ AudioOrRecords = Annotated[
         show_default=False,
     ),
 ]
+
+
 Output = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Write records to this file; it appears when whole."),
 ]
+
+
 Rejects = Annotated[
     Path | None,
     typer.Option(help="Write records that cannot be processed to this file, with the reason."),
 ]
+
+
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where a killed run with the same -o stopped.")
 ]
+
+
 Part = Annotated[
     str | None,
     typer.Option(metavar="I/N", help="Take every N-th record, from the I-th; 'slurm' in an array."),
 ]
+
+
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1 or all (one process a device).")
 ]
+
+
 OneDevice = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+
+
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=_quiet, help="Only errors and losses on stderr.")
 ]
+
+
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_verbose, help="Show a traceback on errors.")
 ]
+
+
 ShardsOrRecords = Annotated[
     list[str] | None,
     typer.Argument(
@@ -76,6 +97,8 @@ ShardsOrRecords = Annotated[
         show_default=False,
     ),
 ]
+
+
 Fetch = Annotated[
     Path | None,
     typer.Option(
@@ -83,22 +106,48 @@ Fetch = Annotated[
         help="Copy shards given as s3://, gs://, https:// or pipe:COMMAND to this folder first.",
     ),
 ]
+
+
 RunOutput = Annotated[
     Path | None, typer.Option("-o", "--output", help="Run folder to make.", metavar="RUN")
 ]
+
+
 _ARCHITECTURE = typer.Option(help="resnet50, resnet18, or resnet18-slim (for a CPU).")
+
+
 Architecture = Annotated[str, _ARCHITECTURE]
+
+
 ArchitectureOrInit = Annotated[str | None, _ARCHITECTURE]
+
+
 BatchSize = Annotated[int, typer.Option(min=1, help="Utterances a step, on each device.")]
+
+
 LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate of AdamW.")]
+
+
 Mixup = Annotated[float, typer.Option(min=0.0, help="Alpha of mixup; 0 for none.")]
+
+
 _CROP = typer.Option(min=0.1, help="Seconds heard at once.")
+
+
 Crop = Annotated[float, _CROP]
+
+
 CropOrInit = Annotated[float | None, _CROP]
+
+
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+
+
 LoaderWorkers = Annotated[
     int, typer.Option(min=0, help="Decoding processes; 0 decodes in the training process.")
 ]
+
+
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
 
 
@@ -108,66 +157,16 @@ def one_of(option: str, value: str, choices: Sequence[str]) -> None:
         raise UsageError(f"{option} '{value}': choose from {', '.join(choices)}")
 
 
-def read_all(
-    inputs: Sequence[str] | None,
-    stage: str,
-    fetch: Path | None = None,
-    *,
-    slim: Callable[[Record], Record] | None = None,
-    split: str | None = None,
-) -> tuple[list[Record], list[Reject]]:
-    """All records of shards or JSONL, for verbs that need them at once (training, probing).
-
-    The header of every sound file is read, so that what is missing or broken is a reject now and
-    not in the middle of a run. Sound in shards was checked when it was packed.
-
-    Args:
-        slim: makes what is held of a record.
-        split: leave out what is not in it.
-
-    Raises:
-        LanserError: an input is not there, or there is no record in any, or none of the split.
-    """
-    from lanser_cli import audio, shards, streams
-
-    inputs = shards.fetch(inputs or ["-"], fetch)
-    shards.check_inputs(inputs)
-    records: list[Record] = []
-    rejected: list[Reject] = []
-    others: Counter[str] = Counter()
-    for item in streams.unique(shards.read(inputs, stage), stage):
-        if isinstance(item, Record):
-            if split is not None and item.fields.get("split") != split:
-                others[item.fields.get("split") or "none"] += 1
-                continue
-            try:
-                audio.check(item)
-                records.append(slim(item) if slim else item)
-            except RecordError as error:
-                rejected.append(Reject.of(item, stage, error))
-        elif isinstance(item, Reject):
-            rejected.append(item)
-    if not records:
-        streams.file_rejects(rejected, None)
-        if others:
-            there = ", ".join(sorted(others))
-            raise LanserError(f"--split {split}: no record of it; there is {there}")
-        raise LanserError(f"{stage}: no record in {', '.join(inputs)}: nothing to learn from")
-    if others:
-        console.info(f"{stage}: {others.total()} records of other splits left out")
-    return records, rejected
-
-
 def finish(stage: str, result: dict[str, object], used: int, rejected: Sequence[Reject]) -> int:
     """Say what a training verb made: rejects and counts on stderr, one JSON line on stdout."""
     import os
 
-    from lanser_cli import streams
+    from lanser_cli import output
 
     if os.environ.get("RANK", "0") != "0":
         return 0
-    streams.file_rejects(rejected, None)
+    output.file_rejects(rejected, None)
     console.info(f"{stage}: {used + len(rejected)} in, {used} used, {len(rejected)} rejected")
-    with streams.result_line() as write:
+    with output.result_line() as write:
         write(result)
     return EXIT_REJECTED if rejected else 0

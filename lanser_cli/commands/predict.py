@@ -11,7 +11,7 @@ import typer
 from lanser_cli.commands import options
 
 
-def predict(
+def command(
     inputs: options.AudioOrRecords = None,
     run: Annotated[
         Path | None, typer.Option("--run", "-r", help="Run folder of pretrain or finetune.")
@@ -30,17 +30,20 @@ def predict(
     A run with folds votes: the mean of its models' probabilities. Do not score such a vote on the
     records the folds were trained on; use the run's own predictions.jsonl.
     """
-    from lanser_cli import predicting, shards, streams, workers
+    from lanser_cli import parts, workers
+    from lanser_cli.devices import parse_devices
     from lanser_cli.errors import UsageError
-    from lanser_cli.pipe import Pipe
+    from lanser_cli.pipe import Pipe, unique
+    from lanser_cli.shards import reader, remote
+    from lanser_cli.training import predict
 
     if run is None:
         raise UsageError("predict needs --run RUN, the folder of a trained model")
-    inputs = shards.fetch(inputs or ["-"], fetch)
-    chosen = streams.parse_part(part)
-    shards.check_inputs(inputs)
-    pipe = Pipe("predict", output, rejects=rejects, resume=resume, window=predicting.WINDOW)
-    items = streams.unique(shards.read(inputs, "predict"), "predict")
-    make = partial(predicting.make_predictor, run=run)
-    devices = workers.parse_devices(device)
-    return pipe.run(streams.take_part(items, chosen), workers.spread(make, devices))
+    inputs = remote.fetch(inputs or ["-"], fetch)
+    chosen = parts.parse_part(part)
+    reader.check_inputs(inputs)
+    pipe = Pipe("predict", output, rejects=rejects, resume=resume, window=predict.WINDOW)
+    items = unique(reader.records_of(inputs, "predict"), "predict")
+    make = partial(predict.make_predictor, run=run)
+    devices = parse_devices(device)
+    return pipe.run(parts.take_part(items, chosen), workers.spread(make, devices))

@@ -11,7 +11,7 @@ import typer
 from lanser_cli.commands import options
 
 
-def pretrain(
+def command(
     inputs: options.ShardsOrRecords = None,
     output: options.RunOutput = None,
     model: options.Architecture = "resnet50",
@@ -56,21 +56,23 @@ def pretrain(
     Under torchrun or srun every rank makes the same number of steps. Prints the run as one JSON
     line.
     """
-    from lanser_cli import pretraining, training
     from lanser_cli.errors import UsageError
-    from lanser_cli.model import Architecture
+    from lanser_cli.models.classifier import Architecture
+    from lanser_cli.shards import gather
+    from lanser_cli.training import loop
+    from lanser_cli.training.pretrain import TARGETS, pretrain, relabel_records, slim
 
     if output is None:
         raise UsageError("pretrain needs -o RUN, the folder to make")
-    options.one_of("--targets", targets, pretraining.TARGETS)
-    options.one_of("--precision", precision, training.PRECISIONS)
+    options.one_of("--targets", targets, TARGETS)
+    options.one_of("--precision", precision, loop.PRECISIONS)
     if resampled and shuffle_buffer:
         raise UsageError("--resampled draws from everything at once: leave --shuffle-buffer out")
-    slim = partial(pretraining.slim, soft=targets == "soft")
-    records, rejected = options.read_all(inputs, "pretrain", fetch, slim=slim, split=split)
+    light = partial(slim, soft=targets == "soft")
+    records, rejected = gather.read_all(inputs, "pretrain", fetch, slim=light, split=split)
     if labels is not None:
-        records = [slim(record) for record in pretraining.relabel(records, labels)]
-    recipe = training.Recipe(
+        records = [light(record) for record in relabel_records(records, labels)]
+    recipe = loop.Recipe(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -82,11 +84,11 @@ def pretrain(
         resampled=resampled,
         shuffle_buffer=shuffle_buffer,
     )
-    result = pretraining.pretrain(
+    result = pretrain(
         records,
         recipe,
         output,
-        training.choose_device(device),
+        loop.choose_device(device),
         architecture=Architecture(model, (), crop),
         soft=targets == "soft",
         resume=resume,

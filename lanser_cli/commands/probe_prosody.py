@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.shards import gather
 
 
-def probe_prosody(
+def command(
     inputs: options.ShardsOrRecords = None,
     run: Annotated[
         Path | None, typer.Option("--run", "-r", help="Run folder of pretrain or finetune.")
@@ -31,13 +32,13 @@ def probe_prosody(
     same is done for an untrained network, the mean log-mel spectrum, and shuffled utterances.
     Prints R2 as one JSON line.
     """
-    from lanser_cli import workers
+    from lanser_cli import devices
     from lanser_cli.errors import UsageError
-    from lanser_cli.prosody import probing
+    from lanser_cli.prosody.probe_run import probe_run
 
     if run is None:
         raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
-    records, rejected = options.read_all(inputs, "probe-prosody", fetch)
-    device = workers.parse_devices(device)[0]
-    numbers, unread = probing.probe_run(records, run, device, output=output, folds=folds, seed=seed)
+    records, rejected = gather.read_all(inputs, "probe-prosody", fetch)
+    device = devices.parse_devices(device)[0]
+    numbers, unread = probe_run(records, run, device, output=output, folds=folds, seed=seed)
     return options.finish("probe-prosody", numbers, len(records) - len(unread), rejected + unread)

@@ -10,7 +10,7 @@ import typer
 from lanser_cli.commands import options
 
 
-def shard(
+def command(
     inputs: options.Records = None,
     output: Annotated[
         Path | None,
@@ -78,44 +78,50 @@ def shard(
     selected. What is kept of a class, and who is in which split, hangs on ids and speakers, not on
     their order. Prints the counts of the finished set as one JSON line.
     """
-    from lanser_cli import console, selecting, shards, streams
+    from lanser_cli import console, parts, pipe
     from lanser_cli.errors import EXIT_FAILED, EXIT_REJECTED, UsageError
+    from lanser_cli.output import result_line
+    from lanser_cli.shards import encoder, reader, remote
+    from lanser_cli.shards.index import INDEX
+    from lanser_cli.shards.selection import Selection, parse_set, parse_splits, select
+    from lanser_cli.shards.verify import verify_shards
+    from lanser_cli.shards.writer import ShardWriter, pack
 
     if verify is not None:
-        faults = shards.verify(verify, processes=workers)
+        faults = verify_shards(verify, processes=workers)
         for fault in faults:
             console.warn(fault)
-        with streams.result_line() as write:
+        with result_line() as write:
             write({"shards": str(verify), "whole": not faults, "faults": faults})
         return EXIT_FAILED if faults else 0
     if relabel is not None:
         return _relabel(inputs or [], relabel)
     if output is None:
         raise UsageError("shard needs -o DIR for the shards (or --verify DIR, --relabel FILE DIR)")
-    options.one_of("--codec", codec, shards.CODECS)
-    selection = selecting.Selection(
+    options.one_of("--codec", codec, encoder.CODECS)
+    selection = Selection(
         min_score,
         min_margin,
-        selecting.parse_set(drop_flags),
+        parse_set(drop_flags),
         max_per_class,
         balance,
-        selecting.parse_set(dedupe),
-        selecting.parse_splits(split),
+        parse_set(dedupe),
+        parse_splits(split),
         split_by,
         seed,
     )
-    inputs = shards.fetch(inputs or ["-"], fetch)
-    chosen = streams.parse_part(part)
-    shards.check_inputs(inputs)
-    if resume and (output / shards.INDEX).exists():
+    inputs = remote.fetch(inputs or ["-"], fetch)
+    chosen = parts.parse_part(part)
+    reader.check_inputs(inputs)
+    if resume and (output / INDEX).exists():
         console.info(f"shard: {output} is whole already; nothing to do")
         return 0
-    writer = shards.ShardWriter(
+    writer = ShardWriter(
         output, name=name, max_count=max_count, max_bytes=max_mb << 20, resume=resume
     )
-    items = selecting.select(streams.unique(shards.read(inputs, "shard"), "shard"), selection)
-    index, tally = shards.write(
-        streams.take_part(items, chosen),
+    items = select(pipe.unique(reader.records_of(inputs, "shard"), "shard"), selection)
+    index, tally = pack(
+        parts.take_part(items, chosen),
         writer,
         codec=codec,
         dedupe_audio="audio" in selection.dedupe,
@@ -123,7 +129,7 @@ def shard(
         rejects=rejects,
     )
     console.info(f"shard: {tally} -> {len(index['shards'])} shards in {output}")
-    with streams.result_line() as write:
+    with result_line() as write:
         keys = ("samples", "seconds", "labels")
         write({"shards": str(output)} | {key: index[key] for key in keys})
     return EXIT_REJECTED if tally.rejected else 0
@@ -131,20 +137,24 @@ def shard(
 
 def _relabel(inputs: list[str], source: str) -> int:
     """Write a side file with new weak labels for one set."""
-    from lanser_cli import console, relabelling, shards, streams
+    from lanser_cli import console
     from lanser_cli.errors import UsageError
+    from lanser_cli.output import result_line
+    from lanser_cli.shards import reader
+    from lanser_cli.shards.index import INDEX, read_index
+    from lanser_cli.shards.relabel import Labels, relabel_shards
 
     if len(inputs) != 1:
         raise UsageError("--relabel FILE needs one folder of shards after it")
     folder = Path(inputs[0])
-    index = relabelling.relabel(
-        folder / shards.INDEX,
-        shards.read_index(folder),
-        lambda tar: shards.read([tar], "shard"),
-        relabelling.Labels(source, "--relabel"),
+    index = relabel_shards(
+        folder / INDEX,
+        read_index(folder),
+        lambda tar: reader.records_of([tar], "shard"),
+        Labels(source, "--relabel"),
     )
     found = index["relabelled"]["samples"]
     console.info(f"shard: {found} of {index['samples']} samples in {folder} relabelled")
-    with streams.result_line() as write:
+    with result_line() as write:
         write({"shards": str(folder), "relabelled": found, "labels": index["labels"]})
     return 0

@@ -9,7 +9,7 @@ import typer
 from lanser_cli.commands import options
 
 
-def taxonomies(
+def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Show these; default all.")
     ] = None,
@@ -17,11 +17,11 @@ def taxonomies(
     verbose: options.Verbose = False,
 ) -> int:
     """Print taxonomies, one JSON object a line: name, source, labels."""
-    from lanser_cli import streams
+    from lanser_cli import output
     from lanser_cli.entailment import load_taxonomy, taxonomy_names
 
     chosen = [load_taxonomy(name) for name in names or taxonomy_names()]
-    with streams.result_line() as write:
+    with output.result_line() as write:
         for taxonomy in chosen:
             labels = {
                 label: {"noun": noun, "adjective": adjective, "common": common}

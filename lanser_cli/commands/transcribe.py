@@ -13,7 +13,7 @@ from lanser_cli.commands import options
 from lanser_cli.records import Outcome
 
 
-def transcribe(
+def command(
     inputs: options.AudioOrRecords = None,
     model: Annotated[
         str,
@@ -93,27 +93,31 @@ def transcribe(
     standard input. A clip that looks wrongly transcribed is marked in `asr.flags`, not dropped. A
     recording longer than the model hears at once is refused, unless --segment cuts it.
     """
-    from lanser_cli import segmenting, shards, streams
-    from lanser_cli import workers as pool
-    from lanser_cli.asr import engines, transcribing
+    from lanser_cli import parts
+    from lanser_cli.asr import throughput, transcriber
+    from lanser_cli.asr.engines import runs_on_cpu_processes
     from lanser_cli.asr.quality import Thresholds
-    from lanser_cli.asr.scoring import Score
-    from lanser_cli.pipe import Pipe
+    from lanser_cli.asr.wer import Score
+    from lanser_cli.audio import segments
+    from lanser_cli.devices import cpu_count, parse_devices
+    from lanser_cli.pipe import Pipe, unique
+    from lanser_cli.shards import reader, remote
+    from lanser_cli.workers import spread
 
-    inputs = shards.fetch(inputs or ["-"], fetch)
-    chosen = streams.parse_part(part)
-    shards.check_inputs(inputs, bare=True)
-    options.one_of("--segment", segment, segmenting.METHODS)
+    inputs = remote.fetch(inputs or ["-"], fetch)
+    chosen = parts.parse_part(part)
+    reader.check_inputs(inputs, bare=True)
+    options.one_of("--segment", segment, segments.METHODS)
     cut = None
     if segment != "none":
-        cut = segmenting.Segmentation(
+        cut = segments.Segmentation(
             segment,
             min_seconds=min_seconds,
             max_seconds=max_seconds,
             threshold=vad_threshold,
             min_silence=min_silence,
         )
-    settings = transcribing.Settings(
+    settings = transcriber.Settings(
         model,
         batch_size,
         lang,
@@ -125,31 +129,31 @@ def transcribe(
         ),
         vad_threshold if check_speech else None,
     )
-    on_processors = engines.runs_on_cpu_processes(model)
-    window = transcribing.SMALL_WINDOW if on_processors else transcribing.WINDOW
+    on_processors = runs_on_cpu_processes(model)
+    window = transcriber.SMALL_WINDOW if on_processors else transcriber.WINDOW
     pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
     scored = Score(score) if score else None
-    devices = ["cpu"] * pool.cpu_count() if on_processors else pool.parse_devices(device)
+    devices = ["cpu"] * cpu_count() if on_processors else parse_devices(device)
     if workers is not None:
         devices = [devices[index % len(devices)] for index in range(workers)]
     if decoders is None:
-        decoders = min(4 * len(set(devices)), pool.cpu_count()) if devices[0] != "cpu" else 0
-    items: Iterator[Outcome] = streams.unique(
-        shards.read(inputs, "transcribe", bare=True), "transcribe"
+        decoders = min(4 * len(set(devices)), cpu_count()) if devices[0] != "cpu" else 0
+    items: Iterator[Outcome] = unique(
+        reader.records_of(inputs, "transcribe", bare=True), "transcribe"
     )
     if cut is not None:  # it decodes as it cuts, so there is nothing to decode ahead
-        items, decoders = segmenting.segment(items, cut, "transcribe"), 0
-        items = streams.unique(items, "transcribe")
-    process = pool.spread(
-        partial(transcribing.make_transcriber, settings=settings),
+        items, decoders = segments.segment(items, cut, "transcribe"), 0
+        items = unique(items, "transcribe")
+    process = spread(
+        partial(transcriber.make_transcriber, settings=settings),
         devices,
-        prepare=transcribing.prepare,
+        prepare=transcriber.prepare,
         helpers=decoders,
     )
-    process = transcribing.Throughput(len(devices), decoders).watching(process)
+    process = throughput.Throughput(len(devices), decoders).watching(process)
     if scored is not None and output is None:
         process = scored.watching(process)
-    code = pipe.run(streams.take_part(items, chosen), process)
+    code = pipe.run(parts.take_part(items, chosen), process)
     if scored is not None and output is not None:
         scored.read(output)  # and not what went by, of which --resume sees only a part
     return code

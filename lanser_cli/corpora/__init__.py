@@ -9,17 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lanser_cli.corpora import (
-    crema_d,
-    csv_file,
-    emodb,
-    folder,
-    iemocap,
-    meld,
-    ravdess,
-    savee,
-    tess,
-)
+from lanser_cli.corpora import crema_d, csv_file, emodb, folder, iemocap, meld, ravdess, savee, tess
 from lanser_cli.errors import UsageError
 from lanser_cli.records import Outcome
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lanser_cli import audio
-from lanser_cli.corpora.reading import STAGE, Table
+from lanser_cli.audio import sound
+from lanser_cli.corpora.base import STAGE, Table
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Outcome, Record, Reject, make_id
 
@@ -81,7 +81,7 @@ def _outcome(
         offset = Record.parse({"id": "x"} | {key: cells.get(key) for key in _NUMBERS}).offset
         head["id"] = cells.get("id") or make_id(as_written, offset)
         head["audio_filepath"] = _anchored(as_written, table)
-        seconds = audio.probe(head["audio_filepath"]).duration - offset
+        seconds = sound.probe(head["audio_filepath"]).duration - offset
         if seconds <= 0:
             raise RecordError(f"{as_written}: offset {offset} s lies behind its end")
         head["duration"] = cells.get("duration") or round(seconds, 6)

@@ -26,7 +26,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanser_cli.corpora.reading import STAGE, audio_files, check_folder, utterance
+from lanser_cli.corpora.base import STAGE, audio_files, check_folder, utterance
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Dropped, Outcome, Reject, make_id
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lanser_cli.corpora.reading import by_name
+from lanser_cli.corpora.base import by_name
 from lanser_cli.records import Dropped, Outcome
 
 LABELS = {

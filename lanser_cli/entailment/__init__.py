@@ -7,7 +7,7 @@ from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.context import with_context
 from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
 from lanser_cli.entailment.judge import Judge, Panel, Scorer
-from lanser_cli.entailment.labelling import Settings, label, make_labeller
+from lanser_cli.entailment.labeller import Settings, label, make_labeller
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy, taxonomy_names
 from lanser_cli.entailment.templates import (

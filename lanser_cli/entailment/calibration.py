@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanser_cli.entailment.judge import Judge
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.streams import write_whole
+from lanser_cli.output import write_whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lanser_cli import console
 from lanser_cli.entailment.pairs import PairEncoder
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.hub import loading
+from lanser_cli.models.hub import loading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +160,7 @@ class PairScorer:
         import torch
         import transformers
 
-        from lanser_cli.entailment.arithmetic import lighten, loaded_in
+        from lanser_cli.entailment.inference import lighten, loaded_in
 
         on_cpu = not self._device.startswith("cuda")
         dtype = getattr(torch, loaded_in(self._model_type, self.precision, on_cpu))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lanser_cli.audio import SAMPLE_RATE
+from lanser_cli.audio.sound import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import numpy as np

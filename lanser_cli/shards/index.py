@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from lanser_cli.errors import LanserError
 
 SCHEMA = 1
+
+
 INDEX = "index.json"
 
 
@@ -46,12 +47,3 @@ def read_index(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise LanserError(f"{path}: not an index of shards") from None
     return index
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        found = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.streams import commit
+from lanser_cli.output import commit
 
 _SCHEME = re.compile(r"(pipe:|[a-z0-9]+://)")
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, tone
 
-from lanser_cli import audio
-from lanser_cli.asr import Engine, make_engine
-from lanser_cli.asr.transcribing import Transcriber
+from lanser_cli.asr.engine import Engine
+from lanser_cli.asr.engines import make_engine
+from lanser_cli.asr.transcriber import Transcriber
+from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record, Reject
 
@@ -88,7 +89,7 @@ def test_whispers_draws_follow_the_probabilities() -> None:
     """The draws of `_sampler` against the softmax that they are drawn from."""
     import torch
 
-    from lanser_cli.asr.whisper_engine import _sampler
+    from lanser_cli.asr.engines.whisper import _sampler
 
     logits = torch.tensor([[2.0, 1.0, 0.0, -20.0], [0.0, 1.0, 2.0, -20.0]])
     temperature = 0.8
@@ -109,7 +110,7 @@ def test_whispers_draws_follow_the_probabilities() -> None:
 def test_whisper_stops_at_the_end_token() -> None:
     import torch
 
-    from lanser_cli.asr.whisper_engine import _sampler
+    from lanser_cli.asr.engines.whisper import _sampler
 
     decoder = _sampler(0.5, 3)
     tokens, sums = torch.tensor([[3], [0]]), torch.zeros(2)
@@ -194,7 +195,7 @@ def test_whisper_encodes_once_and_decodes_again_only_what_needs_it(
     """Two of five clips are good enough at once, one at the second temperature."""
     from whisper.decoding import DecodingTask
 
-    from lanser_cli.asr import whisper_engine as room
+    from lanser_cli.asr.engines import whisper as room
 
     batches: list[tuple[float, int]] = []
     run = DecodingTask.run
@@ -220,8 +221,8 @@ def test_whisper_encodes_once_and_decodes_again_only_what_needs_it(
 def test_whispers_thresholds_decide_what_is_decoded_again() -> None:
     from types import SimpleNamespace
 
+    from lanser_cli.asr.engines.whisper import _is_bad
     from lanser_cli.asr.quality import DEFAULTS, Thresholds
-    from lanser_cli.asr.whisper_engine import _is_bad
 
     def result(ratio: float, logprob: float, no_speech: float) -> Any:
         return SimpleNamespace(
@@ -488,8 +489,8 @@ def sentences(shared: Path) -> list[tuple[np.ndarray, str]]:
     for line in lines:
         name, _, text = line.split("|")
         path = str(folder / "wavs" / f"{name}.wav")
-        pairs.append((audio.probe(path).duration, path, text))
-    return [(audio.read(path), text) for _, path, text in sorted(pairs)[:4]]
+        pairs.append((sound.probe(path).duration, path, text))
+    return [(sound.read(path), text) for _, path, text in sorted(pairs)[:4]]
 
 
 def test_sphinx_hears_most_words(
@@ -515,7 +516,7 @@ def test_sphinx_does_not_depend_on_what_came_before(
 def test_sphinx_on_clips_that_changed_with_what_came_before(name: str) -> None:
     pytest.importorskip("pocketsphinx")
     folder = ROOT / "examples/speech/unlabeled"
-    clip, before = (audio.read(str(folder / f"{part}.ogg")) for part in (name, "utt-0001"))
+    clip, before = (sound.read(str(folder / f"{part}.ogg")) for part in (name, "utt-0001"))
     engine = make_engine("sphinx")
     alone = texts(engine, [clip])
     assert texts(engine, [before, clip])[1:] == alone == texts(make_engine("sphinx"), [clip])

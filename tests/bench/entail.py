@@ -36,8 +36,8 @@ import transformers
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lanser_cli import cpu  # noqa: E402
-from lanser_cli.entailment import (  # noqa: E402
+from lanser_cli.devices import cpu_count
+from lanser_cli.entailment import (
     EMBEDDED,
     CachedScorer,
     Judge,
@@ -47,10 +47,10 @@ from lanser_cli.entailment import (  # noqa: E402
     Template,
     load_taxonomy,
 )
-from lanser_cli.entailment.cache import premise_key  # noqa: E402
-from lanser_cli.entailment.judge import tolerance  # noqa: E402
-from lanser_cli.entailment.labelling import WINDOW  # noqa: E402
-from lanser_cli.workers import cpu_count  # noqa: E402
+from lanser_cli.entailment.cache import premise_key
+from lanser_cli.entailment.judge import tolerance
+from lanser_cli.entailment.labeller import WINDOW
+from lanser_cli.models.onednn import OneDnnLinear
 
 TEMPLATE = "This person feels {}."
 EMBEDDED_FOLDER = ROOT / "lanser_cli" / "entailment" / "embedded"
@@ -136,7 +136,7 @@ def in_windows(raw: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str])
 def matrix_rates(rows: int = 2048, width: int = 768, out: int = 3072) -> dict[str, float]:
     """What this processor multiplies in each precision, measured, in 10^9 operations/s."""
     linear, x = torch.nn.Linear(width, out), torch.randn(rows, width)
-    onednn = cpu.OneDnnLinear(linear)
+    onednn = OneDnnLinear(linear)
     short, y = torch.nn.Linear(width, out).bfloat16(), x.bfloat16()
     weight, z = (
         torch.randint(-127, 127, shape, dtype=torch.int8) for shape in ((width, out), (rows, width))

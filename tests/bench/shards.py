@@ -46,26 +46,31 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lanser_cli import audio, console, shards, streams, workers  # noqa: E402
-from lanser_cli.records import Record  # noqa: E402
+from lanser_cli import console, pipe, workers
+from lanser_cli.audio import sound
+from lanser_cli.audio.sound import SAMPLE_RATE, SUFFIXES, load
+from lanser_cli.records import Record
+from lanser_cli.shards import encoder, reader, writer
+from lanser_cli.shards.verify import verify_shards
+from lanser_cli.shards.writer import ShardWriter
 
 if TYPE_CHECKING:  # it brings torch, and every worker imports this module before it begins
-    from lanser_cli import data
+    from lanser_cli.training.examples import Example
 
-BATCH, WORKERS, CROP = 32, 2, 3 * audio.SAMPLE_RATE
+BATCH, WORKERS, CROP = 32, 2, 3 * SAMPLE_RATE
 
 
 def row(*cells: object) -> None:
     print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
-def pack(records: Iterable[Record], folder: Path, max_count: int) -> list[data.Example]:
-    from lanser_cli import data
+def pack(records: Iterable[Record], folder: Path, max_count: int) -> list[Example]:
+    from lanser_cli.training.examples import Example
 
     console.configure(quiet_=True)
-    shards.write(iter(records), shards.ShardWriter(folder, max_count=max_count))
-    found = [item for item in shards.read([str(folder)], "bench") if isinstance(item, Record)]
-    return [data.Example(record, (1.0, 0.0)) for record in found]
+    writer.pack(iter(records), ShardWriter(folder, max_count=max_count))
+    found = [item for item in reader.records_of([str(folder)], "bench") if isinstance(item, Record)]
+    return [Example(record, (1.0, 0.0)) for record in found]
 
 
 def clips(arguments: argparse.Namespace) -> list[Path]:
@@ -73,7 +78,7 @@ def clips(arguments: argparse.Namespace) -> list[Path]:
         path
         for place in arguments.speech
         for path in sorted(place.rglob("*"))
-        if path.suffix.lower() in audio.SUFFIXES
+        if path.suffix.lower() in SUFFIXES
     ]
 
 
@@ -105,7 +110,7 @@ def in_a_plain_loop(records: list[Record], folder: Path) -> None:
 class EncodesForNothing:
     def __call__(self, window: Sequence[Record]) -> list[Any]:
         for record in window:
-            shards.Encoder().encode(record)
+            encoder.Encoder().encode(record)
         return list(window)
 
 
@@ -117,12 +122,12 @@ def bench_write(arguments: argparse.Namespace, folder: Path) -> None:
     records = list(to_pack(arguments))
 
     def lanser(target: Path) -> None:
-        shards.write(records, shards.ShardWriter(target), processes=WORKERS)
+        writer.pack(records, ShardWriter(target), processes=WORKERS)
 
     def encoding(target: Path) -> None:
         target.mkdir()
         process = workers.spread(for_nothing, ["cpu"] * WORKERS)
-        assert sum(map(len, process(streams.windows(records, 16)))) == len(records)
+        assert sum(map(len, process(pipe.windows(records, 16)))) == len(records)
 
     def loop(target: Path) -> None:
         in_a_plain_loop(records, target)
@@ -146,20 +151,20 @@ def bench_write(arguments: argparse.Namespace, folder: Path) -> None:
 def bench_codec(arguments: argparse.Namespace, folder: Path) -> None:
     import torch
 
-    from lanser_cli.features import FrontEnd, LogMel
+    from lanser_cli.models.front_end import FrontEnd, LogMel
 
     records = list(islice(to_pack(arguments), 1000))
     sizes, heard = {}, {}
-    for codec in shards.CODECS:
+    for codec in encoder.CODECS:
         begun = time.perf_counter()
-        writer = shards.ShardWriter(folder / codec)
-        index, _ = shards.write(records, writer, codec=codec, processes=WORKERS)
+        writer = ShardWriter(folder / codec)
+        index, _ = writer.pack(records, writer, codec=codec, processes=WORKERS)
         rate = len(records) / (time.perf_counter() - begun)
         total = sum(shard["bytes"] for shard in index["shards"])
         sizes[codec] = (total, rate, index["seconds"])
         heard[codec] = [
-            audio.load(item)
-            for item in shards.read([str(folder / codec)], "bench")
+            load(item)
+            for item in reader.records_of([str(folder / codec)], "bench")
             if isinstance(item, Record)
         ]
     front = LogMel(FrontEnd()).eval()
@@ -207,12 +212,13 @@ def decoded(sample: dict[str, Any]) -> tuple[np.ndarray, int]:
     return cropped(sound), 0
 
 
-def ours(examples: list[data.Example], epoch: int) -> Iterator[Any]:
-    from lanser_cli import data
+def ours(examples: list[Example], epoch: int) -> Iterator[Any]:
+    from lanser_cli.training import batches
+    from lanser_cli.training.batches import Crops, StepSampler
 
-    crops = data.Crops(examples, CROP, seed=epoch)
-    sampler = data.StepSampler(len(examples), BATCH, 1, seed=epoch, shards=crops.shards)
-    for waveform, _, _ in data.batches(crops, sampler, WORKERS):
+    crops = Crops(examples, CROP, seed=epoch)
+    sampler = StepSampler(len(examples), BATCH, 1, seed=epoch, shards=crops.shards)
+    for waveform, _, _ in batches.batches(crops, sampler, WORKERS):
         yield waveform
 
 
@@ -253,7 +259,7 @@ def bench_read(arguments: argparse.Namespace, folder: Path) -> None:
         path = folder / "loose" / f"u{number:06d}.flac"
         source = found[number % len(found)]
         if number < len(found):
-            soundfile.write(path, audio.read(str(source)), audio.SAMPLE_RATE)
+            soundfile.write(path, sound.read(str(source)), SAMPLE_RATE)
         else:
             path.write_bytes(loose[number - len(found)].read_bytes())
         loose.append(path)
@@ -286,14 +292,14 @@ def bench_read(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def bench_order(arguments: argparse.Namespace, folder: Path) -> None:
-    from lanser_cli import data
+    from lanser_cli.training.batches import StepSampler
 
     count = arguments.samples
     places = np.arange(count) // 1000
     row("--shuffle-buffer", "correlation with the order written", "of a batch from one shard, most")
     row("---", "---", "---")
     for buffer in (0, 1000, 5000):
-        order = data.StepSampler(count, BATCH, 1, seed=0, buffer=buffer, shards=places).order(0)
+        order = StepSampler(count, BATCH, 1, seed=0, buffer=buffer, shards=places).order(0)
         correlation = np.corrcoef(order, np.arange(count))[0, 1]
         batches = [places[order[at : at + BATCH]] for at in range(0, count - BATCH + 1, BATCH)]
         most = np.mean([np.bincount(batch).max() for batch in batches])
@@ -309,13 +315,13 @@ def private(process: int) -> float:
 def bench_memory(arguments: argparse.Namespace, folder: Path) -> None:
     from multiprocessing import get_context
 
-    from lanser_cli import data
-    from lanser_cli.data import _settle
+    from lanser_cli.training.batches import Crops, _freeze
+    from lanser_cli.training.examples import Example
 
     count = arguments.samples
     scores = dict.fromkeys(("anger", "disgust", "fear", "joy", "sadness", "surprise"), 1 / 6)
     examples = [
-        data.Example(
+        Example(
             Record(
                 json.loads(
                     json.dumps(
@@ -334,10 +340,10 @@ def bench_memory(arguments: argparse.Namespace, folder: Path) -> None:
         )
         for number in range(count)
     ]
-    crops = data.Crops(examples, CROP, seed=0)
+    crops = Crops(examples, CROP, seed=0)
 
     def epoch(compact: bool, answers: Any) -> None:
-        _settle(0)
+        _freeze(0)
         before = private(os.getpid())
         for index in np.random.default_rng(0).permutation(count).tolist():
             if compact:
@@ -389,20 +395,20 @@ def write_so_many(
 ) -> None:
     console.configure(quiet_=True)
     records = to_pack(argparse.Namespace(speech=speech, clips=count))
-    writer = shards.ShardWriter(target, max_count=per_shard)
-    shards.write(records, writer, processes=WORKERS)
+    writer = ShardWriter(target, max_count=per_shard)
+    writer.pack(records, writer, processes=WORKERS)
     answers.put(peaks())
 
 
 def read_so_many(
     answers: Any, speech: Sequence[Path], count: int, per_shard: int, target: Path
 ) -> None:
-    from lanser_cli import data
-    from lanser_cli.pretraining import slim
+    from lanser_cli.training.examples import Example
+    from lanser_cli.training.pretrain import slim
 
-    found = shards.read([str(target)], "bench")
+    found = reader.records_of([str(target)], "bench")
     records = [slim(item, soft=False) for item in found if isinstance(item, Record)]
-    examples = [data.Example(record, (1.0, 0.0)) for record in records]
+    examples = [Example(record, (1.0, 0.0)) for record in records]
     assert sum(map(len, ours(examples, 0))) == count
     answers.put(peaks())
 
@@ -413,11 +419,11 @@ def read_so_many(
 def tones(folder: Path, count: int) -> Iterator[Record]:
     import soundfile
 
-    clock = np.arange(audio.SAMPLE_RATE // 5) / audio.SAMPLE_RATE
+    clock = np.arange(SAMPLE_RATE // 5) / SAMPLE_RATE
     for number in range(count):
         path = folder / f"t{number:06d}.wav"
         wave = 0.1 * np.sin(2 * np.pi * (100 + number / 10) * clock)  # no two alike
-        soundfile.write(path, wave, audio.SAMPLE_RATE)
+        soundfile.write(path, wave, SAMPLE_RATE)
         about = {"id": path.stem, "audio_filepath": str(path), "label": "joy"}
         split = "train" if number % 10 else "test"
         yield Record({**about, "speaker": f"s{number % 50}", "split": split})
@@ -427,21 +433,23 @@ def be_a_rank(folder: Path) -> None:
     """One of the processes that torchrun starts: it tells what it was given, step by step."""
     import torch
 
-    from lanser_cli import data
-    from lanser_cli.training import process_group
+    from lanser_cli.training import batches
+    from lanser_cli.training.batches import Crops, StepSampler
+    from lanser_cli.training.examples import Example
+    from lanser_cli.training.ranks import process_group
 
-    found = [item for item in shards.read([str(folder / "shards")], "x")]
-    examples = [data.Example(item, (1.0, 0.0)) for item in found if isinstance(item, Record)]
+    found = [item for item in reader.records_of([str(folder / "shards")], "x")]
+    examples = [Example(item, (1.0, 0.0)) for item in found if isinstance(item, Record)]
     with process_group(torch.device("cpu")) as ranks:
-        crops = data.Crops(examples, 1600, seed=0)
-        sampler = data.StepSampler(
+        crops = Crops(examples, 1600, seed=0)
+        sampler = StepSampler(
             len(crops), BATCH, 2, seed=0, rank=ranks.rank, ranks=ranks.count, shards=crops.shards
         )
         plan = list(sampler)
         seen: list[Counter[int]] = [Counter(), Counter()]
         steps = 0
         for keys, (waveform, _, weight) in zip(
-            plan, data.batches(crops, sampler, WORKERS), strict=True
+            plan, batches.batches(crops, sampler, WORKERS), strict=True
         ):
             loud = waveform.ne(0).any(dim=1)
             # All ranks meet at every step, as in training: one step too few would hang.
@@ -460,7 +468,7 @@ def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
     begun = time.perf_counter()
     pack(tones(folder / "tones", arguments.samples), folder / "shards", 1000)
     packed = time.perf_counter() - begun
-    faults = shards.verify(folder / "shards")
+    faults = verify_shards(folder / "shards")
     assert not faults, faults
     begun = time.perf_counter()
     audit = [sys.executable, "-m", "lanser_cli", "audit", folder / "shards"]

@@ -39,10 +39,22 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lanser_cli import audio, console, segmenting, streams, workers  # noqa: E402
-from lanser_cli.asr import Transcript, transcribing  # noqa: E402
-from lanser_cli.pipe import Pipe, WindowFunction  # noqa: E402
-from lanser_cli.records import Outcome, Record  # noqa: E402
+from lanser_cli import console, workers
+from lanser_cli.asr import transcriber
+from lanser_cli.asr.engine import Transcript
+from lanser_cli.audio import segments
+from lanser_cli.audio.ingest import ingest
+from lanser_cli.audio.sound import SUFFIXES, read
+from lanser_cli.pipe import (
+    Pipe,
+    WindowFunction,
+    unique,
+    windows,
+)
+from lanser_cli.records import (
+    Outcome,
+    Record,
+)
 
 STEPS = 24
 """Tokens that a random model writes for each clip."""
@@ -57,7 +69,7 @@ NEVER_AGAIN = ("--logprob-threshold", "-1e9", "--compression-ratio-threshold", "
 
 def clips(folder: Path, count: int) -> list[Path]:
     """`count` files, the folder's own over and over."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return [found[index % len(found)] for index in range(count)]
 
 
@@ -84,7 +96,7 @@ def clip_by_clip(model: Any, paths: Sequence[Path], *, half: bool = False) -> li
     texts = []
     options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=half)
     for path in paths:
-        sound = whisper.pad_or_trim(audio.read(str(path)))
+        sound = whisper.pad_or_trim(read(str(path)))
         mel = whisper.log_mel_spectrogram(sound, model.dims.n_mels).to(model.device)
         texts.append(whisper.decode(model, mel, options).text)
     return texts
@@ -184,7 +196,7 @@ class Free:
 
 
 def make_free(device: str) -> WindowFunction:
-    return transcribing.Transcriber(Free(), 16)
+    return transcriber.Transcriber(Free(), 16)
 
 
 def write_manifest(path: Path, paths: Sequence[Path]) -> Path:
@@ -226,7 +238,7 @@ def bare_rate(paths: Sequence[Path], processes: int) -> float:
 def our_rate(paths: Sequence[Path], processes: int, folder: Path) -> float:
     listed = write_manifest(folder / "many.jsonl", paths)
     (folder / "out.jsonl").unlink(missing_ok=True)
-    pipe = Pipe("transcribe", folder / "out.jsonl", window=transcribing.WINDOW)
+    pipe = Pipe("transcribe", folder / "out.jsonl", window=transcriber.WINDOW)
     process = workers.spread(make_free, ["cpu"] * processes)
     times: list[float] = []
 
@@ -237,7 +249,7 @@ def our_rate(paths: Sequence[Path], processes: int, folder: Path) -> float:
 
         yield from process(passing())
 
-    pipe.run(streams.unique(audio.ingest([str(listed)], "transcribe"), "transcribe"), watched)
+    pipe.run(unique(ingest([str(listed)], "transcribe"), "transcribe"), watched)
     seconds = time.perf_counter() - times[0]
     assert pipe.tally.written == len(paths)
     return len(paths) / seconds
@@ -281,8 +293,8 @@ def in_a_process(action: Callable[..., None], *words: object) -> list[float]:
 def many_clips(answers: Any, listed: Path, out: Path) -> None:
     console.configure(quiet_=True)
     begun = time.perf_counter()
-    items = streams.unique(audio.ingest([str(listed)], "x"), "x")
-    pipe = Pipe("transcribe", out, window=transcribing.WINDOW)
+    items = unique(ingest([str(listed)], "x"), "x")
+    pipe = Pipe("transcribe", out, window=transcriber.WINDOW)
     pipe.run(items, workers.spread(make_free, ["cpu"]))
     answers.put([peak(), time.perf_counter() - begun])
 
@@ -293,8 +305,8 @@ def long_recording(answers: Any, path: Path, out: Path) -> None:
 
     torch.set_num_threads(1)
     begun = time.perf_counter()
-    pipe = Pipe("transcribe", out, window=transcribing.WINDOW)
-    items = segmenting.segment(audio.ingest([str(path)], "x"), segmenting.Segmentation("vad"), "x")
+    pipe = Pipe("transcribe", out, window=transcriber.WINDOW)
+    items = segments.segment(ingest([str(path)], "x"), segments.Segmentation("vad"), "x")
     pipe.run(items, workers.spread(make_free, ["cpu"]))
     answers.put([peak(), time.perf_counter() - begun, pipe.tally.written])
 
@@ -304,7 +316,7 @@ def recording(path: Path, paths: Sequence[Path], seconds: float) -> Path:
     import soundfile
     from scipy.signal import resample_poly
 
-    speech = np.concatenate([audio.read(str(file)) for file in paths])
+    speech = np.concatenate([read(str(file)) for file in paths])
     speech = resample_poly(speech, 441, 160).astype(np.float32)
     wanted = round(seconds * 44_100)
     with soundfile.SoundFile(path, "w", 44_100, 1, "PCM_16", format="FLAC") as file:
@@ -343,7 +355,7 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
     some = paths[: arguments.peer_clips]
     listed = [Record({"id": f"u{n}", "audio_filepath": str(p)}) for n, p in enumerate(paths)]
     settings = partial(
-        transcribing.Settings, limits=transcribing.Thresholds(1e9, -1e9), batch_size=arguments.batch
+        transcriber.Settings, limits=transcriber.Thresholds(1e9, -1e9), batch_size=arguments.batch
     )
     helpers = arguments.decoders
     row("size", "clip by clip, clips/s", "lanser, clips/s", "ratio", "texts equal")
@@ -356,11 +368,11 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
         texts = clip_by_clip(model, some, half=device != "cpu")
         theirs = len(some) / (time.perf_counter() - begun)
         del model
-        make = partial(transcribing.make_transcriber, settings=settings(model=f"whisper:{path}"))
-        process = workers.spread(make, [device], prepare=transcribing.prepare, helpers=helpers)
-        list(process(streams.windows(listed[: arguments.batch], 64)))  # warm
+        make = partial(transcriber.make_transcriber, settings=settings(model=f"whisper:{path}"))
+        process = workers.spread(make, [device], prepare=transcriber.prepare, helpers=helpers)
+        list(process(windows(listed[: arguments.batch], 64)))  # warm
         begun = time.perf_counter()
-        found = [item for window in process(streams.windows(listed, 64)) for item in window]
+        found = [item for window in process(windows(listed, 64)) for item in window]
         ours = len(found) / (time.perf_counter() - begun)
         equal = sum(
             isinstance(item, Record) and item.text == text

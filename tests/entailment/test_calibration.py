@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Lanser, jsonl, write_jsonl
+from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.entailment import Judge, PairScorer, Taxonomy, Template
 from lanser_cli.entailment.calibration import CONTENT_FREE, Prior, mean_odds, sample
@@ -92,13 +92,13 @@ def test_parts_and_streams_agree_with_the_whole(
     line = ("entail-label", "--model", tiny_nli, "--labels", "joy,fear,anger", "--device", "cpu")
     line += ("--calibrate", "batch")
     whole = lanser(*line, path)
-    by_id = {item["id"]: item["emotion_scores"] for item in jsonl(whole.stdout)}
+    by_id = {item["id"]: item["emotion_scores"] for item in read_jsonl(whole.stdout)}
     assert b"labels before calibration: " in whole.stderr and b"labels after it: " in whole.stderr
     prior = tmp_path / "prior.json"
     second = lanser(*line, path, "--part", "2/3", "--prior", prior)
     streamed = lanser(*line, "--prior", prior, input=path.read_bytes())
-    assert jsonl(streamed.stdout) == jsonl(whole.stdout)
-    part = jsonl(second.stdout)
+    assert read_jsonl(streamed.stdout) == read_jsonl(whole.stdout)
+    part = read_jsonl(second.stdout)
     assert len(part) == len(TEXTS) // 3
     for item in part:
         assert item["emotion_scores"] == pytest.approx(by_id[item["id"]], abs=2e-6)
@@ -109,8 +109,10 @@ def test_parts_and_streams_agree_with_the_whole(
 def test_calibration_against_collapse(lanser: Lanser, tiny_nli: Path, tmp_path: Path) -> None:
     path = records(tmp_path)
     line = ("entail-label", "--model", tiny_nli, "--labels", "joy,fear,anger", "--device", "cpu")
-    plain = {item["emotion"] for item in jsonl(lanser(*line, path).stdout)}
-    fair = {item["emotion"] for item in jsonl(lanser(*line, path, "--calibrate", "batch").stdout)}
+    plain = {item["emotion"] for item in read_jsonl(lanser(*line, path).stdout)}
+    fair = {
+        item["emotion"] for item in read_jsonl(lanser(*line, path, "--calibrate", "batch").stdout)
+    }
     assert len(plain) < 3, "the tiny model was meant to collapse"
     assert len(fair) == 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Lanser, jsonl, write_jsonl
+from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.entailment.context import CONVERSATIONS, WORDS, premise, with_context
 from lanser_cli.records import Dropped, Outcome, Record, Reject
@@ -66,11 +66,14 @@ def test_parts_see_the_context_of_the_whole(lanser: Lanser, tiny_nli: Path, tmp_
     ]
     path = write_jsonl(tmp_path / "talk.jsonl", items)
     line = ("entail-label", "--model", tiny_nli, "--labels", "joy,fear", "--device", "cpu", path)
-    alone, heard = jsonl(lanser(*line).stdout), jsonl(lanser(*line, "--context", "2").stdout)
+    alone, heard = (
+        read_jsonl(lanser(*line).stdout),
+        read_jsonl(lanser(*line, "--context", "2").stdout),
+    )
     assert [item["entailment"]["context"] for item in heard] == [0, 1, 2, 2, 2] * 4
     assert list(heard[0]) == list(alone[0])
     pairs = [(a["emotion_scores"], h["emotion_scores"]) for a, h in zip(alone, heard, strict=True)]
     assert all(a == h for a, h in pairs[::5]), "the first of a conversation has no context"
     assert sum(a != h for a, h in pairs) > 4
-    parts = [jsonl(lanser(*line, "--context", "2", "--part", f"{n}/2").stdout) for n in (1, 2)]
+    parts = [read_jsonl(lanser(*line, "--context", "2", "--part", f"{n}/2").stdout) for n in (1, 2)]
     assert sorted((item for part in parts for item in part), key=lambda item: item["last"]) == heard

@@ -1,0 +1,43 @@
+"""The protocol of an ASR engine, and the way from `--model NAME` to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from lanser_cli.audio.sound import Waveform
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What an engine heard. Fields that it does not know stay None.
+
+    Attributes:
+        text: stripped of surrounding space.
+        avg_logprob: mean natural-log probability of a token.
+        no_speech_prob: 0..1.
+        lang: BCP-47 tag, where the engine detected it.
+    """
+
+    text: str
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    lang: str | None = None
+
+
+class Engine(Protocol):
+    """Anything that turns clips into transcripts.
+
+    Attributes:
+        name: goes into the record as `asr.model`.
+        max_seconds: longest clip it hears whole; None for no limit.
+    """
+
+    name: str
+    max_seconds: float | None
+
+    def transcribe(self, clips: Sequence[Waveform]) -> list[Transcript]:
+        """Transcribe clips (float32 `[samples]`, 16 kHz), one transcript each, in order."""
+        ...

@@ -1,0 +1,249 @@
+"""Records with audio in, records with `text` and `asr` out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lanser_cli import console
+from lanser_cli.asr.engine import Engine, Transcript
+from lanser_cli.asr.engines import make_engine
+from lanser_cli.asr.quality import DEFAULTS, Thresholds, compression_ratio, flags
+from lanser_cli.audio import sound
+from lanser_cli.audio.utterance import Utterance, with_sound
+from lanser_cli.audio.vad import VoiceActivity
+from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.output import warn_of
+from lanser_cli.pipe import WindowFunction, windows
+from lanser_cli.records import Outcome, Record, Reject
+
+if TYPE_CHECKING:
+    from lanser_cli.audio.sound import Waveform
+
+
+STAGE = "transcribe"
+
+
+WINDOW = 64
+"""Records sorted by length together, for engines that gain from a batch of like lengths."""
+
+
+SMALL_WINDOW = 8
+"""For engines that take clips one by one: the smaller, the more evenly processes are loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What transcribing does.
+
+    Attributes:
+        model: as `make_engine` takes it.
+        batch_size: clips decoded together.
+        lang: language spoken; None: as detected.
+        limits: from where on a transcript is flagged.
+        check_speech: the probability from which silero-vad takes a frame for speech, where it is
+            to listen too; None: it is not.
+    """
+
+    model: str
+    batch_size: int = 16
+    lang: str | None = None
+    limits: Thresholds = DEFAULTS
+    check_speech: float | None = None
+
+
+def make_transcriber(device: str, *, settings: Settings) -> WindowFunction:
+    """Load an engine on `device` and return the function that transcribes a window of records.
+
+    Raises:
+        UsageError, LanserError: as `make_engine`; or the extra `vad` is missing.
+    """
+    voice = VoiceActivity() if settings.check_speech is not None else None
+    engine = make_engine(settings.model, device=device, lang=settings.lang, limits=settings.limits)
+    return Transcriber(engine, settings.batch_size, settings.limits, voice, settings.check_speech)
+
+
+class Prepared(list[Record]):
+    """A window that was decoded ahead; `decoding` is the seconds that took."""
+
+    decoding = 0.0
+
+
+def prepare(window: Sequence[Record]) -> list[Record]:
+    """Decode a window ahead of the model. What cannot be decoded is left for it to refuse."""
+    begun = time.perf_counter()
+    found = Prepared()
+    for record in window:
+        try:
+            found.append(with_sound(record))
+        except RecordError:
+            found.append(record)
+    found.decoding = time.perf_counter() - begun
+    return found
+
+
+def transcribe(
+    records: Iterable[Record],
+    engine: Engine,
+    *,
+    batch_size: int = 16,
+    on_reject: Callable[[Reject], None] | None = None,
+) -> Iterator[Record]:
+    """Add `text` and `asr` to records, in order. Rejects go to `on_reject` (default: a warning)."""
+    transcriber = Transcriber(engine, batch_size)
+    for window in windows(records, WINDOW):
+        for outcome in transcriber(window):
+            if isinstance(outcome, Record):
+                yield outcome
+            elif isinstance(outcome, Reject):
+                (on_reject or warn_of)(outcome)
+
+
+class Answers(list[Outcome]):
+    """The outcomes of a window, and what they took.
+
+    Attributes:
+        audio: seconds of sound transcribed.
+        decoding, model: seconds of work.
+    """
+
+    audio = decoding = model = 0.0
+
+
+class Transcriber:
+    """A window function: decode, sort by length, transcribe in batches, put back in order."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        batch_size: int,
+        limits: Thresholds = DEFAULTS,
+        voice: VoiceActivity | None = None,
+        speech_threshold: float | None = None,
+    ) -> None:
+        self._engine, self._batch_size = engine, batch_size
+        self._limits, self._voice = limits, voice
+        self._speech_threshold = speech_threshold or 0.5
+        self._said = False
+
+    def __call__(self, window: Sequence[Record]) -> list[Outcome]:
+        outcomes: list[Outcome | None] = [None] * len(window)
+        loaded: dict[int, Utterance] = {}
+        begun = time.perf_counter()
+        for index, record in enumerate(window):
+            try:
+                loaded[index] = self._load(record)
+            except RecordError as error:
+                outcomes[index] = Reject.of(record, STAGE, error)
+        decoded = time.perf_counter()
+        todo = deque(sorted(loaded, key=lambda index: len(loaded[index].samples)))
+        while todo:
+            batch = [todo.popleft() for _ in range(min(self._batch_size, len(todo)))]
+            answers = self._answers([loaded[index].samples for index in batch])
+            for index, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, Transcript):
+                    outcomes[index] = self._described(loaded[index], answer)
+                else:
+                    outcomes[index] = Reject.of(window[index], STAGE, answer)
+        found = Answers(outcome for outcome in outcomes if outcome is not None)
+        found.audio = sum(len(item.samples) for item in loaded.values()) / sound.SAMPLE_RATE
+        found.decoding, found.model = decoded - begun, time.perf_counter() - decoded
+        if isinstance(window, Prepared):
+            found.decoding += window.decoding
+        return found
+
+    def _load(self, record: Record) -> Utterance:
+        clip = with_sound(record)
+        longest = self._engine.max_seconds
+        seconds = len(clip.samples) / sound.SAMPLE_RATE
+        if longest is not None and seconds > longest:
+            raise RecordError(
+                f"{record.audio_filepath}: {seconds:.1f} s is longer than the {longest:.0f} s that "
+                f"{self._engine.name} hears at once: cut it with --segment vad, or "
+                "give records with 'offset' and 'duration'"
+            )
+        return clip
+
+    def _answers(self, clips: list[Waveform]) -> list[Transcript | str]:
+        """A transcript for each clip. If a batch fails, its clips are tried one by one.
+
+        If it fails for want of memory, halves of it are tried, and later batches are smaller.
+        """
+        try:
+            return list(self._engine.transcribe(clips))
+        except LanserError:
+            raise
+        except Exception as error:
+            if len(clips) == 1:
+                return [f"{self._engine.name} failed on it: {type(error).__name__}: {error}"]
+            parts = [[clip] for clip in clips]
+            if _is_out_of_memory(error):
+                half = (len(clips) + 1) // 2
+                parts = [clips[:half], clips[half:]]
+                self._shrink(len(clips), half)
+        # Behind the handler: while the error is alive, so are the tensors of the frames it was in.
+        _give_back_memory()
+        return [answer for part in parts for answer in self._answers(part)]
+
+    def _shrink(self, size: int, half: int) -> None:
+        self._batch_size = min(self._batch_size, half)
+        if not self._said:
+            self._said = True
+            console.warn(
+                f"{STAGE}: {self._engine.name} ran out of memory with {size} clips at once: going "
+                "on with fewer (--batch-size sets how many)"
+            )
+
+    def _described(self, record: Utterance, heard: Transcript) -> Record:
+        seconds = len(record.samples) / sound.SAMPLE_RATE
+        text, speech = heard.text, None
+        if self._voice is not None:
+            speech = self._voice.speech_seconds(record.samples, self._speech_threshold)
+        found = flags(
+            text,
+            seconds,
+            heard.avg_logprob,
+            heard.no_speech_prob,
+            speech_seconds=speech,
+            limits=self._limits,
+        )
+        details: dict[str, Any] = {
+            "model": self._engine.name,
+            "avg_logprob": _rounded(heard.avg_logprob),
+            "no_speech_prob": _rounded(heard.no_speech_prob),
+            "compression_ratio": _rounded(compression_ratio(text)),
+            "words_per_second": _rounded(len(text.split()) / seconds),
+            "speech_seconds": _rounded(speech),
+            "flags": found + (["cut_off"] if record.cut_off else []),
+        }
+        known = {key: value for key, value in details.items() if value is not None}
+        lang = {"lang": heard.lang} if heard.lang and not record.fields.get("lang") else {}
+        # Of a file that breaks off, the header's duration is more than anyone can read.
+        unknown = record.duration is None or record.cut_off
+        duration = {"duration": round(seconds, 6)} if unknown else {}
+        return record.with_fields(**duration, **lang, text=text, asr=known)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in words
+        or "can't allocate memory" in words
+    )
+
+
+def _give_back_memory() -> None:
+    """Let CUDA have what a failed batch left in PyTorch's cache, if PyTorch is in use at all."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

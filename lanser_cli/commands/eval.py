@@ -1,0 +1,55 @@
+"""lanser eval: how good answers are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+
+
+def command(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...",
+            help="Run folders, or JSONL with truth and answer; - or nothing reads standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    truth: Annotated[str, typer.Option(help="Key of the truth.")] = "label",
+    answer: Annotated[str, typer.Option(help="Key of the answer.")] = "prediction",
+    reference: Annotated[
+        Path | None, typer.Option(help="JSONL to take the truth from, by id.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
+    ] = None,
+    rejects: options.Rejects = None,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Score answers against the truth: UAR, WA, F1 with confidence intervals.
+
+    Prints one JSON line an input. With -o writes report.json, figures and report.html. Runs that
+    used different fractions of the labels are drawn as a label-efficiency curve.
+    """
+    from lanser_cli.evaluation.evaluate import evaluate
+
+    return evaluate(
+        inputs or ["-"],
+        truth=truth,
+        answer=answer,
+        reference=reference,
+        output=output,
+        audit=audit,
+        rejects=rejects,
+        seed=seed,
+    )

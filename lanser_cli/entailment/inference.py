@@ -1,0 +1,112 @@
+"""Less arithmetic for the same answer: what need not be computed, and what a CPU multiplies with.
+
+The classifier reads the last layer's first token alone, so that layer is computed for that token
+only. On a CPU the linear maps, nearly all of the work, go to oneDNN in the precision asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lanser_cli import devices
+from lanser_cli.models import onednn
+
+BERT_FAMILY = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+"""Model types whose encoder layers are built alike."""
+
+
+def loaded_in(model_type: str, precision: str, on_cpu: bool) -> str:
+    """What `lighten` wants a model loaded in, to compute in `precision`: float32 or bfloat16.
+
+    On a CPU the BERT family stays in float32 but for its linear maps: with its sums, norms and
+    softmaxes it is nearer to float32's answer than a model all in bfloat16, and no slower.
+    """
+    return "float32" if (on_cpu and model_type in BERT_FAMILY) or precision == "int8" else precision
+
+
+def lighten(model: Any, precision: str, on_cpu: bool) -> None:
+    """Make a sequence classifier compute less, in place; its logits stay what they are.
+
+    Args:
+        model: loaded in what `loaded_in` says.
+        precision: float32, bfloat16, or on a CPU int8.
+    """
+    in_family = model.config.model_type in BERT_FAMILY
+    if on_cpu:
+        devices.keep_memory()
+    if on_cpu and loaded_in(model.config.model_type, precision, on_cpu) == "float32":
+        kinds = {"float32": onednn.OneDnnLinear, "bfloat16": Bfloat16Linear, "int8": Int8Linear}
+        inside = model.base_model.encoder.layer if in_family else model.base_model
+        if precision != "float32" or onednn.has_onednn():
+            onednn.replace_linears(inside, kinds[precision])
+    if in_family:
+        layers = model.base_model.encoder.layer
+        layers[-1] = FirstTokenLayer(layers[-1])
+
+
+class Bfloat16Linear(nn.Module):
+    """A linear map in bfloat16 of an input in any precision."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(linear.weight.bfloat16(), requires_grad=False)
+        self.bias = nn.Parameter(linear.bias.bfloat16(), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x.bfloat16(), self.weight, self.bias)
+
+
+class Int8Linear(nn.Module):
+    """A linear map in int8, with a scale for each token and one for each output; float32 out.
+
+    One scale for a whole batch, as dynamic quantisation usually has it, lets the loudest token
+    decide how coarsely all the others are heard.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        scale = (weight.abs().amax(dim=1) / 127).clamp_(min=1e-30)
+        quantised = (weight / scale[:, None]).round_().to(torch.int8)
+        self.register_buffer("weight", quantised.t().contiguous())
+        self.register_buffer("scale", scale)
+        self.register_buffer(
+            "bias", torch.zeros(1) if linear.bias is None else linear.bias.detach()
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        scale = (rows.abs().amax(dim=1, keepdim=True) / 127).clamp_(min=1e-30)
+        sums = torch._int_mm((rows / scale).round_().to(torch.int8), self.weight)
+        out = torch.addcmul(self.bias, sums.float().mul_(self.scale), scale)
+        return out.view(*x.shape[:-1], -1)
+
+
+class FirstTokenLayer(nn.Module):
+    """The last layer of a BERT, for the first token only: `[n, tokens, d]` -> `[n, 1, d]`."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(
+        self, hidden: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
+    ) -> torch.Tensor:
+        attention, first = self.layer.attention.self, hidden[:, :1]
+
+        def heads(x: torch.Tensor) -> torch.Tensor:
+            shape = (*x.shape[:2], attention.num_attention_heads, attention.attention_head_size)
+            return x.view(shape).transpose(1, 2)
+
+        query, key, value = attention.query(first), attention.key(hidden), attention.value(hidden)
+        mask = None if attention_mask is None else attention_mask[..., :1, :]
+        read = functional.scaled_dot_product_attention(
+            heads(query), heads(key), heads(value), attn_mask=mask
+        )
+        read = read.transpose(1, 2).reshape(first.shape)
+        attended = self.layer.attention.output(read, first)
+        return self.layer.output(self.layer.intermediate(attended), attended)

@@ -1,0 +1,1 @@
+"""Metrics, reports, audits of leaks, and sweeps over ways to label."""

@@ -1,0 +1,219 @@
+"""Reports: numbers as JSON, figures as PNG and SVG, and one HTML file that holds them all."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanser_cli import console
+from lanser_cli.errors import LanserError, require
+from lanser_cli.evaluation.metrics import Result
+from lanser_cli.output import write_whole
+from lanser_cli.provenance import command_line, versions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA = 1
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }}
+table {{ border-collapse: collapse; }} td, th {{ padding: .2em .8em; text-align: left; }}
+tr {{ border-bottom: 1px solid #ccc; }} img {{ max-width: 100%; }} code {{ color: #555; }}
+</style>
+<h1>{title}</h1>
+{body}
+<p>Made by <code>{command}</code> with lanser {version}.</p>
+</html>
+"""
+
+
+class Report:
+    """A report folder: add tables and figures, then `write` the whole."""
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self._folder, self._title = folder, title
+        self._parts: list[str] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LanserError(f"{folder}: cannot be made: {error.strerror}") from None
+        self.can_plot = _can_plot()
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table of plain text."""
+        lines = ["<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
+        for row in rows:
+            cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
+            lines.append(f"<tr>{cells}</tr>")
+        self._parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
+
+    def text(self, words: str) -> None:
+        self._parts.append(f"<p>{html.escape(words)}</p>")
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Save a figure as NAME.png and NAME.svg, and show it in the page."""
+        png = self._folder / f"{name}.png"
+        figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(self._folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+        data = base64.b64encode(png.read_bytes()).decode()
+        self._parts.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
+
+    def write(self, numbers: Mapping[str, Any]) -> None:
+        """Write `report.json` and `report.html`."""
+        about = {"schema": SCHEMA, "argv": command_line(), "versions": versions()}
+        text = json.dumps({**about, **numbers}, indent=2, ensure_ascii=False) + "\n"
+        write_whole(self._folder / "report.json", text)
+        page = _PAGE.format(
+            title=html.escape(self._title),
+            body="\n".join(self._parts),
+            command=html.escape(" ".join(command_line())),
+            version=versions()["lanser"],
+        )
+        write_whole(self._folder / "report.html", page)
+
+
+def evaluation(
+    folder: Path,
+    results: Mapping[str, Result],
+    uses: Mapping[str, tuple[str, float]],
+    *,
+    audit: Mapping[str, Any] | None = None,
+) -> None:
+    """The report of `lanser eval`: one row and one confusion matrix for each named result.
+
+    Args:
+        uses: of results that are runs: what training started from, and the fraction of labels
+            it used. Where fractions differ, they are drawn as label-efficiency curves.
+        audit: what `auditing.cite` gives.
+    """
+    report = Report(folder, "Evaluation")
+    report.table(
+        ["", "records", "UAR", "chance", "WA", "macro F1", "weighted F1"],
+        [
+            [name, result.n, result.uar, f"{result.chance:.3f}", result.wa]
+            + [result.macro_f1, result.weighted_f1]
+            for name, result in results.items()
+        ],
+    )
+    report.text(
+        "UAR: mean recall over the classes. WA: share of right answers. In brackets: 95 % "
+        "bootstrap intervals over speakers, or over records where speakers are not named."
+    )
+    if report.can_plot:
+        for number, (name, result) in enumerate(results.items(), start=1):
+            report.figure(f"confusion-{number}", confusion_figure(name, result))
+        if len({fraction for _, fraction in uses.values()}) > 1:
+            report.figure("label-efficiency", efficiency_figure(results, uses))
+    numbers: dict[str, Any] = {
+        "results": {name: result.as_json() for name, result in results.items()}
+    }
+    if audit is not None:
+        report.text(_audit_words(audit))
+        numbers["audit"] = audit
+    report.write(numbers)
+
+
+def _audit_words(audit: Mapping[str, Any]) -> str:
+    """The certificate in a few sentences."""
+    sides = ", ".join(f"{side['name']} ({side['records']} records)" for side in audit["sides"])
+    words = [f"Audit of {sides}: {'passed' if audit['passed'] else 'WARNING: it FAILED'}."]
+    for key, what in (
+        ("found", "Shared"),
+        ("allowed", "Shared, and allowed"),
+        ("not_checked", "Not checked"),
+    ):
+        if audit[key]:
+            words.append(f"{what}: {', '.join(audit[key])}.")
+    if rejected := sum(side["rejected"] for side in audit["sides"]):
+        words.append(f"{rejected} records could not be audited.")
+    return " ".join([*words, f"Certificate: {audit['file']}, SHA-256 {audit['sha256']}."])
+
+
+def confusion_figure(name: str, result: Result) -> Figure:
+    """Share of each true class that got each answer, as a heat map."""
+    import numpy as np
+
+    counts = np.asarray(result.confusion, dtype=float)
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
+    figure, axes = _figure(1.6 + 0.55 * len(result.labels), 1.2 + 0.5 * len(result.labels))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(result.labels))
+    axes.set_xticks(ticks, result.labels, rotation=60, ha="right")
+    axes.set_yticks(ticks, result.labels)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    axes.set_title(f"{name}: UAR {result.uar.value:.3f}, WA {result.wa.value:.3f}")
+    for row in ticks:
+        for column in ticks:
+            if shares[row, column] >= 0.005:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                text = f"{shares[row, column]:.2f}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def efficiency_figure(
+    results: Mapping[str, Result], uses: Mapping[str, tuple[str, float]]
+) -> Figure:
+    """UAR against the fraction of labels used, a line for each thing training started from."""
+    figure, axes = _figure(6, 4)
+    for start in dict.fromkeys(start for start, _ in uses.values()):
+        names = [name for name, (other, _) in uses.items() if other == start]
+        names.sort(key=lambda name: uses[name][1])
+        uars = [results[name].uar for name in names]
+        axes.errorbar(
+            [uses[name][1] for name in names],
+            [uar.value for uar in uars],
+            yerr=[[uar.value - uar.low for uar in uars], [uar.high - uar.value for uar in uars]],
+            fmt="o-",
+            capsize=3,
+            label=start,
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("fraction of the labelled records used for training")
+    axes.set_ylabel("UAR")
+    axes.legend()
+    return figure
+
+
+def bar_figure(
+    groups: Sequence[str], bars: Mapping[str, Sequence[float]], ylabel: str, title: str
+) -> Figure:
+    """Groups of bars side by side."""
+    figure, axes = _figure(1.5 + 1.1 * len(groups), 4)
+    width = 0.8 / len(bars)
+    for number, (name, heights) in enumerate(bars.items()):
+        places = [index + (number - (len(bars) - 1) / 2) * width for index in range(len(groups))]
+        axes.bar(places, heights, width, label=name)
+    axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
+def _can_plot() -> bool:
+    """Figures are an extra; without it a report has its numbers all the same."""
+    try:
+        matplotlib = require("matplotlib", "plots")
+    except LanserError as error:
+        console.warn(f"no figures in the report: {error}")
+        return False
+    matplotlib.rcParams["svg.hashsalt"] = "lanser"  # the same figure gives the same bytes
+    return True

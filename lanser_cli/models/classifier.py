@@ -1,0 +1,94 @@
+"""ResNet on log-mel: waveform in, one logit a label out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import Tensor, nn
+
+from lanser_cli.audio.sound import SAMPLE_RATE
+from lanser_cli.errors import UsageError
+from lanser_cli.models.front_end import FrontEnd, LogMel
+
+ARCHITECTURES = {
+    "resnet50": {"block": Bottleneck, "layers": (3, 4, 6, 3)},
+    "resnet18": {"block": BasicBlock, "layers": (2, 2, 2, 2)},
+    # Half of ResNet-18's width, 2.8 M parameters: for work on a CPU.
+    "resnet18-slim": {
+        "block": BasicBlock,
+        "layers": (2, 2, 2, 2),
+        "channels": (32, 64, 128, 256),
+        "stem_width": 32,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """All that is needed to build the network again.
+
+    Attributes:
+        name: a key of `ARCHITECTURES`.
+        labels: the classes, in the order of the logits.
+        crop_seconds: length of audio the network sees at once.
+        front_end: the log-mel settings.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    crop_seconds: float = 3.0
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+
+
+class SpeechClassifier(nn.Module):
+    """A log-mel front-end, a timm ResNet on it, and a linear layer.
+
+    Raises:
+        UsageError: unknown architecture.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        if architecture.name not in ARCHITECTURES:
+            raise UsageError(
+                f"unknown architecture '{architecture.name}': choose from "
+                f"{', '.join(ARCHITECTURES)}"
+            )
+        self.architecture = architecture
+        self.front_end = LogMel(architecture.front_end)
+        self.backbone = ResNet(
+            in_chans=1, num_classes=len(architecture.labels), **ARCHITECTURES[architecture.name]
+        ).to(memory_format=torch.channels_last)
+
+    @property
+    def crop_samples(self) -> int:
+        return round(self.architecture.crop_seconds * SAMPLE_RATE)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Waveform `[batch, samples]` to logits `[batch, labels]`."""
+        logits: Tensor = self.backbone.forward_head(self._maps(waveform))
+        return logits
+
+    def embed(self, waveform: Tensor) -> Tensor:
+        """Waveform `[batch, samples]` to the pooled representation `[batch, features]`."""
+        pooled: Tensor = self.backbone.forward_head(self._maps(waveform), pre_logits=True)
+        return pooled
+
+    def _maps(self, waveform: Tensor) -> Tensor:
+        image = self.front_end(waveform).contiguous(memory_format=torch.channels_last)
+        maps: Tensor = self.backbone.forward_features(image)
+        return maps
+
+    def crops(self, waveform: Tensor) -> Tensor:
+        """Cut one waveform `[samples]` into `[crops, crop_samples]`, half overlapping.
+
+        The last crop ends where the sound ends; a shorter sound is filled up with silence. Every
+        crop has the length of training, and an answer does not depend on what else is in a batch.
+        """
+        size = self.crop_samples
+        if len(waveform) <= size:
+            return nn.functional.pad(waveform, (0, size - len(waveform))).unsqueeze(0)
+        starts = [*range(0, len(waveform) - size, size // 2), len(waveform) - size]
+        return torch.stack([waveform[start : start + size] for start in starts])

@@ -1,0 +1,51 @@
+"""A slice of the input: `--part I/N`, or the place of a task in its Slurm array."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from lanser_cli.errors import UsageError
+
+T = TypeVar("T")
+
+
+def take_part(items: Iterable[T], part: tuple[int, int] | None) -> Iterator[T]:
+    """Every N-th item from the I-th on, for `--part I/N` (I counts from 1)."""
+    if part is None:
+        return iter(items)
+    index, count = part
+    return islice(iter(items), index - 1, None, count)
+
+
+def parse_part(text: str | None) -> tuple[int, int] | None:
+    """Read `I/N`, or `slurm`: this task's place in its Slurm array.
+
+    Raises:
+        UsageError: neither, or I is not within 1..N.
+    """
+    if text is None:
+        return None
+    if text == "slurm":
+        try:
+            index = int(os.environ["SLURM_ARRAY_TASK_ID"])
+            first = int(os.environ["SLURM_ARRAY_TASK_MIN"])
+            count = int(os.environ["SLURM_ARRAY_TASK_COUNT"])
+        except (KeyError, ValueError):
+            raise UsageError(
+                "--part slurm works inside a Slurm array job (sbatch --array=...); "
+                "elsewhere say --part I/N"
+            ) from None
+        last = int(os.environ.get("SLURM_ARRAY_TASK_MAX", first + count - 1))
+        if last - first + 1 != count:
+            raise UsageError("--part slurm needs an array without gaps, such as --array=1-8")
+        return index - first + 1, count
+    try:
+        index, count = (int(number) for number in text.split("/"))
+    except ValueError:
+        raise UsageError(f"--part takes I/N, such as 2/8, or slurm; not '{text}'") from None
+    if not 1 <= index <= count:
+        raise UsageError(f"--part {text}: I must lie between 1 and N")
+    return index, count

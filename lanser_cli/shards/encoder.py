@@ -1,0 +1,136 @@
+"""A record and its sound to the bytes that they take in a shard. Runs in worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lanser_cli.audio.sound import SAMPLE_RATE, load_int16
+from lanser_cli.digests import sound_sha256
+from lanser_cli.errors import RecordError
+from lanser_cli.records import Outcome, Record, Reject, to_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+CODECS = ("flac", "opus")
+"""flac keeps 16 bits of every sample; opus (in Ogg) is smaller and lossy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Record):
+    """A record as its shard holds it, and the bytes of its members, `KEY.flac` and `KEY.json`."""
+
+    members: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A window function: records in, samples out.
+
+    The bytes of a sample depend on nothing but the record, its sound and the codec: neither on
+    the shard it will lie in nor on who encoded it.
+    """
+
+    codec: str = "flac"
+
+    def __call__(self, window: Sequence[Outcome]) -> list[Outcome]:
+        return [self._outcome(item) if isinstance(item, Record) else item for item in window]
+
+    def _outcome(self, record: Record) -> Outcome:
+        try:
+            return self.encode(record)
+        except RecordError as error:
+            return Reject.of(record, "shard", error)
+
+    def encode(self, record: Record) -> Sample:
+        """The sample of one record.
+
+        Raises:
+            RecordError: its sound cannot be read.
+        """
+        samples = load_int16(record)
+        fields = {key: value for key, value in record.fields.items() if key != "offset"}
+        updates = {
+            "audio_filepath": f"{record.id}.{self.codec}",  # its neighbour in the tar
+            "duration": round(len(samples) / SAMPLE_RATE, 6),  # exact to the sample
+            "source_filepath": record.audio_filepath,
+        }
+        if record.offset:
+            updates["source_offset"] = record.offset
+        updates["audio_sha256"] = sound_sha256(samples)
+        stored = {**fields, **updates}
+        sound = _flac(samples) if self.codec == "flac" else _opus(samples, record.id)
+        members = _member(f"{record.id}.{self.codec}", sound)
+        members += _member(f"{record.id}.json", (to_json(stored) + "\n").encode())
+        return Sample(stored, members)
+
+
+def _flac(samples: NDArray[np.int16]) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _opus(samples: NDArray[np.int16], identifier: str) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, format="OGG", subtype="OPUS")
+    # libsndfile draws the stream's number from the clock: make it a function of the id.
+    serial = hashlib.sha256(identifier.encode()).digest()[:4]
+    return _renumbered(buffer.getvalue(), serial)
+
+
+def _renumbered(ogg: bytes, serial: bytes) -> bytes:
+    """An Ogg stream with another serial number, and the checksums of its pages set anew.
+
+    Page layout and checksum: RFC 3533, section 6.
+    """
+    found = bytearray(ogg)
+    start = 0
+    while start < len(found):
+        table = found[start + 27 : start + 27 + found[start + 26]]
+        stop = start + 27 + len(table) + sum(table)
+        found[start + 14 : start + 18] = serial
+        found[start + 22 : start + 26] = bytes(4)
+        found[start + 22 : start + 26] = _crc(found[start:stop]).to_bytes(4, "little")
+        start = stop
+    return bytes(found)
+
+
+def _crc_table() -> list[int]:
+    table = []
+    for value in range(256):
+        crc = value << 24
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x04C11DB7 if crc & 0x80000000 else 0)
+        table.append(crc & 0xFFFFFFFF)
+    return table
+
+
+_CRC = _crc_table()
+
+
+def _crc(page: bytes | bytearray) -> int:
+    crc = 0
+    for byte in page:
+        crc = (crc << 8) & 0xFFFFFFFF ^ _CRC[crc >> 24 ^ byte]
+    return crc
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """A file as a tar holds it: header, data, padding; fixed time and owner."""
+    about = tarfile.TarInfo(name)
+    about.size, about.mode = len(data), 0o444
+    about.uname = about.gname = "lanser"
+    header = about.tobuf(tarfile.PAX_FORMAT)
+    return header + data + bytes(-len(data) % tarfile.BLOCKSIZE)

@@ -1,0 +1,364 @@
+"""Records to numbered tars and an index: the same bytes for the same input, whoever encodes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any, cast
+
+from lanser_cli import __version__, console, workers
+from lanser_cli.devices import cpu_count
+from lanser_cli.digests import Digests, file_sha256
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.output import JsonlFile, commit, reject_line, warn_of, write_whole
+from lanser_cli.pipe import WindowFunction, windows
+from lanser_cli.records import Dropped, Outcome, Record, Reject
+from lanser_cli.shards.encoder import Encoder, Sample
+from lanser_cli.shards.index import INDEX, SCHEMA, ShardInfo
+from lanser_cli.shards.reader import read_tar
+from lanser_cli.tally import Tally
+
+LOCK = ".lock"
+_WINDOW = 16
+"""Records that a worker encodes at a time: few enough to share evenly, some megabytes at most."""
+
+
+class ShardWriter:
+    """Writes samples into numbered tars, one after the other.
+
+    A tar appears under its name when it is whole. With `resume`, the whole tars of an earlier run
+    are kept and the records in them are not written again. While it is open no other writer may
+    use the folder; `finish` or `abandon` ends that.
+
+    Args:
+        folder: made if it is not there.
+        name: shards are called `NAME-000000.tar` and so on.
+        max_count: records in a shard.
+        max_bytes: a shard is closed when it has grown beyond this.
+
+    Raises:
+        UsageError: the folder holds a set already, or an unfinished one and `resume` is off.
+        LanserError: the folder cannot be written to, or another writer is at work in it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "speech",
+        max_count: int = 1000,
+        max_bytes: int = 1 << 30,
+        resume: bool = False,
+    ) -> None:
+        self.folder, self._name = folder, name
+        self._max_count, self._max_bytes = max_count, max_bytes
+        self.done = Digests()
+        self.sounds = Digests()
+        self._contents = _Contents()
+        self._shards: list[ShardInfo] = []
+        self._open: _Tar | None = None
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder / LOCK)
+        try:
+            self._begin(resume)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _begin(self, resume: bool) -> None:
+        if (self.folder / INDEX).exists():
+            raise UsageError(f"{self.folder} holds a finished set of shards: name another folder")
+        existing = sorted(self.folder.glob("*.tar"))
+        if existing and not resume:
+            raise UsageError(
+                f"{self.folder} holds shards of an unfinished run: go on with --resume, or remove "
+                "them"
+            )
+        for path in existing:
+            self._take_over(path)
+
+    def add(self, sample: Sample) -> None:
+        """Write one sample.
+
+        Raises:
+            LanserError: the disk is full, or the like; whole shards stay for `--resume`.
+        """
+        with _writing(self.folder):
+            if self._open is None:
+                self._open = _Tar(self.folder / f"{self._name}-{len(self._shards):06d}.tar")
+            self._open.add(sample)
+            self._note(sample)
+            if self._open.samples >= self._max_count or self._open.bytes >= self._max_bytes:
+                self._close()
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything in the set."""
+        return bool(self._shards) or self._open is not None
+
+    def finish(self, tally: Tally | None = None) -> dict[str, Any]:
+        """Close the last shard, write the index, and return it.
+
+        Args:
+            tally: what became of the records that are not in the set.
+        """
+        from lanser_cli.provenance import command_line
+
+        tally = tally or Tally()
+        with _writing(self.folder):
+            self._close()
+            index = {
+                "schema": SCHEMA,
+                "name": self._name,
+                "samples": sum(shard.samples for shard in self._shards),
+                "seconds": round(sum(shard.seconds for shard in self._shards), 3),
+                **self._contents.as_json(),
+                "dropped": dict(sorted(tally.dropped.items())),
+                "rejected": tally.rejected,
+                "shards": [asdict(shard) for shard in self._shards],
+                "argv": command_line(),
+                "versions": {"lanser": __version__},
+            }
+            write_whole(self.folder / INDEX, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
+        self._unlock()
+        return index
+
+    def abandon(self) -> None:
+        """Leave the unfinished shard out; the whole ones stay for `--resume`."""
+        if self._open is not None:
+            self._open.remove()
+            self._open = None
+        self._unlock()
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._shards.append(self._open.finish())
+            self._open = None
+
+    def _unlock(self) -> None:
+        if not self._lock.closed:
+            os.unlink(self._lock.name)
+            self._lock.close()
+
+    def _take_over(self, path: Path) -> None:
+        expected = f"{self._name}-{len(self._shards):06d}.tar"
+        if path.name != expected:
+            raise UsageError(f"{path}: not of this set, which expects {expected}: remove it")
+        count, seconds = 0, 0.0
+        for item in read_tar(str(path), "shard"):
+            if isinstance(item, Reject):
+                raise LanserError(f"{item.error}; remove the file, then --resume")
+            self._note(item)
+            count += 1
+            seconds += item.duration or 0.0
+        size, sha256 = path.stat().st_size, file_sha256(path)
+        self._shards.append(ShardInfo(path.name, count, round(seconds, 3), size, sha256))
+
+    def _note(self, record: Record) -> None:
+        self.done.add(record.id)
+        self.sounds.add(str(record.fields.get("audio_sha256")))
+        self._contents.add(record)
+
+
+class _Tar:
+    """One shard on its way: counted and hashed as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._final, self._partial = path, path.with_name(path.name + ".part")
+        self._stream: io.BufferedWriter = self._partial.open("wb")
+        self._hash = hashlib.sha256()
+        self.samples, self.bytes, self._seconds = 0, 0, 0.0
+
+    def add(self, sample: Sample) -> None:
+        self._write(sample.members)
+        self.samples += 1
+        self._seconds += sample.duration or 0.0
+
+    def finish(self) -> ShardInfo:
+        end = 2 * tarfile.BLOCKSIZE  # the end mark, then zeros up to a whole record
+        self._write(bytes(end + -(self.bytes + end) % tarfile.RECORDSIZE))
+        self._stream.close()
+        commit(self._partial, self._final)
+        return ShardInfo(
+            self._final.name,
+            self.samples,
+            round(self._seconds, 3),
+            self.bytes,
+            self._hash.hexdigest(),
+        )
+
+    def remove(self) -> None:
+        self._partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what was still to be written is not wanted
+            self._stream.close()
+
+    def _write(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._hash.update(data)
+        self.bytes += len(data)
+
+
+@dataclass
+class _Contents:
+    """What the index says of the records in a set."""
+
+    labels: dict[str, Counter[str]] = field(
+        default_factory=lambda: {"emotion": Counter(), "label": Counter()}
+    )
+    speakers: dict[str, set[str]] = field(default_factory=dict)
+    taxonomies: dict[str, None] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        for key, histogram in self.labels.items():
+            if value := record.fields.get(key):
+                histogram[value] += 1
+        if record.speaker:
+            split = str(record.fields.get("split") or "all")
+            self.speakers.setdefault(split, set()).add(record.speaker)
+        about = record.fields.get("entailment") or {}
+        if taxonomy := about.get("crosswalk") or about.get("taxonomy"):
+            self.taxonomies[taxonomy] = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "taxonomy": list(self.taxonomies),
+            "labels": {key: dict(sorted(count.items())) for key, count in self.labels.items()},
+            "speakers": {split: len(names) for split, names in sorted(self.speakers.items())},
+        }
+
+
+def pack(
+    items: Iterable[Outcome],
+    writer: ShardWriter,
+    *,
+    codec: str = "flac",
+    dedupe_audio: bool = False,
+    processes: int | None = None,
+    rejects: Path | None = None,
+) -> tuple[dict[str, Any], Tally]:
+    """Write all records that have a label, weak or human, and return the index and the counts.
+
+    Args:
+        codec: one of `CODECS`.
+        dedupe_audio: leave out a record whose sound, sample for sample, came before.
+        processes: that encode; as many as there are processors if None. A few records are encoded
+            in this one.
+
+    Raises:
+        LanserError: there was none, as when the command before in a pipe failed.
+    """
+    tally = Tally()
+    waiting = _worth_encoding(items, writer, tally)
+    head = list(islice(waiting, 2 * _WINDOW))
+    few = len(head) < 2 * _WINDOW
+    devices = ["cpu"] * (1 if few else processes or cpu_count())
+    process = workers.spread(partial(_encoder, codec=codec), devices)
+    try:
+        with (
+            _filing(rejects) as file,
+            # An encoder passes on what is no record, so that rejects keep their place.
+            closing(process(cast(Any, windows(chain(head, waiting), _WINDOW)))) as answers,
+            console.progress("shard") as meter,
+        ):
+            for outcomes in answers:
+                for outcome in outcomes:
+                    if isinstance(outcome, Reject):
+                        tally.rejected += 1
+                        file(outcome)
+                    elif isinstance(outcome, Dropped):
+                        tally.dropped[outcome.reason] += 1
+                    elif dedupe_audio and str(outcome.fields["audio_sha256"]) in writer.sounds:
+                        tally.dropped["same sound as an earlier record"] += 1
+                    else:
+                        writer.add(cast(Sample, outcome))
+                        tally.written += 1
+                meter.advance(len(outcomes))
+        if not writer.any:
+            raise LanserError(
+                f"nothing to pack ({tally}): shards need records with sound and a label"
+            )
+        return writer.finish(tally), tally
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def _encoder(_device: str, *, codec: str) -> WindowFunction:
+    return Encoder(codec)
+
+
+def _worth_encoding(
+    items: Iterable[Outcome], writer: ShardWriter, tally: Tally
+) -> Iterator[Outcome]:
+    """The items, counted; what is done is left out, and what has no label is dropped."""
+    for item in items:
+        tally.read += 1
+        if not isinstance(item, Record):
+            yield item
+        elif item.id in writer.done:
+            tally.already_done += 1
+        elif item.emotion is None and item.label is None:
+            about = item.fields.get("entailment") or {}
+            yield Dropped(item.id, f"no label: {about.get('abstained', 'not labelled')}")
+        else:
+            yield item
+
+
+@contextmanager
+def _filing(path: Path | None) -> Iterator[Callable[[Reject], None]]:
+    """Where rejects go: to a file that appears when whole, or to stderr."""
+    if path is None:
+        yield warn_of
+        return
+    file = JsonlFile(path, resume=False)
+    try:
+        yield lambda reject: file.write([reject_line(reject)])
+    except BaseException:
+        file.keep()
+        raise
+    file.finish()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LanserError(
+            f"{folder}: cannot be written: {error.strerror}: make room or name another folder; "
+            "whole shards are kept for --resume"
+        ) from None
+
+
+def _locked(path: Path) -> IO[str]:
+    """A lock file that no other writer holds; the kernel lets go of it when its holder dies."""
+    stream = path.open("a+")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        holder = stream.read().strip()
+        stream.close()
+        raise LanserError(
+            f"{path.parent}: another lanser shard writes here ({holder}): wait for it, or name "
+            "another folder"
+        ) from None
+    if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+        stream.close()  # its holder has just finished and removed it
+        return _locked(path)
+    stream.truncate(0)
+    stream.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    stream.flush()
+    return stream

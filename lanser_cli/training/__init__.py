@@ -1,0 +1,1 @@
+"""Examples, batches, the training loop, and the runs that it leaves behind."""

@@ -1,0 +1,284 @@
+"""Records to training batches: random crops, and the same number of steps on every rank."""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from os.path import dirname
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lanser_cli import console
+from lanser_cli.audio import sound
+from lanser_cli.errors import RecordError
+from lanser_cli.training.examples import Example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+Key: TypeAlias = tuple[int, int, bool]
+"""(epoch, index, counts): what a crop is a function of, besides the seed; and whether it counts in
+the loss, or only fills a place up."""
+
+
+Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""waveform `[batch, samples]`, -1..1; target `[batch, labels]`; weight `[batch]`."""
+
+
+class Strings:
+    """Many strings as one block of bytes, which a forked worker reads without copying it.
+
+    (To touch a Python object is to write its reference count, and so to copy its page.)
+    """
+
+    def __init__(self, values: Sequence[str]) -> None:
+        encoded = [value.encode("utf-8", "surrogateescape") for value in values]
+        self.block = b"".join(encoded)
+        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+
+    def __getitem__(self, index: int) -> str:
+        start, end = self._ends[index : index + 2]
+        return self.block[start:end].decode("utf-8", "surrogateescape")
+
+
+class Crops(Dataset[Batch]):
+    """Batches of random crops of utterances, by their keys.
+
+    The crop is a function of seed, epoch and index alone, so that a resumed run hears what an
+    uninterrupted one would have heard. An utterance that cannot be read is a silence of weight 0:
+    ranks keep step, and it is said once.
+
+    Attributes:
+        crop: samples of one.
+        ids: of the utterances.
+        targets: float32 `[utterances, labels]`.
+        shards: the number of the tar or folder that each utterance lies in.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], crop_samples: int, seed: int, *, keep: bool = False
+    ) -> None:
+        records = [example.record for example in examples]
+        paths = [record.audio_filepath or "" for record in records]
+        self.ids, self._paths = Strings([record.id for record in records]), Strings(paths)
+        self.targets = torch.tensor([example.target for example in examples])
+        self._spans = np.array(
+            [(record.offset, _or_nan(record.duration)) for record in records], np.float64
+        )
+        homes = [path.partition("#")[0] if "#" in path else dirname(path) for path in paths]
+        self.shards: NDArray[np.int64] = np.unique(homes, return_inverse=True)[1]
+        self._places = np.full((len(paths), 2), -1, np.int64)
+        for index in np.argsort(self.shards, kind="stable"):  # so that each tar is listed once
+            self._places[index] = sound.locate(paths[index]) or (-1, -1)
+        self.crop, self._seed = crop_samples, seed
+        self._whole = lru_cache(maxsize=2048)(self._decode) if keep else None
+        self._silent: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, keys: Sequence[Key]) -> Batch:
+        waveform = torch.empty(len(keys), self.crop, dtype=torch.int16)
+        weight = self.fill(waveform, keys)
+        return as_float(waveform), self.targets[[index for _, index, _ in keys]], weight
+
+    def fill(self, waveform: Tensor, keys: Sequence[Key]) -> Tensor:
+        """Write the crops into int16 `[batch, samples]`, and return their weights `[batch]`."""
+        weights = []
+        for row, (epoch, index, counts) in zip(waveform.numpy(), keys, strict=True):
+            draw = random.Random(f"{self._seed}/{epoch}/{index}").random()
+            try:
+                crop = self._cut(index, draw)
+            except RecordError as error:
+                if index not in self._silent:
+                    self._silent.add(index)
+                    console.warn(f"left out of training: {self.ids[index]}: {error}")
+                crop, counts = row[:0], False
+            before = int(draw * (self.crop - len(crop) + 1))
+            row[:before] = 0
+            row[before : before + len(crop)] = crop
+            row[before + len(crop) :] = 0
+            weights.append(float(counts))
+        return torch.tensor(weights)
+
+    def _cut(self, index: int, draw: float) -> NDArray[np.int16]:
+        def choose(length: int) -> int:
+            return int(draw * (max(0, length - self.crop) + 1))
+
+        if self._whole is not None:
+            whole = self._whole(index)
+            start = choose(len(whole))
+            return whole[start : start + self.crop]
+        place, size = self._places[index].tolist()
+        where = (place, size) if size >= 0 else None
+        return sound.read_crop(*self._span(index), self.crop, choose, where)
+
+    def _decode(self, index: int) -> NDArray[np.int16]:
+        return sound.to_int16(sound.read(*self._span(index)))
+
+    def _span(self, index: int) -> tuple[str, float, float | None]:
+        path = self._paths[index]
+        if not path:
+            raise RecordError("has no 'audio_filepath'")
+        offset, duration = self._spans[index].tolist()
+        return path, offset, None if duration != duration else duration
+
+
+def as_float(waveform: Tensor) -> Tensor:
+    """int16 as float32 in -1..1."""
+    if waveform.device.type != "cpu":
+        return waveform * (1 / 32768)
+    # Not by torch: its threads spin for a while after, and take the cores from the decoders.
+    return torch.from_numpy(np.multiply(waveform.numpy(), 1 / 32768, dtype=np.float32))
+
+
+def _or_nan(number: float | None) -> float:
+    return float("nan") if number is None else number
+
+
+class StepSampler(Sampler[list[Key]]):
+    """Batches of keys for one rank, from any step on: a function of seed, epoch and rank.
+
+    An epoch is one seeded order of all utterances, dealt out to the ranks like cards. Where the
+    deal does not come out even, the first cards are dealt once more, and do not count: all ranks
+    make the same number of steps, `ceil(ceil(n / ranks) / batch_size)` an epoch, and each utterance
+    counts once.
+
+    Args:
+        count: utterances.
+        resampled: each rank draws its utterances with replacement instead.
+        buffer: 0 shuffles all utterances at once. Otherwise shards come one after the other, in an
+            order that is shuffled, and so do the utterances of each; what comes is shuffled in
+            blocks of this many, which lie in a few shards.
+        shards: the shard of each utterance, for `buffer`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        epochs: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        start: int = 0,
+        resampled: bool = False,
+        buffer: int = 0,
+        shards: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._count, self.batch_size, self._epochs = count, batch_size, epochs
+        self._seed, self._rank, self._ranks, self._start = seed, rank, ranks, start
+        self._resampled, self._buffer = resampled, buffer
+        self._shards = np.zeros(count, np.int64) if shards is None else shards
+        self._share = -(-count // ranks)
+        self.steps_per_epoch = -(-self._share // batch_size)
+        self.padded = 0 if resampled else self._share * ranks - count
+        """Places of an epoch that are filled up and do not count."""
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch * self._epochs - self._start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        first_epoch, skip = divmod(self._start, self.steps_per_epoch)
+        for epoch in range(first_epoch, self._epochs):
+            mine, counts = self._hand(epoch)
+            for start in range(skip * self.batch_size, self._share, self.batch_size):
+                batch = slice(start, start + self.batch_size)
+                pairs = zip(mine[batch].tolist(), counts[batch].tolist(), strict=True)
+                yield [(epoch, index, counted) for index, counted in pairs]
+            skip = 0
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """All utterances, as an epoch has them before they are dealt."""
+        draw = _generator(self._seed, epoch)
+        if not self._buffer:
+            return draw.permutation(self._count)
+        places = draw.permutation(int(self._shards.max()) + 1)
+        order = np.lexsort((draw.random(self._count), places[self._shards]))
+        for start in range(0, self._count, self._buffer):
+            draw.shuffle(order[start : start + self._buffer])
+        return order
+
+    def _hand(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """This rank's cards, and which of them count."""
+        if self._resampled:
+            draw = _generator(self._seed, epoch, self._rank)
+            return draw.integers(self._count, size=self._share), np.ones(self._share, np.bool_)
+        dealt = np.resize(self.order(epoch), self._share * self._ranks)
+        counts = np.arange(len(dealt)) < self._count
+        return dealt[self._rank :: self._ranks], counts[self._rank :: self._ranks]
+
+
+def _generator(*words: int) -> np.random.Generator:
+    return np.random.default_rng(list("/".join(map(str, words)).encode()))
+
+
+def batches(
+    crops: Crops, sampler: StepSampler, workers: int, device: torch.device | None = None
+) -> Iterator[Batch]:
+    """The batches that the sampler names, decoded in so many processes, on a device.
+
+    Workers write into a ring of slots that they share with this process: a fresh piece of shared
+    memory for each batch would cost a fifth of the time that decoding takes.
+    """
+    device = device or torch.device("cpu")
+    if not workers:
+        for keys in sampler:
+            waveform, target, weight = crops[keys]
+            yield waveform.to(device), target.to(device), weight.to(device)
+        return
+    ring = _Ring(crops, workers * _AHEAD + 2, sampler.batch_size)
+    loader = DataLoader(
+        ring,
+        sampler=enumerate(sampler),
+        batch_size=None,  # the sampler's keys are whole batches
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        prefetch_factor=_AHEAD,
+        worker_init_fn=_freeze,
+    )
+    for number, indices, weights in loader:
+        waveform = ring.slot(number, len(indices)).to(device)
+        target = crops.targets[indices].to(device)
+        yield as_float(waveform), target, torch.tensor(weights, device=device)
+
+
+_AHEAD = 2
+"""Batches that each worker is asked for ahead."""
+
+
+class _Ring(Dataset[tuple[int, list[int], list[float]]]):
+    """Numbered batches, their sound in the slot of their number.
+
+    When a batch is handed out, those behind it are asked for up to one less than there are slots:
+    none is written over before the next one is asked for.
+    """
+
+    def __init__(self, crops: Crops, slots: int, batch_size: int) -> None:
+        self._crops = crops
+        self._slots = torch.empty(slots, batch_size, crops.crop, dtype=torch.int16).share_memory_()
+
+    def slot(self, number: int, count: int) -> Tensor:
+        return self._slots[number % len(self._slots), :count]
+
+    def __getitem__(self, key: tuple[int, list[Key]]) -> tuple[int, list[int], list[float]]:
+        number, keys = key
+        weight = self._crops.fill(self.slot(number, len(keys)), keys)
+        return number, [index for _, index, _ in keys], weight.tolist()
+
+
+def _as_it_is(found: Any) -> Any:
+    return found
+
+
+def _freeze(worker: int) -> None:
+    """Keep the collector from visiting what was forked, which would copy it page by page."""
+    gc.freeze()

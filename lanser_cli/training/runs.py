@@ -1,0 +1,193 @@
+"""Run folders: what a training run leaves behind, and a model from it.
+
+config.json          verb, arguments, versions, architecture with label set and front-end
+model.safetensors    weights
+metrics.jsonl        one line a logging step
+checkpoints/         the state for an exact resume
+predictions.jsonl    where the verb predicts
+fold-1/ ...          cross-validation: a run folder for each fold
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.output import commit, write_whole
+from lanser_cli.provenance import command_line, versions
+
+if TYPE_CHECKING:
+    import torch
+
+    from lanser_cli.models.classifier import Architecture, SpeechClassifier
+
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """A run folder being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, *, resume: bool) -> None:
+        """Make the folder.
+
+        Raises:
+            UsageError: it holds a run already and `resume` is off.
+        """
+        if not resume and (self.path / "config.json").exists():
+            raise UsageError(f"{self.path} holds a run already: go on with --resume, or remove it")
+        try:
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LanserError(f"{self.path}: cannot be made: {error.strerror}") from None
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "model.safetensors").exists()
+
+    def write_config(self, verb: str, architecture: Architecture, **details: Any) -> None:
+        config = {
+            "schema": SCHEMA,
+            "verb": verb,
+            "argv": command_line(),
+            "versions": versions(),
+            "architecture": asdict(architecture),
+            **details,
+        }
+        write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+
+    def write_model(self, model: SpeechClassifier) -> None:
+        from safetensors.torch import save_file
+
+        partial = self.path / "model.safetensors.part"
+        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        save_file(tensors, partial)
+        commit(partial, self.path / "model.safetensors")
+
+    def log(self, **numbers: float) -> None:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(numbers) + "\n")
+
+    def cut_log(self, step: int) -> None:
+        """Drop log lines behind a step that a resumed run starts from."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        write_whole(path, "".join(line + "\n" for line in kept))
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.pt"
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        import torch
+
+        partial = self._checkpoint.with_name("last.pt.part")
+        torch.save(state, partial)
+        commit(partial, self._checkpoint)
+
+    def drop_checkpoint(self) -> None:
+        """The model is written: there is nothing left to resume."""
+        self._checkpoint.unlink(missing_ok=True)
+
+    def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
+        """The last checkpoint, or None. Nothing but tensors and plain values is unpickled."""
+        import torch
+
+        if not self._checkpoint.exists():
+            return None
+        state: dict[str, Any] = torch.load(self._checkpoint, map_location=device, weights_only=True)
+        return state
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of a run folder.
+
+    Raises:
+        LanserError: it is none.
+    """
+    path = folder / "config.json"
+    if not folder.exists():
+        raise LanserError(f"{folder}: there is no such run folder")
+    if not path.is_file():
+        raise LanserError(f"{folder}: not a run folder: there is no config.json in it")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        schema = config["schema"]
+    except (ValueError, KeyError, TypeError):
+        raise LanserError(f"{path}: not the config of a run") from None
+    if schema > SCHEMA:
+        raise LanserError(f"{path}: written by a newer lanser (schema {schema}): upgrade lanser")
+    return config
+
+
+def model_folders(folder: Path) -> list[Path]:
+    """The folders with weights: this one, or those of its folds.
+
+    Raises:
+        LanserError: no finished model.
+    """
+    read_config(folder)
+    if (folder / "model.safetensors").exists():
+        return [folder]
+    folds = sorted(folder.glob("fold-*/model.safetensors"))
+    if not folds:
+        raise LanserError(f"{folder}: no model.safetensors: the run is not finished (--resume)")
+    return [path.parent for path in folds]
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """The architecture in a run folder's config."""
+    from lanser_cli.models.classifier import Architecture
+    from lanser_cli.models.front_end import FrontEnd
+
+    try:
+        value = dict(read_config(folder)["architecture"])
+        front_end = FrontEnd(**value.pop("front_end"))
+        labels = tuple(value.pop("labels"))
+        return Architecture(labels=labels, front_end=front_end, **value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LanserError(f"{folder}/config.json: no usable architecture: {error}") from None
+
+
+def load_model(folder: Path, device: str = "cpu") -> SpeechClassifier:
+    """Rebuild a model from its run folder alone, in evaluation mode.
+
+    Raises:
+        LanserError: not a run folder, or its weights do not fit its config.
+    """
+    from safetensors.torch import load_file
+
+    from lanser_cli.models.classifier import SpeechClassifier
+
+    model = SpeechClassifier(read_architecture(folder))
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors", device="cpu"))
+    except Exception as error:
+        first = str(error).splitlines()[0]
+        raise LanserError(f"{folder}/model.safetensors does not fit: {first}") from error
+    return model.to(device).eval()
+
+
+def transfer(model: SpeechClassifier, folder: Path) -> None:
+    """Copy front-end statistics and backbone from a run folder; the classifier stays fresh.
+
+    Raises:
+        LanserError: another architecture or front-end.
+    """
+    source = load_model(model_folders(folder)[0])
+    theirs, ours = source.architecture, model.architecture
+    if (theirs.name, theirs.front_end) != (ours.name, ours.front_end):
+        raise LanserError(f"{folder}: is a {theirs.name} with another front-end than {ours.name}")
+    weights = {
+        name: tensor
+        for name, tensor in source.state_dict().items()
+        if not name.startswith("backbone.fc.")
+    }
+    model.load_state_dict(weights, strict=False)

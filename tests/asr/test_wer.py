@@ -1,0 +1,88 @@
+"""Word error rates, and what they are counted over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Lanser, read_jsonl, write_jsonl
+
+from lanser_cli.asr.wer import Score
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Record
+
+
+def heard(identifier: str, text: str, **fields: object) -> Record:
+    return Record({"id": identifier, "text": text, **fields})
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    return write_jsonl(
+        tmp_path / "reference.jsonl",
+        [
+            {"id": "a", "text": "The colour, he said, isn't twenty-one."},
+            {"id": "b", "text": "red green blue grey"},
+            {"id": "c", "text": "[noise]"},
+            {"id": "d", "text": "Zwei Katzen", "lang": "de"},
+            {"id": "never", "text": "said"},
+            {"id": "no-text"},
+        ],
+    )
+
+
+def test_errors_are_counted(reference: Path) -> None:
+    score = Score(reference)
+    score.add(heard("a", "the color he said is not 21"))
+    assert (score.words, str(score).split(":")[0]) == (7, "word error rate 0.00 %")
+    score.add(heard("b", "red greens blue grey day"))
+    assert (score.substitutions, score.deletions, score.insertions) == (1, 0, 1)
+    score.add(heard("b", "red"))
+    assert (score.substitutions, score.deletions, score.insertions) == (1, 3, 1)
+    score.add(heard("c", "hello there"))
+    assert (score.insertions, score.words) == (3, 15)
+    score.add(heard("d", "zwei katzen!", lang="de"))
+    score.add(heard("unknown", "x"))
+    score.add(Record({"id": "b"}))
+    assert score.utterances == 5
+    assert str(score) == (
+        "word error rate 41.18 %: 1 substitutions, 3 deletions, 3 insertions in 17 words of 5 "
+        "utterances (5 references)"
+    )
+
+
+def test_english_is_not_done_to_other_languages(tmp_path: Path) -> None:
+    """`mr` is "mister" in English only."""
+    path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a", "text": "mr"}])
+    for lang, errors in (("en", 0), ("en-GB", 0), (None, 0), ("cs", 1)):
+        score = Score(path)
+        score.add(heard("a", "mister", lang=lang))
+        assert score.substitutions == errors
+
+
+def test_nothing_to_score(tmp_path: Path, reference: Path) -> None:
+    assert "none of 5 references was transcribed" in str(Score(reference))
+    path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a"}])
+    with pytest.raises(LanserError, match=r"r\.jsonl: no record with 'text' in it"):
+        Score(path)
+    with pytest.raises(LanserError, match="there is no such file"):
+        Score(tmp_path / "gone.jsonl")
+
+
+def test_the_command_scores(lanser: Lanser, clips: Path, tiny_ctc: Path, tmp_path: Path) -> None:
+    """What it wrote itself has no errors; also over a run that was taken up again."""
+    line = ("transcribe", clips, "--model", f"hf:{tiny_ctc}", "--device", "cpu")
+    first = lanser(*line)
+    assert b"word error rate" not in first.stderr
+    values = read_jsonl(first.stdout)
+    perfect = write_jsonl(tmp_path / "perfect.jsonl", values)
+    again = lanser(*line, "--score", perfect)
+    assert again.stdout == first.stdout
+    assert b"word error rate 0.00 %: 0 substitutions" in again.stderr
+    assert b"of 12 utterances (12 references)" in again.stderr
+    out = tmp_path / "out.jsonl"
+    (tmp_path / "out.jsonl.part").write_bytes(b"".join(first.stdout.splitlines(True)[:5]))
+    resumed = lanser(*line, "--score", perfect, "-o", out, "--resume")
+    assert b"of 12 utterances (12 references)" in resumed.stderr
+    missing = lanser(*line, "--score", tmp_path / "gone.jsonl", check=1)
+    assert missing.stdout == b"" and missing.stderr.count(b"\n") == 1

@@ -1,0 +1,148 @@
+"""Less arithmetic gives the answer of transformers' own forward, in every precision."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from conftest import save_nli
+
+from lanser_cli.entailment import Judge, PairScorer, Panel, Taxonomy, Template, inference
+from lanser_cli.entailment.judge import CLOSE, tolerance
+from lanser_cli.errors import UsageError
+
+SIZES = {
+    "vocab_size": 90,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 40,
+    "num_labels": 3,
+    "pad_token_id": 0,
+    "initializer_range": 0.2,
+}
+FAMILY = {
+    "bert": transformers.BertConfig,
+    "roberta": transformers.RobertaConfig,
+    "xlm-roberta": transformers.XLMRobertaConfig,
+    "camembert": transformers.CamembertConfig,
+    "electra": transformers.ElectraConfig,
+}
+ERROR = {"float32": 1e-5, "bfloat16": 0.05, "int8": 0.3}
+"""The largest allowed, in standard deviations of the logits."""
+
+
+def model(kind: str) -> torch.nn.Module:
+    torch.manual_seed(3)
+    config = (FAMILY | {"deberta-v2": transformers.DebertaV2Config})[kind](**SIZES)
+    return transformers.AutoModelForSequenceClassification.from_config(config).eval()
+
+
+def inputs(padded: bool) -> dict[str, torch.Tensor]:
+    torch.manual_seed(4)
+    ids = torch.randint(4, 90, (7, 11))
+    if not padded:
+        return {"input_ids": ids}
+    mask = (torch.arange(11) < torch.arange(5, 12)[:, None]).long()
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("precision", ERROR)
+@pytest.mark.parametrize("kind", [*FAMILY, "deberta-v2"])
+def test_logits_are_those_of_transformers(kind: str, precision: str, padded: bool) -> None:
+    if kind == "deberta-v2" and precision == "bfloat16":
+        pytest.skip("outside the family bfloat16 is a model loaded in bfloat16, as ever")
+    plain = model(kind)
+    light = copy.deepcopy(plain)
+    with torch.inference_mode():
+        expected = plain(**inputs(padded)).logits
+        inference.lighten(light, precision, on_cpu=True)
+        found = light(**inputs(padded)).logits
+    assert found.dtype == torch.float32
+    error = float((found - expected).abs().max() / expected.std())
+    assert error < ERROR[precision]
+    if precision != "float32":
+        assert error > 1e-6  # another precision, indeed
+
+
+def test_only_the_first_token_goes_through_the_last_layer() -> None:
+    made = model("roberta")
+    inference.lighten(made, "float32", on_cpu=True)
+    shapes = []
+    last = made.base_model.encoder.layer[-1].layer
+    last.intermediate.register_forward_hook(lambda _, given, __: shapes.append(given[0].shape))
+    made(**inputs(False))
+    assert shapes == [(7, 1, 32)]
+
+
+def test_a_token_is_quantised_by_its_own_scale() -> None:
+    """A loud token in the batch does not make the others coarse."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 48)
+    quiet = torch.randn(5, 64)
+    with torch.inference_mode():
+        int8 = inference.Int8Linear(linear)
+        alone = int8(quiet)
+        beside = int8(torch.cat([quiet, 1e4 * torch.randn(1, 64)]))[:5]
+        assert torch.equal(alone, beside)
+        assert float((alone - linear(quiet)).abs().max()) < 0.02
+        assert int8(torch.zeros(2, 64)).isfinite().all()
+
+
+def test_int8_is_for_cpus() -> None:
+    with pytest.raises(UsageError, match="int8 is for CPUs"):
+        PairScorer(device="cuda:0", precision="int8")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("close")
+    return save_nli(folder, ("ENTAILMENT", "OTHER", "NO"), seed=1, spread=0.3)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_close_calls_are_decided_in_float32(precision: str, tiny: Path) -> None:
+    """Labels are float32's, though most scores are not."""
+    labels = Taxonomy.of_labels([f"label {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"])
+    coarse, exact = (
+        Judge(PairScorer(str(tiny), precision=name), labels, (Template("it is {}"),))
+        for name in (precision, "float32")
+    )
+    texts = [f"text number {number} of {7 * number}" for number in range(40)]
+    close = tolerance(coarse, exact)
+    assert 0 < close < 1
+    expected, rough = exact.raw(texts), coarse.raw(texts)
+    found = Panel(coarse, referee=exact, tolerance=close).raw(texts)
+    settled = found == expected
+    assert 0.0 < settled.mean() < 0.9
+    near = rough >= rough.max(axis=1, keepdims=True) - close
+    several = near.sum(axis=1, keepdims=True) > 1
+    np.testing.assert_allclose(found[near & several], expected[near & several], atol=1e-5)
+    np.testing.assert_array_equal(found[~near], rough[~near])
+    missed = (rough.argmax(axis=1) != expected.argmax(axis=1)).mean()
+    assert (found.argmax(axis=1) != expected.argmax(axis=1)).mean() <= missed / 2
+
+
+def test_tolerance_leaves_out_what_all_labels_share(tiny: Path) -> None:
+    class Off:
+        """Scores a third higher throughout, and one label by 0.1 more."""
+
+        def __init__(self, inner: PairScorer) -> None:
+            self._inner = inner
+
+        def score(self, premises, hypotheses, wanted=None):  # type: ignore[no-untyped-def]
+            scores = self._inner.score(premises, hypotheses, wanted) + 1 / 3
+            scores[:, 0] += 0.1
+            return scores
+
+    labels = Taxonomy.of_labels(["anger", "joy"])
+    scorer = PairScorer(str(tiny))
+    templates = (Template("it is {}"),)
+    found = tolerance(Judge(Off(scorer), labels, templates), Judge(scorer, labels, templates))  # type: ignore[arg-type]
+    assert found == pytest.approx(CLOSE * 0.05, rel=1e-3)

@@ -1,0 +1,70 @@
+"""The sweep: every way to label is tried, and the best one's command line does what it says."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import Lanser, read_jsonl, save_nli, write_jsonl
+
+LABELS = ("joy", "anger", "fear")
+
+
+@pytest.fixture(scope="module")
+def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    items = [
+        {"id": f"n{n}", "text": f"{name} again {n % 7} times", "label": name}
+        for n, name in enumerate(LABELS * 12)
+    ]
+    items += [{"id": "other", "text": "so bored", "label": "boredom"}, {"id": "none", "text": "x"}]
+    items.append({"id": "mute", "text": "", "label": "joy"})
+    return write_jsonl(tmp_path_factory.mktemp("gold") / "gold.jsonl", items)
+
+
+def test_every_way_is_ranked_and_the_winner_can_be_run(
+    lanser: Lanser, gold: Path, tiny_nli: Path, tmp_path: Path
+) -> None:
+    other = save_nli(tmp_path / "other", ("NEUTRAL", "ENTAILMENT"))
+    line = ["entail-label", "--sweep", gold, "--labels", ",".join(LABELS), "--device", "cpu"]
+    line += ["--model", tiny_nli, "--model", other, "--template", "I am {adjective}."]
+    result = lanser(*line, "--template", "{}")
+    found = read_jsonl(result.stdout)
+    assert len(found) == 2 * 3 * 3  # models; two templates and both; calibrations
+    assert [item["rank"] for item in found] == list(range(1, 19))
+    uars = [item["uar"]["value"] for item in found]
+    assert uars == sorted(uars, reverse=True) and uars[0] > uars[-1]
+    for item in found:
+        assert item["n"] == 36
+        for name in ("uar", "wa", "weighted_f1"):
+            assert 0 <= item[name]["low"] <= item[name]["value"] <= item[name]["high"] <= 1
+    said = result.stderr.decode()
+    assert "left out, since the taxonomy has no such label: 1 boredom, 1 None" in said
+    best = found[0]
+    assert said.rstrip().endswith(best["command"])
+
+    words = shlex.split(best["command"])
+    assert words[0] == "lanser"
+    whole = read_jsonl(gold)[:36]
+    path = write_jsonl(tmp_path / "in.jsonl", whole)
+    labelled = read_jsonl(lanser(*words[1:], "--device", "cpu", path).stdout)
+    recalls = [
+        sum(item["emotion"] == name for item in labelled if item["label"] == name) / 12
+        for name in LABELS
+    ]
+    assert sum(recalls) / 3 == pytest.approx(best["uar"]["value"], abs=1e-6)
+
+
+def test_the_ranking_goes_to_a_file_too(
+    lanser: Lanser, gold: Path, tiny_nli: Path, tmp_path: Path
+) -> None:
+    line = ("entail-label", "--sweep", gold, "--labels", ",".join(LABELS), "--model", tiny_nli)
+    result = lanser(*line, "--template", "{}", "-o", tmp_path / "ranks.jsonl", "--device", "cpu")
+    assert result.stdout == b"" and len(read_jsonl(tmp_path / "ranks.jsonl")) == 3
+
+
+def test_nothing_to_compare_with(lanser: Lanser, gold: Path, tiny_nli: Path) -> None:
+    line = ("entail-label", "--sweep", gold, "--model", tiny_nli, "--device", "cpu")
+    result = lanser(*line, "--labels", "calm,bored", check=1)
+    assert "no record has a text and a label among calm, bored" in result.stderr.decode()
+    assert "36" not in result.stdout.decode()

@@ -1,0 +1,162 @@
+"""The front-end and the network."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import EKMAN, tone
+
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.models.classifier import ARCHITECTURES, Architecture, SpeechClassifier
+from lanser_cli.models.front_end import FrontEnd, LogMel
+from lanser_cli.training import runs
+from lanser_cli.training.predict import per_utterance
+from lanser_cli.training.runs import RunFolder
+
+
+def test_log_mel_puts_a_tone_into_the_right_band():
+    front_end = LogMel(FrontEnd(mels=64)).eval()
+    image = front_end(torch.from_numpy(tone(1.0, 1000.0))[None])
+    assert image.shape[:3] == (1, 1, 64) and 99 <= image.shape[3] <= 101
+    # HTK mel scale: 2595 log10(1 + f/700), 64 bands between 50 and 8000 Hz
+    mel = 2595 * np.log10(1 + np.array([50, 1000, 8000]) / 700)
+    expected = (mel[1] - mel[0]) / (mel[2] - mel[0]) * 65 - 1
+    assert abs(int(image[0, 0, :, 50].argmax()) - expected) <= 1
+
+
+def test_louder_speech_stays_louder():
+    front_end = LogMel(FrontEnd()).eval()
+    quiet = torch.from_numpy(tone(0.5))[None]
+    difference = front_end(2 * quiet) - front_end(quiet)
+    loud_bins = front_end(quiet) > -5
+    scale = torch.sqrt(front_end.norm.running_var[0] + front_end.norm.eps)
+    assert (difference * scale)[loud_bins].median() == pytest.approx(2 * np.log(2), abs=0.01)
+
+
+def test_masks_in_training_only():
+    front_end = LogMel(FrontEnd())
+    sound = torch.from_numpy(tone(2.0))[None].repeat(4, 1)
+    front_end.eval()
+    assert torch.equal(front_end(sound)[0], front_end(sound)[1])
+    front_end.train()
+    masked = front_end(sound)
+    assert not torch.equal(masked[0], masked[1])
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_shapes(name):
+    model = SpeechClassifier(Architecture(name, EKMAN, crop_seconds=0.5)).eval()
+    sound = torch.randn(3, 8_000)
+    with torch.inference_mode():
+        assert model(sound).shape == (3, 6)
+        assert model.embed(sound).shape == (3, model.backbone.num_features)
+
+
+def test_unknown_architecture():
+    with pytest.raises(UsageError, match="unknown architecture 'resnet19': choose from resnet50"):
+        SpeechClassifier(Architecture("resnet19", EKMAN))
+
+
+@pytest.mark.parametrize("samples", [1, 15_999, 16_000, 16_001, 40_000])
+def test_crops_cover_the_sound(samples):
+    model = SpeechClassifier(Architecture("resnet18-slim", EKMAN, crop_seconds=1.0))
+    sound = torch.arange(1, samples + 1, dtype=torch.float32)
+    crops = model.crops(sound)
+    assert crops.shape[1] == 16_000
+    assert set(crops.flatten().tolist()) - {0.0} == set(sound.tolist())
+
+
+def test_an_answer_does_not_depend_on_the_batch(tiny_run):
+    model = runs.load_model(tiny_run)
+    sounds = [torch.from_numpy(tone(seconds, 150)) for seconds in (0.4, 1.0, 2.7, 1.6)]
+    together = per_utterance(model, sounds, model)
+    alone = torch.cat([per_utterance(model, [sound], model) for sound in sounds])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_a_model_is_rebuilt_from_its_run_folder(tmp_path):
+    torch.manual_seed(1)
+    architecture = Architecture("resnet18-slim", ("a", "b"), 1.5, FrontEnd(mels=40, hop_ms=12.5))
+    model = SpeechClassifier(architecture).eval()
+    run = RunFolder(tmp_path / "run")
+    run.create(resume=False)
+    run.write_config("pretrain", architecture)
+    run.write_model(model)
+    rebuilt = runs.load_model(run.path)
+    assert rebuilt.architecture == architecture
+    sound = torch.randn(2, 24_000)
+    with torch.inference_mode():
+        assert torch.equal(rebuilt(sound), model(sound))
+
+
+def test_transfer_takes_everything_but_the_classifier(tiny_run):
+    torch.manual_seed(9)
+    model = SpeechClassifier(Architecture("resnet18-slim", ("x", "y"), 1.0))
+    head = model.backbone.fc.weight.clone()
+    runs.transfer(model, tiny_run)
+    source = runs.load_model(tiny_run).state_dict()
+    assert torch.equal(model.backbone.fc.weight, head)
+    for name, tensor in model.state_dict().items():
+        if not name.startswith("backbone.fc."):
+            assert torch.equal(tensor, source[name]), name
+
+
+def test_transfer_to_another_architecture_is_refused(tiny_run):
+    model = SpeechClassifier(Architecture("resnet18", ("x", "y")))
+    with pytest.raises(LanserError, match="is a resnet18-slim .* than resnet18"):
+        runs.transfer(model, tiny_run)
+
+
+def test_a_second_run_in_a_folder_is_refused(tiny_run):
+    with pytest.raises(UsageError, match="holds a run already: go on with --resume"):
+        RunFolder(tiny_run).create(resume=False)
+
+
+@pytest.mark.parametrize(
+    "spoil, sentence",
+    [
+        (lambda run: (run / "config.json").unlink(), "not a run folder: there is no config.json"),
+        (lambda run: (run / "config.json").write_text("{"), "not the config of a run"),
+        (lambda run: (run / "config.json").write_text('{"schema": 99}'), "newer lanser"),
+        (lambda run: (run / "config.json").write_text('{"schema": 1}'), "no usable architecture"),
+        (lambda run: (run / "model.safetensors").unlink(), "the run is not finished"),
+        (lambda run: (run / "model.safetensors").write_bytes(b"no"), "does not fit"),
+    ],
+)
+def test_spoilt_run_folders(tiny_run, tmp_path, spoil, sentence):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (run / name).write_bytes((tiny_run / name).read_bytes())
+    spoil(run)
+    with pytest.raises(LanserError, match=sentence):
+        runs.load_model(runs.model_folders(run)[0])
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    """A resume checkpoint is read as tensors and plain values; anything else is refused."""
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return print, ("code ran",)
+
+    run = RunFolder(tmp_path)
+    run.create(resume=False)
+    torch.save({"step": Evil()}, tmp_path / "checkpoints" / "last.pt")
+    with pytest.raises((pickle.UnpicklingError, LanserError)):
+        run.load_checkpoint(torch.device("cpu"))
+
+
+def test_the_log_is_cut_to_the_step_resumed_from(tmp_path):
+    run = RunFolder(tmp_path)
+    for step in (10, 20, 30):
+        run.log(step=step, loss=1.0)
+    with (tmp_path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 40, "lo')
+    run.cut_log(20)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [10, 20]

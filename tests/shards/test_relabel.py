@@ -1,0 +1,196 @@
+"""New weak labels for a packed set: no tar is touched, and no reader sees half of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Lanser, read_jsonl, write_jsonl
+
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Record, Reject
+from lanser_cli.shards import reader, writer
+from lanser_cli.shards.index import INDEX, read_index
+from lanser_cli.shards.relabel import Labels, relabel_shards
+from lanser_cli.shards.verify import verify_shards
+from lanser_cli.training.pretrain import relabel_records as relabel_in_memory
+
+
+@pytest.fixture(scope="module")
+def built(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "shards"
+    records = [Record.parse(value) for value in read_jsonl(labelled)]
+    writer.pack(records, writer.ShardWriter(folder, max_count=5), processes=1)
+    return folder
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "copy"))
+
+
+def read(*names: object) -> list[Record]:
+    found = list(reader.records_of(map(str, names), "test"))
+    assert not [item for item in found if isinstance(item, Reject)]
+    return [item for item in found if isinstance(item, Record)]
+
+
+def new_labels(path: Path, ids: list[str]) -> Path:
+    about = {"taxonomy": "plutchik8", "margin": 0.5}
+    return write_jsonl(
+        path,
+        [
+            {"id": one, "text": "not taken", "emotion": f"new-{one}", "entailment": about}
+            for one in ids
+        ],
+    )
+
+
+def relabel(folder: Path, source: Path) -> dict:
+    return relabel_shards(
+        folder / INDEX,
+        read_index(folder),
+        lambda tar: reader.records_of([tar], "test"),
+        Labels(str(source), "--relabel"),
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_by_command(copy: Path, tmp_path: Path, lanser: Lanser) -> None:
+    before, old = contents(copy), read(copy)
+    ids = [record.id for record in old]
+    source = new_labels(tmp_path / "new.jsonl", [*reversed(ids[1:]), "stranger"])
+    made = lanser("shard", "--relabel", "-", copy, input=source.read_bytes())
+    [said] = read_jsonl(made.stdout)
+    assert said["relabelled"] == 11 and b"11 of 12 samples" in made.stderr
+
+    after = contents(copy)
+    [side] = after.keys() - before.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"index.json"}
+    lines = read_jsonl(copy / side)
+    assert [line["id"] for line in lines] == ids, "one line a sample, in the order of the shards"
+    assert lines[0]["emotion"] == old[0].emotion and lines[1]["emotion"] == f"new-{ids[1]}"
+
+    index = json.loads(after["index.json"])
+    assert index["labels"]["emotion"] == {old[0].emotion: 1} | {f"new-{one}": 1 for one in ids[1:]}
+    assert index["labels"]["label"] == json.loads(before["index.json"])["labels"]["label"]
+    assert index["taxonomy"] == ["plutchik8"] and index["relabelled"]["samples"] == 11
+
+    found = read(copy)
+    assert found[0] == old[0]
+    for was, now in zip(old[1:], found[1:], strict=True):
+        assert now.emotion == f"new-{now.id}" and now.text == was.text
+        assert not {"emotion_score", "emotion_scores"} & now.fields.keys(), "nothing old is left"
+        assert now.label == was.label and now.fields["mine"] == was.fields["mine"]
+    verified = lanser("shard", "--verify", copy)
+    assert read_jsonl(verified.stdout)[0]["whole"]
+
+
+def test_shards_named_one_by_one_are_relabelled_too(copy: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in read(copy)]
+    relabel(copy, new_labels(tmp_path / "new.jsonl", ids))
+    for names in (["speech-{000001..000002}.tar"], ["speech-000002.tar", "speech-000000.tar"]):
+        found = read(*(copy / name for name in names))
+        assert found and all(record.emotion == f"new-{record.id}" for record in found)
+
+
+def test_again_and_again(copy: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in read(copy)]
+    relabel(copy, new_labels(tmp_path / "new.jsonl", ids))
+    second = write_jsonl(tmp_path / "second.jsonl", [{"id": ids[3], "emotion": None}])
+    index = relabel(copy, second)
+    assert [path.name for path in copy.glob("labels*")] == [index["relabelled"]["file"]]
+    found = read(copy)
+    assert found[3].emotion is None and found[4].emotion == f"new-{ids[4]}"
+    assert index["labels"]["emotion"] == {f"new-{one}": 1 for one in ids if one != ids[3]}
+    relabel(copy, second)
+    assert read(copy) == found and verify_shards(copy) == []
+
+
+def test_a_relabelled_set_packed_anew_has_its_labels(copy: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in read(copy)]
+    relabel(copy, new_labels(tmp_path / "new.jsonl", ids))
+    writer.pack(read(copy), writer.ShardWriter(tmp_path / "anew"), processes=1)
+    assert [record.emotion for record in read(tmp_path / "anew")] == [f"new-{one}" for one in ids]
+
+
+def test_an_unreadable_sample_takes_no_label_from_its_neighbours(
+    copy: Path, tmp_path: Path
+) -> None:
+    relabel(copy, new_labels(tmp_path / "new.jsonl", [record.id for record in read(copy)]))
+    tar = copy / "speech-000000.tar"
+    data = tar.read_bytes()
+    start = data.index(b'{"id":')
+    tar.write_bytes(data[:start] + b"x" + data[start + 1 :])
+    found = list(reader.records_of([str(tar)], "test"))
+    records = [item for item in found if isinstance(item, Record)]
+    assert len(found) == 5 and len(records) == 4
+    assert all(record.emotion == f"new-{record.id}" for record in records)
+
+
+def test_verify_sees_a_side_file_that_is_not_the_one(copy: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in read(copy)]
+    file = relabel(copy, new_labels(tmp_path / "new.jsonl", ids))["relabelled"]["file"]
+    data = (copy / file).read_bytes()
+    (copy / file).write_bytes(data.replace(b"new-", b"NEW-", 1))
+    assert verify_shards(copy) == [f"{file}: its SHA-256 is not that of the index"]
+    (copy / file).write_bytes(data[:-30])
+    with pytest.raises(LanserError, match=f"damaged: no labels for '{ids[-1]}'"):
+        read(copy)
+    (copy / file).unlink()
+    assert "are missing" in verify_shards(copy)[0]
+    with pytest.raises(LanserError, match="are missing"):
+        read(copy)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ([{"id": "stranger", "emotion": "joy"}], "none of the 1 new labels"),
+        ([{"id": "a", "text": "no label yet"}], "'a' has no 'emotion'"),
+        ([{"id": "a", "emotion": "joy"}] * 2, "'a' is there twice"),
+        ([{"id": "a", "emotion": 3}], "'emotion' must be a string"),
+        ([], "none of the 0 new labels"),
+    ],
+)
+def test_what_cannot_be_used_leaves_the_set_as_it_is(
+    copy: Path, tmp_path: Path, lines: list[dict], why: str, lanser: Lanser
+) -> None:
+    before = contents(copy)
+    source = write_jsonl(tmp_path / "new.jsonl", lines)
+    made = lanser("shard", "--relabel", source, copy, check=None)
+    assert made.returncode == 1 and why in made.stderr.decode()
+    assert len(made.stderr.splitlines()) == 1 and contents(copy) == before
+
+
+def test_a_broken_shard_leaves_the_set_as_it_is(copy: Path, tmp_path: Path) -> None:
+    source = new_labels(tmp_path / "new.jsonl", [record.id for record in read(copy)])
+    tar = copy / "speech-000002.tar"
+    tar.write_bytes(tar.read_bytes()[:1500])
+    before = contents(copy)
+    with pytest.raises(LanserError, match="--verify"):
+        relabel(copy, source)
+    assert contents(copy) == before
+
+
+def test_which_set_must_be_said(tmp_path: Path, copy: Path, lanser: Lanser) -> None:
+    source = new_labels(tmp_path / "new.jsonl", ["a"])
+    for inputs in ([], [copy, copy]):
+        made = lanser("shard", "--relabel", source, *inputs, check=None)
+        assert made.returncode == 2 and b"one folder of shards" in made.stderr
+    made = lanser("shard", "--relabel", source, tmp_path, check=None)
+    assert made.returncode == 1 and b"no index.json in it" in made.stderr
+
+
+def test_labels_at_training_time_are_the_same_labels(copy: Path, tmp_path: Path) -> None:
+    before = read(copy)
+    source = new_labels(tmp_path / "new.jsonl", [record.id for record in before[2:]])
+    in_memory = relabel_in_memory(before, source)
+    relabel(copy, source)
+    assert read(copy) == in_memory

@@ -1,0 +1,104 @@
+"""Protocols: who is trained on and who is tested on."""
+
+from __future__ import annotations
+
+import pytest
+
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.records import Record
+from lanser_cli.training.folds import Protocol, divide, parse_test, subset
+
+
+def corpus(speakers=6, clips=8, **fields):
+    return [
+        Record({"id": f"{s}-{c}", "speaker": f"s{s}", "label": "ab"[c % 2], **fields})
+        for s in range(speakers)
+        for c in range(clips)
+    ]
+
+
+def speakers(records):
+    return {record.speaker for record in records}
+
+
+@pytest.mark.parametrize("folds, expected", [(None, 5), (3, 3), (6, 6), (20, 6)])
+def test_folds_keep_speakers_apart_and_test_everyone_once(folds, expected):
+    records = corpus()
+    divided = divide(records, Protocol(folds=folds))
+    assert len(divided) == expected
+    for fold in divided:
+        assert not speakers(fold.training) & speakers(fold.test)
+        assert len(fold.training) + len(fold.test) == len(records)
+    tested = [record.id for fold in divided for record in fold.test]
+    assert sorted(tested) == sorted(record.id for record in records)
+
+
+def test_the_corpus_own_folds_are_used():
+    records = [
+        record.with_fields(fold=str(1 + index // 16)) for index, record in enumerate(corpus())
+    ]
+    divided = divide(records, Protocol())
+    assert [fold.name for fold in divided] == ["1", "2", "3"]
+    assert speakers(divided[0].test) == {"s0", "s1"}
+
+
+def test_own_folds_that_share_speakers_are_refused():
+    records = [record.with_fields(fold=str(index % 2)) for index, record in enumerate(corpus())]
+    with pytest.raises(LanserError, match="speaker s0, s1.* in training and in test"):
+        divide(records, Protocol())
+
+
+def test_hold_out():
+    protocol = Protocol(test=parse_test("speaker=s1,s4"))
+    [fold] = divide(corpus(), protocol)
+    assert speakers(fold.test) == {"s1", "s4"}
+    assert speakers(fold.training) == {"s0", "s2", "s3", "s5"}
+
+
+def test_hold_out_of_nobody_is_named():
+    with pytest.raises(LanserError, match="no record has speaker s9"):
+        divide(corpus(), Protocol(test=("speaker", ("s1", "s9"))))
+
+
+@pytest.mark.parametrize("text", ["speaker", "=a", "speaker=", ""])
+def test_hold_out_must_be_key_and_values(text):
+    with pytest.raises(UsageError, match="write KEY=VALUE"):
+        parse_test(text)
+
+
+def test_a_hold_out_that_shares_a_speaker_is_refused():
+    records = [record.with_fields(sentence=str(i % 2)) for i, record in enumerate(corpus())]
+    with pytest.raises(LanserError, match="in training and in test"):
+        divide(records, Protocol(test=("sentence", ("1",))))
+    [fold] = divide(records, Protocol(test=("sentence", ("1",)), group="sentence"))
+    assert len(fold.test) == 24
+
+
+def test_no_folds_train_on_all():
+    [fold] = divide(corpus(), Protocol(folds=0))
+    assert len(fold.training) == 48 and not fold.test
+
+
+def test_one_speaker_cannot_be_divided():
+    with pytest.raises(LanserError, match="all records have the same 'speaker'"):
+        divide(corpus(speakers=1), Protocol())
+
+
+def test_a_record_without_speaker_is_named():
+    with pytest.raises(LanserError, match="record 'x' has no 'speaker'.*--group"):
+        divide([*corpus(), Record({"id": "x", "label": "a"})], Protocol())
+
+
+def test_fractions_are_stratified_and_nested():
+    records = corpus(clips=20)
+    tenth, half = subset(records, 0.1, seed=0), subset(records, 0.5, seed=0)
+    assert {record.id for record in tenth} < {record.id for record in half}
+    for part, count in ((tenth, 6), (half, 30)):
+        assert [sum(r.label == label for r in part) for label in "ab"] == [count, count]
+    assert subset(records, 0.5, seed=1) != half
+    assert len(subset(records, 0.0, seed=0)) == 2, "one a label at least"
+
+
+def test_the_fraction_is_of_training_records_only():
+    for fold in divide(corpus(), Protocol(folds=3, fraction=0.25)):
+        assert len(fold.test) == 16 and len(fold.training) == 8

@@ -1,0 +1,370 @@
+"""The loop: it learns, resumes exactly, keeps a frozen backbone, and runs under torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import ENVIRONMENT, read_jsonl, write_jsonl
+
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.models.classifier import Architecture, SpeechClassifier
+from lanser_cli.records import Record
+from lanser_cli.training import loop, runs
+from lanser_cli.training.examples import human_examples
+from lanser_cli.training.loop import Recipe, mixed, schedule, train
+from lanser_cli.training.predict import Predictor
+from lanser_cli.training.runs import RunFolder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> list[Record]:
+    """48 clips of about half a second: low tones are 'low', high tones are 'high', in noise."""
+    folder = tmp_path_factory.mktemp("tones")
+    draw = np.random.default_rng(0)
+    records = []
+    for index in range(48):
+        label, hertz = (("low", 120), ("high", 300))[index % 2]
+        time = np.arange(7_000 + 50 * (index * 7 % 41)) / 16_000
+        wave = 0.1 * np.sin(2 * np.pi * hertz * draw.uniform(0.8, 1.25) * time)
+        wave += 0.02 * draw.standard_normal(len(wave))
+        path = folder / f"t{index:02d}.wav"
+        soundfile.write(path, wave, 16_000)
+        fields = {"id": path.stem, "audio_filepath": str(path), "label": label, "emotion": label}
+        records.append(Record({**fields, "speaker": f"s{index // 8}"}))
+    return records
+
+
+def fresh(seed: int = 0) -> SpeechClassifier:
+    torch.manual_seed(seed)
+    return SpeechClassifier(Architecture("resnet18-slim", ("high", "low"), crop_seconds=0.4))
+
+
+def run_folder(path: Path) -> RunFolder:
+    run = RunFolder(path)
+    run.create(resume=False)
+    run.write_config("pretrain", fresh().architecture)
+    return run
+
+
+def test_it_learns_what_can_be_learnt(corpus, tmp_path):
+    recipe = Recipe(epochs=6, batch_size=16, precision="float32")
+    run = run_folder(tmp_path / "run")
+    examples = human_examples(corpus[:32], ("high", "low"))
+    model = train(fresh(), examples, recipe, run, CPU)
+    answers = Predictor([model])(corpus[32:])
+    right = sum(answer.prediction == answer.label for answer in answers)
+    assert right >= 14
+    lines = read_jsonl(run.path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [10, 12]
+    assert not (run.path / "checkpoints" / "last.pt").exists()
+    rebuilt = runs.load_model(run.path).state_dict()
+    assert all(torch.equal(rebuilt[name], tensor) for name, tensor in model.state_dict().items())
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_resumed_run_is_the_uninterrupted_run(corpus, tmp_path, monkeypatch):
+    recipe = Recipe(epochs=3, batch_size=16, precision="float32", checkpoint_every=2)
+    examples = human_examples(corpus, ("high", "low"))
+    whole = run_folder(tmp_path / "whole")
+    train(fresh(), examples, recipe, whole, CPU)
+
+    killed = run_folder(tmp_path / "killed")
+    save = RunFolder.save_checkpoint
+
+    def save_and_die(self, state):
+        save(self, state)
+        if state["step"] == 4:  # in the middle of the second epoch
+            raise Killed
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_die)
+    with pytest.raises(Killed):
+        train(fresh(), examples, recipe, killed, CPU)
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save)
+    train(fresh(seed=99), examples, recipe, killed, CPU, resume=True)
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (killed.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+
+
+def test_resuming_with_other_options_is_refused(corpus, tmp_path, monkeypatch):
+    run = run_folder(tmp_path / "run")
+    examples = human_examples(corpus, ("high", "low"))
+    save = RunFolder.save_checkpoint
+
+    def save_and_die(self, state):
+        save(self, state)
+        raise Killed
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_die)
+    with pytest.raises(Killed):
+        train(fresh(), examples, Recipe(epochs=1, checkpoint_every=1), run, CPU)
+    with pytest.raises(UsageError, match="other options or other data"):
+        train(fresh(), examples, Recipe(epochs=2, checkpoint_every=1), run, CPU, resume=True)
+
+
+def test_a_frozen_backbone_stays_as_it_is(corpus, tmp_path):
+    model = fresh()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    recipe = Recipe(epochs=1, batch_size=16, freeze=True, precision="float32")
+    train(model, human_examples(corpus, ("high", "low")), recipe, run_folder(tmp_path), CPU)
+    changed = {
+        name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])
+    }
+    assert changed == {"backbone.fc.weight", "backbone.fc.bias"}
+
+
+def test_a_loss_that_explodes_ends_the_run(corpus, tmp_path):
+    recipe = Recipe(epochs=1, batch_size=16, lr=float("inf"), precision="float32")
+    with pytest.raises(LanserError, match="the loss became nan at step .*: lower --lr"):
+        train(fresh(), human_examples(corpus, ("high", "low")), recipe, run_folder(tmp_path), CPU)
+
+
+def test_the_schedule_rises_and_falls():
+    values = [schedule(step / 100) for step in range(101)]
+    assert values[0] < 0.02 and max(values) == values[10] == pytest.approx(1.0)
+    assert values[10:] == sorted(values[10:], reverse=True) and values[-1] == pytest.approx(0.0)
+
+
+def test_mixup_keeps_sums():
+    torch.manual_seed(0)
+    waveform, target, weight = torch.randn(5, 100), torch.eye(5), torch.ones(5)
+    mixed_waveform, mixed_target, mixed_weight = mixed(waveform, target, weight, alpha=0.4)
+    assert torch.allclose(mixed_target.sum(dim=1), torch.ones(5))
+    assert torch.allclose(mixed_target @ waveform, mixed_waveform, atol=1e-6)
+    assert torch.allclose(mixed_weight, weight)
+    assert mixed(waveform, target, weight, alpha=0.0)[0] is waveform
+
+
+def test_mixup_counts_each_target_by_its_weight():
+    weight = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0])
+    for seed in range(20):
+        torch.manual_seed(seed)
+        _, target, total = mixed(torch.randn(5, 10), torch.eye(5), weight, alpha=0.4)
+        assert torch.allclose(total @ target, weight, atol=1e-6)
+
+
+def test_ranks_agree_under_torchrun(corpus, tmp_path):
+    """Two ranks on one CPU: one run folder, one line on stdout, and the same model twice over."""
+    data = write_jsonl(tmp_path / "data.jsonl", [dict(record.fields) for record in corpus[:45]])
+
+    def launch(name):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node=2", "-m", "lanser_cli", "pretrain", str(data)]
+        command += ["--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
+        command += ["--batch-size", "8", "--precision", "float32", "--device", "cpu"]
+        return subprocess.run(
+            [*command, "-o", str(tmp_path / name)],
+            env={**os.environ, **ENVIRONMENT},
+            capture_output=True,
+            timeout=240,
+        )
+
+    first, second = launch("a"), launch("b")
+    assert first.returncode == 0, first.stderr.decode()
+    assert len(read_jsonl(first.stdout)) == 1
+    assert b"45 utterances, 2 x 8 a step, 3 steps an epoch, 3 in all, on cpu" in first.stderr
+    assert first.stderr.count(b"1 places an epoch filled up, weight 0") == 1
+    assert first.stderr.count(b"pretrain: 45 in, 45 used, 0 rejected") == 1
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
+    assert second.returncode == 0 and weights[0] == weights[1]
+
+
+REFUSED = """
+import os, sys
+from pathlib import Path
+from lanser_cli import app
+other, out, *words = sys.argv[1:]
+if os.environ["RANK"] == "1":
+    words += ["--labels", other] if other.endswith(".jsonl") else other.split()
+sys.argv[1:] = [*words, "-o", out]
+sys.exit(app.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "other, named",
+    [
+        ("--epochs 2", "another --epochs than rank 0, 2 and not 1"),
+        ("--resampled", "another --resampled than rank 0, True and not False"),
+        ("swapped.jsonl", "another labels than rank 0"),
+    ],
+)
+def test_ranks_that_would_hang_or_differ_are_refused(corpus, tmp_path, other, named):
+    values = [dict(record.fields) for record in corpus]
+    data = write_jsonl(tmp_path / "data.jsonl", values)
+    one = {"id": values[0]["id"], "emotion": "high"}
+    write_jsonl(tmp_path / "swapped.jsonl", [one])
+    script = tmp_path / "refused.py"
+    script.write_text(REFUSED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", str(script), other, str(tmp_path / "run"), "pretrain"]
+    command += [str(data), "--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
+    result = subprocess.run(
+        [*command, "--device", "cpu"],
+        env={**os.environ, **ENVIRONMENT},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode != 0
+    assert f"rank 1 has {named}" in result.stderr
+    assert "start every rank with the same options and data" in result.stderr
+
+
+UNEVEN = """
+import sys, torch
+from lanser_cli import training
+from lanser_cli.training import _share_of_weight
+with training.process_group(torch.device("cpu")) as ranks:
+    weight = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])[ranks.rank]
+    loss = torch.tensor([[1.0, 2.0, 3.0], [10.0, 99.0, 99.0]])[ranks.rank]
+    ours = (loss * weight).sum() / _share_of_weight(weight, ranks.count)
+    torch.distributed.all_reduce(ours)
+    if ranks.leads:
+        print(ours.item() / ranks.count)
+"""
+
+
+def test_the_mean_over_ranks_is_that_of_all_that_counts(tmp_path):
+    script = tmp_path / "uneven.py"
+    script.write_text(UNEVEN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    result = subprocess.run(
+        [*command, "--nproc-per-node=2", str(script)],
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert float(result.stdout) == pytest.approx((1 + 2 + 3 + 10) / 4), result.stderr
+
+
+def test_a_rank_trains_on_its_own_gpu(monkeypatch):
+    monkeypatch.setattr("lanser_cli.devices.parse_devices", lambda text: ["cuda:0"])
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert loop.choose_device("auto") == torch.device("cuda:3")
+
+
+def test_many_devices_are_torchruns_business(monkeypatch):
+    monkeypatch.setattr("lanser_cli.devices.parse_devices", lambda text: ["cuda:0", "cuda:1"])
+    with pytest.raises(UsageError, match="started by torchrun"):
+        loop.choose_device("all")
+
+
+def test_pretraining_on_one_split(corpus, tmp_path, lanser):
+    values = [
+        {**record.fields, "split": "train" if number % 4 else "test"}
+        for number, record in enumerate(corpus)
+    ]
+    data, run = write_jsonl(tmp_path / "data.jsonl", values), tmp_path / "run"
+    options = ["--model", "resnet18-slim", "--crop", "0.4", "--epochs", 1, "-o", run]
+    nothing = lanser("pretrain", data, "--split", "dev", *options, check=1)
+    assert b"--split dev: no record of it; there is test, train" in nothing.stderr
+    made = lanser("pretrain", data, "--split", "train", *options)
+    assert b"12 records of other splits left out" in made.stderr
+    assert read_jsonl(made.stdout)[0]["utterances"] == 36
+
+
+def test_the_whole_second_half_by_command(corpus, tmp_path, lanser):
+    """pretrain -> finetune --init -> eval -> predict -> probe-prosody, each by its command."""
+    values = [dict(record.fields) for record in corpus]
+    data = write_jsonl(tmp_path / "data.jsonl", values)
+    soft = [
+        {**value, "emotion_scores": {"high": 0.9, "low": 0.1} if value["emotion"] == "high"
+         else {"high": 0.2, "low": 0.8}}
+        for value in values
+    ]  # fmt: skip
+    swapped = write_jsonl(
+        tmp_path / "new.jsonl",
+        [{"id": v["id"], "emotion": {"low": "high", "high": "low"}[v["emotion"]]} for v in values],
+    )
+    options = ["--crop", "0.4", "--precision", "float32", "--batch-size", 8, "--epochs"]
+    pre = tmp_path / "pre"
+    made = lanser(
+        *("pretrain", "-", "--model", "resnet18-slim", "--targets", "soft", *options, 3, "-o", pre),
+        input=("".join(json.dumps(value) + "\n" for value in soft)).encode(),
+    )
+    assert read_jsonl(made.stdout)[0]["labels"] == ["high", "low"]
+    relabelled = lanser(
+        *("pretrain", data, "--labels", swapped, "--model", "resnet18-slim", *options, 1),
+        *("-o", tmp_path / "relabelled"),
+    )
+    assert b"48 of 48 records relabelled" in relabelled.stderr
+
+    tuned = tmp_path / "tuned"
+    made = lanser("finetune", data, "--init", pre, *options, 4, "--folds", 2, "-o", tuned)
+    [result] = read_jsonl(made.stdout)
+    assert result["n"] == 48 and result["uar"] > 0.8
+    predictions = read_jsonl(tuned / "predictions.jsonl")
+    assert [p["id"] for p in predictions] == [record.id for record in corpus]
+    config = json.loads((tuned / "config.json").read_text())
+    assert config["init"] == str(pre) and config["protocol"]["folds"] == 2
+
+    report = tmp_path / "report"
+    [evaluated] = read_jsonl(lanser("eval", tuned, "-o", report).stdout)
+    assert evaluated["uar"]["value"] == result["uar"]
+    page = json.loads((report / "report.json").read_text())
+    assert page["results"][str(tuned)]["n"] == 48 and page["schema"] == 1
+    assert "data:image/png;base64" in (report / "report.html").read_text()
+    assert (report / "confusion-1.svg").exists()
+
+    answers = read_jsonl(lanser("predict", data, "--run", tuned).stdout)
+    assert {"prediction", "scores"} <= answers[0].keys()
+    assert sum(answers[0]["scores"].values()) == pytest.approx(1.0, abs=1e-4)
+    right = sum(answer["prediction"] == answer["label"] for answer in answers)
+    assert right > 40
+
+    [probe] = read_jsonl(
+        lanser("probe-prosody", data, "--run", pre, "-o", tmp_path / "probe").stdout
+    )
+    assert set(probe["mean_r2"]) == {"trained", "untrained", "mean log-mel", "trained, shuffled"}
+    # the pitch of a tone is plain to the network; dealt out to other clips it is gone
+    assert probe["r2"]["trained"]["f0_mean"]["r2"] > 0.5
+    assert probe["r2"]["trained, shuffled"]["f0_mean"]["r2"] < 0.2
+
+
+def test_eval_draws_a_label_efficiency_curve(tmp_path, lanser):
+    names = []
+    for fraction, right in ((0.1, 6), (1.0, 10)):
+        run = tmp_path / f"run-{fraction}"
+        run.mkdir()
+        (run / "config.json").write_text(
+            json.dumps({"schema": 1, "protocol": {"fraction": fraction}})
+        )
+        values = [
+            {"id": str(i), "label": "ab"[i % 2], "prediction": "ab"[(i + (i >= right)) % 2]}
+            for i in range(12)
+        ]
+        write_jsonl(run / "predictions.jsonl", values)
+        names.append(run)
+    made = lanser("eval", *names, "-o", tmp_path / "report")
+    assert [line["wa"]["value"] for line in read_jsonl(made.stdout)] == pytest.approx(
+        [0.5, 10 / 12], abs=1e-5
+    )
+    assert (tmp_path / "report" / "label-efficiency.png").exists()
+
+
+def test_eval_takes_the_truth_from_elsewhere(tmp_path, lanser):
+    weak = write_jsonl(
+        tmp_path / "weak.jsonl", [{"id": "a", "emotion": "joy"}, {"id": "b", "emotion": "fear"}]
+    )
+    gold = write_jsonl(
+        tmp_path / "gold.jsonl", [{"id": "b", "said": "joy"}, {"id": "a", "said": "joy"}]
+    )
+    made = lanser("eval", weak, "--reference", gold, "--truth", "said", "--answer", "emotion")
+    assert read_jsonl(made.stdout)[0]["wa"]["value"] == 0.5
+    wrong = lanser("eval", weak, "--reference", gold, "--truth", "saidd", check=1)
+    assert b"no record in it has 'saidd'" in wrong.stderr

@@ -1,8 +1,6 @@
 """`python -m lanser_cli` is `lanser`."""
 
-import sys
-
-from lanser_cli.app import main
+from lanser_cli.app import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -11,7 +11,7 @@ from importlib import import_module
 import typer
 from typer.exceptions import TyperException
 
-from lanser_cli import __version__, console
+from lanser_cli import __version__, console, provenance
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -62,12 +62,12 @@ def _top(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code."""
+def main(argv: Sequence[str]) -> int:
+    """Run one command line, the words after `lanser`, and return its exit code."""
     console.configure(quiet_=False, verbose_=False)
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    provenance.set_command_line(argv)
     try:
-        result = app(arguments, prog_name="lanser", standalone_mode=False)
+        result = app(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
             raise KeyboardInterrupt
@@ -102,4 +102,4 @@ def _explain(error: BaseException, code: int, message: str | None = None) -> int
 
 def run() -> None:
     """The console script."""
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,11 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def leads() -> bool:
+    """Whether this process is alone, or the first of those that torchrun or srun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def keep_memory() -> None:
     """Have glibc keep large blocks that are freed.
 

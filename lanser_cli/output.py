@@ -8,14 +8,14 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from lanser_cli import console
 from lanser_cli.console import ascii_safe
-from lanser_cli.digests import Digests
+from lanser_cli.digests import StringSet
 from lanser_cli.errors import LanserError, ReaderGone, RecordError
 from lanser_cli.records import Reject, to_json
 
@@ -33,7 +33,7 @@ class JsonlFile:
         self.path = path
         self._key = "record" if rejects else "id"
         self._partial = path.with_name(path.name + ".part")
-        self.done = Digests()
+        self.done = StringSet()
         self._there: Counter[str] | None = Counter() if rejects else None
         try:
             if resume and self._partial.exists():
@@ -68,16 +68,18 @@ class JsonlFile:
                 new.append(line)
         write_lines(self._stream, new, str(self.path))
 
-    def keep(self) -> None:
+    def leave(self) -> None:
         """The run ended early: leave the part for `--resume`."""
         with suppress(OSError):
             self._stream.close()
 
-    def finish(self) -> None:
+    def publish(self) -> None:
+        """The file is whole: let it appear under its name."""
         self._stream.close()
         commit(self._partial, self.path)
 
-    def remove(self) -> None:
+    def discard(self) -> None:
+        """Nobody asked for this file: remove its part."""
         self._stream.close()
         self._partial.unlink()
 
@@ -101,7 +103,7 @@ def records_on_stdout() -> Iterator[IO[str]]:
     finally:
         sys.stdout.flush()
         os.dup2(records_fd, 1)
-        with suppress(OSError):  # said already, by the write or the flush that met it
+        with suppress(OSError):  # the write or the flush that failed has raised it already
             stream.close()
 
 
@@ -146,13 +148,9 @@ def write_whole(path: Path, text: str) -> None:
     commit(partial, path)
 
 
-def file_rejects(rejected: Iterable[Reject], path: Path | None) -> None:
-    """Write rejects to a file, or say each on stderr."""
-    if path is not None:
-        write_whole(path, "".join(reject_line(reject) + "\n" for reject in rejected))
-        return
-    for reject in rejected:
-        warn_of(reject)
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file for programs and people to read, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def warn_of(reject: Reject) -> None:
@@ -162,7 +160,7 @@ def warn_of(reject: Reject) -> None:
 
 
 @contextmanager
-def result_line() -> Iterator[Callable[[dict[str, object]], None]]:
+def result_line() -> Iterator[Callable[[Mapping[str, object]], None]]:
     """For verbs whose product is a folder: one JSON line on stdout that says what was made."""
     with records_on_stdout() as stdout:
         yield lambda result: write_lines(stdout, [to_json(result)], "standard output")

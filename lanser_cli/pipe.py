@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lanser_cli import console
-from lanser_cli.digests import Digests
-from lanser_cli.errors import EXIT_REJECTED, LanserError, RecordError, UsageError
+from lanser_cli.digests import StringSet
+from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.output import (
     JsonlFile,
     records_on_stdout,
@@ -61,7 +61,7 @@ class Pipe:
                 raise LanserError(f"{path}: there is no folder {path.absolute().parent}")
             if path is not None and path.exists() and not path.is_file():
                 raise UsageError(f"{path}: is not a plain file, which alone can appear when whole")
-        self.stage, self.tally = stage, Tally()
+        self.stage, self.tally = stage, Tally(stage)
         self._output, self._rejects, self._resume, self._window = output, rejects, resume, window
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
@@ -88,8 +88,8 @@ class Pipe:
                 meter.advance(len(outcomes))
         seconds = time.monotonic() - started
         rate = self.tally.read / seconds if seconds else 0.0
-        console.info(f"{self.stage}: {self.tally} ({seconds:.1f} s, {rate:.1f}/s)")
-        return EXIT_REJECTED if self.tally.rejected else 0
+        self.tally.close(f" ({seconds:.1f} s, {rate:.1f}/s)")
+        return self.tally.exit_code
 
     def _pending(self, items: Iterable[Outcome]) -> Iterator[list[Record]]:
         """Windows of records with something left to do.
@@ -143,7 +143,7 @@ class Pipe:
                 return
             try:
                 lines.append(to_json(outcome.fields))
-                self.tally.written += 1
+                self.tally.done += 1
             except RecordError as error:
                 reject = Reject(outcome.id, self.stage, str(error), ascii(outcome.fields))
                 self._file(reject, lines)
@@ -185,12 +185,12 @@ class Pipe:
         except BaseException:
             for file in (self._out_file, self._reject_file):
                 if file:
-                    file.keep()
+                    file.leave()
             raise
         if self._reject_file:
-            self._reject_file.finish() if self._rejects else self._reject_file.remove()
+            self._reject_file.publish() if self._rejects else self._reject_file.discard()
         if self._out_file:
-            self._out_file.finish()
+            self._out_file.publish()
 
 
 def _merged(
@@ -229,7 +229,7 @@ def one_process(
 
 def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:
     """Pass records on; one whose id came before becomes a reject."""
-    seen = Digests()
+    seen = StringSet()
     for item in items:
         if isinstance(item, Record) and not seen.add(item.id):
             yield Reject.of(item, stage, f"duplicate id '{item.id}': make ids unique")

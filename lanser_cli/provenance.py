@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import platform
-import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from lanser_cli import __version__
+from lanser_cli.errors import LanserError
+
+_argv: tuple[str, ...] = ()
+
+
+def set_command_line(arguments: Sequence[str]) -> None:
+    """Say what is running: `main` does, with the words after `lanser`."""
+    global _argv
+    _argv = ("lanser", *arguments)
+
+
+def command_line() -> list[str]:
+    """The command line that is running; empty where lanser is used from Python without one."""
+    return list(_argv)
 
 
 def versions() -> dict[str, str]:
@@ -20,5 +35,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command_line() -> list[str]:
-    return ["lanser", *sys.argv[1:]]
+def check_schema(path: Path, found: int, known: int) -> None:
+    """Refuse a file whose format is newer than this lanser.
+
+    Raises:
+        LanserError: it is.
+    """
+    if found > known:
+        raise LanserError(f"{path}: written by a newer lanser (schema {found}): upgrade lanser")

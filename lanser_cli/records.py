@@ -118,6 +118,21 @@ class Record:
         return self.fields.get("emotion_scores")
 
     @property
+    def flags(self) -> list[str]:
+        """Reasons to distrust the transcript (`asr.flags`)."""
+        return (self.fields.get("asr") or {}).get("flags") or []
+
+    @property
+    def margin(self) -> float | None:
+        """Log-odds of the weak label over the second (`entailment.margin`)."""
+        margin = (self.fields.get("entailment") or {}).get("margin")
+        return margin if isinstance(margin, int | float) else None
+
+    @property
+    def split(self) -> str | None:
+        return self.fields.get("split")
+
+    @property
     def prediction(self) -> str | None:
         """The acoustic model's answer."""
         return self.fields.get("prediction")
@@ -125,6 +140,11 @@ class Record:
     @property
     def scores(self) -> dict[str, float] | None:
         return self.fields.get("scores")
+
+    def word(self, key: str) -> str | None:
+        """The value of any key as a word, to compare and group by: 1 as "1", true as "true"."""
+        value = self.fields.get(key)
+        return value if value is None or isinstance(value, str) else json.dumps(value)
 
     def with_fields(self, **updates: Any) -> Record:
         """A copy with keys set: known ones keep their place, new ones go to the end."""

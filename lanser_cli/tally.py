@@ -1,24 +1,95 @@
-"""Where the records of a run went."""
+"""Where the records of a run went: counts, rejects, and the closing line. Every verb has one."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lanser_cli import console
+from lanser_cli.devices import leads
+from lanser_cli.errors import EXIT_REJECTED, LanserError
+from lanser_cli.output import JsonlFile, reject_line, warn_of
+from lanser_cli.records import Reject
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-@dataclass
 class Tally:
-    """Where the records went. in = out + rejected + dropped, or the run lost something."""
+    """Counts of a run's records: in = out (or used) + rejected + dropped + already done.
 
-    read: int = 0
-    written: int = 0
-    rejected: int = 0
-    already_done: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
+    Attributes:
+        stage: the verb.
+        word: what became of good records: they are `out`, or a verb that learns `used` them.
+        read, done, rejected, already_done: how many.
+        dropped: how many were left out on purpose, by reason.
+    """
+
+    def __init__(self, stage: str, word: Literal["out", "used"] = "out") -> None:
+        self.stage, self.word = stage, word
+        self.read = self.done = self.rejected = self.already_done = 0
+        self.dropped: Counter[str] = Counter()
 
     def __str__(self) -> str:
-        parts = [f"{self.read} in", f"{self.written} out", f"{self.rejected} rejected"]
+        parts = [f"{self.read} in", f"{self.done} {self.word}", f"{self.rejected} rejected"]
         parts += [f"{count} dropped ({reason})" for reason, count in sorted(self.dropped.items())]
         if self.already_done:
             parts.append(f"{self.already_done} already done")
         return ", ".join(parts)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 if records were rejected."""
+        return EXIT_REJECTED if self.rejected else 0
+
+    def close(self, note: str = "") -> None:
+        """Say the closing line, `note` at its end.
+
+        Raises:
+            LanserError: a record is in none of the counts.
+        """
+        console.info(f"{self.stage}: {self}{note}")
+        lost = self.read - self.done - self.rejected - self.dropped.total() - self.already_done
+        if lost:
+            raise LanserError(
+                f"{self.stage}: {lost} of {self.read} records are in none of these counts: this is "
+                "an error in lanser, please report it"
+            )
+
+
+class Ledger(Tally):
+    """The tally of a verb that needs all its records at once, and its rejects.
+
+    Used as a context manager. Rejects go to a file that appears at the end, or to stderr at once;
+    of several ranks that train together the first alone says and files anything.
+
+    Args:
+        rejects: the file; None for stderr.
+    """
+
+    def __init__(
+        self, stage: str, rejects: Path | None = None, word: Literal["out", "used"] = "used"
+    ) -> None:
+        super().__init__(stage, word)
+        self._leads = leads()
+        self._file = JsonlFile(rejects, resume=False) if rejects and self._leads else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._file is not None:
+            self._file.publish()
+
+    def reject(self, reject: Reject) -> None:
+        """Count and file a reject."""
+        self.rejected += 1
+        if self._file is not None:
+            self._file.write([reject_line(reject)])
+        elif self._leads:
+            warn_of(reject)
+
+    def close(self, note: str = "") -> None:
+        if self._leads:
+            super().close(note)

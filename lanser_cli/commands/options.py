@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from lanser_cli import console
-from lanser_cli.errors import EXIT_REJECTED, UsageError
-from lanser_cli.records import Reject
+from lanser_cli.choices import TrainingPrecision
+from lanser_cli.devices import leads
+from lanser_cli.output import result_line
+from lanser_cli.tally import Tally
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 
 
 def _quiet(value: bool) -> bool:
@@ -140,7 +148,7 @@ Crop = Annotated[float, _CROP]
 CropOrInit = Annotated[float | None, _CROP]
 
 
-Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+Precision = Annotated[TrainingPrecision, typer.Option(help="What the network trains in.")]
 
 
 LoaderWorkers = Annotated[
@@ -151,22 +159,20 @@ LoaderWorkers = Annotated[
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
 
 
-def one_of(option: str, value: str, choices: Sequence[str]) -> None:
-    """Raise a usage error unless the value is one of the choices."""
-    if value not in choices:
-        raise UsageError(f"{option} '{value}': choose from {', '.join(choices)}")
+def fill(kind: type[S], given: Mapping[str, Any]) -> S:
+    """Settings from the options that have the names of their fields: `fill(Recipe, locals())`."""
+    return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
 
 
-def finish(stage: str, result: dict[str, object], used: int, rejected: Sequence[Reject]) -> int:
-    """Say what a training verb made: rejects and counts on stderr, one JSON line on stdout."""
-    import os
+def result(tally: Tally, *lines: Mapping[str, object]) -> int:
+    """Say the closing line, print what was made as JSON lines, and return the exit code.
 
-    from lanser_cli import output
-
-    if os.environ.get("RANK", "0") != "0":
+    Of several ranks that train together the first alone does.
+    """
+    if not leads():
         return 0
-    output.file_rejects(rejected, None)
-    console.info(f"{stage}: {used + len(rejected)} in, {used} used, {len(rejected)} rejected")
-    with output.result_line() as write:
-        write(result)
-    return EXIT_REJECTED if rejected else 0
+    tally.close()
+    with result_line() as write:
+        for line in lines:
+            write(line)
+    return tally.exit_code

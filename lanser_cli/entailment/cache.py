@@ -8,7 +8,6 @@ One SQLite file, `scores.sqlite`, for anyone to look into:
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lanser_cli import console
+from lanser_cli.digests import string64
 from lanser_cli.entailment.judge import Scorer
 from lanser_cli.errors import LanserError
 
@@ -245,5 +245,5 @@ class CachedScorer:
 
 def premise_key(text: str) -> int:
     """64 bits of the text's BLAKE2b, signed, as SQLite's integers are."""
-    digest = hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    digest = string64(text)
+    return digest - (1 << 64) if digest >> 63 else digest

@@ -7,7 +7,6 @@ or over a sample of the input (`batch`).
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import json
 from collections.abc import Iterable, Sequence
@@ -15,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanser_cli.digests import string64
 from lanser_cli.entailment.judge import Judge
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.output import write_whole
+from lanser_cli.output import write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +52,7 @@ def sample(texts: Iterable[tuple[str, str]], size: int = SAMPLE) -> list[str]:
     """
     lowest: list[tuple[int, str]] = []
     for identifier, text in texts:
-        digest = hashlib.blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=8)
-        entry = (-int.from_bytes(digest.digest(), "big"), text)
+        entry = (-string64(identifier), text)
         if len(lowest) < size:
             heapq.heappush(lowest, entry)
         else:
@@ -131,7 +130,7 @@ class Prior:
             "log_odds": {key: list(odds) for key, odds in self.of.items()},
         }
         try:
-            write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            write_json(path, value)
         except OSError as error:
             raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
 

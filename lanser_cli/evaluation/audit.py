@@ -9,9 +9,6 @@ million clips of 4 s take 0.8 GB + 1 GB, and 2 GB more while two halves of them 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -23,9 +20,10 @@ from lanser_cli.audio.sound import load
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.evaluation.certificate import certificate
 from lanser_cli.evaluation.fingerprint import Prints, fingerprint
-from lanser_cli.output import file_rejects, result_line, write_whole
+from lanser_cli.output import file_rejects, result_line, write_json
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards import reader
+from lanser_cli.texts import spoken_form
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +69,7 @@ class Side:
             "id": record.id,
             "speaker": record.speaker,
             "sentence": fields.get("sentence"),
-            "text": record.text and normalised(record.text),
+            "text": record.text and spoken_form(record.text),
             "audio": self.sounds[-1].hex(),
         }
         for check, value in values.items():
@@ -91,12 +89,6 @@ class Side:
         for identifier, sound in sorted(zip(self.ids, self.sounds, strict=True)):
             digest.update(f"{identifier} {sound.hex()}\n".encode())
         return digest.hexdigest()
-
-
-def normalised(text: str) -> str:
-    """A transcript less case, punctuation and the width of spaces."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.sub(r"[^\w\s]|_", "", folded).split())
 
 
 class Listener:
@@ -337,7 +329,7 @@ def audit(
             say(f"audit: {console.ascii_safe(str(finding))}")
     result = certificate(sides, findings)
     if output is not None:
-        write_whole(output, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        write_json(output, result)
     used = sum(len(side.ids) for side in sides)
     console.info(f"audit: {used + len(refused)} in, {used} used, {len(refused)} rejected")
     short = ("passed", "sides")

@@ -6,16 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lanser_cli import provenance
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.audit import Finding, Side
 from lanser_cli.evaluation.fingerprint import MAX_BIT_ERRORS
-
-if TYPE_CHECKING:
-    pass
-
 
 SCHEMA = 1
 
@@ -54,8 +50,7 @@ def cite(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
         value: Mapping[str, Any] = json.loads(data)
-        if value["schema"] > SCHEMA:
-            raise LanserError(f"{path}: written by a newer lanser: upgrade lanser")
+        provenance.check_schema(path, value["schema"], SCHEMA)
         checks = value["checks"]
         return {
             "file": str(path),

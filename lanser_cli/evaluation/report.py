@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lanser_cli import console
 from lanser_cli.errors import LanserError, require
 from lanser_cli.evaluation.metrics import Result
-from lanser_cli.output import write_whole
+from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
 
 if TYPE_CHECKING:
@@ -68,8 +67,7 @@ class Report:
     def write(self, numbers: Mapping[str, Any]) -> None:
         """Write `report.json` and `report.html`."""
         about = {"schema": SCHEMA, "argv": command_line(), "versions": versions()}
-        text = json.dumps({**about, **numbers}, indent=2, ensure_ascii=False) + "\n"
-        write_whole(self._folder / "report.json", text)
+        write_json(self._folder / "report.json", {**about, **numbers})
         page = _PAGE.format(
             title=html.escape(self._title),
             body="\n".join(self._parts),

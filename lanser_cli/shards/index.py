@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lanser_cli.errors import LanserError
+from lanser_cli.provenance import check_schema
 
 SCHEMA = 1
 
@@ -35,11 +36,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
         index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        schema = int(index["schema"])
-        if schema > SCHEMA:
-            raise LanserError(
-                f"{path}: written by a newer lanser (schema {schema}): upgrade lanser"
-            )
+        check_schema(path, int(index["schema"]), SCHEMA)
         for shard in index["shards"]:
             ShardInfo(**shard)
     except FileNotFoundError:

@@ -20,7 +20,8 @@ from typing import IO, Any
 from lanser_cli import __version__
 from lanser_cli.errors import LanserError
 from lanser_cli.jsonl import read_records
-from lanser_cli.output import commit, write_whole
+from lanser_cli.output import commit, write_json
+from lanser_cli.provenance import command_line
 from lanser_cli.records import Record, Reject, to_json
 
 WEAK_KEYS = ("emotion", "emotion_score", "emotion_scores", "entailment")
@@ -157,8 +158,6 @@ def relabel_shards(
         LanserError: none of the labels is for this set, or a shard is broken; the set is then as it
             was before.
     """
-    from lanser_cli.provenance import command_line
-
     folder = index_path.parent
     before = SideFile.of(folder, index)
     partial = folder / "labels.jsonl.part"
@@ -203,7 +202,7 @@ def relabel_shards(
                 "versions": {"lanser": __version__},
             },
         }
-        write_whole(index_path, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
+        write_json(index_path, index)
     except OSError as error:
         raise LanserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:

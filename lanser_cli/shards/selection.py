@@ -6,20 +6,19 @@ called, never on the order of the input; so data that is added later moves nothi
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
-import unicodedata
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from lanser_cli.digests import Digests
+from lanser_cli.digests import StringSet, string64
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.texts import spoken_form
 
 FLAGS = ("empty", "repetition", "speech_rate", "low_logprob", "no_speech", "vad", "cut_off")
 """What `asr.flags` may hold."""
@@ -118,12 +117,12 @@ def select(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
 
 
 def _limited(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
-    texts = Digests()
+    texts = StringSet()
     for item in items:
         if isinstance(item, Record):
             reason = _unsure(item, selection) or _flagged(item, selection.drop_flags)
             if reason is None and "text" in selection.dedupe:
-                text = _normalised(item.text or "")
+                text = spoken_form(item.text or "")
                 if text and not texts.add(text):
                     reason = "same text as an earlier record"
             if reason is not None:
@@ -137,7 +136,7 @@ def _unsure(record: Record, selection: Selection) -> str | None:
         return None
     limits = (
         ("score", selection.min_score, _score(record)),
-        ("margin", selection.min_margin, (record.fields.get("entailment") or {}).get("margin")),
+        ("margin", selection.min_margin, record.margin),
     )
     for name, limit, found in limits:
         if limit <= 0:
@@ -157,15 +156,10 @@ def _score(record: Record) -> float | None:
 
 
 def _flagged(record: Record, unwanted: frozenset[str]) -> str | None:
-    flags = (record.fields.get("asr") or {}).get("flags") or ()
-    for flag in flags:
+    for flag in record.flags:
         if flag in unwanted or "all" in unwanted:
             return f"flag: {flag}"
     return None
-
-
-def _normalised(text: str) -> str:
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _split(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
@@ -253,8 +247,7 @@ def _class(record: Record) -> str | None:
 
 def _hash(purpose: str, key: str) -> int:
     """64 bits; those of one purpose say nothing of those of another."""
-    data = f"{purpose}/{key}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+    return string64(f"{purpose}/{key}")
 
 
 def _known(option: str, values: Iterable[Any], choices: tuple[str, ...]) -> None:

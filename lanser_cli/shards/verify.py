@@ -10,7 +10,7 @@ from typing import Any
 
 from lanser_cli import devices, workers
 from lanser_cli.audio import sound
-from lanser_cli.digests import Digests, file_sha256, sound_sha256
+from lanser_cli.digests import StringSet, file_sha256, sound_sha256
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.pipe import WindowFunction, windows
 from lanser_cli.records import Outcome, Record, Reject
@@ -50,7 +50,7 @@ def verify_shards(folder: Path, *, processes: int | None = None) -> list[str]:
 
 def _samples(folder: Path, index: dict[str, Any], faults: list[str]) -> Iterator[Any]:
     """What the shards hold; to `faults` what is wrong with its number, or with the ids."""
-    ids = Digests()
+    ids = StringSet()
     for shard in index["shards"]:
         path, samples = folder / shard["file"], 0
         if not path.exists():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
-import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,15 +18,16 @@ from typing import IO, Any, cast
 
 from lanser_cli import __version__, console, workers
 from lanser_cli.devices import cpu_count
-from lanser_cli.digests import Digests, file_sha256
+from lanser_cli.digests import StringSet, file_sha256
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.output import JsonlFile, commit, reject_line, warn_of, write_whole
+from lanser_cli.output import commit, write_json
 from lanser_cli.pipe import WindowFunction, windows
+from lanser_cli.provenance import command_line
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.shards.encoder import Encoder, Sample
 from lanser_cli.shards.index import INDEX, SCHEMA, ShardInfo
 from lanser_cli.shards.reader import read_tar
-from lanser_cli.tally import Tally
+from lanser_cli.tally import Ledger, Tally
 
 LOCK = ".lock"
 _WINDOW = 16
@@ -63,8 +63,8 @@ class ShardWriter:
     ) -> None:
         self.folder, self._name = folder, name
         self._max_count, self._max_bytes = max_count, max_bytes
-        self.done = Digests()
-        self.sounds = Digests()
+        self.done = StringSet()
+        self.sounds = StringSet()
         self._contents = _Contents()
         self._shards: list[ShardInfo] = []
         self._open: _Tar | None = None
@@ -114,9 +114,7 @@ class ShardWriter:
         Args:
             tally: what became of the records that are not in the set.
         """
-        from lanser_cli.provenance import command_line
-
-        tally = tally or Tally()
+        tally = tally or Tally("shard")
         with _writing(self.folder):
             self._close()
             index = {
@@ -131,7 +129,7 @@ class ShardWriter:
                 "argv": command_line(),
                 "versions": {"lanser": __version__},
             }
-            write_whole(self.folder / INDEX, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
+            write_json(self.folder / INDEX, index)
         self._unlock()
         return index
 
@@ -246,11 +244,12 @@ def pack(
     codec: str = "flac",
     dedupe_audio: bool = False,
     processes: int | None = None,
-    rejects: Path | None = None,
-) -> tuple[dict[str, Any], Tally]:
-    """Write all records that have a label, weak or human, and return the index and the counts.
+    ledger: Ledger | None = None,
+) -> dict[str, Any]:
+    """Write all records that have a label, weak or human, and return the index.
 
     Args:
+        ledger: takes the counts and the rejects.
         codec: one of `CODECS`.
         dedupe_audio: leave out a record whose sound, sample for sample, came before.
         processes: that encode; as many as there are processors if None. A few records are encoded
@@ -259,15 +258,14 @@ def pack(
     Raises:
         LanserError: there was none, as when the command before in a pipe failed.
     """
-    tally = Tally()
-    waiting = _worth_encoding(items, writer, tally)
+    ledger = ledger or Ledger("shard", word="out")
+    waiting = _worth_encoding(items, writer, ledger)
     head = list(islice(waiting, 2 * _WINDOW))
     few = len(head) < 2 * _WINDOW
     devices = ["cpu"] * (1 if few else processes or cpu_count())
     process = workers.spread(partial(_encoder, codec=codec), devices)
     try:
         with (
-            _filing(rejects) as file,
             # An encoder passes on what is no record, so that rejects keep their place.
             closing(process(cast(Any, windows(chain(head, waiting), _WINDOW)))) as answers,
             console.progress("shard") as meter,
@@ -275,21 +273,20 @@ def pack(
             for outcomes in answers:
                 for outcome in outcomes:
                     if isinstance(outcome, Reject):
-                        tally.rejected += 1
-                        file(outcome)
+                        ledger.reject(outcome)
                     elif isinstance(outcome, Dropped):
-                        tally.dropped[outcome.reason] += 1
+                        ledger.dropped[outcome.reason] += 1
                     elif dedupe_audio and str(outcome.fields["audio_sha256"]) in writer.sounds:
-                        tally.dropped["same sound as an earlier record"] += 1
+                        ledger.dropped["same sound as an earlier record"] += 1
                     else:
                         writer.add(cast(Sample, outcome))
-                        tally.written += 1
+                        ledger.done += 1
                 meter.advance(len(outcomes))
         if not writer.any:
             raise LanserError(
-                f"nothing to pack ({tally}): shards need records with sound and a label"
+                f"nothing to pack ({ledger}): shards need records with sound and a label"
             )
-        return writer.finish(tally), tally
+        return writer.finish(ledger)
     except BaseException:
         writer.abandon()
         raise
@@ -314,21 +311,6 @@ def _worth_encoding(
             yield Dropped(item.id, f"no label: {about.get('abstained', 'not labelled')}")
         else:
             yield item
-
-
-@contextmanager
-def _filing(path: Path | None) -> Iterator[Callable[[Reject], None]]:
-    """Where rejects go: to a file that appears when whole, or to stderr."""
-    if path is None:
-        yield warn_of
-        return
-    file = JsonlFile(path, resume=False)
-    try:
-        yield lambda reject: file.write([reject_line(reject)])
-    except BaseException:
-        file.keep()
-        raise
-    file.finish()
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.output import commit, write_whole
-from lanser_cli.provenance import command_line, versions
+from lanser_cli.output import commit, write_json, write_whole
+from lanser_cli.provenance import check_schema, command_line, versions
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class RunFolder:
             "architecture": asdict(architecture),
             **details,
         }
-        write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+        write_json(self.path / "config.json", config)
 
     def write_model(self, model: SpeechClassifier) -> None:
         from safetensors.torch import save_file
@@ -122,8 +122,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         schema = config["schema"]
     except (ValueError, KeyError, TypeError):
         raise LanserError(f"{path}: not the config of a run") from None
-    if schema > SCHEMA:
-        raise LanserError(f"{path}: written by a newer lanser (schema {schema}): upgrade lanser")
+    check_schema(path, schema, SCHEMA)
     return config
 
 

@@ -1,0 +1,32 @@
+"""What an option can be, where there are few choices.
+
+Types, so that a wrong word is refused, with the choices named, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+Segmenting: TypeAlias = Literal["none", "vad", "fixed"]
+"""How recordings are cut: not at all, at pauses, by the clock."""
+
+ScoringPrecision: TypeAlias = Literal["auto", "float32", "bfloat16", "int8"]
+"""What an entailment model computes in."""
+
+Calibration: TypeAlias = Literal["none", "null", "batch"]
+"""What is subtracted from a label's score: nothing, its score for no text, its mean score."""
+
+Codec: TypeAlias = Literal["flac", "opus"]
+"""flac keeps 16 bits of every sample; opus (in Ogg) is smaller and lossy."""
+
+SplitBy: TypeAlias = Literal["speaker", "recording", "record"]
+"""What is never in two splits."""
+
+Check: TypeAlias = Literal["id", "speaker", "sentence", "text", "audio", "fingerprint"]
+"""What an audit compares."""
+
+Targets: TypeAlias = Literal["hard", "soft"]
+"""The weak label alone, or the probabilities of all labels."""
+
+TrainingPrecision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+"""What a network trains in."""

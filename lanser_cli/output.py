@@ -141,6 +141,16 @@ def commit(partial: Path, final: Path) -> None:
         os.close(directory)
 
 
+def check_folder_of(path: Path) -> None:
+    """Fail before any work if there is no folder for an output.
+
+    Raises:
+        LanserError: there is none.
+    """
+    if not path.absolute().parent.is_dir():
+        raise LanserError(f"{path}: there is no folder {path.absolute().parent}")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a small text file so that it is there whole or not at all."""
     partial = path.with_name(path.name + ".part")

@@ -17,9 +17,10 @@ from typing import TypeVar
 
 from lanser_cli import console
 from lanser_cli.digests import StringSet
-from lanser_cli.errors import LanserError, RecordError, UsageError
+from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.output import (
     JsonlFile,
+    check_folder_of,
     records_on_stdout,
     reject_line,
     warn_of,
@@ -57,8 +58,8 @@ class Pipe:
         if resume and output is None:
             raise UsageError("--resume needs -o FILE: what went to standard output is gone")
         for path in (output, rejects):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise LanserError(f"{path}: there is no folder {path.absolute().parent}")
+            if path is not None:
+                check_folder_of(path)
             if path is not None and path.exists() and not path.is_file():
                 raise UsageError(f"{path}: is not a plain file, which alone can appear when whole")
         self.stage, self.tally = stage, Tally(stage)

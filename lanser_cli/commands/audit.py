@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from lanser_cli.choices import Check
 from lanser_cli.commands import options
+from lanser_cli.errors import EXIT_FAILED
+from lanser_cli.output import check_folder_of, write_json
+from lanser_cli.tally import Ledger
 
 
 def command(
@@ -25,12 +29,8 @@ def command(
         typer.Option("-o", "--output", help="Write the certificate (JSON) to this file."),
     ] = None,
     allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CHECK",
-            help="What the sets may share: id, speaker, sentence, text, audio or fingerprint; "
-            "counted all the same. Repeatable.",
-        ),
+        list[Check] | None,
+        typer.Option(help="What the sets may share; counted all the same. Repeatable."),
     ] = None,
     no_audio: Annotated[
         bool, typer.Option("--no-audio", help="Decode nothing: check what the records say.")
@@ -50,16 +50,21 @@ def command(
     and cutting. Prints the counts as one JSON line. Exits with 1 when a leak is found.
     """
     from lanser_cli.devices import cpu_count
-    from lanser_cli.evaluation.audit import CHECKS, audit
+    from lanser_cli.evaluation.audit import collect, say
+    from lanser_cli.evaluation.certificate import certificate, summary
+    from lanser_cli.evaluation.checks import compare
     from lanser_cli.shards import remote
 
-    for check in allow or ():
-        options.one_of("--allow", check, CHECKS)
-    return audit(
-        remote.fetch(inputs or ["-"], fetch),
-        allow=allow or (),
-        decode=not no_audio,
-        processes=workers or cpu_count(),
-        output=output,
-        rejects=rejects,
-    )
+    if output is not None:
+        check_folder_of(output)
+    with Ledger("audit", rejects) as ledger:
+        sets = remote.fetch(inputs or ["-"], fetch)
+        processes = workers or cpu_count()
+        sides = collect(sets, ledger, decode=not no_audio, processes=processes)
+    findings = compare(sides, allow=allow or (), decoded=not no_audio)
+    say(findings)
+    made = certificate(sides, findings)
+    if output is not None:
+        write_json(output, made)
+    code = options.result(ledger, summary(made))
+    return code if made["passed"] else EXIT_FAILED

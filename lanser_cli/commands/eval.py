@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.tally import Ledger
 
 
 def command(
@@ -43,13 +44,16 @@ def command(
     """
     from lanser_cli.evaluation.evaluate import evaluate
 
-    return evaluate(
-        inputs or ["-"],
-        truth=truth,
-        answer=answer,
-        reference=reference,
-        output=output,
-        audit=audit,
-        rejects=rejects,
-        seed=seed,
-    )
+    with Ledger("eval", rejects) as ledger:
+        results = evaluate(
+            inputs or ["-"],
+            ledger,
+            truth=truth,
+            answer=answer,
+            reference=reference,
+            output=output,
+            audit=audit,
+            seed=seed,
+        )
+    lines = [{"input": name, **found.as_json()} for name, found in results.items()]
+    return options.result(ledger, *lines)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
-from lanser_cli.shards import gather
+from lanser_cli.errors import UsageError
+from lanser_cli.tally import Ledger
 
 
 def command(
@@ -50,6 +51,7 @@ def command(
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
+    rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -59,55 +61,25 @@ def command(
     one model a fold and predictions.jsonl of all test records, and prints UAR and WA as one JSON
     line. Five folds make five models; lanser predict lets them vote.
     """
-    from dataclasses import replace
-
-    from lanser_cli.errors import UsageError
     from lanser_cli.evaluation.metrics import measure
-    from lanser_cli.models.classifier import Architecture
-    from lanser_cli.training import loop, runs
-    from lanser_cli.training.examples import human_label_set
     from lanser_cli.training.finetune import finetune
-    from lanser_cli.training.folds import Protocol, parse_test
+    from lanser_cli.training.folds import Protocol
+    from lanser_cli.training.loop import Recipe
 
+    protocol, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     if output is None:
         raise UsageError("finetune needs -o RUN, the folder to make")
-    if freeze and init is None:
-        raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
-    options.one_of("--precision", precision, loop.PRECISIONS)
-    protocol = Protocol(folds, group, parse_test(test), fraction, seed)
-    if init is not None:
-        architecture = runs.read_architecture(runs.model_folders(init)[0])
-        if model not in (None, architecture.name):
-            raise UsageError(f"--init {init} is a {architecture.name}, not a {model}")
-        architecture = replace(architecture, crop_seconds=crop or architecture.crop_seconds)
-    else:
-        architecture = Architecture(model or "resnet50", (), crop or 3.0)
-    records, rejected = gather.read_all(inputs, "finetune", fetch)
-    labels = human_label_set(records)
-    recipe = loop.Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        mixup=mixup,
-        freeze=freeze,
-        precision=precision,
-        workers=workers,
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-    )
-    tested, unread = finetune(
-        records,
-        protocol,
-        recipe,
-        output,
-        loop.choose_device(device),
-        architecture=replace(architecture, labels=labels),
-        init=init,
-        resume=resume,
-    )
-    made: dict[str, object] = {"run": str(output), "labels": list(labels)}
-    if tested:
-        result = measure(tested, labels=labels, seed=seed)
-        made |= {"n": result.n, "uar": result.uar.value, "wa": result.wa.value}
-        made |= {"chance": result.chance}
-    return options.finish("finetune", made, len(records) - len(unread), rejected + unread)
+    with Ledger("finetune", rejects) as ledger:
+        tested = finetune(
+            *(inputs, output, protocol, recipe, ledger),
+            init=init,
+            model=model,
+            crop=crop,
+            device=device,
+            resume=resume,
+            fetch=fetch,
+        )
+    made: dict[str, object] = {"run": str(output), "labels": list(tested.labels)}
+    if tested.records:
+        made |= measure(tested.records, labels=tested.labels, seed=seed).summary()
+    return options.result(ledger, made)

@@ -164,14 +164,14 @@ def fill(kind: type[S], given: Mapping[str, Any]) -> S:
     return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
 
 
-def result(tally: Tally, *lines: Mapping[str, object]) -> int:
+def result(tally: Tally, *lines: Mapping[str, object], note: str = "") -> int:
     """Say the closing line, print what was made as JSON lines, and return the exit code.
 
     Of several ranks that train together the first alone does.
     """
     if not leads():
         return 0
-    tally.close()
+    tally.close(note)
     with result_line() as write:
         for line in lines:
             write(line)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lanser_cli.choices import Targets
 from lanser_cli.commands import options
+from lanser_cli.errors import UsageError
+from lanser_cli.tally import Ledger
 
 
 def command(
@@ -16,7 +18,7 @@ def command(
     output: options.RunOutput = None,
     model: options.Architecture = "resnet50",
     targets: Annotated[
-        str, typer.Option(help="hard: the weak label; soft: all of emotion_scores.")
+        Targets, typer.Option(help="hard: the weak label; soft: all of emotion_scores.")
     ] = "hard",
     labels: Annotated[
         Path | None,
@@ -48,6 +50,7 @@ def command(
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
+    rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -56,41 +59,22 @@ def command(
     Under torchrun or srun every rank makes the same number of steps. Prints the run as one JSON
     line.
     """
-    from lanser_cli.errors import UsageError
-    from lanser_cli.models.classifier import Architecture
-    from lanser_cli.shards import gather
-    from lanser_cli.training import loop
-    from lanser_cli.training.pretrain import TARGETS, pretrain, relabel_records, slim
+    from lanser_cli.training.loop import Recipe
+    from lanser_cli.training.pretrain import pretrain
 
+    recipe = options.fill(Recipe, locals())
     if output is None:
         raise UsageError("pretrain needs -o RUN, the folder to make")
-    options.one_of("--targets", targets, TARGETS)
-    options.one_of("--precision", precision, loop.PRECISIONS)
-    if resampled and shuffle_buffer:
-        raise UsageError("--resampled draws from everything at once: leave --shuffle-buffer out")
-    light = partial(slim, soft=targets == "soft")
-    records, rejected = gather.read_all(inputs, "pretrain", fetch, slim=light, split=split)
-    if labels is not None:
-        records = [light(record) for record in relabel_records(records, labels)]
-    recipe = loop.Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        mixup=mixup,
-        precision=precision,
-        workers=workers,
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-        resampled=resampled,
-        shuffle_buffer=shuffle_buffer,
-    )
-    result = pretrain(
-        records,
-        recipe,
-        output,
-        loop.choose_device(device),
-        architecture=Architecture(model, (), crop),
-        soft=targets == "soft",
-        resume=resume,
-    )
-    return options.finish("pretrain", result, len(records), rejected)
+    with Ledger("pretrain", rejects) as ledger:
+        made = pretrain(
+            *(inputs, output, recipe, ledger),
+            model=model,
+            crop=crop,
+            targets=targets,
+            labels=labels,
+            split=split,
+            device=device,
+            resume=resume,
+            fetch=fetch,
+        )
+    return options.result(ledger, made)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
-from lanser_cli.shards import gather
+from lanser_cli.errors import UsageError
+from lanser_cli.tally import Ledger
 
 
 def command(
@@ -23,6 +24,7 @@ def command(
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
+    rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -32,13 +34,19 @@ def command(
     same is done for an untrained network, the mean log-mel spectrum, and shuffled utterances.
     Prints R2 as one JSON line.
     """
-    from lanser_cli import devices
-    from lanser_cli.errors import UsageError
     from lanser_cli.prosody.probe_run import probe_run
 
     if run is None:
         raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
-    records, rejected = gather.read_all(inputs, "probe-prosody", fetch)
-    device = devices.parse_devices(device)[0]
-    numbers, unread = probe_run(records, run, device, output=output, folds=folds, seed=seed)
-    return options.finish("probe-prosody", numbers, len(records) - len(unread), rejected + unread)
+    with Ledger("probe-prosody", rejects) as ledger:
+        numbers = probe_run(
+            inputs,
+            run,
+            ledger,
+            output=output,
+            folds=folds,
+            device=device,
+            seed=seed,
+            fetch=fetch,
+        )
+    return options.result(ledger, numbers)

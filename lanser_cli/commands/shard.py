@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
+from lanser_cli import console
+from lanser_cli.choices import Codec, SplitBy
 from lanser_cli.commands import options
+from lanser_cli.errors import EXIT_FAILED, UsageError
+from lanser_cli.output import result_line
+from lanser_cli.tally import Ledger
 
 
 def command(
@@ -20,7 +25,7 @@ def command(
     max_count: Annotated[int, typer.Option(min=1, help="Records in a shard.")] = 1000,
     max_mb: Annotated[int, typer.Option(min=1, help="Megabytes after which a shard ends.")] = 1024,
     codec: Annotated[
-        str, typer.Option(help="flac keeps every sample; opus is about a quarter of it, lossy.")
+        Codec, typer.Option(help="flac keeps every sample; opus is about a quarter of it, lossy.")
     ] = "flac",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that encode; default one a processor.")
@@ -51,9 +56,7 @@ def command(
         str | None,
         typer.Option(metavar="A=X,B=Y", help="Set `split`, at random: train=0.8,dev=0.1,test=0.1."),
     ] = None,
-    split_by: Annotated[
-        str, typer.Option(help="What is never in two splits: speaker, recording or record.")
-    ] = "speaker",
+    split_by: Annotated[SplitBy, typer.Option(help="What is never in two splits.")] = "speaker",
     seed: options.Seed = 0,
     verify: Annotated[
         Path | None,
@@ -78,83 +81,50 @@ def command(
     selected. What is kept of a class, and who is in which split, hangs on ids and speakers, not on
     their order. Prints the counts of the finished set as one JSON line.
     """
-    from lanser_cli import console, parts, pipe
-    from lanser_cli.errors import EXIT_FAILED, EXIT_REJECTED, UsageError
-    from lanser_cli.output import result_line
-    from lanser_cli.shards import encoder, reader, remote
-    from lanser_cli.shards.index import INDEX
-    from lanser_cli.shards.selection import Selection, parse_set, parse_splits, select
-    from lanser_cli.shards.verify import verify_shards
-    from lanser_cli.shards.writer import ShardWriter, pack
+    from lanser_cli.shards.pack import Packing, shard
+    from lanser_cli.shards.selection import Selection
 
+    selection, packing = options.fill(Selection, locals()), options.fill(Packing, locals())
     if verify is not None:
-        faults = verify_shards(verify, processes=workers)
-        for fault in faults:
-            console.warn(fault)
-        with result_line() as write:
-            write({"shards": str(verify), "whole": not faults, "faults": faults})
-        return EXIT_FAILED if faults else 0
+        return _verify(verify, workers)
     if relabel is not None:
         return _relabel(inputs or [], relabel)
     if output is None:
         raise UsageError("shard needs -o DIR for the shards (or --verify DIR, --relabel FILE DIR)")
-    options.one_of("--codec", codec, encoder.CODECS)
-    selection = Selection(
-        min_score,
-        min_margin,
-        parse_set(drop_flags),
-        max_per_class,
-        balance,
-        parse_set(dedupe),
-        parse_splits(split),
-        split_by,
-        seed,
-    )
-    inputs = remote.fetch(inputs or ["-"], fetch)
-    chosen = parts.parse_part(part)
-    reader.check_inputs(inputs)
-    if resume and (output / INDEX).exists():
-        console.info(f"shard: {output} is whole already; nothing to do")
+    with Ledger("shard", rejects, word="out") as ledger:
+        index = shard(
+            *(inputs or ["-"], output, selection, packing, ledger),
+            fetch=fetch,
+            part=part,
+            resume=resume,
+        )
+    if index is None:
         return 0
-    writer = ShardWriter(
-        output, name=name, max_count=max_count, max_bytes=max_mb << 20, resume=resume
-    )
-    items = select(pipe.unique(reader.records_of(inputs, "shard"), "shard"), selection)
-    index, tally = pack(
-        parts.take_part(items, chosen),
-        writer,
-        codec=codec,
-        dedupe_audio="audio" in selection.dedupe,
-        processes=workers,
-        rejects=rejects,
-    )
-    console.info(f"shard: {tally} -> {len(index['shards'])} shards in {output}")
+    made = {"shards": str(output)} | {key: index[key] for key in ("samples", "seconds", "labels")}
+    return options.result(ledger, made, note=f" -> {len(index['shards'])} shards in {output}")
+
+
+def _verify(folder: Path, workers: int | None) -> int:
+    """Check a set against its index."""
+    from lanser_cli.shards.verify import verify_shards
+
+    faults = verify_shards(folder, processes=workers)
+    for fault in faults:
+        console.warn(fault)
     with result_line() as write:
-        keys = ("samples", "seconds", "labels")
-        write({"shards": str(output)} | {key: index[key] for key in keys})
-    return EXIT_REJECTED if tally.rejected else 0
+        write({"shards": str(folder), "whole": not faults, "faults": faults})
+    return EXIT_FAILED if faults else 0
 
 
 def _relabel(inputs: list[str], source: str) -> int:
     """Write a side file with new weak labels for one set."""
-    from lanser_cli import console
-    from lanser_cli.errors import UsageError
-    from lanser_cli.output import result_line
-    from lanser_cli.shards import reader
-    from lanser_cli.shards.index import INDEX, read_index
-    from lanser_cli.shards.relabel import Labels, relabel_shards
+    from lanser_cli.shards.relabel import relabel_shards
 
     if len(inputs) != 1:
         raise UsageError("--relabel FILE needs one folder of shards after it")
-    folder = Path(inputs[0])
-    index = relabel_shards(
-        folder / INDEX,
-        read_index(folder),
-        lambda tar: reader.records_of([tar], "shard"),
-        Labels(source, "--relabel"),
-    )
-    found = index["relabelled"]["samples"]
-    console.info(f"shard: {found} of {index['samples']} samples in {folder} relabelled")
+    index = relabel_shards(Path(inputs[0]), source)
+    found, of = index["relabelled"]["samples"], index["samples"]
+    console.info(f"shard: {found} of {of} samples in {inputs[0]} relabelled")
     with result_line() as write:
-        write({"shards": str(folder), "relabelled": found, "labels": index["labels"]})
+        write({"shards": inputs[0], "relabelled": found, "labels": index["labels"]})
     return 0

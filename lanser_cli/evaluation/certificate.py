@@ -10,7 +10,7 @@ from typing import Any
 
 from lanser_cli import provenance
 from lanser_cli.errors import LanserError
-from lanser_cli.evaluation.audit import Finding, Side
+from lanser_cli.evaluation.checks import Finding, Side
 from lanser_cli.evaluation.fingerprint import MAX_BIT_ERRORS
 
 SCHEMA = 1
@@ -34,6 +34,17 @@ def certificate(sides: Sequence[Side], findings: Sequence[Finding]) -> dict[str,
         "checks": [finding.as_json() for finding in findings],
         "argv": provenance.command_line(),
         "versions": provenance.versions(),
+    }
+
+
+def summary(certificate: Mapping[str, Any]) -> dict[str, Any]:
+    """The line that the verb prints: whether the audit passed, its sides, and counts."""
+    keys = ("check", "sides", "shared", "allowed", "missing", "not_checked")
+    checks = [{key: check[key] for key in keys} for check in certificate["checks"]]
+    return {
+        "passed": certificate["passed"],
+        "sides": certificate["sides"],
+        "checks": checks,
     }
 
 

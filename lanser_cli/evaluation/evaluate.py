@@ -1,35 +1,40 @@
-"""From run folders or records to results and a report."""
+"""The verb eval: run folders or records to results and a report."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lanser_cli import console, jsonl, pipe
-from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
+from lanser_cli import console, jsonl
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import certificate, report
 from lanser_cli.evaluation.metrics import Result, measure
-from lanser_cli.output import file_rejects, result_line
+from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
+from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 
 
 def evaluate(
     inputs: Sequence[str],
+    ledger: Ledger,
     *,
     truth: str = "label",
     answer: str = "prediction",
     reference: Path | None = None,
     output: Path | None = None,
     audit: Path | None = None,
-    rejects: Path | None = None,
     seed: int = 0,
-) -> int:
-    """Evaluate each input, print a JSON line for each, and return the exit code.
+) -> dict[str, Result]:
+    """Evaluate each input, write the report to `output` if there is one, and return the results.
 
     Args:
-        audit: a certificate of `lanser audit`, which the report in `output` cites.
+        inputs: run folders, or JSONL with truth and answer.
+        truth, answer: keys to compare.
+        reference: JSONL to take the truth from, by id.
+        audit: a certificate of `lanser audit`, which the report cites.
+        seed: of the intervals.
 
     Raises:
         UsageError: there is a certificate but no report.
@@ -38,59 +43,65 @@ def evaluate(
     if audit is not None and output is None:
         raise UsageError("--audit is cited in the report: say -o DIR as well")
     cited = None if audit is None else certificate.cite(audit)
-    found: dict[str, Path | str] = {}
-    uses: dict[str, tuple[str, float]] = {}
-    for name in inputs:
-        if os.path.isdir(name):
-            config = runs.read_config(Path(name))
-            fraction = (config.get("protocol") or {}).get("fraction", 1.0)
-            uses[name] = (config.get("init") or "from scratch", fraction)
-            found[name] = Path(name) / "predictions.jsonl"
-            if not Path(found[name]).exists():
-                raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
-        else:
-            jsonl.check_files([name])
-            found[name] = name
-    truths = _by_id(reference, truth) if reference is not None else None
+    paths = {name: _predictions(name) for name in inputs}
+    truths = None if reference is None else _by_id(reference, truth)
     results: dict[str, Result] = {}
-    refused: list[Reject] = []
-    for name, path in found.items():
-        records = []
-        for item in pipe.unique(jsonl.read_records([str(path)], "eval"), "eval"):
-            if isinstance(item, Record):
-                records.append(item)
-            elif isinstance(item, Reject):
-                refused.append(item)
-        if truths is not None:
-            records = [
-                record.with_fields(**{truth: truths[record.id]})
-                for record in records
-                if record.id in truths
-            ]
-            if not records:
-                raise LanserError(f"{name}: none of its ids is in {reference}")
-        results[name] = measure(records, truth=truth, answer=answer, seed=seed)
-        result = results[name]
+    for name, path in paths.items():
+        records = _judged(path, ledger, truth, truths)
+        if not records:
+            where = f"is in {reference}" if reference else f"has '{truth}'"
+            raise LanserError(f"{name}: none of its records {where}: nothing to compare with")
+        result = results[name] = measure(records, truth=truth, answer=answer, seed=seed)
+        ledger.done += len(records)
         console.info(
             f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
             f"chance {result.chance:.3f}"
         )
-    file_rejects(refused, rejects)
     if output is not None:
+        uses = {name: runs.use_of_labels(Path(name)) for name in inputs if os.path.isdir(name)}
         report.evaluation(output, results, uses, audit=cited)
         if cited and not cited["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
-    with result_line() as write:
-        for name, result in results.items():
-            write({"input": name, **result.as_json()})
-    return EXIT_REJECTED if refused else 0
+    return results
+
+
+def _predictions(name: str) -> str:
+    """The JSONL that an input stands for."""
+    if not os.path.isdir(name):
+        jsonl.check_files([name])
+        return name
+    runs.read_config(Path(name))
+    path = os.path.join(name, "predictions.jsonl")
+    if not os.path.exists(path):
+        raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
+    return path
+
+
+def _judged(
+    path: str, ledger: Ledger, truth: str, truths: Mapping[str, object] | None
+) -> list[Record]:
+    """The records that have a truth, their own or that of the reference."""
+    records = []
+    for item in unique(jsonl.read_records([path], "eval"), "eval"):
+        ledger.read += 1
+        if isinstance(item, Reject):
+            ledger.reject(item)
+        elif isinstance(item, Record):
+            if truths is not None and item.id not in truths:
+                ledger.dropped["not in the reference"] += 1
+                continue
+            record = item if truths is None else item.with_fields(**{truth: truths[item.id]})
+            if record.fields.get(truth) is None:
+                ledger.dropped[f"no {truth}"] += 1
+            else:
+                records.append(record)
+    return records
 
 
 def _by_id(path: Path, key: str) -> dict[str, object]:
     truths: dict[str, object] = {}
-    records: Iterable[Record | Reject] = jsonl.read_records([str(path)], "eval")
-    for item in records:
+    for item in jsonl.read_records([str(path)], "eval"):
         if isinstance(item, Reject):
             raise LanserError(f"--reference: {item.error}")
         if item.fields.get(key) is not None:

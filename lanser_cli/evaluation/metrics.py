@@ -59,6 +59,15 @@ class Result:
         """UAR of guessing."""
         return 1 / len(self.recalls)
 
+    def summary(self) -> dict[str, float]:
+        """The few numbers that a result line holds."""
+        return {
+            "n": self.n,
+            "uar": self.uar.value,
+            "wa": self.wa.value,
+            "chance": self.chance,
+        }
+
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "labels": list(self.labels), "chance": self.chance}
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lanser_cli import console
+from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation import report
 from lanser_cli.models.classifier import SpeechClassifier
@@ -19,6 +20,8 @@ from lanser_cli.pipe import windows
 from lanser_cli.prosody.probes import ProbeScore, compare, protocol, shuffled
 from lanser_cli.prosody.targets import TARGETS, UNITS, measure
 from lanser_cli.records import Record, Reject
+from lanser_cli.shards.gather import gather
+from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.predict import WINDOW, embed, load_window, per_utterance
 
@@ -33,32 +36,42 @@ FEWEST = 20
 
 
 def probe_run(
-    records: Sequence[Record],
+    inputs: Sequence[str] | None,
     run: Path,
-    device: str,
+    ledger: Ledger,
     *,
     output: Path | None = None,
     folds: int = 5,
+    device: str = "auto",
     seed: int = 0,
-) -> tuple[dict[str, Any], list[Reject]]:
+    fetch: Path | None = None,
+) -> dict[str, Any]:
     """Probe the representation of a run folder for prosody.
 
     Next to the trained network stand three controls: the same network untrained, the mean log-mel
     spectrum (what its input says in the plainest way), and the trained representation dealt out
     to other utterances.
 
+    Args:
+        inputs, fetch: as `gather` takes them.
+        output: folder for the report.
+
     Returns:
-        The numbers, and the records whose sound could not be read.
+        The numbers; docs/formats.md specifies them.
 
     Raises:
         LanserError: too few utterances could be read.
+        UsageError: the run has the models of several folds.
     """
-    trained = runs.load_model(runs.model_folders(run)[0], device)
+    device = parse_devices(device)[0]
+    trained = runs.load_model(runs.one_model(run, "--run"), device)
+    records = gather(inputs, ledger, fetch, take=lambda record: record)
     torch.manual_seed(seed)
     untrained = SpeechClassifier(trained.architecture).to(device).eval()
     # What tells the two apart is to be the training, not the scale of the input.
     untrained.front_end.load_state_dict(trained.front_end.state_dict())
-    kept, features, targets, rejected = _measured(records, trained, untrained)
+    kept, features, targets = _measured(records, ledger, trained, untrained)
+    ledger.done = len(kept)
     if len(kept) < FEWEST:
         raise LanserError(f"{len(kept)} utterances could be read; a probe needs {FEWEST} at least")
     features[CONTROL] = shuffled(features[TRAINED], seed)
@@ -89,21 +102,25 @@ def probe_run(
     )
     if output is not None:
         _write_report(output, numbers, table, shown)
-    return numbers, rejected
+    return numbers
 
 
 def _measured(
-    records: Sequence[Record], trained: SpeechClassifier, untrained: SpeechClassifier
-) -> tuple[list[Record], dict[str, Array], dict[str, Array], list[Reject]]:
+    records: Sequence[Record],
+    ledger: Ledger,
+    trained: SpeechClassifier,
+    untrained: SpeechClassifier,
+) -> tuple[list[Record], dict[str, Array], dict[str, Array]]:
     """Records that could be read, their representations by name, their prosody by target."""
     kept: list[Record] = []
-    rejected: list[Reject] = []
     vectors: dict[str, list[Array]] = {TRAINED: [], UNTRAINED: [], INPUT: []}
     prosody: list[dict[str, float]] = []
     with console.progress("probe-prosody", len(records)) as meter:
         for window in windows(records, WINDOW):
             outcomes, waveforms = load_window(window, "probe-prosody")
-            rejected += [outcome for outcome in outcomes if isinstance(outcome, Reject)]
+            for outcome in outcomes:
+                if isinstance(outcome, Reject):
+                    ledger.reject(outcome)
             if waveforms:
                 clips = list(waveforms.values())
                 kept += [window[index] for index in waveforms]
@@ -117,7 +134,7 @@ def _measured(
             meter.advance(len(window))
     features = {name: np.concatenate(parts) for name, parts in vectors.items() if parts}
     targets = {name: np.array([values[name] for values in prosody]) for name in TARGETS}
-    return kept, features, targets, rejected
+    return kept, features, targets
 
 
 def _write_report(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lanser_cli.audio.sound import SAMPLE_RATE, load_int16
+from lanser_cli.choices import Codec
 from lanser_cli.digests import sound_sha256
 from lanser_cli.errors import RecordError
 from lanser_cli.records import Outcome, Record, Reject, to_json
@@ -17,10 +18,6 @@ from lanser_cli.records import Outcome, Record, Reject, to_json
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-CODECS = ("flac", "opus")
-"""flac keeps 16 bits of every sample; opus (in Ogg) is smaller and lossy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Encoder:
     the shard it will lie in nor on who encoded it.
     """
 
-    codec: str = "flac"
+    codec: Codec = "flac"
 
     def __call__(self, window: Sequence[Outcome]) -> list[Outcome]:
         return [self._outcome(item) if isinstance(item, Record) else item for item in window]

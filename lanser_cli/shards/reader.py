@@ -16,8 +16,8 @@ from lanser_cli.audio.sound import SUFFIXES
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record, Reject, make_id
 from lanser_cli.shards.index import INDEX, read_index
-from lanser_cli.shards.relabel import SideFile
 from lanser_cli.shards.remote import is_remote, not_here
+from lanser_cli.shards.side_file import SideFile
 
 
 def records_of(

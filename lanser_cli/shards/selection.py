@@ -12,9 +12,10 @@ import tempfile
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import IO
 
+from lanser_cli.choices import SplitBy
 from lanser_cli.digests import StringSet, string64
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
@@ -24,7 +25,6 @@ FLAGS = ("empty", "repetition", "speech_rate", "low_logprob", "no_speech", "vad"
 """What `asr.flags` may hold."""
 
 DEDUPE = ("audio", "text")
-SPLIT_BY = ("speaker", "recording", "record")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _STAGE = "shard"
 
@@ -36,13 +36,13 @@ class Selection:
     Attributes:
         min_score: lowest probability of a weak label, 0..1.
         min_margin: lowest log-odds of a weak label over the second.
-        drop_flags: `asr.flags` to leave out; `all` stands for any.
+        drop_flags: `asr.flags` to leave out, with commas between; `all` stands for any.
         max_per_class: most records of a class, that is of a weak label, or of a human one where
             there is no weak label.
         balance: cut every class to the size of the smallest that occurs.
-        dedupe: leave out what repeats the `text`, or the `audio`, of an earlier record. Sound is
-            compared by who decodes it: see `shards.write`.
-        splits: name -> share; empty leaves `split` as it is, else it is overwritten.
+        dedupe: leave out what repeats the `text`, the `audio`, or either (`text,audio`), of an
+            earlier record. Sound is compared by who decodes it: see `pack`.
+        split: `NAME=SHARE,...` overwrites `split`; None leaves it as it is.
         split_by: what is never in two splits: a speaker, a recording (the file a record is from,
             as its path is written), or nothing but the record.
         seed: of what is kept of a class, and of the splits.
@@ -53,22 +53,30 @@ class Selection:
 
     min_score: float = 0.0
     min_margin: float = 0.0
-    drop_flags: frozenset[str] = frozenset()
+    drop_flags: str | None = None
     max_per_class: int | None = None
     balance: bool = False
-    dedupe: frozenset[str] = frozenset()
-    splits: Mapping[str, float] = field(default_factory=dict)
-    split_by: str = "speaker"
+    dedupe: str | None = None
+    split: str | None = None
+    split_by: SplitBy = "speaker"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _known("--drop-flags", self.drop_flags, (*FLAGS, "all"))
-        _known("--dedupe", self.dedupe, DEDUPE)
-        _known("--split-by", {self.split_by}, SPLIT_BY)
+        _check_words("--drop-flags", self.unwanted_flags, (*FLAGS, "all"))
+        _check_words("--dedupe", self.repeats, DEDUPE)
+        parse_splits(self.split)
+
+    @property
+    def unwanted_flags(self) -> frozenset[str]:
+        return _words(self.drop_flags)
+
+    @property
+    def repeats(self) -> frozenset[str]:
+        """What may not occur twice."""
+        return _words(self.dedupe)
 
 
-def parse_set(text: str | None) -> frozenset[str]:
-    """`a,b` -> {a, b}; None -> nothing."""
+def _words(text: str | None) -> frozenset[str]:
     return frozenset(text.split(",")) if text is not None else frozenset()
 
 
@@ -109,7 +117,7 @@ def select(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
     With `dedupe`, 60 bytes of memory for each different text.
     """
     passed = _limited(items, selection)
-    if selection.splits:
+    if selection.split is not None:
         passed = _split(passed, selection)
     if selection.max_per_class is None and not selection.balance:
         return passed
@@ -117,11 +125,11 @@ def select(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
 
 
 def _limited(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
-    texts = StringSet()
+    texts, flags, repeats = StringSet(), selection.unwanted_flags, selection.repeats
     for item in items:
         if isinstance(item, Record):
-            reason = _unsure(item, selection) or _flagged(item, selection.drop_flags)
-            if reason is None and "text" in selection.dedupe:
+            reason = _unsure(item, selection) or _flagged(item, flags)
+            if reason is None and "text" in repeats:
                 text = spoken_form(item.text or "")
                 if text and not texts.add(text):
                     reason = "same text as an earlier record"
@@ -163,6 +171,7 @@ def _flagged(record: Record, unwanted: frozenset[str]) -> str | None:
 
 
 def _split(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
+    splits = parse_splits(selection.split)
     for item in items:
         if not isinstance(item, Record):
             yield item
@@ -172,10 +181,10 @@ def _split(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
         except RecordError as error:
             yield Reject.of(item, _STAGE, error)
             continue
-        yield item.with_fields(split=_side(selection.splits, place))
+        yield item.with_fields(split=_split_at(splits, place))
 
 
-def _side(splits: Mapping[str, float], place: float) -> str:
+def _split_at(splits: Mapping[str, float], place: float) -> str:
     for name, share in splits.items():
         place -= share
         if place < 0:
@@ -250,6 +259,6 @@ def _hash(purpose: str, key: str) -> int:
     return string64(f"{purpose}/{key}")
 
 
-def _known(option: str, values: Iterable[Any], choices: tuple[str, ...]) -> None:
-    for value in sorted(set(values) - set(choices)):
+def _check_words(option: str, words: frozenset[str], choices: tuple[str, ...]) -> None:
+    for value in sorted(words - set(choices)):
         raise UsageError(f"{option} '{value}': choose from {', '.join(choices)}")

@@ -16,7 +16,7 @@ from lanser_cli.pipe import WindowFunction, windows
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards.index import read_index
 from lanser_cli.shards.reader import read_tar
-from lanser_cli.shards.relabel import SideFile
+from lanser_cli.shards.side_file import SideFile
 
 _FEW = 64
 """Samples that are not worth starting processes for."""

@@ -8,26 +8,22 @@ import io
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
-from lanser_cli import __version__, console, workers
-from lanser_cli.devices import cpu_count
+from lanser_cli import __version__
 from lanser_cli.digests import StringSet, file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import commit, write_json
-from lanser_cli.pipe import WindowFunction, windows
 from lanser_cli.provenance import command_line
-from lanser_cli.records import Dropped, Outcome, Record, Reject
-from lanser_cli.shards.encoder import Encoder, Sample
+from lanser_cli.records import Record, Reject
+from lanser_cli.shards.encoder import Sample
 from lanser_cli.shards.index import INDEX, SCHEMA, ShardInfo
 from lanser_cli.shards.reader import read_tar
-from lanser_cli.tally import Ledger, Tally
+from lanser_cli.tally import Tally
 
 LOCK = ".lock"
 _WINDOW = 16
@@ -235,82 +231,6 @@ class _Contents:
             "labels": {key: dict(sorted(count.items())) for key, count in self.labels.items()},
             "speakers": {split: len(names) for split, names in sorted(self.speakers.items())},
         }
-
-
-def pack(
-    items: Iterable[Outcome],
-    writer: ShardWriter,
-    *,
-    codec: str = "flac",
-    dedupe_audio: bool = False,
-    processes: int | None = None,
-    ledger: Ledger | None = None,
-) -> dict[str, Any]:
-    """Write all records that have a label, weak or human, and return the index.
-
-    Args:
-        ledger: takes the counts and the rejects.
-        codec: one of `CODECS`.
-        dedupe_audio: leave out a record whose sound, sample for sample, came before.
-        processes: that encode; as many as there are processors if None. A few records are encoded
-            in this one.
-
-    Raises:
-        LanserError: there was none, as when the command before in a pipe failed.
-    """
-    ledger = ledger or Ledger("shard", word="out")
-    waiting = _worth_encoding(items, writer, ledger)
-    head = list(islice(waiting, 2 * _WINDOW))
-    few = len(head) < 2 * _WINDOW
-    devices = ["cpu"] * (1 if few else processes or cpu_count())
-    process = workers.spread(partial(_encoder, codec=codec), devices)
-    try:
-        with (
-            # An encoder passes on what is no record, so that rejects keep their place.
-            closing(process(cast(Any, windows(chain(head, waiting), _WINDOW)))) as answers,
-            console.progress("shard") as meter,
-        ):
-            for outcomes in answers:
-                for outcome in outcomes:
-                    if isinstance(outcome, Reject):
-                        ledger.reject(outcome)
-                    elif isinstance(outcome, Dropped):
-                        ledger.dropped[outcome.reason] += 1
-                    elif dedupe_audio and str(outcome.fields["audio_sha256"]) in writer.sounds:
-                        ledger.dropped["same sound as an earlier record"] += 1
-                    else:
-                        writer.add(cast(Sample, outcome))
-                        ledger.done += 1
-                meter.advance(len(outcomes))
-        if not writer.any:
-            raise LanserError(
-                f"nothing to pack ({ledger}): shards need records with sound and a label"
-            )
-        return writer.finish(ledger)
-    except BaseException:
-        writer.abandon()
-        raise
-
-
-def _encoder(_device: str, *, codec: str) -> WindowFunction:
-    return Encoder(codec)
-
-
-def _worth_encoding(
-    items: Iterable[Outcome], writer: ShardWriter, tally: Tally
-) -> Iterator[Outcome]:
-    """The items, counted; what is done is left out, and what has no label is dropped."""
-    for item in items:
-        tally.read += 1
-        if not isinstance(item, Record):
-            yield item
-        elif item.id in writer.done:
-            tally.already_done += 1
-        elif item.emotion is None and item.label is None:
-            about = item.fields.get("entailment") or {}
-            yield Dropped(item.id, f"no label: {about.get('abstained', 'not labelled')}")
-        else:
-            yield item
 
 
 @contextmanager

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING
 
+from lanser_cli.choices import Targets
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +19,45 @@ class Example:
     target: tuple[float, ...]
 
 
-def weak_examples(
-    records: Iterable[Record], labels: Sequence[str], *, soft: bool = False
-) -> list[Example]:
-    """Examples from weak labels: the arg-max label, or with `soft` all of `emotion_scores`.
+@dataclass(frozen=True, slots=True)
+class WeakUtterance(Record):
+    """What pre-training holds of a record: there may be millions, of some kilobytes each.
 
-    Records without a weak label are left out.
+    Attributes:
+        scored: the labels that were scored, in the taxonomy's order; one tuple for all alike.
+        probabilities: of these labels; empty for hard targets.
     """
+
+    scored: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, record: Record, targets: Targets) -> WeakUtterance:
+        """Hold what `targets` need of a record with a weak label."""
+        kept = ("id", "audio_filepath", "offset", "duration", "emotion")
+        fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
+        scores = record.emotion_scores or {}
+        chances = tuple(scores.values()) if targets == "soft" else ()
+        return cls(fields, _shared(tuple(scores)), chances)
+
+
+@cache
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """One object for all records that were scored for the same labels."""
+    return names
+
+
+def weak_examples(records: Iterable[WeakUtterance], labels: Sequence[str]) -> list[Example]:
+    """Examples from weak labels: all probabilities where they are held, else the label alone."""
     examples = []
     hard = cache(partial(one_hot, labels=labels))
     for record in records:
-        if record.emotion is None:
-            continue
-        if soft and record.emotion_scores:
-            weights = [record.emotion_scores.get(label, 0.0) for label in labels]
-            total = sum(weights) or 1.0
+        scores = dict(zip(record.scored, record.probabilities, strict=False))
+        weights = [scores.get(label, 0.0) for label in labels]
+        if total := sum(weights):
             examples.append(Example(record, tuple(weight / total for weight in weights)))
         else:
-            examples.append(Example(record, hard(record.emotion)))
+            examples.append(Example(record, hard(str(record.emotion))))
     return examples
 
 
@@ -63,16 +81,14 @@ def one_hot(label: str, labels: Sequence[str]) -> tuple[float, ...]:
     return tuple(float(label == other) for other in labels)
 
 
-def weak_label_set(records: Sequence[Record]) -> tuple[str, ...]:
+def weak_label_set(records: Sequence[WeakUtterance]) -> tuple[str, ...]:
     """The labels to pre-train on: those scored, in the taxonomy's order, that occur.
 
     Raises:
         LanserError: fewer than two occur.
     """
-    occurring = {record.emotion for record in records if record.emotion is not None}
-    scored: dict[str, None] = {}
-    for record in records:
-        scored.update(dict.fromkeys(record.emotion_scores or {}))
+    occurring = {str(record.emotion) for record in records}
+    scored = dict.fromkeys(label for record in records for label in record.scored)
     ordered = [label for label in scored if label in occurring]
     ordered += sorted(label for label in occurring if label not in scored)
     return _at_least_two(ordered, "weak labels ('emotion', from lanser entail-label)")

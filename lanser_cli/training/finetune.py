@@ -3,48 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lanser_cli import console
+from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.output import write_whole
 from lanser_cli.pipe import windows
 from lanser_cli.records import Record, Reject, to_json
+from lanser_cli.shards.gather import gather
+from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
-from lanser_cli.training.examples import human_examples
+from lanser_cli.training.examples import human_examples, human_label_set
 from lanser_cli.training.folds import Fold, Protocol, divide
-from lanser_cli.training.loop import Recipe, train
+from lanser_cli.training.loop import Recipe, choose_device, train
 from lanser_cli.training.predict import WINDOW, Predictor
 from lanser_cli.training.ranks import process_group
 from lanser_cli.training.runs import RunFolder
 
 
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What fine-tuning leaves besides its run folder.
+
+    Attributes:
+        labels: the classes.
+        records: the test records of all folds with their `prediction`, in input order; empty where
+            there is no test.
+    """
+
+    labels: tuple[str, ...]
+    records: list[Record]
+
+
 def finetune(
-    records: Sequence[Record],
+    inputs: Sequence[str] | None,
+    run: Path,
     protocol: Protocol,
     recipe: Recipe,
-    run: Path,
-    device: torch.device,
+    ledger: Ledger,
     *,
-    architecture: Architecture,
     init: Path | None = None,
+    model: str | None = None,
+    crop: float | None = None,
+    device: str = "auto",
     resume: bool = False,
-) -> tuple[list[Record], list[Reject]]:
+    fetch: Path | None = None,
+) -> Tested:
     """Train and test every fold; write `fold-NAME/` folders and the pooled `predictions.jsonl`.
 
     Args:
+        inputs, fetch: as `gather` takes them.
         init: run folder to take the front-end and backbone from; None starts from scratch.
+        model, crop: name of an architecture, and the seconds it hears at once; None: those of
+            `init`, or the defaults.
 
-    Returns:
-        The test records of all folds with their `prediction`, in input order, and the records
-        whose sound could not be read.
+    Raises:
+        LanserError: fewer than two labels, or records that cannot be divided so.
+        UsageError: `init` is another architecture, or has the models of several folds.
     """
-    labelled = [record for record in records if record.label is not None]
-    folds = divide(labelled, protocol)
+    if recipe.freeze and init is None:
+        raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
+    where = choose_device(device)
+    architecture = _architecture(init, model, crop)
+    records = gather(inputs, ledger, fetch, take=_labelled)
+    labels = human_label_set(records)
+    architecture = replace(architecture, labels=labels)
+    folds = divide(records, protocol)
+    used = {record.id for fold in folds for side in (fold.training, fold.test) for record in side}
+    if unused := len(records) - len(used):
+        ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
     top = RunFolder(run)
     top.create(resume=resume)
     details: dict[str, Any] = {
@@ -53,29 +85,44 @@ def finetune(
         "init": str(init) if init else None,
     }
     predicted: dict[str, Record] = {}
-    rejected: list[Reject] = []
-    with process_group(device) as ranks:
+    with process_group(where) as ranks:
         if ranks.leads:
             top.write_config("finetune", architecture, **details)
         for fold in folds:
             folder = RunFolder(run / f"fold-{fold.name}")
-            model = _model_of_fold(
-                fold, folder, recipe, device, architecture, init, details, resume, ranks.leads
+            network = _model_of_fold(
+                fold, folder, recipe, where, architecture, init, details, resume, ranks.leads
             )
             if not ranks.leads:
                 continue
-            predictor = Predictor([model], "finetune")
+            predictor = Predictor([network], "finetune")
             for window in windows(fold.test, WINDOW):
                 for outcome in predictor(window):
                     if isinstance(outcome, Record):
                         predicted[outcome.id] = outcome
                     elif isinstance(outcome, Reject):
-                        rejected.append(outcome)
-    ordered = [predicted[record.id] for record in labelled if record.id in predicted]
+                        ledger.reject(outcome)
+                        used.discard(str(outcome.id))
+    ledger.done = len(used)
+    ordered = [predicted[record.id] for record in records if record.id in predicted]
     if ordered:
         lines = [to_json(record.fields) + "\n" for record in ordered]
         write_whole(run / "predictions.jsonl", "".join(lines))
-    return ordered, rejected
+    return Tested(labels, ordered)
+
+
+def _labelled(record: Record) -> Record | str:
+    return record if record.label is not None else "no label"
+
+
+def _architecture(init: Path | None, model: str | None, crop: float | None) -> Architecture:
+    """What to fine-tune; its labels are filled in from the data."""
+    if init is None:
+        return Architecture(model or "resnet50", (), crop or 3.0)
+    found = runs.read_architecture(runs.one_model(init, "--init"))
+    if model not in (None, found.name):
+        raise UsageError(f"--init {init} is a {found.name}, not a {model}")
+    return replace(found, crop_seconds=crop or found.crop_seconds)
 
 
 def _model_of_fold(

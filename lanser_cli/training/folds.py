@@ -29,31 +29,32 @@ class Protocol:
         folds: number of folds; 0 trains on everything and tests on nothing; None uses the
             records' own `fold` if all have one, otherwise five.
         group: the key whose values never straddle training and test.
-        test: (key, values) of a single hold-out instead of folds.
+        test: `KEY=VALUE,VALUE`, a single hold-out instead of folds.
         fraction: of the training records to use, stratified by label; smaller ones are nested
             in larger ones, for label-efficiency curves.
         seed: of the fraction's choice.
+
+    Raises:
+        UsageError: `test` is not of this form.
     """
 
     folds: int | None = None
     group: str = "speaker"
-    test: tuple[str, tuple[str, ...]] | None = None
+    test: str | None = None
     fraction: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        self.held_out()
 
-def parse_test(text: str | None) -> tuple[str, tuple[str, ...]] | None:
-    """`KEY=VALUE,VALUE` -> (key, values).
-
-    Raises:
-        UsageError: not of this form.
-    """
-    if text is None:
-        return None
-    key, mark, values = text.partition("=")
-    if not (key and mark and values):
-        raise UsageError(f"--test '{text}': write KEY=VALUE,VALUE such as speaker=09,10")
-    return key, tuple(values.split(","))
+    def held_out(self) -> tuple[str, frozenset[str]] | None:
+        """The key and the values of the hold-out."""
+        if self.test is None:
+            return None
+        key, mark, values = self.test.partition("=")
+        if not (key and mark and values):
+            raise UsageError(f"--test '{self.test}': write KEY=VALUE,VALUE such as speaker=09,10")
+        return key, frozenset(values.split(","))
 
 
 def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
@@ -62,12 +63,12 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
     Raises:
         LanserError: too few groups, a record without its group, or a group on both sides.
     """
-    if protocol.test is not None:
-        key, values = protocol.test
-        test = [record for record in records if record.fields.get(key) in values]
-        training = [record for record in records if record.fields.get(key) not in values]
+    if held_out := protocol.held_out():
+        key, values = held_out
+        test = [record for record in records if record.word(key) in values]
+        training = [record for record in records if record.word(key) not in values]
         folds = [Fold("1", training, test)]
-        missing = sorted(set(values) - {str(record.fields.get(key)) for record in test})
+        missing = sorted(values - {record.word(key) for record in test})
         if missing:
             raise LanserError(f"--test: no record has {key} {', '.join(missing)}")
     elif protocol.folds == 0:
@@ -114,13 +115,13 @@ def _by_group(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
 
     groups = []
     for record in records:
-        value = record.fields.get(protocol.group)
+        value = record.word(protocol.group)
         if value is None:
             raise LanserError(
                 f"record '{record.id}' has no '{protocol.group}': folds keep its values apart; "
                 "name another key with --group, or a hold-out with --test KEY=VALUES"
             )
-        groups.append(str(value))
+        groups.append(value)
     wanted = 5 if protocol.folds is None else protocol.folds
     count = min(wanted, len(set(groups)))
     if count < 2:
@@ -147,8 +148,7 @@ def _by_group(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
 
 def _check_disjoint(fold: Fold, group: str) -> None:
     sides = [
-        {record.fields.get(group) for record in side} - {None}
-        for side in (fold.training, fold.test)
+        {record.word(group) for record in side} - {None} for side in (fold.training, fold.test)
     ]
     if shared := sides[0] & sides[1]:
         raise LanserError(

@@ -13,14 +13,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lanser_cli import console
+from lanser_cli.choices import TrainingPrecision
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.training.batches import Crops, StepSampler, batches
 from lanser_cli.training.examples import Example
 from lanser_cli.training.ranks import Ranks
 from lanser_cli.training.runs import RunFolder
-
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,9 @@ class Recipe:
         seed: of everything that is drawn.
         resampled: draw utterances with replacement.
         shuffle_buffer: shuffle in blocks of this many, shard by shard; 0 shuffles all at once.
+
+    Raises:
+        UsageError: both `resampled` and `shuffle_buffer`.
     """  # noqa: E501
 
     epochs: int
@@ -51,12 +53,18 @@ class Recipe:
     mixup: float = 0.2
     label_smoothing: float = 0.1
     freeze: bool = False
-    precision: str = "auto"
+    precision: TrainingPrecision = "auto"
     workers: int = 0
     checkpoint_every: int = 500
     seed: int = 0
     resampled: bool = False
     shuffle_buffer: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resampled and self.shuffle_buffer:
+            raise UsageError(
+                "--resampled draws from everything at once: leave --shuffle-buffer out"
+            )
 
 
 def choose_device(text: str) -> torch.device:

@@ -3,97 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import cache
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lanser_cli import console
+from lanser_cli.choices import Targets
 from lanser_cli.errors import LanserError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.records import Record
-from lanser_cli.shards.relabel import Labels, overlay
-from lanser_cli.training.examples import weak_examples, weak_label_set
-from lanser_cli.training.loop import Recipe, train
+from lanser_cli.shards.gather import gather
+from lanser_cli.shards.side_file import Labels, overlay
+from lanser_cli.tally import Ledger
+from lanser_cli.training.examples import WeakUtterance, weak_examples, weak_label_set
+from lanser_cli.training.loop import Recipe, choose_device, train
 from lanser_cli.training.ranks import process_group
 from lanser_cli.training.runs import RunFolder
 
-TARGETS = ("hard", "soft")
-
-
-def relabel_records(records: Sequence[Record], path: Path) -> list[Record]:
-    """Give records the weak labels that a JSONL file has for their ids.
-
-    Raises:
-        LanserError: as `Labels`, or none of the ids is in the data.
-    """
-    labels = Labels(str(path), "--labels")
-    new = [labels.get(record.id) for record in records]
-    found = len(new) - new.count(None)
-    console.info(f"pretrain: {found} of {len(records)} records relabelled from {path}")
-    if not found:
-        raise LanserError(f"--labels {path}: none of its ids is in the data")
-    return [
-        record if label is None else overlay(record, label)
-        for record, label in zip(records, new, strict=True)
-    ]
-
-
-def slim(record: Record, *, soft: bool) -> Record:
-    """What training reads of a record: there may be millions, of some kilobytes each.
-
-    Hard targets need only the names of the labels that were scored, for their order.
-    """
-    kept = ("id", "audio_filepath", "offset", "duration", "emotion")
-    fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
-    if scores := record.emotion_scores:
-        names = _shared(tuple(scores))
-        fields["emotion_scores"] = dict(zip(names, scores.values(), strict=True)) if soft else names
-    return Record(fields)
-
-
-@cache
-def _shared(names: tuple[str, ...]) -> dict[str, float]:
-    """One object for all records that were scored for the same labels."""
-    return dict.fromkeys(names, 0.0)
-
 
 def pretrain(
-    records: Sequence[Record],
-    recipe: Recipe,
+    inputs: Sequence[str] | None,
     run: Path,
-    device: torch.device,
+    recipe: Recipe,
+    ledger: Ledger,
     *,
-    architecture: Architecture,
-    soft: bool = False,
+    model: str,
+    crop: float,
+    targets: Targets = "hard",
+    labels: Path | None = None,
+    split: str | None = None,
+    device: str = "auto",
     resume: bool = False,
+    fetch: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on weak labels, hard or soft, and leave a run folder.
+    """Train on the weak labels of shards or records, and leave a run folder.
 
     Args:
-        architecture: its labels are filled in from the data.
+        inputs, fetch: as `gather` takes them.
+        model: name of an architecture.
+        crop: seconds the network hears at once.
+        targets: hard or soft.
+        labels: JSONL whose weak labels replace, by id, those of the records.
+        split: train on the records of this split alone.
 
     Returns:
         What was made: run, utterances, labels.
 
     Raises:
-        LanserError: fewer than two different weak labels.
+        LanserError: fewer than two different weak labels, or none of `labels` is for the data.
     """
-    architecture = replace(architecture, labels=weak_label_set(records))
-    examples = weak_examples(records, architecture.labels, soft=soft)
+    where = choose_device(device)
+    records = _weak_utterances(inputs, ledger, targets, labels, split, fetch)
+    architecture = Architecture(model, weak_label_set(records), crop)
+    examples = weak_examples(records, architecture.labels)
+    ledger.done = len(examples)
     folder = RunFolder(run)
     result = {"run": str(run), "utterances": len(examples), "labels": list(architecture.labels)}
     if resume and folder.finished:
         console.info(f"pretrain: {run} is trained already; nothing to do")
         return result
     torch.manual_seed(recipe.seed)
-    model = SpeechClassifier(architecture)
-    with process_group(device) as ranks:
+    network = SpeechClassifier(architecture)
+    with process_group(where) as ranks:
         if ranks.leads:
             folder.create(resume=resume)
-            targets = "soft" if soft else "hard"
             folder.write_config("pretrain", architecture, recipe=asdict(recipe), targets=targets)
-        train(model, examples, recipe, folder, device, resume=resume, what="pretrain")
+        train(network, examples, recipe, folder, where, resume=resume, what="pretrain")
     return result
+
+
+def _weak_utterances(
+    inputs: Sequence[str] | None,
+    ledger: Ledger,
+    targets: Targets,
+    labels: Path | None,
+    split: str | None,
+    fetch: Path | None,
+) -> list[WeakUtterance]:
+    new = None if labels is None else Labels(str(labels), "--labels")
+    relabelled = 0
+
+    def take(record: Record) -> WeakUtterance | str:
+        nonlocal relabelled
+        if split is not None and record.split != split:
+            return f"split {record.split}" if record.split else "no split"
+        label = None if new is None else new.get(record.id)
+        if label is not None:
+            relabelled += 1
+            record = overlay(record, label)
+        if record.emotion is None:
+            return "no weak label"
+        return WeakUtterance.of(record, targets)
+
+    records = gather(inputs, ledger, fetch, take=take)
+    if new is not None:
+        console.info(f"pretrain: {relabelled} of {ledger.read} records relabelled from {labels}")
+        if not relabelled:
+            raise LanserError(f"--labels {labels}: none of its ids is in the data")
+    return records

@@ -126,6 +126,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def use_of_labels(folder: Path) -> tuple[str, float]:
+    """What a run started from, and the fraction of the labels it used."""
+    config = read_config(folder)
+    fraction = (config.get("protocol") or {}).get("fraction", 1.0)
+    return config.get("init") or "from scratch", fraction
+
+
 def model_folders(folder: Path) -> list[Path]:
     """The folders with weights: this one, or those of its folds.
 
@@ -139,6 +146,23 @@ def model_folders(folder: Path) -> list[Path]:
     if not folds:
         raise LanserError(f"{folder}: no model.safetensors: the run is not finished (--resume)")
     return [path.parent for path in folds]
+
+
+def one_model(folder: Path, option: str) -> Path:
+    """The one folder with weights that an option names.
+
+    Raises:
+        UsageError: the run has several, one a fold; the message names them.
+        LanserError: no finished model.
+    """
+    found = model_folders(folder)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UsageError(
+            f"{option} {folder}: this run has a model for each of its folds ({names}): name one, "
+            f"such as {option} {found[0]}"
+        )
+    return found[0]
 
 
 def read_architecture(folder: Path) -> Architecture:
@@ -180,7 +204,7 @@ def transfer(model: SpeechClassifier, folder: Path) -> None:
     Raises:
         LanserError: another architecture or front-end.
     """
-    source = load_model(model_folders(folder)[0])
+    source = load_model(one_model(folder, "--init"))
     theirs, ours = source.architecture, model.architecture
     if (theirs.name, theirs.front_end) != (ours.name, ours.front_end):
         raise LanserError(f"{folder}: is a {theirs.name} with another front-end than {ours.name}")

@@ -1,0 +1,166 @@
+"""The verb shard: records and their sound into tar shards, encoded by all processors, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, cast
+
+from lanser_cli import console, parts, workers
+from lanser_cli.choices import Codec
+from lanser_cli.devices import cpu_count
+from lanser_cli.errors import LanserError
+from lanser_cli.pipe import WindowFunction, unique, windows
+from lanser_cli.records import Dropped, Outcome, Record, Reject
+from lanser_cli.shards import reader, remote
+from lanser_cli.shards.encoder import Encoder, Sample
+from lanser_cli.shards.index import INDEX
+from lanser_cli.shards.selection import Selection, select
+from lanser_cli.shards.writer import ShardWriter
+from lanser_cli.tally import Ledger, Tally
+
+_WINDOW = 16
+"""Records that a worker encodes at a time: few enough to share evenly, some megabytes at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How shards are written.
+
+    Attributes:
+        name: shards are called `NAME-000000.tar` and so on.
+        max_count: records in a shard.
+        max_mb: a shard is closed when it has grown beyond so many mebibytes.
+        codec: of the sound.
+        workers: processes that encode; None for as many as there are processors.
+    """
+
+    name: str = "speech"
+    max_count: int = 1000
+    max_mb: int = 1024
+    codec: Codec = "flac"
+    workers: int | None = None
+
+
+def shard(
+    inputs: Sequence[str],
+    folder: Path,
+    selection: Selection,
+    packing: Packing,
+    ledger: Ledger,
+    *,
+    fetch: Path | None = None,
+    part: str | None = None,
+    resume: bool = False,
+) -> dict[str, Any] | None:
+    """Select records and pack them into `folder`; return its index.
+
+    Returns:
+        None where the set was whole already and is to be resumed: there is nothing to do.
+
+    Raises:
+        LanserError: an input is not there, or there is nothing to pack.
+        UsageError: the folder holds a set already.
+    """
+    inputs = remote.fetch(inputs, fetch)
+    chosen = parts.parse_part(part)
+    reader.check_inputs(inputs)
+    if resume and (folder / INDEX).exists():
+        console.info(f"shard: {folder} is whole already; nothing to do")
+        return None
+    writer = ShardWriter(
+        folder,
+        name=packing.name,
+        max_count=packing.max_count,
+        max_bytes=packing.max_mb << 20,
+        resume=resume,
+    )
+    items = select(unique(reader.records_of(inputs, "shard"), "shard"), selection)
+    return pack(
+        parts.take_part(items, chosen),
+        writer,
+        codec=packing.codec,
+        dedupe_audio="audio" in selection.repeats,
+        processes=packing.workers,
+        ledger=ledger,
+    )
+
+
+def pack(
+    items: Iterable[Outcome],
+    writer: ShardWriter,
+    *,
+    codec: Codec = "flac",
+    dedupe_audio: bool = False,
+    processes: int | None = None,
+    ledger: Ledger | None = None,
+) -> dict[str, Any]:
+    """Write all records that have a label, weak or human, and return the index.
+
+    Args:
+        ledger: takes the counts and the rejects.
+        codec: of the sound.
+        dedupe_audio: leave out a record whose sound, sample for sample, came before.
+        processes: that encode; as many as there are processors if None. A few records are encoded
+            in this one.
+
+    Raises:
+        LanserError: there was none, as when the command before in a pipe failed.
+    """
+    ledger = ledger or Ledger("shard", word="out")
+    waiting = _worth_encoding(items, writer, ledger)
+    head = list(islice(waiting, 2 * _WINDOW))
+    few = len(head) < 2 * _WINDOW
+    devices = ["cpu"] * (1 if few else processes or cpu_count())
+    process = workers.spread(partial(_encoder, codec=codec), devices)
+    try:
+        with (
+            # An encoder passes on what is no record, so that rejects keep their place.
+            closing(process(cast(Any, windows(chain(head, waiting), _WINDOW)))) as answers,
+            console.progress("shard") as meter,
+        ):
+            for outcomes in answers:
+                for outcome in outcomes:
+                    if isinstance(outcome, Reject):
+                        ledger.reject(outcome)
+                    elif isinstance(outcome, Dropped):
+                        ledger.dropped[outcome.reason] += 1
+                    elif dedupe_audio and str(outcome.fields["audio_sha256"]) in writer.sounds:
+                        ledger.dropped["same sound as an earlier record"] += 1
+                    else:
+                        writer.add(cast(Sample, outcome))
+                        ledger.done += 1
+                meter.advance(len(outcomes))
+        if not writer.any:
+            raise LanserError(
+                f"nothing to pack ({ledger}): shards need records with sound and a label"
+            )
+        return writer.finish(ledger)
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def _encoder(_device: str, *, codec: Codec) -> WindowFunction:
+    return Encoder(codec)
+
+
+def _worth_encoding(
+    items: Iterable[Outcome], writer: ShardWriter, tally: Tally
+) -> Iterator[Outcome]:
+    """The items, counted; what is done is left out, and what has no label is dropped."""
+    for item in items:
+        tally.read += 1
+        if not isinstance(item, Record):
+            yield item
+        elif item.id in writer.done:
+            tally.already_done += 1
+        elif item.emotion is None and item.label is None:
+            about = item.fields.get("entailment") or {}
+            yield Dropped(item.id, f"no label: {about.get('abstained', 'not labelled')}")
+        else:
+            yield item

@@ -73,7 +73,8 @@ def main(argv: Sequence[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except TyperException as error:
-        return _explain(error, EXIT_USAGE, f"{error.format_message()} (see --help)")
+        message = error.format_message().replace("Value error, ", "")
+        return _explain(error, EXIT_USAGE, f"{message} (see --help)")
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # of a file; Typer takes it for Ctrl-D
             return _explain(error.__cause__, EXIT_FAILED, f"a file ended early: {error.__cause__}")

@@ -5,6 +5,7 @@ Types, so that a wrong word is refused, with the choices named, before anything 
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Literal, TypeAlias
 
 Segmenting: TypeAlias = Literal["none", "vad", "fixed"]
@@ -22,8 +23,17 @@ Codec: TypeAlias = Literal["flac", "opus"]
 SplitBy: TypeAlias = Literal["speaker", "recording", "record"]
 """What is never in two splits."""
 
-Check: TypeAlias = Literal["id", "speaker", "sentence", "text", "audio", "fingerprint"]
-"""What an audit compares."""
+
+class Check(str, Enum):
+    """What an audit compares. An enum, since an option that repeats takes no Literal."""
+
+    ID = "id"
+    SPEAKER = "speaker"
+    SENTENCE = "sentence"
+    TEXT = "text"
+    AUDIO = "audio"
+    FINGERPRINT = "fingerprint"
+
 
 Targets: TypeAlias = Literal["hard", "soft"]
 """The weak label alone, or the probabilities of all labels."""

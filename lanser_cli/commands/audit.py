@@ -61,7 +61,7 @@ def command(
         sets = remote.fetch(inputs or ["-"], fetch)
         processes = workers or cpu_count()
         sides = collect(sets, ledger, decode=not no_audio, processes=processes)
-    findings = compare(sides, allow=allow or (), decoded=not no_audio)
+    findings = compare(sides, allow=[check.value for check in allow or ()], decoded=not no_audio)
     say(findings)
     made = certificate(sides, findings)
     if output is not None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from lanser_cli.evaluation.fingerprint import Prints
 from lanser_cli.records import Record
 from lanser_cli.texts import spoken_form
 
-CHECKS: tuple[Check, ...] = get_args(Check)
+CHECKS = tuple(check.value for check in Check)
 EXAMPLES = 5
 
 
@@ -133,7 +133,7 @@ class Finding:
 
 
 def compare(
-    sides: Sequence[Side], *, allow: Sequence[Check] = (), decoded: bool = True
+    sides: Sequence[Side], *, allow: Sequence[str] = (), decoded: bool = True
 ) -> list[Finding]:
     """Every check between every two sides."""
     found = []

@@ -1,4 +1,4 @@
-"""The protocol of an ASR engine, and the way from `--model NAME` to one."""
+"""The protocol of an ASR engine: what it is told, and what it answers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lanser_cli.asr.quality import DEFAULTS, Thresholds
+
 if TYPE_CHECKING:
     from lanser_cli.audio.sound import Waveform
+
+
+OFFLINE = "--model sphinx"
+"""The engine that needs no download, for the messages of those that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,21 @@ class Transcript:
     avg_logprob: float | None = None
     no_speech_prob: float | None = None
     lang: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every engine is told when it is made.
+
+    Attributes:
+        device: a torch device.
+        lang: language spoken; None: as detected. An engine that cannot take it raises UsageError.
+        limits: where Whisper decodes a clip again.
+    """
+
+    device: str = "cpu"
+    lang: str | None = None
+    limits: Thresholds = DEFAULTS
 
 
 class Engine(Protocol):

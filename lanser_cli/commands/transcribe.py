@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lanser_cli.asr import engines
 from lanser_cli.commands import options
 from lanser_cli.records import Outcome
 
@@ -17,9 +18,7 @@ def command(
     inputs: options.AudioOrRecords = None,
     model: Annotated[
         str,
-        typer.Option(
-            help="whisper:SIZE or file, hf:ID or folder, faster:SIZE or folder, sphinx (offline)."
-        ),
+        typer.Option(help=f"{engines.models_in_words()}."),
     ] = "whisper:base.en",
     lang: Annotated[
         str | None, typer.Option(help="Language spoken (en, de, ...); default: as detected.")
@@ -27,7 +26,9 @@ def command(
     batch_size: Annotated[int, typer.Option(min=1, help="Clips decoded together.")] = 16,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes; default one a device, for sphinx one a processor."),
+        typer.Option(
+            min=1, help="Processes; default one a device, or one a processor if the model uses one."
+        ),
     ] = None,
     segment: Annotated[
         str,
@@ -95,7 +96,6 @@ def command(
     """
     from lanser_cli import parts
     from lanser_cli.asr import throughput, transcriber
-    from lanser_cli.asr.engines import runs_on_cpu_processes
     from lanser_cli.asr.quality import Thresholds
     from lanser_cli.asr.wer import Score
     from lanser_cli.audio import segments
@@ -129,7 +129,7 @@ def command(
         ),
         vad_threshold if check_speech else None,
     )
-    on_processors = runs_on_cpu_processes(model)
+    on_processors = engines.find(model)[0].one_processor
     window = transcriber.SMALL_WINDOW if on_processors else transcriber.WINDOW
     pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
     scored = Score(score) if score else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from lanser_cli.asr.engine import Transcript
+from lanser_cli.asr.engine import Options, Transcript
 from lanser_cli.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ class SphinxEngine:
 
     max_seconds: float | None = None
 
-    def __init__(self, *, lang: str | None = None) -> None:
+    def __init__(self, name: str, options: Options) -> None:
+        lang = options.lang
         if lang is not None and lang.lower().partition("-")[0] != "en":
             raise UsageError(f"--lang '{lang}': sphinx understands English only")
         pocketsphinx = require("pocketsphinx", "embedded")

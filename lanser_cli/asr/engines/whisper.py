@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli.asr.engine import Transcript
-from lanser_cli.asr.quality import DEFAULTS, Thresholds
+from lanser_cli.asr.engine import OFFLINE, Options, Transcript
+from lanser_cli.asr.quality import Thresholds
 from lanser_cli.errors import LanserError, UsageError
 
 if TYPE_CHECKING:
@@ -23,19 +23,13 @@ class WhisperEngine:
 
     max_seconds: float | None = 30.0
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        device: str = "cpu",
-        lang: str | None = None,
-        limits: Thresholds = DEFAULTS,
-    ) -> None:
+    def __init__(self, name: str, options: Options) -> None:
         import torch
         import whisper
 
         from lanser_cli.asr import whisper_onednn
 
+        device, lang = options.device, options.lang
         try:
             self._model = whisper.load_model(name, device=device)
         except RuntimeError as error:
@@ -50,8 +44,7 @@ class WhisperEngine:
             raise LanserError(
                 f"the weights of whisper:{name} are not in ~/.cache/whisper and could not be "
                 f"downloaded ({error}): put them there, give a file with whisper:FILE.pt, or use "
-                "the engine that needs no download: --model sphinx "
-                "(pip install 'lanser[embedded]')"
+                f"the engine that needs no download: {OFFLINE} (pip install 'lanser[embedded]')"
             ) from None
         except Exception as error:  # torch.load on something that is no checkpoint
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -62,7 +55,7 @@ class WhisperEngine:
                 raise UsageError(
                     f"--lang '{lang}': Whisper knows no such language; try en, de, ..."
                 )
-        self._whisper, self._limits = whisper, limits
+        self._whisper, self._limits = whisper, options.limits
         self._half = torch.device(device).type == "cuda"
         if not self._half:
             whisper_onednn.lighten(self._model)

@@ -12,6 +12,7 @@ import typer
 from lanser_cli import console
 from lanser_cli.choices import TrainingPrecision
 from lanser_cli.devices import leads
+from lanser_cli.models.architectures import architectures_in_words
 from lanser_cli.output import result_line
 from lanser_cli.tally import Tally
 
@@ -121,7 +122,7 @@ RunOutput = Annotated[
 ]
 
 
-_ARCHITECTURE = typer.Option(help="resnet50, resnet18, or resnet18-slim (for a CPU).")
+_ARCHITECTURE = typer.Option(help=f"{architectures_in_words()}.")
 
 
 Architecture = Annotated[str, _ARCHITECTURE]

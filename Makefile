@@ -42,8 +42,9 @@ bench-gpu: $(VENV)/dev ## The same on a GPU
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT)) gpu
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH)) gpu
 
-docs: $(BIN)/lanser ## Write docs/cli.md anew from the commands' --help
+docs: $(BIN)/lanser ## Write docs/cli.md anew from --help, and the tree of docs/house.md
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_house.py
 
 clean: ## Remove the environment and what the quickstart made
 	rm -rf $(VENV) quickstart

@@ -119,6 +119,20 @@ def test_an_architecture(extended: Path) -> None:
     assert "resnet10-tiny (to try things)" in run("lanser pretrain --help", extended)
 
 
+def test_what_was_added_passes_the_checks_of_its_kind(extended: Path) -> None:
+    """So that no other file has to know of it."""
+    checks = ("asr/test_engine_table", "corpora/test_kinds", "entailment/test_taxonomies")
+    tests = [str(ROOT / "tests" / f"{name}.py") for name in checks]
+    words = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(extended)}
+    result = subprocess.run(
+        words, cwd=extended, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+    for added in ("length", "duo", "call3"):
+        assert f"[{added}]" in result.stdout
+
+
 @pytest.mark.parametrize("section", FILES)
 def test_files_to_touch(section: str, extended: Path) -> None:
     """The list has as many files as promised; each exists, or the page adds it, or is a test."""

@@ -32,7 +32,7 @@ def test_all_that_ship_load(name: str) -> None:
     taxonomy = load_taxonomy(name)
     assert taxonomy.name == name
     assert len(taxonomy.source) > 10
-    assert len(taxonomy.labels) == len(set(taxonomy.labels)) >= 4
+    assert len(taxonomy.labels) == len(set(taxonomy.labels)) >= 2
     for words in (taxonomy.nouns, taxonomy.adjectives):
         assert len(words) == len(taxonomy.labels)
         assert len(set(words)) == len(words), "two labels that no hypothesis can tell apart"

@@ -19,12 +19,14 @@ class Transcript:
         avg_logprob: mean natural-log probability of a token.
         no_speech_prob: 0..1.
         lang: BCP-47 tag, where the engine detected it.
+        context_seconds: how long a window the engine heard the clip in, where it can choose.
     """
 
     text: str
     avg_logprob: float | None = None
     no_speech_prob: float | None = None
     lang: str | None = None
+    context_seconds: float | None = None
 
 
 class Engine(Protocol):

@@ -18,16 +18,16 @@ def command(
     model: Annotated[
         str,
         typer.Option(
-            help="whisper:SIZE or file, hf:ID or folder, faster:SIZE or folder, sphinx (offline)."
+            help="embedded, whisper:SIZE or file, hf:ID or folder, faster:SIZE or folder."
         ),
-    ] = "whisper:base.en",
+    ] = "embedded",
     lang: Annotated[
         str | None, typer.Option(help="Language spoken (en, de, ...); default: as detected.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips decoded together.")] = 16,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes; default one a device, for sphinx one a processor."),
+        typer.Option(min=1, help="Processes; default one a device."),
     ] = None,
     segment: Annotated[
         str,
@@ -70,6 +70,13 @@ def command(
     words_per_second_threshold: Annotated[
         float, typer.Option(help="Flag text that is faster than this.")
     ] = 6.0,
+    full_context: Annotated[
+        bool,
+        typer.Option(
+            "--full-context",
+            help="Whisper: hear every clip in 30 s, not in its length and a margin; slower, exact.",
+        ),
+    ] = False,
     score: Annotated[
         Path | None,
         typer.Option(
@@ -95,7 +102,6 @@ def command(
     """
     from lanser_cli import parts
     from lanser_cli.asr import throughput, transcriber
-    from lanser_cli.asr.engines import runs_on_cpu_processes
     from lanser_cli.asr.quality import Thresholds
     from lanser_cli.asr.wer import Score
     from lanser_cli.audio import segments
@@ -128,12 +134,11 @@ def command(
             words_per_second_threshold,
         ),
         vad_threshold if check_speech else None,
+        full_context,
     )
-    on_processors = runs_on_cpu_processes(model)
-    window = transcriber.SMALL_WINDOW if on_processors else transcriber.WINDOW
-    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
+    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=transcriber.WINDOW)
     scored = Score(score) if score else None
-    devices = ["cpu"] * cpu_count() if on_processors else parse_devices(device)
+    devices = parse_devices(device)
     if workers is not None:
         devices = [devices[index % len(devices)] for index in range(workers)]
     if decoders is None:

@@ -161,13 +161,13 @@ def test_transcribe_as_a_function(shuffled: list[Record], capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    "name", ["", "whisper", "whisper:", "hf:", "faster:", "sphinx:x", "kaldi:x", "base"]
+    "name", ["", "whisper", "whisper:", "hf:", "faster:", "embedded:x", "kaldi:x", "base"]
 )
 def test_unknown_engines(name: str) -> None:
-    with pytest.raises(UsageError, match="choose whisper:SIZE") as caught:
+    with pytest.raises(UsageError, match="choose embedded, whisper:SIZE") as caught:
         make_engine(name)
     assert f"'{name}'" in str(caught.value)
-    assert "hf:FOLDER" in str(caught.value) and "sphinx" in str(caught.value)
+    assert "hf:FOLDER" in str(caught.value) and "faster:SIZE" in str(caught.value)
 
 
 def test_stereo_and_rate_are_settled_before_the_engine(tmp_path: Path) -> None:

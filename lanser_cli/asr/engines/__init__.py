@@ -13,24 +13,30 @@ def make_engine(
     device: str = "cpu",
     lang: str | None = None,
     limits: Thresholds = DEFAULTS,
+    full_context: bool = False,
 ) -> Engine:
     """Load the engine that `--model` names.
 
     Args:
-        model: `whisper:SIZE-or-file`, `hf:ID-or-folder`, `faster:SIZE-or-folder` or `sphinx`.
+        model: `embedded`, `whisper:SIZE-or-file`, `hf:ID-or-folder` or `faster:SIZE-or-folder`.
         device: a torch device.
         lang: language spoken; None: as detected.
         limits: where Whisper decodes a clip again.
+        full_context: whether Whisper hears every clip in 30 s. Other engines always do, or have
+            no window.
 
     Raises:
         UsageError: no such engine.
         LanserError: its weights cannot be had, or an extra is missing.
     """
     kind, _, name = model.partition(":")
-    if kind == "whisper" and name:
-        from lanser_cli.asr.engines.whisper import WhisperEngine
+    if model == "embedded" or (kind == "whisper" and name):
+        from lanser_cli.asr.engines import embedded, whisper
 
-        return WhisperEngine(name, device=device, lang=lang, limits=limits)
+        loaded = whisper.load(name, device) if name else embedded.load(device)
+        return whisper.WhisperEngine(
+            loaded, model, lang=lang, limits=limits, full_context=full_context
+        )
     if kind == "hf" and name:
         from lanser_cli.asr.engines.transformers import TransformersEngine
 
@@ -39,17 +45,7 @@ def make_engine(
         from lanser_cli.asr.engines.faster import FasterEngine
 
         return FasterEngine(name, device=device, lang=lang)
-    if model == "sphinx":
-        from lanser_cli.asr.engines.sphinx import SphinxEngine
-
-        return SphinxEngine(lang=lang)
     raise UsageError(
-        f"--model '{model}': choose whisper:SIZE (whisper:base.en), hf:ID or hf:FOLDER "
-        "(hf:facebook/wav2vec2-base-960h), faster:SIZE or faster:FOLDER (faster:large-v3), or "
-        "sphinx"
+        f"--model '{model}': choose embedded, whisper:SIZE (whisper:base.en), hf:ID or hf:FOLDER "
+        "(hf:facebook/wav2vec2-base-960h), or faster:SIZE or faster:FOLDER (faster:large-v3)"
     )
-
-
-def runs_on_cpu_processes(model: str) -> bool:
-    """Whether this engine uses one processor, so that one process a processor is the way."""
-    return model == "sphinx"

@@ -29,7 +29,7 @@ class FasterEngine:
         options: dict[str, Any] = {"device": kind, "device_index": int(index or 0)}
         if kind == "cuda":
             options["compute_type"] = "float16"
-        with loading(name, "--model sphinx"):
+        with loading(name, "--model embedded"):
             try:
                 self._model = faster_whisper.WhisperModel(name, **options)
             except ValueError as error:  # of a size it does not know

@@ -20,7 +20,7 @@ class TransformersEngine:
         import torch
         import transformers
 
-        with loading(name, "--model sphinx"):
+        with loading(name, "--model embedded"):
             self._pipeline: Any = transformers.pipeline(
                 "automatic-speech-recognition",
                 model=name,

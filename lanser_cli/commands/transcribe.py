@@ -19,16 +19,14 @@ def command(
     model: Annotated[
         str,
         typer.Option(help=f"{engines.models_in_words()}."),
-    ] = "whisper:base.en",
+    ] = "embedded",
     lang: Annotated[
         str | None, typer.Option(help="Language spoken (en, de, ...); default: as detected.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips decoded together.")] = 16,
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Processes; default one a device, or one a processor if the model uses one."
-        ),
+        typer.Option(min=1, help="Processes; default one a device."),
     ] = None,
     segment: Annotated[
         str,
@@ -71,6 +69,13 @@ def command(
     words_per_second_threshold: Annotated[
         float, typer.Option(help="Flag text that is faster than this.")
     ] = 6.0,
+    full_context: Annotated[
+        bool,
+        typer.Option(
+            "--full-context",
+            help="Whisper: hear every clip in 30 s, not in its length and a margin; slower, exact.",
+        ),
+    ] = False,
     score: Annotated[
         Path | None,
         typer.Option(
@@ -128,12 +133,11 @@ def command(
             words_per_second_threshold,
         ),
         vad_threshold if check_speech else None,
+        full_context,
     )
-    on_processors = engines.find(model)[0].one_processor
-    window = transcriber.SMALL_WINDOW if on_processors else transcriber.WINDOW
-    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
+    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=transcriber.WINDOW)
     scored = Score(score) if score else None
-    devices = ["cpu"] * cpu_count() if on_processors else parse_devices(device)
+    devices = parse_devices(device)
     if workers is not None:
         devices = [devices[index % len(devices)] for index in range(workers)]
     if decoders is None:

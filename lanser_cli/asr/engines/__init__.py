@@ -23,7 +23,6 @@ class Kind:
         takes: what may follow the colon in `--model`; nothing for an engine with a single model.
         example: a name that follows the colon.
         note: a word or two for the help.
-        one_processor: whether it uses one processor, so that one process a processor is the way.
     """
 
     module: str
@@ -31,22 +30,21 @@ class Kind:
     takes: tuple[str, ...] = ()
     example: str = ""
     note: str = ""
-    one_processor: bool = False
 
 
 ENGINES: dict[str, Kind] = {
-    "whisper": Kind("whisper", "WhisperEngine", ("SIZE", "FILE"), "base.en"),
+    "embedded": Kind("embedded", "make", note="offline, English"),
+    "whisper": Kind("whisper", "make", ("SIZE", "FILE"), "base.en"),
     "hf": Kind(
         "transformers", "TransformersEngine", ("ID", "FOLDER"), "facebook/wav2vec2-base-960h"
     ),
     "faster": Kind("faster", "FasterEngine", ("SIZE", "FOLDER"), "large-v3"),
-    "sphinx": Kind("sphinx", "SphinxEngine", note="offline", one_processor=True),
 }
 """By the word before the colon in `--model`, in the order of the help."""
 
 
 def models_in_words() -> str:
-    """What `--model` can be, for its help: `whisper:SIZE or FILE, ..., sphinx (offline)`."""
+    """What `--model` can be, for its help: `embedded (offline, ...), whisper:SIZE or FILE, ...`."""
     return ", ".join(
         (f"{prefix}:{' or '.join(kind.takes)}" if kind.takes else prefix)
         + (f" ({kind.note})" if kind.note else "")
@@ -79,6 +77,7 @@ def make_engine(
     device: str = "cpu",
     lang: str | None = None,
     limits: Thresholds = DEFAULTS,
+    full_context: bool = False,
 ) -> Engine:
     """Load the engine that `--model` names.
 
@@ -87,6 +86,8 @@ def make_engine(
         device: a torch device.
         lang: language spoken; None: as detected.
         limits: where Whisper decodes a clip again.
+        full_context: whether Whisper hears every clip in 30 s. Other engines always do, or have
+            no window.
 
     Raises:
         UsageError: no such engine.
@@ -94,5 +95,5 @@ def make_engine(
     """
     kind, name = find(model)
     factory = getattr(import_module(f"{__name__}.{kind.module}"), kind.factory)
-    engine: Engine = factory(name, Options(device, lang, limits))
+    engine: Engine = factory(name, Options(device, lang, limits, full_context))
     return engine

@@ -24,8 +24,8 @@ from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
 from lanser_cli.jsonl import read_records
 from lanser_cli.parts import parse_part, take_part
 from lanser_cli.pipe import Pipe, one_process, unique, windows
-from lanser_cli.records import Dropped, Outcome, Record, Reject
-from lanser_cli.tally import Tally
+from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.tally import Ledger, Tally
 
 LINES = b'{"id":"a","n":1}\n{"id":"b"}\n{"id":"c","text":"\xc3\xa9"}\n'
 
@@ -178,7 +178,7 @@ def test_numbers_pass_untouched(tmp_path: Path) -> None:
     line = '{"id":"x","big":123456789012345678901234567890,"f":1.0,"e":1e-07,"z":-0.0}'
     [record] = read(tmp_path / "x.jsonl", line.encode())
     assert isinstance(record, Record)
-    assert jsonl.to_json(record.fields) == line
+    assert to_json(record.fields) == line
 
 
 def test_a_line_of_five_megabytes(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_duplicates_become_rejects() -> None:
 
 
 def test_digests() -> None:
-    seen = digests.Digests()
+    seen = digests.StringSet()
     assert [seen.add(name) for name in ("a", "\ud800", "a", "\ud800")] == [True, True, False, False]
     assert "a" in seen and "b" not in seen
     assert len(seen) == 2
@@ -411,8 +411,8 @@ def test_nothing_in_nothing_out(tmp_path: Path) -> None:
 CHATTER = """
 import os
 from lanser_cli.records import Record
-from lanser_cli.pipe import Pipe, Tally, one_process
-from lanser_cli.streams import result_line
+from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.output import result_line
 
 def stage(window):
     print("chatter from Python")
@@ -490,12 +490,12 @@ def test_resume_does_again_only_windows_that_miss_something(tmp_path: Path) -> N
         return list(window)
 
     out = tmp_path / "out.jsonl"
-    lines = [jsonl.to_json(item.fields) for item in records(7) if isinstance(item, Record)]
+    lines = [to_json(item.fields) for item in records(7) if isinstance(item, Record)]
     (tmp_path / "out.jsonl.part").write_text("\n".join(lines[:5]) + '\n{"id":"r0')
     pipe = Pipe("test", out, resume=True, window=3)
     assert pipe.run(records(9), one_process(stage)) == 0
     assert seen == ["r003", "r004", "r005", "r006", "r007", "r008"]
-    assert (pipe.tally.already_done, pipe.tally.written) == (5, 4)
+    assert (pipe.tally.already_done, pipe.tally.done) == (5, 4)
 
 
 FATES = st.sampled_from(["good", "good", "good", "refused", "dropped", "torn", "twice"])
@@ -534,13 +534,13 @@ def test_resume_gives_the_same_bytes_from_any_cut(
             tally = pipe.tally
             assert tally.read == len(items)
             assert tally.read == (
-                tally.written + tally.rejected + tally.already_done + tally.dropped.total()
+                tally.done + tally.rejected + tally.already_done + tally.dropped.total()
             )
             return tally
 
         first = run(resume=False)
         whole, refused = out.read_bytes(), rejects.read_bytes()
-        assert whole.count(b"\n") == first.written
+        assert whole.count(b"\n") == first.done
         assert refused.count(b"\n") == first.rejected
         out.unlink()
         rejects.unlink()
@@ -649,15 +649,19 @@ def test_write_whole(tmp_path: Path) -> None:
 
 
 def test_rejects_without_a_file_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    output.file_rejects([Reject("a", "s", "why", 1), Reject(None, "s", "b\udcff", 2)], None)
+    with Ledger("s") as ledger:
+        ledger.reject(Reject("a", "s", "why", 1))
+        ledger.reject(Reject(None, "s", "b\udcff", 2))
     assert capsys.readouterr().err == "rejected: a: why\nrejected: b\\udcff\n"
 
 
 def test_rejects_to_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"
-    output.file_rejects([Reject("a", "s", "why", {"x": float("nan")})], path)
+    with Ledger("s", path) as ledger:
+        ledger.reject(Reject("a", "s", "why", {"x": float("nan")}))
     assert read_jsonl(path) == [{"id": "a", "stage": "s", "error": "why", "record": "{'x': nan}"}]
-    output.file_rejects([], path)
+    with Ledger("s", path):
+        pass
     assert path.read_bytes() == b""
 
 
@@ -665,7 +669,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from lanser_cli.records import Record
-from lanser_cli.pipe import Pipe, Tally, one_process
+from lanser_cli.pipe import Pipe, one_process
 if sys.argv[2] == "small":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 items = [Record({"id": f"r{number:03d}"}) for number in range(200)]

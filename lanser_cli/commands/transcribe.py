@@ -42,10 +42,11 @@ def command(
         float, typer.Option(min=0.2, help="Longest utterance that --segment cuts.")
     ] = 20.0,
     min_silence: Annotated[
-        float, typer.Option(min=0.05, help="Seconds of a pause that may end an utterance.")
+        float, typer.Option(min=0.05, help="Shortest pause in seconds that may end an utterance.")
     ] = 0.3,
     vad_threshold: Annotated[
-        float, typer.Option(min=0.01, max=0.99, help="Probability that counts as speech.")
+        float,
+        typer.Option(min=0.01, max=0.99, help="Probability from which sound counts as speech."),
     ] = 0.5,
     decoders: Annotated[
         int | None,
@@ -58,7 +59,7 @@ def command(
         typer.Option("--check-speech", help="Flag text without speech and speech without text."),
     ] = False,
     compression_ratio_threshold: Annotated[
-        float, typer.Option(help="Flag, and decode again, text that compresses better.")
+        float, typer.Option(help="Flag, and decode again, text with a higher ratio.")
     ] = 2.4,
     logprob_threshold: Annotated[
         float, typer.Option(help="Flag, and decode again, text with lower mean log-probability.")
@@ -67,7 +68,7 @@ def command(
         float, typer.Option(help="Flag unsure text with a higher no-speech probability.")
     ] = 0.6,
     words_per_second_threshold: Annotated[
-        float, typer.Option(help="Flag text that is faster than this.")
+        float, typer.Option(help="Flag text with more words a second.")
     ] = 6.0,
     full_context: Annotated[
         bool,
@@ -80,7 +81,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="REFERENCE",
-            help="Say the word error rate against the `text` of these records, by id.",
+            help="Report the word error rate against the `text` of these records, by id.",
         ),
     ] = None,
     output: options.Output = None,

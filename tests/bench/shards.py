@@ -50,7 +50,8 @@ from lanser_cli import console, pipe, workers
 from lanser_cli.audio import sound
 from lanser_cli.audio.sound import SAMPLE_RATE, SUFFIXES, load
 from lanser_cli.records import Record
-from lanser_cli.shards import encoder, reader, writer
+from lanser_cli.shards import encoder, reader
+from lanser_cli.shards.pack import pack as pack_shards
 from lanser_cli.shards.verify import verify_shards
 from lanser_cli.shards.writer import ShardWriter
 
@@ -68,7 +69,7 @@ def pack(records: Iterable[Record], folder: Path, max_count: int) -> list[Exampl
     from lanser_cli.training.examples import Example
 
     console.configure(quiet_=True)
-    writer.pack(iter(records), ShardWriter(folder, max_count=max_count))
+    pack_shards(iter(records), ShardWriter(folder, max_count=max_count))
     found = [item for item in reader.records_of([str(folder)], "bench") if isinstance(item, Record)]
     return [Example(record, (1.0, 0.0)) for record in found]
 
@@ -122,7 +123,7 @@ def bench_write(arguments: argparse.Namespace, folder: Path) -> None:
     records = list(to_pack(arguments))
 
     def lanser(target: Path) -> None:
-        writer.pack(records, ShardWriter(target), processes=WORKERS)
+        pack_shards(records, ShardWriter(target), processes=WORKERS)
 
     def encoding(target: Path) -> None:
         target.mkdir()
@@ -158,7 +159,7 @@ def bench_codec(arguments: argparse.Namespace, folder: Path) -> None:
     for codec in encoder.CODECS:
         begun = time.perf_counter()
         writer = ShardWriter(folder / codec)
-        index, _ = writer.pack(records, writer, codec=codec, processes=WORKERS)
+        index = pack_shards(records, writer, codec=codec, processes=WORKERS)
         rate = len(records) / (time.perf_counter() - begun)
         total = sum(shard["bytes"] for shard in index["shards"])
         sizes[codec] = (total, rate, index["seconds"])
@@ -396,18 +397,17 @@ def write_so_many(
     console.configure(quiet_=True)
     records = to_pack(argparse.Namespace(speech=speech, clips=count))
     writer = ShardWriter(target, max_count=per_shard)
-    writer.pack(records, writer, processes=WORKERS)
+    pack_shards(records, writer, processes=WORKERS)
     answers.put(peaks())
 
 
 def read_so_many(
     answers: Any, speech: Sequence[Path], count: int, per_shard: int, target: Path
 ) -> None:
-    from lanser_cli.training.examples import Example
-    from lanser_cli.training.pretrain import slim
+    from lanser_cli.training.examples import Example, WeakUtterance
 
     found = reader.records_of([str(target)], "bench")
-    records = [slim(item, soft=False) for item in found if isinstance(item, Record)]
+    records = [WeakUtterance.of(item, "hard") for item in found if isinstance(item, Record)]
     examples = [Example(record, (1.0, 0.0)) for record in records]
     assert sum(map(len, ours(examples, 0))) == count
     answers.put(peaks())

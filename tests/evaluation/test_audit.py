@@ -16,8 +16,9 @@ from scipy.signal import resample_poly
 
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.evaluation import audit, certificate
-from lanser_cli.evaluation.audit import CHECKS, Listener
+from lanser_cli.evaluation import audit, certificate, checks
+from lanser_cli.evaluation.audit import Listener
+from lanser_cli.evaluation.checks import CHECKS, Finding, Heard
 from lanser_cli.evaluation.fingerprint import (
     FRAME,
     HOP,
@@ -27,6 +28,7 @@ from lanser_cli.evaluation.fingerprint import (
     fingerprint,
 )
 from lanser_cli.records import Record
+from lanser_cli.tally import Ledger
 
 OWN = sorted((ROOT / "examples/speech/unlabeled").glob("*.ogg"))[:8]
 
@@ -125,7 +127,7 @@ def ravdess(shared: Path) -> tuple[list[str], list[np.ndarray]]:
     paths = sorted((shared / "ravdess").glob("*/*.flac"))
     window = [Record({"id": "x", "audio_filepath": str(path)}) for path in paths]
     heard = Listener()(window)
-    prints = [np.frombuffer(item.fields[audit._PRINT], np.uint32) for item in heard]
+    prints = [np.frombuffer(item.words, np.uint32) for item in heard if isinstance(item, Heard)]
     return [path.stem for path in paths], prints
 
 
@@ -161,10 +163,11 @@ def side(folder: Path, name: str, *values: dict) -> str:
     return str(write_jsonl(folder / f"{name}.jsonl", list(values)))
 
 
-def audited(*inputs: str, **options: object) -> dict[str, audit.Finding]:
-    sides, refused = audit.collect(inputs, decode=bool(options.get("decoded", True)))
-    assert not refused
-    return {finding.check: finding for finding in audit.compare(sides, **options)}
+def audited(*inputs: str, **options: object) -> dict[str, Finding]:
+    ledger = Ledger("audit")
+    sides = audit.collect(inputs, ledger, decode=bool(options.get("decoded", True)))
+    assert not ledger.rejected
+    return {finding.check: finding for finding in checks.compare(sides, **options)}
 
 
 @pytest.fixture
@@ -270,10 +273,12 @@ def test_three_sides_by_split(apart: tuple[dict, dict], tmp_path: Path) -> None:
     one, two = apart
     three = {"id": "c1", "speaker": "speaker a"}
     splits = [{**value, "split": f"s{n}"} for n, value in enumerate((one, two, three))]
-    sides, refused = audit.collect([side(tmp_path, "all", *splits, {"id": "lost"})])
-    [reject] = refused
-    assert reject.id == "lost" and "'split'" in reject.error
-    leaks = [f for f in audit.compare(sides) if f.leaks]
+    with Ledger("audit", tmp_path / "rejects.jsonl") as ledger:
+        sides = audit.collect([side(tmp_path, "all", *splits, {"id": "lost"})], ledger)
+    [reject] = read_jsonl(tmp_path / "rejects.jsonl")
+    assert reject["id"] == "lost" and "'split'" in reject["error"]
+    assert (ledger.read, ledger.done, ledger.rejected) == (4, 3, 1)
+    leaks = [f for f in checks.compare(sides) if f.leaks]
     assert [(f.check, f.sides) for f in leaks] == [("speaker", ("s0", "s2"))]
 
 
@@ -281,7 +286,7 @@ def test_digest_is_of_ids_and_sound(apart: tuple[dict, dict], tmp_path: Path) ->
     one, two = apart
     orders = side(tmp_path, "x", one, two), side(tmp_path, "y", two, {**one, "text": "other"})
     other = side(tmp_path, "z", one, {**two, "audio_filepath": str(OWN[3])})
-    x, y, z = (made.digest() for made in audit.collect([*orders, other])[0])
+    x, y, z = (made.digest() for made in audit.collect([*orders, other], Ledger("audit")))
     assert x == y != z
     sounds = {}
     for value in apart:
@@ -301,7 +306,7 @@ def test_sets_that_cannot_be_audited(apart: tuple[dict, dict], tmp_path: Path) -
         ([side(tmp_path, "without", one)], LanserError, "1 rejected.*'split'"),
     ):
         with pytest.raises(error, match=words):
-            audit.collect(inputs)
+            audit.collect(inputs, Ledger("audit"))
 
 
 # ---------------------------------------------------------------- the command

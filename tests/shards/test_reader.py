@@ -20,8 +20,10 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.shards import encoder, reader
 from lanser_cli.shards.index import SCHEMA, read_index
+from lanser_cli.shards.pack import pack
 from lanser_cli.shards.verify import verify_shards
-from lanser_cli.shards.writer import ShardWriter, pack
+from lanser_cli.shards.writer import ShardWriter
+from lanser_cli.tally import Ledger
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def records(labelled: Path) -> list[Record]:
 
 
 def build(folder: Path, items: Iterable[Outcome], **options: object) -> dict:
-    index, _ = pack(items, ShardWriter(folder, **options))  # type: ignore[arg-type]
+    index = pack(items, ShardWriter(folder, **options))  # type: ignore[arg-type]
     return index
 
 
@@ -228,15 +230,16 @@ def test_what_has_no_label_or_no_sound_is_counted(records: list[Record], tmp_pat
     before = Reject("x", "transcribe", "was bad before", None)
     writer = ShardWriter(tmp_path / "out")
     items = [human, neither, gone, weak, silent, Dropped("y", "low score"), before]
-    index, tally = pack(items, writer, rejects=tmp_path / "rejects.jsonl")
+    with Ledger("shard", tmp_path / "rejects.jsonl", word="out") as tally:
+        index = pack(items, writer, ledger=tally)
     assert index["samples"] == 2
-    assert (tally.read, tally.written, tally.rejected) == (7, 2, 2)
+    assert (tally.read, tally.done, tally.rejected) == (7, 2, 2)
     assert tally.dropped == {
         "no label: not labelled": 1,
         "no label: empty": 1,
         "low score": 1,
     }
-    assert tally.read == tally.written + tally.rejected + sum(tally.dropped.values())
+    assert tally.read == tally.done + tally.rejected + sum(tally.dropped.values())
     rejects = read_jsonl(tmp_path / "rejects.jsonl")
     assert {reject["id"] for reject in rejects} == {gone.id, "x"}
     assert [item.id for item in reader.records_of([str(tmp_path / "out")], "test")] == [
@@ -293,9 +296,10 @@ def test_a_resumed_run_gives_the_same_set(
     assert not (folder / "index.json").exists()
     assert list(folder.glob("*.part")) == []
     writer = ShardWriter(folder, max_count=5, resume=True)
-    index, tally = pack(records, writer)
+    tally = Ledger("shard", word="out")
+    index = pack(records, writer, ledger=tally)
     assert tally.already_done == after // 5 * 5
-    assert tally.written + tally.already_done == 12
+    assert tally.done + tally.already_done == 12
     assert tars(folder) == tars(built)
     assert index == read_index(built)
     assert verify_shards(folder) == []

@@ -11,18 +11,19 @@ from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record, Reject
-from lanser_cli.shards import reader, writer
-from lanser_cli.shards.index import INDEX, read_index
-from lanser_cli.shards.relabel import Labels, relabel_shards
+from lanser_cli.shards import reader
+from lanser_cli.shards.pack import pack
+from lanser_cli.shards.relabel import relabel_shards
+from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.shards.verify import verify_shards
-from lanser_cli.training.pretrain import relabel_records as relabel_in_memory
+from lanser_cli.shards.writer import ShardWriter
 
 
 @pytest.fixture(scope="module")
 def built(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "shards"
     records = [Record.parse(value) for value in read_jsonl(labelled)]
-    writer.pack(records, writer.ShardWriter(folder, max_count=5), processes=1)
+    pack(records, ShardWriter(folder, max_count=5), processes=1)
     return folder
 
 
@@ -49,12 +50,7 @@ def new_labels(path: Path, ids: list[str]) -> Path:
 
 
 def relabel(folder: Path, source: Path) -> dict:
-    return relabel_shards(
-        folder / INDEX,
-        read_index(folder),
-        lambda tar: reader.records_of([tar], "test"),
-        Labels(str(source), "--relabel"),
-    )
+    return relabel_shards(folder, str(source))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -116,7 +112,7 @@ def test_again_and_again(copy: Path, tmp_path: Path) -> None:
 def test_a_relabelled_set_packed_anew_has_its_labels(copy: Path, tmp_path: Path) -> None:
     ids = [record.id for record in read(copy)]
     relabel(copy, new_labels(tmp_path / "new.jsonl", ids))
-    writer.pack(read(copy), writer.ShardWriter(tmp_path / "anew"), processes=1)
+    pack(read(copy), ShardWriter(tmp_path / "anew"), processes=1)
     assert [record.emotion for record in read(tmp_path / "anew")] == [f"new-{one}" for one in ids]
 
 
@@ -191,6 +187,8 @@ def test_which_set_must_be_said(tmp_path: Path, copy: Path, lanser: Lanser) -> N
 def test_labels_at_training_time_are_the_same_labels(copy: Path, tmp_path: Path) -> None:
     before = read(copy)
     source = new_labels(tmp_path / "new.jsonl", [record.id for record in before[2:]])
-    in_memory = relabel_in_memory(before, source)
+    labels = Labels(str(source), "--labels")
+    found = [(record, labels.get(record.id)) for record in before]
+    in_memory = [record if label is None else overlay(record, label) for record, label in found]
     relabel(copy, source)
     assert read(copy) == in_memory

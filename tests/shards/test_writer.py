@@ -20,10 +20,12 @@ from conftest import ENVIRONMENT, read_jsonl, tone, write_jsonl
 from lanser_cli.audio.sound import SAMPLE_RATE, AudioError, decode_bytes, load
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
-from lanser_cli.shards import encoder, reader, remote, writer
+from lanser_cli.shards import encoder, reader, remote
 from lanser_cli.shards.index import read_index
+from lanser_cli.shards.pack import pack as pack_records
 from lanser_cli.shards.verify import verify_shards
 from lanser_cli.shards.writer import ShardWriter
+from lanser_cli.tally import Ledger
 
 COUNT = 150
 
@@ -106,7 +108,7 @@ def test_an_id_longer_than_a_tar_header_holds(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(0.1), 16_000)
     name = "x" * 180
     record = Record({"id": name, "audio_filepath": str(tmp_path / "a.wav"), "label": "joy"})
-    writer.pack([record], ShardWriter(tmp_path / "out"))
+    pack_records([record], ShardWriter(tmp_path / "out"))
     (found,) = reader.records_of([str(tmp_path / "out")], "test")
     assert isinstance(found, Record) and found.id == name
     assert verify_shards(tmp_path / "out") == []
@@ -133,7 +135,7 @@ def test_opus_is_smaller_decodes_and_gives_the_same_bytes_twice(
 ) -> None:
     items = records(many)[:40]
     for name in ("one", "two"):
-        writer.pack(items, ShardWriter(tmp_path / name), codec="opus")
+        pack_records(items, ShardWriter(tmp_path / name), codec="opus")
         time.sleep(1.1)  # libsndfile seeds a stream's number with the second
     assert tars(tmp_path / "one") == tars(tmp_path / "two")
     assert verify_shards(tmp_path / "one") == []
@@ -161,7 +163,7 @@ def test_renumbered_ogg_has_right_checksums(many: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_codec_is_refused(many: Path, tmp_path: Path) -> None:
     result = pack(many, tmp_path / "out", "--codec", "mp3")
-    assert result.returncode == 2 and "choose from flac, opus" in result.stderr
+    assert result.returncode == 2 and "not one of 'flac', 'opus'" in result.stderr
 
 
 # ---------------------------------------------------------------- interrupted
@@ -250,7 +252,7 @@ def test_two_writers_in_one_folder(many: Path, tmp_path: Path) -> None:
     result = pack(many, folder)
     assert result.returncode == 1 and "another lanser shard writes here" in result.stderr
     first.abandon()
-    writer.pack(records(many)[:3], ShardWriter(folder))
+    pack_records(records(many)[:3], ShardWriter(folder))
     with pytest.raises(UsageError, match="finished set"):
         ShardWriter(folder)
     assert not (folder / ".lock").exists()
@@ -271,10 +273,11 @@ def test_the_same_sound_under_two_names(tmp_path: Path) -> None:
     ]
     for resume in (False, True):
         writer = ShardWriter(tmp_path / "out", max_count=1, resume=resume)
-        index, tally = writer.pack(items, writer, dedupe_audio=True)
+        ledger = Ledger("shard", word="out")
+        index = pack_records(items, writer, dedupe_audio=True, ledger=ledger)
         assert [s["samples"] for s in index["shards"]] == [1, 1]
         assert index["dropped"] == {"same sound as an earlier record": 2}
-        assert tally.already_done == (2 if resume else 0)
+        assert ledger.already_done == (2 if resume else 0)
         (tmp_path / "out" / "index.json").unlink()
 
 

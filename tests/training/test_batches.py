@@ -19,64 +19,60 @@ from lanser_cli.shards import reader, writer
 from lanser_cli.training.batches import Crops, StepSampler, batches
 from lanser_cli.training.examples import (
     Example,
+    WeakUtterance,
     human_label_set,
     one_hot,
     weak_examples,
     weak_label_set,
 )
-from lanser_cli.training.pretrain import slim
 
 
 def record(**fields) -> Record:
     return Record({"id": "a", **fields})
 
 
+def weak(targets="hard", **fields) -> WeakUtterance:
+    return WeakUtterance.of(record(**fields), targets)
+
+
 def test_hard_and_soft_targets():
     records = [
-        record(emotion="joy", emotion_scores={"anger": 0.1, "joy": 0.6}),
-        record(emotion="anger", emotion_scores={"anger": 0.7, "joy": 0.3}),
-        record(emotion=None, text="nothing understood"),
+        {"emotion": "joy", "emotion_scores": {"anger": 0.1, "joy": 0.6}},
+        {"emotion": "anger", "emotion_scores": {"anger": 0.7, "joy": 0.3}},
+        {"emotion": "joy"},
     ]
-    hard = weak_examples(records, ("anger", "joy"))
-    assert [example.target for example in hard] == [(0.0, 1.0), (1.0, 0.0)]
-    soft = weak_examples(records, ("anger", "joy"), soft=True)
+    hard = weak_examples([weak(**fields) for fields in records], ("anger", "joy"))
+    assert [example.target for example in hard] == [(0.0, 1.0), (1.0, 0.0), (0.0, 1.0)]
+    soft = weak_examples([weak("soft", **fields) for fields in records], ("anger", "joy"))
+    assert soft[2].target == (0.0, 1.0), "there are no scores to be soft by"
     # --top-k kept part of the scores: they are made to sum to one again
     assert soft[0].target == pytest.approx((1 / 7, 6 / 7))
     assert soft[1].target == pytest.approx((0.7, 0.3))
 
 
-@pytest.mark.parametrize("soft", [False, True])
-def test_what_pretraining_holds_of_a_record_is_what_it_reads(soft: bool):
-    records = [
-        record(
-            **{"audio_filepath": "a.tar#a.flac", "text": "so it goes", "asr": {"flags": []}},
-            **{"emotion": emotion, "emotion_scores": {"joy": score, "anger": 1 - score}},
-        )
-        for emotion, score in (("joy", 0.7), ("anger", 0.2), ("joy", 0.9))
-    ]
-    held = [slim(one, soft=soft) for one in records]
-    assert len(pickle.dumps(held)) < len(pickle.dumps(records))
-    assert weak_label_set(held) == weak_label_set(records) == ("joy", "anger")
-    wanted = [one.target for one in weak_examples(records, ("joy", "anger"), soft=soft)]
-    assert [one.target for one in weak_examples(held, ("joy", "anger"), soft=soft)] == wanted
-    assert held[0].audio_filepath == "a.tar#a.flac"
-    assert slim(record(text="no label"), soft=soft).emotion is None
+@pytest.mark.parametrize("targets", ["hard", "soft"])
+def test_what_pretraining_holds_of_a_record_is_little(targets):
+    scores = {"joy": 0.7, "anger": 0.3}
+    fields = {"audio_filepath": "a.tar#a.flac", "emotion": "joy", "duration": 1.5}
+    whole = record(**fields, text="so it goes", asr={"flags": []}, emotion_scores=scores)
+    held = [WeakUtterance.of(whole, targets) for _ in range(2)]
+    assert dict(held[0].fields) == {"id": "a", **fields}
+    assert held[0].scored is held[1].scored == ("joy", "anger")
+    assert held[0].probabilities == ((0.7, 0.3) if targets == "soft" else ())
+    assert len(pickle.dumps(held[0])) < len(pickle.dumps(whole))
 
 
 def test_weak_labels_keep_the_taxonomy_order_and_only_those_that_occur():
     scores = {"surprise": 0.1, "joy": 0.5, "anger": 0.4}
-    records = [
-        record(emotion="anger", emotion_scores=scores),
-        record(emotion="joy", emotion_scores=scores),
-    ]
+    records = [weak(emotion=name, emotion_scores=scores) for name in ("anger", "joy")]
     assert weak_label_set(records) == ("joy", "anger")
-    assert weak_label_set([record(emotion="b"), record(emotion="a")]) == ("a", "b")
+    assert weak_label_set([weak(emotion="b"), weak(emotion="a")]) == ("a", "b")
 
 
 @pytest.mark.parametrize("choose, key", [(weak_label_set, "emotion"), (human_label_set, "label")])
 def test_one_label_is_nothing_to_learn(choose, key):
     with pytest.raises(LanserError, match=f"at least two different .*{key}.*found only 'joy'"):
-        choose([record(**{key: "joy"}), record(**{key: "joy"})])
+        choose([(weak if key == "emotion" else record)(**{key: "joy"})] * 2)
 
 
 def test_unknown_label_is_named():

@@ -12,7 +12,7 @@ import whisper
 from conftest import tone
 
 from lanser_cli.asr import whisper_context
-from lanser_cli.asr.whisper_context import LoopStopper, context_seconds, is_loop, shortened
+from lanser_cli.asr.whisper_context import LoopStopper, ShortContext, context_seconds, is_loop
 
 END = 9
 
@@ -27,34 +27,50 @@ def test_a_context_is_the_clip_and_a_margin_in_whole_steps() -> None:
     assert context_seconds(0) >= margin
 
 
-def a_whisper(path: Path) -> Any:
-    model = whisper.load_model(str(path), device="cpu")
-    return model.eval()
+@pytest.fixture
+def model(tiny_whisper: Path) -> Any:
+    return whisper.load_model(str(tiny_whisper), device="cpu").eval()
 
 
-def test_a_short_window_is_the_first_part_of_a_long_one(tiny_whisper: Path) -> None:
+def spectrogram(seconds: int) -> torch.Tensor:
+    clip = whisper.pad_or_trim(torch.from_numpy(tone(2.0)), seconds * 16_000)
+    return whisper.log_mel_spectrogram(clip)[None]
+
+
+def test_a_short_window_is_the_first_part_of_a_long_one() -> None:
     """Up to the last frame, where one is filled up by reflection and the other by silence."""
-    model = a_whisper(tiny_whisper)
-    clip = torch.from_numpy(tone(2.0))
-    short, long = (
-        whisper.log_mel_spectrogram(whisper.pad_or_trim(clip, seconds * 16_000))
-        for seconds in (6, 30)
-    )
-    assert torch.equal(short[:, :599], long[:, :599])
-    with torch.inference_mode(), shortened(model, 6.0):
-        heard = model.encoder(short[None])
+    assert torch.equal(spectrogram(6)[..., :599], spectrogram(30)[..., :599])
+
+
+def test_the_decoder_finds_silence_behind_a_short_window(model: Any) -> None:
+    """The encoder hears the window alone; then come the places behind it, heard in silence."""
+    silence = model.encoder(whisper.log_mel_spectrogram(torch.zeros(480_000))[None])
+    key = model.decoder.blocks[0].cross_attn.key
+    short = ShortContext(model)
+    with torch.inference_mode(), short.hearing(6.0):
+        heard = model.encoder(spectrogram(6))
+        keys = model.decoder.blocks[0].cross_attn.key(heard)
+        places = slice(300, 300 + round(50 * whisper_context.TAIL))
+        expected = torch.cat([key(heard), key(silence)[:, places]], dim=1)
     assert heard.shape == (1, 300, 64)
+    assert torch.equal(keys, expected)
 
 
-def test_a_model_is_whole_again_after_a_short_hearing(tiny_whisper: Path) -> None:
-    model = a_whisper(tiny_whisper)
-    dims, places = model.dims, model.encoder.positional_embedding
-    with pytest.raises(ZeroDivisionError), shortened(model, 6.0):
+def test_there_is_no_place_behind_thirty_seconds(model: Any) -> None:
+    with torch.inference_mode(), ShortContext(model).hearing(29.0):
+        keys = model.decoder.blocks[0].cross_attn.key(torch.zeros(2, 1450, 64))
+    assert keys.shape == (2, 1500, 64)
+
+
+def test_a_model_is_as_it_was_after_a_short_hearing(model: Any) -> None:
+    mel, tokens = spectrogram(30), torch.tensor([[50257, 50362, 11]])
+    before = model(mel, tokens)
+    short = ShortContext(model)
+    with pytest.raises(ZeroDivisionError), torch.inference_mode(), short.hearing(6.0):
         assert model.dims.n_audio_ctx == 300
-        assert torch.equal(model.encoder.positional_embedding, places[:300])
         raise ZeroDivisionError
-    assert model.dims is dims and model.encoder.positional_embedding is places
-    assert model.encoder(torch.zeros(1, 80, 3000)).shape == (1, 1500, 64)
+    assert torch.equal(model(mel, tokens), before)
+    assert model.dims.n_audio_ctx == 1500
 
 
 @pytest.mark.parametrize(
@@ -67,9 +83,12 @@ def test_a_model_is_whole_again_after_a_short_hearing(tiny_whisper: Path) -> Non
         ([4] * 12 + [5], False),
         ([1, 2] * 5, False),  # "no, no, no, no, no," said on purpose
         ([1, 2] * 6, True),
-        (list(range(16)) * 3, False),
-        (list(range(16)) * 4, True),
-        (list(range(17)) * 4, False),
+        ([1, 2, 3, 4, 5] * 2, False),
+        ([1, 2, 3, 4, 5] * 3, True),
+        ([9, *range(7)] + [*range(7)], True),  # a sentence told twice
+        ([*range(7), *range(6)], False),
+        ([*range(24)] * 2, True),
+        ([*range(25)] * 2, False),
         (list(range(60)), False),
     ],
 )
@@ -103,5 +122,5 @@ def test_a_row_that_loops_is_ended_and_the_others_go_on() -> None:
 
 def test_a_row_that_has_ended_is_no_loop() -> None:
     decoder = LoopStopper(END, 1)
-    assert written(decoder, [[1, END], [1, 2, 3, 4] * 3 + [5, END]])[0] == [1] + [END] * 13
+    assert written(decoder, [[1, END], [1, 2, 3, 4, 5] * 2 + [6, 7, 8, END]])[0] == [1] + [END] * 13
     assert decoder.stopped == set()

@@ -88,6 +88,7 @@ class WhisperEngine:
         self._half = model.device.type == "cuda"
         if not self._half:
             whisper_onednn.lighten(model)
+        self._short = whisper_context.ShortContext(model)
         self._lang = lang or (None if model.is_multilingual else "en")
         self.name = name
 
@@ -115,7 +116,7 @@ class WhisperEngine:
 
     def _hear(self, clips: list[Waveform], seconds: float) -> list[Transcript | None]:
         """Transcripts from a context of so many seconds; None for a clip that wants more."""
-        with whisper_context.shortened(self._model, seconds):
+        with self._short.hearing(seconds):
             task = self._task(0.0, whisper_context.most_tokens(seconds, self._longest))
             decoder = task.decoder = whisper_context.LoopStopper(
                 task.tokenizer.eot, task.sample_begin

@@ -13,12 +13,12 @@ help: ## List the targets
 $(BIN)/lanser: pyproject.toml constraints.txt
 	@echo "Creating $(VENV) and installing lanser (PyTorch is large: a minute or more) ..."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,plots]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots]'
 	@touch $@
 
 $(VENV)/dev: $(BIN)/lanser
 	@echo "Installing what the tests need ..."
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,plots,video,vad,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,video,vad,dev]'
 	@touch $@
 
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)
@@ -42,8 +42,9 @@ bench-gpu: $(VENV)/dev ## The same on a GPU
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT)) gpu
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH)) gpu
 
-docs: $(BIN)/lanser ## Write docs/cli.md anew from the commands' --help
+docs: $(BIN)/lanser ## Write docs/cli.md anew from --help, and the tree of docs/house.md
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_house.py
 
 clean: ## Remove the environment and what the quickstart made
 	rm -rf $(VENV) quickstart

@@ -23,7 +23,9 @@ def reference() -> str:
     for verb in VERBS:
         text = io.StringIO()
         with contextlib.redirect_stdout(text):
-            main([verb, "--help"])
+            code = main([verb, "--help"])
+        if code != 0:
+            raise SystemExit(f"lanser {verb} --help failed; the page stays as it is")
         parts.append(f"## lanser {verb}\n\n```\n{text.getvalue().strip()}\n```\n")
     return "\n".join(parts)
 

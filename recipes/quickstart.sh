@@ -5,14 +5,14 @@
 #   AUDIO=my/recordings recipes/quickstart.sh    labels your own recordings (transcribe, entail-label)
 #
 # WORK     folder for all it makes (default: quickstart); what is there already is not made again
-# ASR      transcribe --model (default: sphinx, which needs no download)
+# ASR      transcribe --model (default: embedded, which needs no download)
 # SPEECH   folder with unlabeled/, labeled/ and written.jsonl (default: examples/speech)
 # PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 80, 40)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=${WORK:-quickstart}
-asr=${ASR:-sphinx}
+asr=${ASR:-embedded}
 speech=${SPEECH:-examples/speech}
 mkdir -p "$work"
 

@@ -1,15 +1,20 @@
-"""The recipe of the embedded model, in small: it trains, writes a model, and measures it."""
+"""The recipes of the embedded models, in small: they write models that can be used."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import struct
 import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ENVIRONMENT, ROOT
+from whisper.model import ModelDimensions, Whisper
 
+from lanser_cli.asr import whisper_weights
 from lanser_cli.entailment import PairScorer
 
 SCRIPT = ROOT / "recipes" / "train-embedded-entailment.sh"
@@ -75,8 +80,118 @@ def test_it_trains_and_measures(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["recipes/train_embedded_entailment.py", "examples/make_corpus.py"]
+    "name",
+    [
+        "recipes/embedded_whisper.py",
+        "recipes/train_embedded_entailment.py",
+        "examples/make_corpus.py",
+    ],
 )
 def test_scripts_explain_themselves(name):
     result = run(sys.executable, ROOT / name, "--help")
     assert result.returncode == 0 and "--" in result.stdout
+
+
+# ---------------------------------------------------------------- the recogniser
+
+WHISPER = ROOT / "recipes" / "embedded_whisper.py"
+
+
+def packed(fmt: str, *values: object) -> bytes:
+    return struct.pack(f"<{fmt}", *values)
+
+
+def text(word: str) -> bytes:
+    return packed("H", len(word) + 1) + word.encode() + b"\0"
+
+
+def as_ctranslate2(weights: dict[str, torch.Tensor], *, kind: str = "WhisperSpec") -> bytes:
+    """A Whisper as CTranslate2 writes it, float16: stacked maps, a key's bias of zero."""
+    found: dict[str, torch.Tensor] = {}
+
+    def put(source: str, name: str, parts: tuple[str, str] = ("weight", "bias")) -> None:
+        for its, mine in zip(parts, ("weight", "bias"), strict=True):
+            found[f"{source}/{its}"] = weights[f"{name}.{mine}"]
+
+    def stack(source: str, name: str, kinds: tuple[str, ...]) -> None:
+        zero = torch.zeros(len(weights[f"{name}.key.weight"]))
+        rows = [weights[f"{name}.{kind}.weight"] for kind in kinds]
+        biases = [weights.get(f"{name}.{kind}.bias", zero) for kind in kinds]
+        found[f"{source}/weight"], found[f"{source}/bias"] = torch.cat(rows), torch.cat(biases)
+
+    for index in (1, 2):
+        put(f"encoder/conv{index}", f"encoder.conv{index}")
+    found["decoder/embeddings/weight"] = weights["decoder.token_embedding.weight"]
+    for side, last in (("encoder", "ln_post"), ("decoder", "ln")):
+        found[f"{side}/position_encodings/encodings"] = weights[f"{side}.positional_embedding"]
+        put(f"{side}/layer_norm", f"{side}.{last}", ("gamma", "beta"))
+        layer, block = f"{side}/layer_0", f"{side}.blocks.0"
+        norms = {"self_attention": "attn_ln", "ffn": "mlp_ln"}
+        stack(f"{layer}/self_attention/linear_0", f"{block}.attn", ("query", "key", "value"))
+        put(f"{layer}/self_attention/linear_1", f"{block}.attn.out")
+        if side == "decoder":
+            norms["attention"] = "cross_attn_ln"
+            put(f"{layer}/attention/linear_0", f"{block}.cross_attn.query")
+            stack(f"{layer}/attention/linear_1", f"{block}.cross_attn", ("key", "value"))
+            put(f"{layer}/attention/linear_2", f"{block}.cross_attn.out")
+        for part, norm in norms.items():
+            put(f"{layer}/{part}/layer_norm", f"{block}.{norm}", ("gamma", "beta"))
+        put(f"{layer}/ffn/linear_0", f"{block}.mlp.0")
+        put(f"{layer}/ffn/linear_1", f"{block}.mlp.2")
+    data = packed("I", 6) + text(kind) + packed("II", 3, len(found) + 1)
+    data += text("encoder/num_heads") + packed("B", 0) + packed("BI", 2, 2) + packed("h", 1)
+    for name, tensor in found.items():
+        half = tensor.half().contiguous().numpy()
+        data += text(name) + packed("B", half.ndim) + packed(f"{half.ndim}I", *half.shape)
+        data += packed("BI", 4, half.nbytes) + half.tobytes()
+    alias = text("decoder/projection/weight") + text("decoder/embeddings/weight")
+    return data + packed("I", 1) + alias
+
+
+@pytest.fixture(scope="module")
+def one_head() -> Whisper:
+    torch.manual_seed(0)
+    model = Whisper(ModelDimensions(80, 1500, 64, 1, 1, 51_864, 24, 64, 1, 1))
+    torch.nn.init.normal_(model.decoder.positional_embedding, std=0.1)
+    return model
+
+
+def test_whisper_from_ctranslate2(one_head, tmp_path):
+    """Every weight arrives where it was, as a checkpoint and as the package's file."""
+    weights = one_head.state_dict()
+    (tmp_path / "model.bin").write_bytes(as_ctranslate2(weights))
+    for name in ("x.pt", "x.safetensors"):
+        made = run(sys.executable, WHISPER, tmp_path / "model.bin", "-o", tmp_path / name)
+        assert made.returncode == 0, made.stderr
+        digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        assert f"{digest}  {tmp_path / name}" in made.stdout
+    checkpoint = torch.load(tmp_path / "x.pt", weights_only=True)
+    assert checkpoint["dims"] == vars(one_head.dims)
+    found = checkpoint["model_state_dict"]
+    assert set(found) == set(weights)
+    assert all(torch.equal(found[name], weight.half()) for name, weight in weights.items())
+    found = whisper_weights.read(tmp_path / "x.safetensors").state_dict()
+    for name, weight in weights.items():
+        assert torch.allclose(found[name], weight, atol=0.01 * float(weight.abs().max())), name
+
+
+def test_whisper_from_a_checkpoint(one_head, tmp_path):
+    source, made = tmp_path / "x.pt", tmp_path / "x.safetensors"
+    torch.save({"dims": vars(one_head.dims), "model_state_dict": one_head.state_dict()}, source)
+    assert run(sys.executable, WHISPER, source, "-o", made).returncode == 0
+    assert whisper_weights.read(made).dims == one_head.dims
+
+
+@pytest.mark.parametrize("harm", ["torn", "other kind", "other file", "other version"])
+def test_what_is_no_whisper_is_refused_in_a_sentence(one_head, tmp_path, harm):
+    data = as_ctranslate2(
+        one_head.state_dict(), kind="T" if harm == "other kind" else "WhisperSpec"
+    )
+    data = {"torn": data[:-3000], "other file": b"x" * 99, "other version": b"\5" + data[1:]}.get(
+        harm, data
+    )
+    (tmp_path / "model.bin").write_bytes(data)
+    made = run(sys.executable, WHISPER, tmp_path / "model.bin", "-o", tmp_path / "x.pt")
+    assert made.returncode == 1 and not (tmp_path / "x.pt").exists()
+    assert "cannot be read as Whisper's weights" in made.stderr
+    assert "Traceback" not in made.stderr

@@ -1,4 +1,4 @@
-"""The protocol of an ASR engine, and the way from `--model NAME` to one."""
+"""The protocol of an ASR engine: what it is told, and what it answers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lanser_cli.asr.quality import DEFAULTS, Thresholds
+
 if TYPE_CHECKING:
     from lanser_cli.audio.sound import Waveform
+
+
+OFFLINE = "--model embedded"
+"""The engine that needs no download, for the messages of those that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +25,32 @@ class Transcript:
         avg_logprob: mean natural-log probability of a token.
         no_speech_prob: 0..1.
         lang: BCP-47 tag, where the engine detected it.
+        context_seconds: how long a window the engine heard the clip in, where it can choose.
     """
 
     text: str
     avg_logprob: float | None = None
     no_speech_prob: float | None = None
     lang: str | None = None
+    context_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every engine is told when it is made.
+
+    Attributes:
+        device: a torch device.
+        lang: language spoken; None: as detected. An engine that cannot take it raises UsageError.
+        limits: where Whisper decodes a clip again.
+        full_context: whether Whisper hears every clip in 30 s. Other engines always do, or have
+            no window.
+    """
+
+    device: str = "cpu"
+    lang: str | None = None
+    limits: Thresholds = DEFAULTS
+    full_context: bool = False
 
 
 class Engine(Protocol):

@@ -32,10 +32,6 @@ WINDOW = 64
 """Records sorted by length together, for engines that gain from a batch of like lengths."""
 
 
-SMALL_WINDOW = 8
-"""For engines that take clips one by one: the smaller, the more evenly processes are loaded."""
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What transcribing does.
@@ -54,6 +50,7 @@ class Settings:
     lang: str | None = None
     limits: Thresholds = DEFAULTS
     check_speech: float | None = None
+    full_context: bool = False
 
 
 def make_transcriber(device: str, *, settings: Settings) -> WindowFunction:
@@ -63,7 +60,13 @@ def make_transcriber(device: str, *, settings: Settings) -> WindowFunction:
         UsageError, LanserError: as `make_engine`; or the extra `vad` is missing.
     """
     voice = VoiceActivity() if settings.check_speech is not None else None
-    engine = make_engine(settings.model, device=device, lang=settings.lang, limits=settings.limits)
+    engine = make_engine(
+        settings.model,
+        device=device,
+        lang=settings.lang,
+        limits=settings.limits,
+        full_context=settings.full_context,
+    )
     return Transcriber(engine, settings.batch_size, settings.limits, voice, settings.check_speech)
 
 
@@ -218,6 +221,7 @@ class Transcriber:
             "compression_ratio": _rounded(compression_ratio(text)),
             "words_per_second": _rounded(len(text.split()) / seconds),
             "speech_seconds": _rounded(speech),
+            "context_seconds": heard.context_seconds,
             "flags": found + (["cut_off"] if record.cut_off else []),
         }
         known = {key: value for key, value in details.items() if value is not None}

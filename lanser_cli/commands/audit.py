@@ -33,7 +33,7 @@ def command(
         typer.Option(help="What the sets may share; counted all the same. Repeatable."),
     ] = None,
     no_audio: Annotated[
-        bool, typer.Option("--no-audio", help="Decode nothing: check what the records say.")
+        bool, typer.Option("--no-audio", help="Compare only what the records say; decode no sound.")
     ] = False,
     workers: Annotated[
         int | None,
@@ -46,7 +46,7 @@ def command(
 ) -> int:
     """Find leaks between sets: shared ids, speakers, sentences, transcripts, and sound.
 
-    Sound is compared as decoded, and by a fingerprint that outlasts resampling, gain, lossy coding
+    Sound is compared as decoded, and by a fingerprint that survives resampling, gain, lossy coding
     and cutting. Prints the counts as one JSON line. Exits with 1 when a leak is found.
     """
     from lanser_cli.devices import cpu_count

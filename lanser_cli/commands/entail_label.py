@@ -26,7 +26,7 @@ def command(
     crosswalk: Annotated[
         str | None,
         typer.Option(
-            help="Add the scores up to another taxonomy's labels: its name, or a crosswalk file."
+            help="Sum the scores into another taxonomy's labels: its name, or a crosswalk file."
         ),
     ] = None,
     template: Annotated[
@@ -43,21 +43,21 @@ def command(
         ),
     ] = None,
     entailment_label: Annotated[
-        str | None, typer.Option(help="The model's name for entailment, if it is not plain.")
+        str | None, typer.Option(help="The model's name for entailment, if it is not obvious.")
     ] = None,
     precision: Annotated[
         str, typer.Option(help="auto, float32, bfloat16, or int8 (on a CPU).")
     ] = "auto",
     calibrate: Annotated[
         str,
-        typer.Option(help="Take off what labels score for no text (null) or on average (batch)."),
+        typer.Option(help="Subtract what labels score for no text (null) or on average (batch)."),
     ] = "none",
     prior: Annotated[
         Path | None,
-        typer.Option(help="Where --calibrate batch keeps its averages; made if it is not there."),
+        typer.Option(help="File where --calibrate batch keeps its means; made if missing."),
     ] = None,
     context: Annotated[
-        int, typer.Option(min=0, help="Put so many earlier utterances of a dialogue before.")
+        int, typer.Option(min=0, help="Earlier utterances of the dialogue to put before.")
     ] = 0,
     top_k_first: Annotated[
         int | None,
@@ -70,13 +70,14 @@ def command(
         float, typer.Option(min=0.0, max=1.0, help="Give no label below this probability.")
     ] = 0.0,
     min_margin: Annotated[
-        float, typer.Option(min=0.0, help="Give no label this close to the second, in log-odds.")
+        float,
+        typer.Option(min=0.0, help="Give no label that leads the second by less, in log-odds."),
     ] = 0.0,
     keep_flagged: Annotated[
-        bool, typer.Option("--keep-flagged", help="Label transcripts that ASR flagged, too.")
+        bool, typer.Option("--keep-flagged", help="Label transcripts that have asr.flags, too.")
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder to keep scores in, and take known ones from.")
+        Path | None, typer.Option(help="Folder where scores are kept and looked up.")
     ] = None,
     cache_limit: Annotated[float, typer.Option(min=0.001, help="GB the cache may take.")] = 10.0,
     sweep: Annotated[

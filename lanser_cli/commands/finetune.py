@@ -57,7 +57,7 @@ def command(
 ) -> int:
     """Fine-tune on human labels (`label`), testing on speakers that were not in training.
 
-    The last epoch is what counts: no epoch is chosen by its test result. Writes a run folder with
+    The last epoch is used: no epoch is chosen by its test result. Writes a run folder with
     one model a fold and predictions.jsonl of all test records, and prints UAR and WA as one JSON
     line. Five folds make five models; lanser predict lets them vote.
     """

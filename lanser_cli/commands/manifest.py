@@ -9,7 +9,6 @@ import typer
 
 from lanser_cli import corpora, parts
 from lanser_cli.commands import options
-from lanser_cli.corpora import csv_file, folder
 from lanser_cli.errors import UsageError
 from lanser_cli.pipe import Pipe, one_process, unique
 
@@ -17,7 +16,7 @@ Kind = Annotated[
     str,
     typer.Argument(
         metavar="KIND",
-        help=f"One of: {', '.join(corpora.READERS)}.",
+        help="Which corpus, see above.",
         show_default=False,
     ),
 ]
@@ -63,18 +62,20 @@ def command(
 
     For csv every other column is kept under its own name, and paths are relative to the table.
     """
-    columns = csv_file.Columns(audio_column, label_column, speaker_column)
-    if columns != csv_file.Columns() and kind != "csv":
+    columns = {"audio": audio_column, "label": label_column, "speaker": speaker_column}
+    if any(columns.values()) and kind != "csv":
         raise UsageError(f"--audio-column, --label-column, --speaker-column: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
     chosen = parts.parse_part(part)
     pipe = Pipe("manifest", output, rejects=rejects, resume=resume)
-    if kind == "csv":
-        items = csv_file.read(root, columns)
-    elif kind == "folder":
-        items = folder.read(root, labels=not no_labels)
-    else:
-        items = corpora.read(kind, root)
-    items = unique(items, "manifest")
+    settings: dict[str, dict[str, object]] = {
+        "csv": {**columns},
+        "folder": {"labels": not no_labels},
+    }
+    items = unique(corpora.read(kind, root, **settings.get(kind, {})), "manifest")
     return pipe.run(parts.take_part(items, chosen), one_process(lambda window: list(window)))
+
+
+_LIST = "\n".join(f"      {kind:10}{title}" for kind, title in corpora.titles().items())
+command.__doc__ = f"{command.__doc__ or ''}\n    KIND is one of\n\n    \b\n{_LIST}\n"

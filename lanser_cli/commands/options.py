@@ -12,6 +12,7 @@ import typer
 from lanser_cli import console
 from lanser_cli.choices import TrainingPrecision
 from lanser_cli.devices import leads
+from lanser_cli.models.architectures import architectures_in_words
 from lanser_cli.output import result_line
 from lanser_cli.tally import Tally
 
@@ -54,7 +55,7 @@ AudioOrRecords = Annotated[
 
 Output = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Write records to this file; it appears when whole."),
+    typer.Option("-o", "--output", help="Write records to this file; it appears when complete."),
 ]
 
 
@@ -65,7 +66,7 @@ Rejects = Annotated[
 
 
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on where a killed run with the same -o stopped.")
+    bool, typer.Option("--resume", help="Continue a killed run that had the same -o.")
 ]
 
 
@@ -83,7 +84,7 @@ Device = Annotated[
 OneDevice = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random choices.")]
 
 
 Quiet = Annotated[
@@ -121,7 +122,7 @@ RunOutput = Annotated[
 ]
 
 
-_ARCHITECTURE = typer.Option(help="resnet50, resnet18, or resnet18-slim (for a CPU).")
+_ARCHITECTURE = typer.Option(help=f"{architectures_in_words()}.")
 
 
 Architecture = Annotated[str, _ARCHITECTURE]
@@ -139,7 +140,7 @@ LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate o
 Mixup = Annotated[float, typer.Option(min=0.0, help="Alpha of mixup; 0 for none.")]
 
 
-_CROP = typer.Option(min=0.1, help="Seconds heard at once.")
+_CROP = typer.Option(min=0.1, help="Seconds of sound seen at once.")
 
 
 Crop = Annotated[float, _CROP]
@@ -148,7 +149,7 @@ Crop = Annotated[float, _CROP]
 CropOrInit = Annotated[float | None, _CROP]
 
 
-Precision = Annotated[TrainingPrecision, typer.Option(help="What the network trains in.")]
+Precision = Annotated[TrainingPrecision, typer.Option(help="Numeric precision of training.")]
 
 
 LoaderWorkers = Annotated[

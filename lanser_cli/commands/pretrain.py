@@ -36,13 +36,13 @@ def command(
     workers: options.LoaderWorkers = 0,
     resampled: Annotated[
         bool,
-        typer.Option("--resampled", help="Draw with replacement; else each once an epoch."),
+        typer.Option("--resampled", help="Draw with replacement, not each once an epoch."),
     ] = False,
     shuffle_buffer: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Shuffle in blocks of this many, some shards of it (slow disks); 0: all at once.",
+            help="For slow disks: shuffle blocks of this many, a few shards; 0: all at once.",
         ),
     ] = 0,
     checkpoint_every: options.CheckpointEvery = 500,

@@ -25,32 +25,32 @@ def command(
     max_count: Annotated[int, typer.Option(min=1, help="Records in a shard.")] = 1000,
     max_mb: Annotated[int, typer.Option(min=1, help="Megabytes after which a shard ends.")] = 1024,
     codec: Annotated[
-        Codec, typer.Option(help="flac keeps every sample; opus is about a quarter of it, lossy.")
+        Codec, typer.Option(help="flac keeps every sample; opus is lossy, a quarter of the size.")
     ] = "flac",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that encode; default one a processor.")
     ] = None,
     fetch: options.Fetch = None,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave out weak labels less probable.")
+        float, typer.Option(min=0.0, max=1.0, help="Leave out less probable weak labels.")
     ] = 0.0,
     min_margin: Annotated[
         float,
-        typer.Option(min=0.0, help="Leave out weak labels this close to the second, in log-odds."),
+        typer.Option(min=0.0, help="Leave out weak labels with a smaller lead, in log-odds."),
     ] = 0.0,
     drop_flags: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Leave out transcripts with these asr.flags, or all."),
     ] = None,
     max_per_class: Annotated[
-        int | None, typer.Option(min=1, help="Most records of a class.")
+        int | None, typer.Option(min=1, help="Largest number of records of a class.")
     ] = None,
     balance: Annotated[
         bool, typer.Option("--balance", help="Cut every class to the size of the smallest.")
     ] = False,
     dedupe: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Leave out what repeats an earlier audio, text, or both."),
+        typer.Option(metavar="A,B", help="Leave out records that repeat audio, text, or either."),
     ] = None,
     split: Annotated[
         str | None,
@@ -65,7 +65,8 @@ def command(
     relabel: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Give the set INPUT the weak labels of this JSONL, or -, instead."
+            metavar="FILE",
+            help="Instead, give packed INPUT the weak labels of this JSONL, or -.",
         ),
     ] = None,
     rejects: options.Rejects = None,
@@ -77,9 +78,9 @@ def command(
     """Pack records with a label, and their sound, into WebDataset tar shards.
 
     Sound becomes 16 kHz mono FLAC, or Opus. The same input gives the same bytes, whatever the
-    number of workers. Records without any label are counted and left out, and so is what is not
-    selected. What is kept of a class, and who is in which split, hangs on ids and speakers, not on
-    their order. Prints the counts of the finished set as one JSON line.
+    number of workers. Records without any label, or not selected, are counted and left out. What
+    is kept of a class, and who is in which split, depends on ids and speakers, not on their order.
+    Prints the counts of the finished set as one JSON line.
     """
     from lanser_cli.shards.pack import Packing, shard
     from lanser_cli.shards.selection import Selection

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lanser_cli.asr import engines
 from lanser_cli.commands import options
 from lanser_cli.records import Outcome
 
@@ -17,17 +18,15 @@ def command(
     inputs: options.AudioOrRecords = None,
     model: Annotated[
         str,
-        typer.Option(
-            help="whisper:SIZE or file, hf:ID or folder, faster:SIZE or folder, sphinx (offline)."
-        ),
-    ] = "whisper:base.en",
+        typer.Option(help=f"{engines.models_in_words()}."),
+    ] = "embedded",
     lang: Annotated[
         str | None, typer.Option(help="Language spoken (en, de, ...); default: as detected.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips decoded together.")] = 16,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes; default one a device, for sphinx one a processor."),
+        typer.Option(min=1, help="Processes; default one a device."),
     ] = None,
     segment: Annotated[
         str,
@@ -43,10 +42,11 @@ def command(
         float, typer.Option(min=0.2, help="Longest utterance that --segment cuts.")
     ] = 20.0,
     min_silence: Annotated[
-        float, typer.Option(min=0.05, help="Seconds of a pause that may end an utterance.")
+        float, typer.Option(min=0.05, help="Shortest pause in seconds that may end an utterance.")
     ] = 0.3,
     vad_threshold: Annotated[
-        float, typer.Option(min=0.01, max=0.99, help="Probability that counts as speech.")
+        float,
+        typer.Option(min=0.01, max=0.99, help="Probability from which sound counts as speech."),
     ] = 0.5,
     decoders: Annotated[
         int | None,
@@ -59,7 +59,7 @@ def command(
         typer.Option("--check-speech", help="Flag text without speech and speech without text."),
     ] = False,
     compression_ratio_threshold: Annotated[
-        float, typer.Option(help="Flag, and decode again, text that compresses better.")
+        float, typer.Option(help="Flag, and decode again, text with a higher ratio.")
     ] = 2.4,
     logprob_threshold: Annotated[
         float, typer.Option(help="Flag, and decode again, text with lower mean log-probability.")
@@ -68,13 +68,20 @@ def command(
         float, typer.Option(help="Flag unsure text with a higher no-speech probability.")
     ] = 0.6,
     words_per_second_threshold: Annotated[
-        float, typer.Option(help="Flag text that is faster than this.")
+        float, typer.Option(help="Flag text with more words a second.")
     ] = 6.0,
+    full_context: Annotated[
+        bool,
+        typer.Option(
+            "--full-context",
+            help="Whisper: hear every clip in 30 s, not in its length and a margin; slower, exact.",
+        ),
+    ] = False,
     score: Annotated[
         Path | None,
         typer.Option(
             metavar="REFERENCE",
-            help="Say the word error rate against the `text` of these records, by id.",
+            help="Report the word error rate against the `text` of these records, by id.",
         ),
     ] = None,
     output: options.Output = None,
@@ -95,7 +102,6 @@ def command(
     """
     from lanser_cli import parts
     from lanser_cli.asr import throughput, transcriber
-    from lanser_cli.asr.engines import runs_on_cpu_processes
     from lanser_cli.asr.quality import Thresholds
     from lanser_cli.asr.wer import Score
     from lanser_cli.audio import segments
@@ -128,12 +134,11 @@ def command(
             words_per_second_threshold,
         ),
         vad_threshold if check_speech else None,
+        full_context,
     )
-    on_processors = runs_on_cpu_processes(model)
-    window = transcriber.SMALL_WINDOW if on_processors else transcriber.WINDOW
-    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=window)
+    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=transcriber.WINDOW)
     scored = Score(score) if score else None
-    devices = ["cpu"] * cpu_count() if on_processors else parse_devices(device)
+    devices = parse_devices(device)
     if workers is not None:
         devices = [devices[index % len(devices)] for index in range(workers)]
     if decoders is None:

@@ -1,38 +1,51 @@
 """Labelled corpora → records. One file a corpus; each says what it reads and under which licence.
 
-A reader checks its folder at once and then yields, in a fixed order, records, rejects (a file that
-does not fit or cannot be read) and what is left out on purpose, with the reason.
+The files of this folder are the list of corpora: `crema_d.py` is `lanser manifest crema-d`. A file
+defines `read`, which checks its folder at once and then yields, in a fixed order, records, rejects
+(a file that does not fit or cannot be read) and what is left out on purpose, with the reason.
+
+`lanser manifest --help` reads the names and first lines, so nothing heavy is imported here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
-from lanser_cli.corpora import crema_d, csv_file, emodb, folder, iemocap, meld, ravdess, savee, tess
 from lanser_cli.errors import UsageError
 from lanser_cli.records import Outcome
 
-READERS: dict[str, Callable[[Path], Iterator[Outcome]]] = {
-    "crema-d": crema_d.read,
-    "emodb": emodb.read,
-    "iemocap": iemocap.read,
-    "meld": meld.read,
-    "ravdess": ravdess.read,
-    "savee": savee.read,
-    "tess": tess.read,
-    "folder": folder.read,
-    "csv": csv_file.read,
+_FILES = {
+    path.stem.replace("_", "-"): path
+    for path in sorted(Path(__file__).parent.glob("*.py"))
+    if path.stem not in ("__init__", "base")
 }
+KINDS = tuple(_FILES)
+"""What can be read, by the names of the files."""
 
 
-def read(kind: str, root: Path) -> Iterator[Outcome]:
+def titles() -> dict[str, str]:
+    """Each kind and the first line of its file's docstring; the file is not imported."""
+    found = {}
+    for kind, path in _FILES.items():
+        with path.open(encoding="utf-8") as stream:
+            found[kind] = stream.readline().strip().strip('"')
+    return found
+
+
+def read(kind: str, root: Path, **settings: object) -> Iterator[Outcome]:
     """The records of a corpus; `root` is its folder, for csv the table.
+
+    Args:
+        settings: what the reader of this kind takes besides: columns for csv, `labels` for folder.
 
     Raises:
         UsageError: no such kind.
         LanserError: nothing of this corpus is there.
     """
-    if kind not in READERS:
-        raise UsageError(f"there is no corpus '{kind}'; there are: {', '.join(READERS)}")
-    return READERS[kind](root)
+    if kind not in KINDS:
+        raise UsageError(f"there is no corpus '{kind}'; there are: {', '.join(KINDS)}")
+    module = import_module(f"{__name__}.{_FILES[kind].stem}")
+    outcomes: Iterator[Outcome] = module.read(root, **settings)
+    return outcomes

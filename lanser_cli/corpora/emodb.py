@@ -1,4 +1,6 @@
-"""EmoDB, the Berlin database of emotional speech: 10 speakers, 7 emotions, 10 sentences, 535 clips.
+"""EmoDB: 10 speakers, 7 emotions, 10 sentences, 535 clips, in German.
+
+The Berlin database of emotional speech.
 
 F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier and B. Weiss (2005), "A database of German
 emotional speech", Interspeech 2005. http://emodb.bilderbar.info

@@ -1,4 +1,4 @@
-"""Any folder of audio: the sub-folder a clip lies in is its label, `ROOT/angry/x.wav`.
+"""Any folder of audio; a clip in ROOT/angry/ has the label angry.
 
 The label is the name of the first folder below the one given, however deep the clip lies in it; a
 clip that lies directly in the folder given has no label. Licence and speakers: yours to know.

@@ -1,4 +1,4 @@
-"""IEMOCAP: 10 speakers in 5 dyadic sessions, the usual four classes, 5,531 utterances.
+"""IEMOCAP: 10 speakers in 5 sessions, the usual 4 classes, 5,531 clips.
 
 C. Busso, M. Bulut, C.-C. Lee, A. Kazemzadeh, E. Mower, S. Kim, J. N. Chang, S. Lee and
 S. S. Narayanan (2008), "IEMOCAP: interactive emotional dyadic motion capture database", Language

@@ -1,4 +1,4 @@
-"""MELD: 13,708 utterances of the series Friends, 7 emotions, official train, dev and test splits.
+"""MELD: 13,708 utterances of the series Friends, 7 emotions, official splits.
 
 S. Poria, D. Hazarika, N. Majumder, G. Naik, E. Cambria and R. Mihalcea (2019), "MELD: a multimodal
 multi-party dataset for emotion recognition in conversations", ACL 2019.

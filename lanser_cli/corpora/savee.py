@@ -1,4 +1,6 @@
-"""SAVEE, Surrey Audio-Visual Expressed Emotion: 4 male speakers, 7 emotions, 480 clips.
+"""SAVEE: 4 male speakers, 7 emotions, 480 clips.
+
+Surrey Audio-Visual Expressed Emotion.
 
 S. Haq and P. J. B. Jackson (2009), "Speaker-dependent audio-visual emotion recognition", AVSP 2009.
 http://kahlan.eps.surrey.ac.uk/savee

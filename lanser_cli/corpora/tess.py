@@ -1,4 +1,6 @@
-"""TESS, Toronto Emotional Speech Set: 2 women, 7 emotions, 200 words, 2,800 clips.
+"""TESS: 2 women, 7 emotions, 200 words, 2,800 clips.
+
+Toronto Emotional Speech Set.
 
 M. K. Pichora-Fuller and K. Dupuis (2020), "Toronto emotional speech set (TESS)", Scholars Portal
 Dataverse. https://doi.org/10.5683/SP2/E8H2MF

@@ -10,19 +10,10 @@ from torch import Tensor, nn
 
 from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.errors import UsageError
+from lanser_cli.models.architectures import ARCHITECTURES
 from lanser_cli.models.front_end import FrontEnd, LogMel
 
-ARCHITECTURES = {
-    "resnet50": {"block": Bottleneck, "layers": (3, 4, 6, 3)},
-    "resnet18": {"block": BasicBlock, "layers": (2, 2, 2, 2)},
-    # Half of ResNet-18's width, 2.8 M parameters: for work on a CPU.
-    "resnet18-slim": {
-        "block": BasicBlock,
-        "layers": (2, 2, 2, 2),
-        "channels": (32, 64, 128, 256),
-        "stem_width": 32,
-    },
-}
+_BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +49,14 @@ class SpeechClassifier(nn.Module):
             )
         self.architecture = architecture
         self.front_end = LogMel(architecture.front_end)
+        shape = ARCHITECTURES[architecture.name]
         self.backbone = ResNet(
-            in_chans=1, num_classes=len(architecture.labels), **ARCHITECTURES[architecture.name]
+            block=_BLOCKS[shape.block],
+            layers=shape.layers,
+            channels=shape.channels,
+            stem_width=shape.stem_width,
+            in_chans=1,
+            num_classes=len(architecture.labels),
         ).to(memory_format=torch.channels_last)
 
     @property

@@ -1,4 +1,4 @@
-"""Whisper, transformers and PocketSphinx: the same text whoever shares the batch."""
+"""Whisper, faster-whisper and transformers: the same text whoever shares the batch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, tone
+from conftest import tone
 
 from lanser_cli.asr.engine import Engine
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.transcriber import Transcriber
-from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record, Reject
 
@@ -42,7 +41,7 @@ def garbage(path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whisper_engine(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def unsure_whisper(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with smaller embeddings, so that it is unsure of everything it writes."""
     import torch
 
@@ -54,7 +53,12 @@ def whisper_engine(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory)
     torch.nn.init.normal_(weights["decoder.positional_embedding"], std=0.1)
     path = tmp_path_factory.mktemp("unsure") / "unsure.pt"
     torch.save(checkpoint, path)
-    return make_engine(f"whisper:{path}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whisper_engine(unsure_whisper: Path) -> Engine:
+    return make_engine(f"whisper:{unsure_whisper}", full_context=True)
 
 
 def test_whisper_in_a_batch_and_one_by_one(whisper_engine: Engine) -> None:
@@ -186,13 +190,13 @@ def test_whisper_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     message = str(caught.value)
     assert "whisper:base.en" in message and ".cache/whisper" in message
     assert "no route to host" in message
-    assert "--model sphinx" in message and "pip install 'lanser[embedded]'" in message
+    assert "--model embedded" in message
 
 
 def test_whisper_encodes_once_and_decodes_again_only_what_needs_it(
     whisper_engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of five clips are good enough at once, one at the second temperature."""
+    """In full context. Two of five clips are good enough at once, one at the second temperature."""
     from whisper.decoding import DecodingTask
 
     from lanser_cli.asr.engines import whisper as room
@@ -229,7 +233,6 @@ def test_whispers_thresholds_decide_what_is_decoded_again() -> None:
             compression_ratio=ratio, avg_logprob=logprob, no_speech_prob=no_speech
         )
 
-    assert _is_bad(None, DEFAULTS)
     assert not _is_bad(result(1.0, -0.5, 0.9), DEFAULTS)
     assert _is_bad(result(2.5, -0.5, 0.1), DEFAULTS)
     assert _is_bad(result(1.0, -1.1, 0.1), DEFAULTS)
@@ -446,100 +449,6 @@ def test_transformers_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None
         make_engine("hf:nobody/no-such-model")
     message = str(caught.value)
     assert message.startswith("model 'nobody/no-such-model' is not in the local cache")
-    for part in (constants.HF_HUB_CACHE, "HF_HUB_OFFLINE", "HF_HOME", "--model sphinx"):
+    for part in (constants.HF_HUB_CACHE, "HF_HUB_OFFLINE", "HF_HOME", "--model embedded"):
         assert part in message
     assert "\n" not in message
-
-
-# ---------------------------------------------------------------- PocketSphinx
-
-
-def word_error_rate(reference: str, heard: str) -> float:
-    """Edit distance of words over the number of words said."""
-    said, found = (
-        "".join(c for c in text.lower() if c.isalpha() or c in " '").split()
-        for text in (reference, heard)
-    )
-    row = list(range(len(found) + 1))
-    for i, word in enumerate(said, 1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(found, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
-    return row[-1] / len(said)
-
-
-def test_word_error_rate() -> None:
-    assert word_error_rate("a b c d", "A, b c d!") == 0.0
-    assert word_error_rate("a b c d", "a x c") == 0.5
-    assert word_error_rate("a b", "") == 1.0
-
-
-@pytest.fixture(scope="module")
-def sphinx_engine() -> Engine:
-    pytest.importorskip("pocketsphinx")
-    return make_engine("sphinx")
-
-
-@pytest.fixture(scope="module")
-def sentences(shared: Path) -> list[tuple[np.ndarray, str]]:
-    """Four short sentences of LJSpeech and what is said in them."""
-    folder = shared / "ljspeech32"
-    lines = (folder / "metadata.csv").read_text(encoding="utf-8").splitlines()
-    pairs = []
-    for line in lines:
-        name, _, text = line.split("|")
-        path = str(folder / "wavs" / f"{name}.wav")
-        pairs.append((sound.probe(path).duration, path, text))
-    return [(sound.read(path), text) for _, path, text in sorted(pairs)[:4]]
-
-
-def test_sphinx_hears_most_words(
-    sphinx_engine: Engine, sentences: list[tuple[np.ndarray, str]]
-) -> None:
-    heard = texts(sphinx_engine, [clip for clip, _ in sentences])
-    said = " ".join(text for _, text in sentences)
-    assert word_error_rate(said, " ".join(heard)) < 0.5
-    assert sphinx_engine.name.startswith("sphinx:en-us-")
-
-
-def test_sphinx_does_not_depend_on_what_came_before(
-    sphinx_engine: Engine, sentences: list[tuple[np.ndarray, str]]
-) -> None:
-    clip = sentences[0][0]
-    alone = texts(make_engine("sphinx"), [clip])
-    assert alone != [""]
-    loud = (0.9 * np.sign(tone(1.0, 50.0))).astype(np.float32)
-    assert texts(sphinx_engine, [sentences[1][0], loud, clip])[2:] == alone
-
-
-@pytest.mark.parametrize("name", ["utt-0078", "utt-0177"])
-def test_sphinx_on_clips_that_changed_with_what_came_before(name: str) -> None:
-    pytest.importorskip("pocketsphinx")
-    folder = ROOT / "examples/speech/unlabeled"
-    clip, before = (sound.read(str(folder / f"{part}.ogg")) for part in (name, "utt-0001"))
-    engine = make_engine("sphinx")
-    alone = texts(engine, [clip])
-    assert texts(engine, [before, clip])[1:] == alone == texts(make_engine("sphinx"), [clip])
-
-
-def test_sphinx_on_silence_and_on_next_to_nothing(
-    sphinx_engine: Engine, capfd: pytest.CaptureFixture
-) -> None:
-    found = texts(sphinx_engine, [np.zeros(16_000, np.float32), np.zeros(1, np.float32)])
-    assert all(len(text.split()) <= 2 for text in found)
-    captured = capfd.readouterr()
-    assert captured.out == "" and captured.err == ""
-
-
-def test_sphinx_understands_english_only(sphinx_engine: Engine) -> None:
-    make_engine("sphinx", lang="en-GB")
-    with pytest.raises(UsageError, match="--lang 'fr': sphinx understands English only"):
-        make_engine("sphinx", lang="fr")
-
-
-def test_sphinx_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(LanserError, match=r"pip install 'lanser\[embedded\]'"):
-        make_engine("sphinx")

@@ -14,14 +14,13 @@ import soundfile
 from conftest import tone
 
 from lanser_cli.asr.engine import Transcript
-from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.throughput import Throughput
 from lanser_cli.asr.transcriber import Prepared, Transcriber, prepare, transcribe
 from lanser_cli.audio import sound
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.utterance import Utterance
 from lanser_cli.audio.vad import VoiceActivity
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError
 from lanser_cli.pipe import one_process, windows
 from lanser_cli.records import Record, Reject
 
@@ -158,16 +157,6 @@ def test_transcribe_as_a_function(shuffled: list[Record], capsys: pytest.Capture
     captured = capsys.readouterr()
     assert "rejected: gone: /nowhere/gone.wav" in captured.err
     assert captured.out == ""
-
-
-@pytest.mark.parametrize(
-    "name", ["", "whisper", "whisper:", "hf:", "faster:", "sphinx:x", "kaldi:x", "base"]
-)
-def test_unknown_engines(name: str) -> None:
-    with pytest.raises(UsageError, match="choose whisper:SIZE") as caught:
-        make_engine(name)
-    assert f"'{name}'" in str(caught.value)
-    assert "hf:FOLDER" in str(caught.value) and "sphinx" in str(caught.value)
 
 
 def test_stereo_and_rate_are_settled_before_the_engine(tmp_path: Path) -> None:

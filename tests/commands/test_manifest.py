@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from corpora.outcomes import MakeWav
 
-from lanser_cli.commands.manifest import manifest
+from lanser_cli.commands.manifest import command as manifest
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.pipe import Pipe, one_process
 from lanser_cli.records import Dropped, Record, Reject

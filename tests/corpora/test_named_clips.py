@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_odd_files_are_rejected_one_by_one(kind: str, wav: MakeWav, tmp_path: Pa
     if kind in TAXONOMY:
         taxonomies = Path(corpora.__file__).parents[1] / "entailment" / "taxonomies"
         taxonomy = json.loads((taxonomies / f"{TAXONOMY[kind]}.json").read_text())
-        module = getattr(corpora, kind.replace("-", "_"))
+        module = import_module(f"lanser_cli.corpora.{kind.replace('-', '_')}")
         assert set(module.LABELS.values()) == set(taxonomy["labels"])
 
 

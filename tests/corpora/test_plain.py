@@ -8,7 +8,7 @@ import pytest
 
 from corpora.outcomes import MakeWav, sorted_out
 from lanser_cli import corpora
-from lanser_cli.corpora import csv_file, folder
+from lanser_cli.corpora import csv, folder
 from lanser_cli.errors import LanserError, UsageError
 
 
@@ -43,8 +43,8 @@ def test_csv_named_columns_and_passengers(wav: MakeWav, tmp_path: Path) -> None:
         "1,clips/b.wav,,bob,2,18,\n",
         encoding="utf-8",
     )
-    columns = csv_file.Columns(audio="path", label="emotion", speaker="who")
-    records, rejects, _ = sorted_out(csv_file.read(table, columns))
+    items = csv.read(table, audio="path", label="emotion", speaker="who")
+    records, rejects, _ = sorted_out(items)
     assert not rejects
     assert records[0].fields == {
         "id": "clips_a",
@@ -118,10 +118,10 @@ def test_csv_set_up_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no column 'audio_filepath': .* --audio-column; the"):
         corpora.read("csv", table)
     with pytest.raises(UsageError, match="no column 'label': name another with --label-column"):
-        csv_file.read(table, csv_file.Columns(audio="path", label="label"))
-    assert list(csv_file.read(table, csv_file.Columns(audio="path"))) == []
+        csv.read(table, audio="path", label="label")
+    assert list(csv.read(table, audio="path")) == []
 
 
 def test_no_such_corpus(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there are: crema-d, emodb"):
+    with pytest.raises(UsageError, match="there are: crema-d, csv"):
         corpora.read("mosei", tmp_path)

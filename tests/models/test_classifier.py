@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from conftest import EKMAN, tone
 
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.models.classifier import ARCHITECTURES, Architecture, SpeechClassifier
+from lanser_cli.models.architectures import ARCHITECTURES, architectures_in_words
+from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd, LogMel
 from lanser_cli.training import runs
 from lanser_cli.training.predict import per_utterance
@@ -55,8 +57,12 @@ def test_shapes(name):
         assert model.embed(sound).shape == (3, model.backbone.num_features)
 
 
+def test_every_architecture_is_in_the_help():
+    assert re.sub(r" \([^)]*\)", "", architectures_in_words()).split(", ") == list(ARCHITECTURES)
+
+
 def test_unknown_architecture():
-    with pytest.raises(UsageError, match="unknown architecture 'resnet19': choose from resnet50"):
+    with pytest.raises(UsageError, match="unknown architecture 'resnet19': choose from .*resnet50"):
         SpeechClassifier(Architecture("resnet19", EKMAN))
 
 

@@ -1,10 +1,74 @@
-"""From `--model NAME` to an ASR engine."""
+"""The ASR engines: one file each, one row each in `ENGINES`, and the way from `--model` to one.
+
+`lanser transcribe --help` reads the table, so nothing heavy is imported here.
+"""
 
 from __future__ import annotations
 
-from lanser_cli.asr.engine import Engine
+from dataclasses import dataclass
+from importlib import import_module
+
+from lanser_cli.asr.engine import Engine, Options
 from lanser_cli.asr.quality import DEFAULTS, Thresholds
 from lanser_cli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table.
+
+    Attributes:
+        module: file of this folder.
+        factory: its class or function `(name: str, options: Options) -> Engine`.
+        takes: what may follow the colon in `--model`; nothing for an engine with a single model.
+        example: a name that follows the colon.
+        note: a word or two for the help.
+    """
+
+    module: str
+    factory: str
+    takes: tuple[str, ...] = ()
+    example: str = ""
+    note: str = ""
+
+
+ENGINES: dict[str, Kind] = {
+    "embedded": Kind("embedded", "make", note="offline, English"),
+    "whisper": Kind("whisper", "make", ("SIZE", "FILE"), "base.en"),
+    "hf": Kind(
+        "transformers", "TransformersEngine", ("ID", "FOLDER"), "facebook/wav2vec2-base-960h"
+    ),
+    "faster": Kind("faster", "FasterEngine", ("SIZE", "FOLDER"), "large-v3"),
+}
+"""By the word before the colon in `--model`, in the order of the help."""
+
+
+def models_in_words() -> str:
+    """What `--model` can be, for its help: `embedded (offline, ...), whisper:SIZE or FILE, ...`."""
+    return ", ".join(
+        (f"{prefix}:{' or '.join(kind.takes)}" if kind.takes else prefix)
+        + (f" ({kind.note})" if kind.note else "")
+        for prefix, kind in ENGINES.items()
+    )
+
+
+def find(model: str) -> tuple[Kind, str]:
+    """The row of the table that `--model` asks for, and the name after the colon.
+
+    Raises:
+        UsageError: there is none; the message says what there is.
+    """
+    prefix, colon, name = model.partition(":")
+    kind = ENGINES.get(prefix)
+    if kind is None or bool(kind.takes) != bool(name) or bool(colon) != bool(name):
+        choices = [
+            " or ".join(f"{known}:{what}" for what in row.takes) + f" ({known}:{row.example})"
+            if row.takes
+            else known
+            for known, row in ENGINES.items()
+        ]
+        raise UsageError(f"--model '{model}': choose {', '.join(choices)}")
+    return kind, name
 
 
 def make_engine(
@@ -13,43 +77,23 @@ def make_engine(
     device: str = "cpu",
     lang: str | None = None,
     limits: Thresholds = DEFAULTS,
+    full_context: bool = False,
 ) -> Engine:
     """Load the engine that `--model` names.
 
     Args:
-        model: `whisper:SIZE-or-file`, `hf:ID-or-folder`, `faster:SIZE-or-folder` or `sphinx`.
+        model: a key of `ENGINES`, with `:NAME` where it takes one.
         device: a torch device.
         lang: language spoken; None: as detected.
         limits: where Whisper decodes a clip again.
+        full_context: whether Whisper hears every clip in 30 s. Other engines always do, or have
+            no window.
 
     Raises:
         UsageError: no such engine.
         LanserError: its weights cannot be had, or an extra is missing.
     """
-    kind, _, name = model.partition(":")
-    if kind == "whisper" and name:
-        from lanser_cli.asr.engines.whisper import WhisperEngine
-
-        return WhisperEngine(name, device=device, lang=lang, limits=limits)
-    if kind == "hf" and name:
-        from lanser_cli.asr.engines.transformers import TransformersEngine
-
-        return TransformersEngine(name, device=device, lang=lang)
-    if kind == "faster" and name:
-        from lanser_cli.asr.engines.faster import FasterEngine
-
-        return FasterEngine(name, device=device, lang=lang)
-    if model == "sphinx":
-        from lanser_cli.asr.engines.sphinx import SphinxEngine
-
-        return SphinxEngine(lang=lang)
-    raise UsageError(
-        f"--model '{model}': choose whisper:SIZE (whisper:base.en), hf:ID or hf:FOLDER "
-        "(hf:facebook/wav2vec2-base-960h), faster:SIZE or faster:FOLDER (faster:large-v3), or "
-        "sphinx"
-    )
-
-
-def runs_on_cpu_processes(model: str) -> bool:
-    """Whether this engine uses one processor, so that one process a processor is the way."""
-    return model == "sphinx"
+    kind, name = find(model)
+    factory = getattr(import_module(f"{__name__}.{kind.module}"), kind.factory)
+    engine: Engine = factory(name, Options(device, lang, limits, full_context))
+    return engine

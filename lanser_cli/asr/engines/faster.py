@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli.asr.engine import Transcript
+from lanser_cli.asr.engine import OFFLINE, Options, Transcript
 from lanser_cli.errors import LanserError, UsageError, require
 from lanser_cli.models.hub import loading
 
@@ -23,20 +23,20 @@ class FasterEngine:
 
     max_seconds: float | None = 30.0
 
-    def __init__(self, name: str, *, device: str = "cpu", lang: str | None = None) -> None:
+    def __init__(self, name: str, options: Options) -> None:
         faster_whisper = require("faster_whisper", "faster")
-        kind, _, index = device.partition(":")
-        options: dict[str, Any] = {"device": kind, "device_index": int(index or 0)}
+        kind, _, index = options.device.partition(":")
+        where: dict[str, Any] = {"device": kind, "device_index": int(index or 0)}
         if kind == "cuda":
-            options["compute_type"] = "float16"
-        with loading(name, "--model sphinx"):
+            where["compute_type"] = "float16"
+        with loading(name, OFFLINE):
             try:
-                self._model = faster_whisper.WhisperModel(name, **options)
+                self._model = faster_whisper.WhisperModel(name, **where)
             except ValueError as error:  # of a size it does not know
                 raise LanserError(f"--model faster:{name}: {error}") from error
         self._faster = faster_whisper
         multilingual = self._model.model.is_multilingual
-        lang = lang.lower().partition("-")[0] if lang else None
+        lang = options.lang.lower().partition("-")[0] if options.lang else None
         if lang and lang not in self._model.supported_languages:
             understood = (
                 "understands English only" if not multilingual else "knows no such language"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli.asr.engine import Transcript
+from lanser_cli.asr.engine import OFFLINE, Options, Transcript
 from lanser_cli.errors import UsageError
 from lanser_cli.models.hub import loading
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class TransformersEngine:
     """A CTC or sequence-to-sequence model by hub id or folder. It gives text only, no scores."""
 
-    def __init__(self, name: str, *, device: str = "cpu", lang: str | None = None) -> None:
+    def __init__(self, name: str, options: Options) -> None:
         import torch
         import transformers
 
-        with loading(name, "--model sphinx"):
+        device, lang = options.device, options.lang
+        with loading(name, OFFLINE):
             self._pipeline: Any = transformers.pipeline(
                 "automatic-speech-recognition",
                 model=name,

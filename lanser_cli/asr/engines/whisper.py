@@ -1,16 +1,22 @@
-"""openai-whisper, batched: every clip is one 30 s window, a batch of them one decoding."""
+"""Whisper, batched: clips of like lengths are one decoding, at the cost of their length."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli.asr.engine import Transcript
-from lanser_cli.asr.quality import DEFAULTS, Thresholds
+import torch
+import whisper
+from whisper.decoding import DecodingOptions, DecodingResult, DecodingTask, GreedyDecoder
+
+from lanser_cli.asr import whisper_context, whisper_onednn
+from lanser_cli.asr.engine import OFFLINE, Options, Transcript
+from lanser_cli.asr.quality import Thresholds
+from lanser_cli.asr.whisper_context import context_seconds
 from lanser_cli.errors import LanserError, UsageError
 
 if TYPE_CHECKING:
-    from whisper.decoding import DecodingResult
+    from whisper.model import Whisper
 
     from lanser_cli.audio.sound import Waveform
 
@@ -18,102 +24,156 @@ TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """As in openai-whisper: a clip that decodes badly is tried again, hotter."""
 
 
-class WhisperEngine:
-    """A Whisper checkpoint by size (`base.en`), or by the path of a .pt file."""
+def load(name: str, device: str) -> Whisper:
+    """A Whisper by size (`base.en`), or by the path of a .pt file.
 
-    max_seconds: float | None = 30.0
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        device: str = "cpu",
-        lang: str | None = None,
-        limits: Thresholds = DEFAULTS,
-    ) -> None:
-        import torch
-        import whisper
-
-        from lanser_cli.asr import whisper_onednn
-
-        try:
-            self._model = whisper.load_model(name, device=device)
-        except RuntimeError as error:
-            if "not found" in str(error):
-                sizes = ", ".join(whisper.available_models())
-                raise UsageError(
-                    f"--model whisper:{name}: no such size and no such file; sizes: {sizes}"
-                ) from None
-            reason = str(error).splitlines()[0]
-            raise LanserError(f"whisper:{name} cannot be loaded: {reason}") from error
-        except OSError as error:
-            raise LanserError(
-                f"the weights of whisper:{name} are not in ~/.cache/whisper and could not be "
-                f"downloaded ({error}): put them there, give a file with whisper:FILE.pt, or use "
-                "the engine that needs no download: --model sphinx "
-                "(pip install 'lanser[embedded]')"
+    Raises:
+        UsageError: no such size and no such file.
+        LanserError: it cannot be downloaded, or is no checkpoint.
+    """
+    try:
+        return whisper.load_model(name, device=device)
+    except RuntimeError as error:
+        if "not found" in str(error):
+            sizes = ", ".join(whisper.available_models())
+            raise UsageError(
+                f"--model whisper:{name}: no such size and no such file; sizes: {sizes}"
             ) from None
-        except Exception as error:  # torch.load on something that is no checkpoint
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise LanserError(f"whisper:{name} is not a Whisper checkpoint: {reason}") from error
+        reason = str(error).splitlines()[0]
+        raise LanserError(f"whisper:{name} cannot be loaded: {reason}") from error
+    except OSError as error:
+        raise LanserError(
+            f"the weights of whisper:{name} are not in ~/.cache/whisper and could not be "
+            f"downloaded ({error}): put them there, give a file with whisper:FILE.pt, or use "
+            f"the model that ships with lanser: {OFFLINE}"
+        ) from None
+    except Exception as error:  # torch.load on something that is no checkpoint
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise LanserError(f"whisper:{name} is not a Whisper checkpoint: {reason}") from error
+
+
+def make(name: str, options: Options) -> WhisperEngine:
+    """The engine `whisper:NAME`; raises as `load`."""
+    return WhisperEngine(load(name, options.device), f"whisper:{name}", options)
+
+
+class WhisperEngine:
+    """A Whisper in openai-whisper's own model class.
+
+    A clip is heard with a context of its own length and a margin, greedily. What looks bad then,
+    and everything with `full_context`, is heard as openai-whisper does: 30 s, and again hotter.
+
+    Args:
+        model: in float32; on CUDA as `whisper.load_model` gives it.
+        name: as in `--model`.
+        options: language, what looks bad, and whether to hear 30 s at once.
+
+    Raises:
+        UsageError: no such language, or none that this model understands.
+    """
+
+    max_seconds: float | None = whisper_context.FULL
+
+    def __init__(self, model: Whisper, name: str, options: Options) -> None:
+        lang = options.lang
         if lang:
             lang = lang.lower().partition("-")[0]
             if lang not in whisper.tokenizer.LANGUAGES:
                 raise UsageError(
                     f"--lang '{lang}': Whisper knows no such language; try en, de, ..."
                 )
-        self._whisper, self._limits = whisper, limits
-        self._half = torch.device(device).type == "cuda"
+            if not model.is_multilingual and lang != "en":
+                raise UsageError(f"--lang '{lang}': {name} understands English only")
+        self._model, self._limits, self._full = model, options.limits, options.full_context
+        self._half = model.device.type == "cuda"
         if not self._half:
-            whisper_onednn.lighten(self._model)
-        if lang and not self._model.is_multilingual and lang != "en":
-            raise UsageError(f"--lang '{lang}': whisper:{name} understands English only")
-        self._lang = lang or (None if self._model.is_multilingual else "en")
-        self.name = f"whisper:{name}"
+            whisper_onednn.lighten(model)
+        self._short = whisper_context.ShortContext(model)
+        self._lang = lang or (None if model.is_multilingual else "en")
+        self.name = name
 
     def transcribe(self, clips: Sequence[Waveform]) -> list[Transcript]:
-        import torch
-
-        from lanser_cli.asr import whisper_onednn
-
-        whisper, model = self._whisper, self._model
-        mels = torch.stack(
-            [
-                whisper.log_mel_spectrogram(whisper.pad_or_trim(clip), model.dims.n_mels)
-                for clip in map(torch.from_numpy, clips)
-            ]
-        ).to(model.device, torch.float16 if self._half else torch.float32)
-        best: list[DecodingResult | None] = [None] * len(clips)
-        todo = list(range(len(clips)))
+        groups: dict[float, list[int]] = {}
+        for index, clip in enumerate(clips):
+            seconds = whisper_context.FULL if self._full else context_seconds(len(clip))
+            groups.setdefault(seconds, []).append(index)
+        again = groups.pop(whisper_context.FULL, [])
+        found: dict[int, Transcript] = {}
         with torch.inference_mode():
-            # Once, whatever the number of temperatures: `run` takes what is encoded as it is.
-            heard = model.encoder(mels) if self._half else whisper_onednn.encode(model, mels)
-            for temperature in TEMPERATURES:
-                for index, result in zip(
-                    todo, self._task(temperature).run(heard[todo]), strict=True
+            for seconds, group in groups.items():
+                for index, transcript in zip(
+                    group, self._hear([clips[index] for index in group], seconds), strict=True
                 ):
-                    best[index] = result
-                todo = [index for index in todo if _is_bad(best[index], self._limits)]
-                if not todo:
-                    break
-        return [
-            Transcript(
-                result.text.strip(),
-                avg_logprob=_finite(result.avg_logprob),
-                no_speech_prob=_finite(result.no_speech_prob),
-                lang=result.language,
+                    if transcript is None:
+                        again.append(index)
+                    else:
+                        found[index] = transcript
+            if again:
+                found.update(
+                    zip(again, self._hear_in_full([clips[index] for index in again]), strict=True)
+                )
+        return [found[index] for index in range(len(clips))]
+
+    def _hear(self, clips: list[Waveform], seconds: float) -> list[Transcript | None]:
+        """Transcripts from a context of so many seconds; None for a clip that wants more."""
+        with self._short.hearing(seconds):
+            task = self._task(0.0, whisper_context.most_tokens(seconds, self._longest))
+            decoder = task.decoder = whisper_context.LoopStopper(
+                task.tokenizer.eot, task.sample_begin
             )
-            for result in best
-            if result is not None
+            results: list[DecodingResult] = task.run(self._encode(clips, seconds))
+        return [
+            None
+            if row in decoder.stopped
+            or len(result.tokens) >= task.sample_len
+            or _is_unsure(result, self._limits)
+            else _transcript(result, seconds)
+            for row, result in enumerate(results)
         ]
 
-    def _task(self, temperature: float) -> Any:
+    def _hear_in_full(self, clips: list[Waveform]) -> list[Transcript]:
+        """As openai-whisper hears windows of 30 s, with the same fallback to sampling."""
+        best: dict[int, DecodingResult] = {}
+        todo = list(range(len(clips)))
+        # Once, whatever the number of temperatures: `run` takes what is encoded as it is.
+        heard = self._encode(clips, whisper_context.FULL)
+        for temperature in TEMPERATURES:
+            best.update(zip(todo, self._task(temperature).run(heard[todo]), strict=True))
+            todo = [index for index in todo if _is_bad(best[index], self._limits)]
+            if not todo:
+                break
+        return [_transcript(best[index], whisper_context.FULL) for index in range(len(clips))]
+
+    def _encode(self, clips: list[Waveform], seconds: float) -> torch.Tensor:
+        """Clips, filled up with silence to `seconds` -> `[clips, positions, width]`."""
+        samples = round(seconds * whisper.audio.SAMPLE_RATE)
+        mels = torch.stack(
+            [
+                whisper.log_mel_spectrogram(
+                    whisper.pad_or_trim(torch.from_numpy(clip), samples), self._model.dims.n_mels
+                )
+                for clip in clips
+            ]
+        ).to(self._model.device, torch.float16 if self._half else torch.float32)
+        if self._half:
+            return self._model.encoder(mels)
+        return whisper_onednn.encode(self._model, mels)
+
+    @property
+    def _longest(self) -> int:
+        """Tokens that openai-whisper lets a window have."""
+        return self._model.dims.n_text_ctx // 2
+
+    def _task(self, temperature: float, most_tokens: int | None = None) -> DecodingTask:
         """One decoding of a batch. Where the language is open, it is detected for each clip."""
-        decoding = self._whisper.decoding
-        options = decoding.DecodingOptions(
-            language=self._lang, temperature=temperature, fp16=self._half, without_timestamps=True
+        options = DecodingOptions(
+            language=self._lang,
+            temperature=temperature,
+            sample_len=most_tokens,
+            fp16=self._half,
+            without_timestamps=True,
         )
-        task = decoding.DecodingTask(self._model, options)
+        task = DecodingTask(self._model, options)
         if temperature > 0:
             task.decoder = _sampler(temperature, task.tokenizer.eot)
         return task
@@ -125,9 +185,6 @@ def _sampler(temperature: float, end: int) -> Any:
     Whisper's own draws for all clips of a batch from one stream of random numbers. This one adds
     the same Gumbel noise to each of them: the draws are as random, whoever shares the batch.
     """
-    import torch
-    from whisper.decoding import GreedyDecoder
-
     generator = torch.Generator().manual_seed(0)
 
     class SharedNoise(GreedyDecoder):
@@ -145,14 +202,27 @@ def _sampler(temperature: float, end: int) -> Any:
     return SharedNoise(temperature, end)
 
 
-def _is_bad(result: DecodingResult | None, limits: Thresholds) -> bool:
+def _is_bad(result: DecodingResult, limits: Thresholds) -> bool:
     """Whether openai-whisper's own `transcribe` would fall back to a higher temperature."""
-    if result is None:
-        return True
     if result.no_speech_prob > limits.no_speech and result.avg_logprob < limits.logprob:
         return False
+    return _is_unsure(result, limits)
+
+
+def _is_unsure(result: DecodingResult, limits: Thresholds) -> bool:
+    """Whether a text repeats itself, or is improbable."""
     return bool(
         result.compression_ratio > limits.compression_ratio or result.avg_logprob < limits.logprob
+    )
+
+
+def _transcript(result: DecodingResult, seconds: float) -> Transcript:
+    return Transcript(
+        result.text.strip(),
+        avg_logprob=_finite(result.avg_logprob),
+        no_speech_prob=_finite(result.no_speech_prob),
+        lang=result.language,
+        context_seconds=seconds,
     )
 
 

@@ -1,4 +1,4 @@
-"""A table of clips: CSV or TSV with a header line, one row a clip.
+"""A table in CSV or TSV with a header line, one row a clip.
 
 Three columns can be named: the audio file, the label, the speaker. Every other column is kept
 under its own name, as text; so a column called `split`, `fold`, `lang`, `text` or `sentence` is
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +24,26 @@ from lanser_cli.records import Outcome, Record, Reject, make_id
 _NUMBERS = ("offset", "duration", "emotion_score")
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which column holds what. None: the column called audio_filepath, label or speaker.
+def read(
+    path: Path,
+    *,
+    audio: str | None = None,
+    label: str | None = None,
+    speaker: str | None = None,
+) -> Iterator[Outcome]:
+    """The rows of the table, in order.
 
     There must be a column for the audio and for each one named; label and speaker are optional
     otherwise. A column that is called `label` while another one is named as the label is left out.
-    """
 
-    audio: str | None = None
-    label: str | None = None
-    speaker: str | None = None
-
-
-def read(path: Path, columns: Columns | None = None) -> Iterator[Outcome]:
-    """The rows of the table, in order.
+    Args:
+        audio, label, speaker: columns; None: the one called audio_filepath, label or speaker.
 
     Raises:
         LanserError: no such file, or no header line.
         UsageError: a column that was named, or the one for the audio, is not there.
     """
-    columns = columns or Columns()
-    named = {
-        "audio_filepath": columns.audio or "audio_filepath",
-        "label": columns.label,
-        "speaker": columns.speaker,
-    }
+    named = {"audio_filepath": audio or "audio_filepath", "label": label, "speaker": speaker}
     table = Table(path)
     for option, name in zip(("audio", "label", "speaker"), named.values(), strict=True):
         if name and name not in table.columns:

@@ -1,0 +1,37 @@
+"""The Whisper that ships in the package: OpenAI's tiny.en; its card is next to its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lanser_cli.asr import whisper_weights
+from lanser_cli.asr.engine import Options
+from lanser_cli.asr.engines.whisper import WhisperEngine
+from lanser_cli.errors import LanserError
+
+if TYPE_CHECKING:
+    from whisper.model import Whisper
+
+WEIGHTS = Path(__file__).parents[1] / "embedded" / "model.safetensors"
+
+
+def load(device: str, path: Path = WEIGHTS) -> Whisper:
+    """Read the weights into openai-whisper's own model.
+
+    Raises:
+        LanserError: their file is missing or damaged.
+    """
+    try:
+        return whisper_weights.read(path).to(device)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LanserError(
+            f"{path}: the weights of --model embedded cannot be read ({reason}): install lanser "
+            "again"
+        ) from error
+
+
+def make(name: str, options: Options) -> WhisperEngine:
+    """The engine `embedded`; raises as `load`."""
+    return WhisperEngine(load(options.device), "embedded", options)

@@ -1,0 +1,251 @@
+"""The Whisper that ships in the package, with its real weights, on speech."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import pytest
+import torch
+import whisper
+from conftest import ROOT, Lanser, read_jsonl, tone
+from whisper.normalizers import EnglishTextNormalizer
+
+from lanser_cli.asr import whisper_context, whisper_weights
+from lanser_cli.asr.engine import Engine
+from lanser_cli.asr.engines import embedded, make_engine
+from lanser_cli.asr.quality import Thresholds
+from lanser_cli.audio import sound
+from lanser_cli.errors import LanserError, UsageError
+
+SPEECH = ROOT / "examples" / "speech"
+NAMES = [f"utt-{number:04d}" for number in range(1, 17)]
+
+Clips = list[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return make_engine("embedded")
+
+
+@pytest.fixture(scope="module")
+def exact() -> Engine:
+    return make_engine("embedded", full_context=True)
+
+
+@pytest.fixture(scope="module")
+def clips() -> Clips:
+    """Synthetic speech, which ships with the project."""
+    return [sound.read(str(SPEECH / "unlabeled" / f"{name}.ogg")) for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    written = {item["id"]: item["written"] for item in read_jsonl(SPEECH / "written.jsonl")}
+    return [written[name] for name in NAMES]
+
+
+def texts(engine: Engine, clips: Clips) -> list[str]:
+    return [transcript.text for transcript in engine.transcribe(clips)]
+
+
+def word_error_rate(said: list[str], heard: list[str]) -> float:
+    normalised = EnglishTextNormalizer()
+    return float(jiwer.wer([normalised(t) for t in said], [normalised(t) for t in heard]))
+
+
+# ---------------------------------------------------------------- what it hears
+
+
+def test_it_understands_synthetic_speech(engine: Engine, clips: Clips, said: list[str]) -> None:
+    found = engine.transcribe(clips)
+    assert word_error_rate(said, [transcript.text for transcript in found]) < 0.08
+    for clip, transcript in zip(clips, found, strict=True):
+        assert transcript.avg_logprob is not None and -0.8 < transcript.avg_logprob < 0
+        assert transcript.no_speech_prob is not None and transcript.no_speech_prob < 0.6
+        assert transcript.lang == "en"
+        assert transcript.context_seconds == whisper_context.context_seconds(len(clip))
+
+
+def test_it_understands_acted_emotion(shared: Path, engine: Engine) -> None:
+    """Both sentences in all eight emotions; PocketSphinx had half of RAVDESS's words wrong."""
+    paths = sorted((shared / "ravdess" / "Actor_02").glob("*-01-*-01-02.flac"))
+    sentences = {"01": "kids are talking by the door", "02": "dogs are sitting by the door"}
+    said = [sentences[path.stem.split("-")[4]] for path in paths]
+    assert len(said) == 16
+    assert word_error_rate(said, texts(engine, [sound.read(str(path)) for path in paths])) < 0.1
+
+
+def test_full_context_is_what_openai_whisper_writes(
+    engine: Engine, exact: Engine, clips: Clips
+) -> None:
+    """Its own `transcribe`, greedy, with the weights as they ship, in full float32."""
+    model = embedded.load("cpu")
+    expected = [
+        whisper.transcribe(
+            model, clip, language="en", fp16=False, without_timestamps=True, temperature=0.0
+        )["text"].strip()
+        for clip in clips[:6]
+    ]
+    assert texts(exact, clips[:6]) == expected
+    assert {t.context_seconds for t in exact.transcribe(clips[:2])} == {30.0}
+
+
+def test_a_text_does_not_depend_on_what_shares_its_batch(engine: Engine, clips: Clips) -> None:
+    """Nor on a neighbour that is silent, or that has to be heard again."""
+    some = clips[:4]
+    alone = [texts(engine, [clip])[0] for clip in some]
+    others = [np.zeros(40_000, np.float32), tone(3.0)]
+    for batch in (some, some[::-1] + others, others + some):
+        found = dict(zip(map(len, batch), texts(engine, batch), strict=True))
+        assert [found[len(clip)] for clip in some] == alone
+
+
+@pytest.mark.parametrize("reason", ["loop", "no end", "improbable", "repetitive"])
+def test_what_looks_bad_is_heard_again_in_full(
+    clips: Clips, exact: Engine, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    limits = Thresholds()
+    if reason == "loop":
+        monkeypatch.setattr(whisper_context, "is_loop", lambda tokens: len(tokens) == 3)
+    elif reason == "no end":
+        monkeypatch.setattr(whisper_context, "most_tokens", lambda seconds, limit: 3)
+    elif reason == "improbable":
+        limits = Thresholds(logprob=-0.001)
+        monkeypatch.setattr("lanser_cli.asr.engines.whisper.TEMPERATURES", (0.0,))
+    else:
+        limits = Thresholds(compression_ratio=0.1)
+        monkeypatch.setattr("lanser_cli.asr.engines.whisper.TEMPERATURES", (0.0,))
+    found = make_engine("embedded", limits=limits).transcribe(clips[:2])
+    assert [transcript.text for transcript in found] == texts(exact, clips[:2])
+    assert {transcript.context_seconds for transcript in found} == {30.0}
+
+
+def test_a_sentence_said_three_times_is_written_three_times(shared: Path, engine: Engine) -> None:
+    """That is no loop of the decoder. It looks like one, and is heard again in full."""
+    once = sound.read(str(shared / "ravdess" / "Actor_02" / "03-01-01-01-01-01-02.flac"))
+    (found,) = engine.transcribe([np.concatenate([once, once, once])])
+    assert found.text.lower().count("kids are talking by the door") == 3
+    assert found.context_seconds == 30.0
+
+
+@pytest.mark.parametrize("seconds", [0.01, 29.9])
+def test_silence_of_any_length_is_heard_without_harm(engine: Engine, seconds: float) -> None:
+    (found,) = engine.transcribe([np.zeros(round(seconds * 16_000), np.float32)])
+    assert len(found.text.split()) <= 4
+
+
+def test_a_clip_too_long_is_refused_and_one_just_short_enough_is_not(
+    lanser: Lanser, clips: Clips, tmp_path: Path
+) -> None:
+    import soundfile
+
+    speech = np.concatenate(clips)
+    for name, seconds in (("short", 0.01), ("whole", 29.9), ("long", 30.1)):
+        soundfile.write(tmp_path / f"{name}.wav", speech[: round(seconds * 16_000)], 16_000)
+    result = lanser("transcribe", tmp_path, "--rejects", tmp_path / "rejects.jsonl", check=3)
+    found = {record["id"]: record for record in read_jsonl(result.stdout)}
+    assert set(found) == {"short", "whole"}
+    assert found["whole"]["asr"]["context_seconds"] == 30.0
+    (reject,) = read_jsonl(tmp_path / "rejects.jsonl")
+    assert "30.1 s is longer than the 30 s that embedded hears at once" in reject["error"]
+
+
+def test_english_only(engine: Engine) -> None:
+    for lang in ("en", "en-GB"):
+        make_engine("embedded", lang=lang)
+    with pytest.raises(UsageError, match="--lang 'de': embedded understands English only"):
+        make_engine("embedded", lang="de")
+
+
+def test_it_is_the_default_and_says_how_it_heard(
+    lanser: Lanser, clips: Clips, tmp_path: Path
+) -> None:
+    paths = [str(SPEECH / "unlabeled" / f"{name}.ogg") for name in NAMES[:3]]
+    nowhere = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    short = read_jsonl(lanser("transcribe", *paths, env=nowhere).stdout)
+    assert {record["asr"]["model"] for record in short} == {"embedded"}
+    assert all(6.0 <= record["asr"]["context_seconds"] < 12.0 for record in short)
+    full = read_jsonl(lanser("transcribe", *paths, "--full-context", env=nowhere).stdout)
+    assert {record["asr"]["context_seconds"] for record in full} == {30.0}
+
+
+# ---------------------------------------------------------------- its file
+
+
+def test_the_file_is_small_and_has_its_card() -> None:
+    assert embedded.WEIGHTS.stat().st_size < 40_000_000
+    card = (embedded.WEIGHTS.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    import hashlib
+
+    assert hashlib.sha256(embedded.WEIGHTS.read_bytes()).hexdigest() in card
+    assert "MIT License" in card and "OpenAI" in card
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, Any]:
+    """A random Whisper in the package's format, and the weights it was made from."""
+    from whisper.model import ModelDimensions, Whisper
+
+    torch.manual_seed(0)
+    model = Whisper(ModelDimensions(80, 1500, 64, 1, 1, 51_864, 24, 64, 1, 1))
+    torch.nn.init.normal_(model.decoder.positional_embedding, std=0.1)
+    whisper_weights.write(tmp_path / "small.safetensors", model.dims, model.state_dict())
+    return tmp_path / "small.safetensors", model
+
+
+def test_eight_bits_are_within_half_a_step(small: tuple[Path, Any]) -> None:
+    path, model = small
+    found = whisper_weights.read(path)
+    assert asdict(found.dims) == asdict(model.dims)
+    restored = found.state_dict()
+    for name, weight in model.state_dict().items():
+        if weight.dim() == 1 or "positional" in name:
+            assert torch.equal(restored[name], weight.half().float()), name
+        else:
+            rows = weight.flatten(1)
+            steps = rows.abs().amax(1, keepdim=True) / 127
+            apart = (restored[name].flatten(1) - rows).abs()
+            assert bool((apart <= 0.5001 * steps).all()), name
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def another_size(path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, "pt") as file:
+        dims = json.loads(file.metadata()["dims"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {"dims": json.dumps({**dims, "n_audio_state": 128})})
+
+
+def no_whisper(path: Path) -> None:
+    shutil.copy(ROOT / "lanser_cli" / "entailment" / "embedded" / "model.safetensors", path)
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def pointer(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+
+
+@pytest.mark.parametrize("harm", [cut, another_size, no_whisper, gone, pointer])
+def test_a_damaged_file_is_one_kind_sentence(small: tuple[Path, Any], harm: Any) -> None:
+    path, _ = small
+    harm(path)
+    with pytest.raises(LanserError, match="the weights of --model embedded cannot be read") as e:
+        embedded.load("cpu", path)
+    message = str(e.value)
+    assert str(path) in message and "install lanser again" in message and "\n" not in message

@@ -1,0 +1,5 @@
+"""The fixtures of the corpora's tests, which those of `lanser manifest` need too."""
+
+from corpora.conftest import data, wav
+
+__all__ = ["data", "wav"]

@@ -137,7 +137,7 @@ class Pipe:
             self.tally.rejected += 1
 
     def _file(self, outcome: Outcome, lines: list[str]) -> None:
-        """Put an outcome where it belongs, unless an earlier run did: a record to `lines`."""
+        """Count and file an outcome, unless an earlier run did; a record goes to `lines`."""
         if isinstance(outcome, Record):
             if self._is_out(outcome):
                 self.tally.already_done += 1

@@ -61,8 +61,8 @@ class Tally:
 class Ledger(Tally):
     """The tally of a verb that needs all its records at once, and its rejects.
 
-    Used as a context manager. Rejects go to a file that appears at the end, or to stderr at once;
-    of several ranks that train together the first alone says and files anything.
+    A context manager. Rejects go to a file that appears at the end, or to stderr at once. Of
+    several ranks that train together only the first prints and writes.
 
     Args:
         rejects: the file; None for stderr.

@@ -1,4 +1,4 @@
-"""One worker process a device: windows go round, outcomes come back in the order of the input."""
+"""One worker process a device: windows out, their outcomes back in the order of the input."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def spread(
     prepare: Callable[[list[Record]], list[Record]] | None = None,
     helpers: int = 0,
 ) -> Process:
-    """Make `make(device)` once in a process of its own for each device, and share the windows out.
+    """Call `make(device)` once in a process for each device, and share the windows among them.
 
     With a single device all happens in this process. `make` is called before the first record is
     read, so a set-up that is broken ends the run at once.
 
     Args:
-        prepare: what can be done to a window before a device has its turn, such as decoding.
+        prepare: work on a window that needs no device, such as decoding.
         helpers: processes that prepare windows ahead; with 0 none are prepared.
     """
     keep_memory()
@@ -71,7 +71,7 @@ def _on_devices(make: Callable[[str], WindowFunction], devices: list[str]) -> Pr
 def _ahead(
     prepare: Callable[[list[Record]], list[Record]], helpers: int, pending: Iterable[list[Record]]
 ) -> Generator[list[Record], None, None]:
-    with _pool(helpers, _settle, (console.quiet, console.verbose)) as pool:
+    with _pool(helpers, _start_worker, (console.quiet, console.verbose)) as pool:
         yield from _in_order(pool, prepare, pending, helpers + 1)
 
 
@@ -81,7 +81,7 @@ def _in_order(
     pending: Iterable[list[Record]],
     most: int,
 ) -> Iterator[T]:
-    """What a pool makes of windows, in their order, with at most so many of them in its hands."""
+    """The answers of a pool to windows, in their order; at most `most` windows are in flight."""
     flight: deque[Future[T]] = deque()
     for window in pending:
         flight.append(pool.submit(function, window))
@@ -103,26 +103,26 @@ def _pool(
             "a worker process died (out of memory?): use fewer workers, then --resume"
         ) from error
     except BaseException:
-        # Nobody wants what they are at: a reader that has gone should not wait for them.
+        # Their answers are not wanted any more: end them, so that nobody waits for them.
         for child in multiprocessing.active_children():
             child.kill()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
-    # One that is still starting reads what it was given from this process: do not go before it.
+    # A worker that is still starting reads its arguments from this process: wait for it.
     pool.shutdown()
 
 
 def _start(make: Callable[[str], WindowFunction], names: Any, quiet: bool, verbose: bool) -> None:
     global _make, _device
-    _settle(quiet, verbose)
+    _start_worker(quiet, verbose)
     _make, _device = make, names.get()
 
 
-def _settle(quiet: bool, verbose: bool) -> None:
+def _start_worker(quiet: bool, verbose: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_memory()
-    os.dup2(2, 1)  # a worker has nothing to say on stdout
+    os.dup2(2, 1)  # standard output is for records, which the parent writes
     console.configure(quiet_=quiet, verbose_=verbose)
 
 

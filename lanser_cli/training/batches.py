@@ -135,7 +135,7 @@ def as_float(waveform: Tensor) -> Tensor:
     """int16 as float32 in -1..1."""
     if waveform.device.type != "cpu":
         return waveform * (1 / 32768)
-    # Not by torch: its threads spin for a while after, and take the cores from the decoders.
+    # Not by torch: its threads spin afterwards, on cores that the decoders need.
     return torch.from_numpy(np.multiply(waveform.numpy(), 1 / 32768, dtype=np.float32))
 
 
@@ -146,17 +146,17 @@ def _or_nan(number: float | None) -> float:
 class StepSampler(Sampler[list[Key]]):
     """Batches of keys for one rank, from any step on: a function of seed, epoch and rank.
 
-    An epoch is one seeded order of all utterances, dealt out to the ranks like cards. Where the
-    deal does not come out even, the first cards are dealt once more, and do not count: all ranks
-    make the same number of steps, `ceil(ceil(n / ranks) / batch_size)` an epoch, and each utterance
-    counts once.
+    An epoch is one seeded order of all utterances; rank r of R takes every R-th of it, from the
+    r-th on. Where that leaves some ranks one short, the first utterances come once more with weight
+    0. So all ranks make the same number of steps, `ceil(ceil(n / ranks) / batch_size)` an epoch,
+    and each utterance counts once.
 
     Args:
         count: utterances.
         resampled: each rank draws its utterances with replacement instead.
-        buffer: 0 shuffles all utterances at once. Otherwise shards come one after the other, in an
-            order that is shuffled, and so do the utterances of each; what comes is shuffled in
-            blocks of this many, which lie in a few shards.
+        buffer: 0 shuffles all utterances at once. Otherwise the shards are shuffled, and the
+            utterances within each; the sequence is then shuffled again in blocks of this many,
+            which lie in a few shards.
         shards: the shard of each utterance, for `buffer`.
     """
 
@@ -189,7 +189,7 @@ class StepSampler(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         first_epoch, skip = divmod(self._start, self.steps_per_epoch)
         for epoch in range(first_epoch, self._epochs):
-            mine, counts = self._hand(epoch)
+            mine, counts = self._share_of_rank(epoch)
             for start in range(skip * self.batch_size, self._share, self.batch_size):
                 batch = slice(start, start + self.batch_size)
                 pairs = zip(mine[batch].tolist(), counts[batch].tolist(), strict=True)
@@ -197,7 +197,7 @@ class StepSampler(Sampler[list[Key]]):
             skip = 0
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """All utterances, as an epoch has them before they are dealt."""
+        """All utterances in the order of an epoch."""
         draw = _generator(self._seed, epoch)
         if not self._buffer:
             return draw.permutation(self._count)
@@ -207,14 +207,14 @@ class StepSampler(Sampler[list[Key]]):
             draw.shuffle(order[start : start + self._buffer])
         return order
 
-    def _hand(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """This rank's cards, and which of them count."""
+    def _share_of_rank(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """This rank's utterances in an epoch, and which of them count."""
         if self._resampled:
             draw = _generator(self._seed, epoch, self._rank)
             return draw.integers(self._count, size=self._share), np.ones(self._share, np.bool_)
-        dealt = np.resize(self.order(epoch), self._share * self._ranks)
-        counts = np.arange(len(dealt)) < self._count
-        return dealt[self._rank :: self._ranks], counts[self._rank :: self._ranks]
+        filled_up = np.resize(self.order(epoch), self._share * self._ranks)
+        counts = np.arange(len(filled_up)) < self._count
+        return filled_up[self._rank :: self._ranks], counts[self._rank :: self._ranks]
 
 
 def _generator(*words: int) -> np.random.Generator:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.audio import sound
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 FRAME = 4096
 """Samples a word looks at: 256 ms."""
@@ -52,7 +49,6 @@ def fingerprint(waveform: sound.Waveform) -> NDArray[np.uint32]:
     Returns:
         `[words]`, empty where there is less than 0.75 s of sound.
     """
-    import numpy as np
     from scipy.fft import rfft
 
     count = (len(waveform) - FRAME) // HOP + 1
@@ -87,8 +83,6 @@ class Prints:
     """Places of a word that are looked at; a word of steady sound may be all over the set."""
 
     def __init__(self, prints: Sequence[NDArray[np.uint32]]) -> None:
-        import numpy as np
-
         self._ends = np.cumsum([len(words) for words in prints])
         self._words = np.concatenate([np.empty(0, np.uint32), *prints])
         self._order = np.argsort(self._words, kind="stable")
@@ -100,8 +94,6 @@ class Prints:
 
         One lies within the other, for at least 0.7 of the shorter, or they are as long.
         """
-        import numpy as np
-
         first = np.searchsorted(self._sorted, words, "left")
         counts = np.minimum(np.searchsorted(self._sorted, words, "right") - first, self.MOST)
         if not counts.any():

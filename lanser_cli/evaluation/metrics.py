@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 RESAMPLES = 1000
 
@@ -89,7 +88,6 @@ def measure(
     Raises:
         LanserError: no record has the truth, or none has an answer.
     """
-    import numpy as np
     from sklearn.metrics import confusion_matrix
 
     judged = [record for record in records if record.fields.get(truth) is not None]
@@ -135,8 +133,6 @@ def _draws(
     seed: int,
 ) -> tuple[NDArray[np.int64], str]:
     """Confusion matrices of bootstrap samples, `[resamples, labels, labels]`."""
-    import numpy as np
-
     speakers = [record.speaker for record in records]
     by_speaker = all(speakers) and len(set(speakers)) >= 5
     units = (
@@ -160,8 +156,6 @@ def _scores(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     As scikit-learn's recall_score, accuracy_score and f1_score; a class that is neither truth nor
     answer is left out.
     """
-    import numpy as np
-
     hits = np.diagonal(confusion, axis1=1, axis2=2).astype(np.float64)
     truths, answers = confusion.sum(axis=2), confusion.sum(axis=1)
     total = truths.sum(axis=1)

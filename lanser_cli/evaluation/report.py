@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lanser_cli import console
 from lanser_cli.errors import LanserError, require
 from lanser_cli.evaluation.metrics import Result
@@ -136,8 +138,6 @@ def _audit_words(audit: Mapping[str, Any]) -> str:
 
 def confusion_figure(name: str, result: Result) -> Figure:
     """Share of each true class that got each answer, as a heat map."""
-    import numpy as np
-
     counts = np.asarray(result.confusion, dtype=float)
     rows = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)

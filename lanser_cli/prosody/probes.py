@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.errors import LanserError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-    Index = NDArray[np.intp]
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 MIN_UTTERANCES = 10
 """With fewer that have the target, there is no score."""
@@ -67,8 +66,6 @@ def probe(
         LanserError: a feature is NaN or infinite.
         ValueError: lengths that do not match, or fewer than two folds.
     """
-    import numpy as np
-
     x = np.asarray(features, dtype=np.float64)
     ys = {name: np.asarray(target, dtype=np.float64) for name, target in targets.items()}
     speakers = np.asarray(["" for _ in x] if groups is None else list(groups))
@@ -107,8 +104,6 @@ def shuffled(features: NDArray[Any], seed: int = 0) -> NDArray[Any]:
     To the probe this is the same as shuffled targets, but targets and speakers stay where they
     are, so that the folds and what the training mean predicts are those of the real probe.
     """
-    import numpy as np
-
     return features[np.random.default_rng(seed).permutation(len(features))]
 
 
@@ -122,8 +117,6 @@ def protocol(groups: Sequence[str] | None, folds: int = 5) -> str:
 
 
 def _check(x: Array, ys: Mapping[str, Array], speakers: NDArray[Any], folds: int) -> None:
-    import numpy as np
-
     if folds < 2:
         raise ValueError(f"folds: {folds} is not 2 or more")
     if x.ndim != 2 or len(speakers) != len(x):
@@ -140,8 +133,6 @@ def _check(x: Array, ys: Mapping[str, Array], speakers: NDArray[Any], folds: int
 
 def _score(x: Array, y: Array, speakers: NDArray[Any], folds: int, seed: int) -> list[ProbeScore]:
     """Scores of the targets `y` `[n, targets]`, none of them NaN."""
-    import numpy as np
-
     count, wanted = y.shape
     nothing = ProbeScore(float("nan"), float("nan"), float("nan"), count)
     if count < MIN_UTTERANCES:
@@ -171,7 +162,6 @@ def _score(x: Array, y: Array, speakers: NDArray[Any], folds: int, seed: int) ->
 
 def _splits(speakers: NDArray[Any], folds: int, seed: int) -> Iterator[tuple[Index, Index]]:
     """Indices for training and test: speakers apart where there are two or more."""
-    import numpy as np
     from sklearn.model_selection import GroupKFold, KFold
 
     distinct = len(np.unique(speakers))
@@ -184,7 +174,6 @@ def _splits(speakers: NDArray[Any], folds: int, seed: int) -> Iterator[tuple[Ind
 
 def _predict(x: Array, y: Array, unseen: Array) -> Array:
     """Train on `[n, d]`, `[n, targets]`; predict `[m, targets]`. A penalty for each target."""
-    import numpy as np
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -196,8 +185,6 @@ def _predict(x: Array, y: Array, unseen: Array) -> Array:
 
 def _interval(error: Array, spread: Array, unit: Index, seed: int) -> tuple[Array, Array]:
     """95% percentile bootstrap of R2 per target, drawing `unit`s (speakers or utterances) anew."""
-    import numpy as np
-
     units = int(unit.max()) + 1
     sums = np.zeros((2, units, error.shape[1]))
     np.add.at(sums[0], unit, error)

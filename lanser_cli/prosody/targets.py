@@ -14,16 +14,14 @@ All thresholds but one are relative to the utterance, so that its gain changes n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.audio.sound import SAMPLE_RATE
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-    Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 UNITS: dict[str, str] = {
     "f0_mean": "semitones re 100 Hz",
@@ -101,8 +99,6 @@ def measure(waveform: NDArray[np.float32]) -> dict[str, float]:
         `TARGETS` → value. Without a speech-active frame only `duration` is a number; with fewer
         than `MIN_VOICED` voiced frames F0 and tilt are not.
     """
-    import numpy as np
-
     values = dict.fromkeys(TARGETS, float("nan"))
     values["duration"] = len(waveform) / SAMPLE_RATE
     frames = analyse(waveform)
@@ -130,8 +126,6 @@ def measure(waveform: NDArray[np.float32]) -> dict[str, float]:
 
 def analyse(waveform: NDArray[np.float32]) -> Frames:
     """Cut `[samples]` into frames and measure each; no frame at all below 40 ms."""
-    import numpy as np
-
     if len(waveform) < FRAME:
         return Frames(np.empty(0), np.empty(0), np.empty(0))
     cut = np.lib.stride_tricks.sliding_window_view(waveform, FRAME)[::HOP]
@@ -145,8 +139,6 @@ def _analyse_block(frames: NDArray[np.float32]) -> tuple[Array, Array, Array, Ar
 
     A candidate that is not there has strength -inf.
     """
-    import numpy as np
-
     window = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(FRAME) + 0.5) / FRAME)
     centred = frames - frames.mean(axis=1, keepdims=True, dtype=np.float64)
     power = np.abs(np.fft.rfft(centred * window, _FFT)) ** 2
@@ -186,8 +178,6 @@ def _best_path(f0: Array, strength: Array, rms: Array) -> Array:
 
     A path gains the strengths and pays for octaves jumped and for voicing switched on or off.
     """
-    import numpy as np
-
     # Unvoiced is one more candidate, the stronger the weaker the frame is in the utterance.
     quiet = rms / max(_loud(rms), SILENCE) * (1 + _VOICING_THRESHOLD) / _SILENCE_THRESHOLD
     unvoiced = _VOICING_THRESHOLD + np.maximum(0.0, 2.0 - quiet)
@@ -214,21 +204,15 @@ def _best_path(f0: Array, strength: Array, rms: Array) -> Array:
 
 def _loud(rms: Array) -> float:
     """The level of the loud frames: the 99th percentile, which one click does not move far."""
-    import numpy as np
-
     return float(np.percentile(rms, 99)) if len(rms) else 0.0
 
 
 def _active(rms: Array) -> Mask:
-    import numpy as np
-
     return np.asarray(rms >= max(_loud(rms) * 10 ** (-ACTIVE_DB / 20), SILENCE))
 
 
 def _near_median(f0: Array, voiced: Mask) -> Mask:
     """Voiced frames within `MAX_JUMP` of their median."""
-    import numpy as np
-
     octaves = np.log2(f0, where=voiced, out=np.full(len(f0), np.inf))
     middle = np.median(octaves[voiced]) if voiced.any() else 0.0
     return np.asarray(np.abs(octaves - middle) <= MAX_JUMP)
@@ -236,7 +220,6 @@ def _near_median(f0: Array, voiced: Mask) -> Mask:
 
 def _nuclei(level: Array, voiced: Mask) -> NDArray[np.intp]:
     """Frames of the syllable nuclei: voiced peaks of the level (dB), a dip on either side."""
-    import numpy as np
     from scipy.ndimage import convolve1d
     from scipy.signal import find_peaks
 

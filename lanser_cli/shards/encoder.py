@@ -7,17 +7,15 @@ import io
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.audio.sound import SAMPLE_RATE, load_int16
 from lanser_cli.choices import Codec
 from lanser_cli.digests import sound_sha256
 from lanser_cli.errors import RecordError
 from lanser_cli.records import Outcome, Record, Reject, to_json
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)

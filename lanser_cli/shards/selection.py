@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO
 
+import numpy as np
+
 from lanser_cli.choices import SplitBy
 from lanser_cli.digests import StringSet, string64
 from lanser_cli.errors import RecordError, UsageError
@@ -227,8 +229,6 @@ def _capped(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]
 def _lowest(
     spool: IO[str], hashes: Mapping[str, array[int]], selection: Selection
 ) -> Iterator[Outcome]:
-    import numpy as np
-
     smallest = min((len(found) for found in hashes.values()), default=0)
     limit = selection.max_per_class or smallest
     if selection.balance:

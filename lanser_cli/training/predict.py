@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lanser_cli.audio import sound
@@ -14,10 +15,6 @@ from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.training import runs
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 WINDOW = 64
 _CROPS_AT_ONCE = 64

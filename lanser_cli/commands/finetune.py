@@ -64,7 +64,7 @@ def command(
     from lanser_cli.evaluation.metrics import measure
     from lanser_cli.training.finetune import finetune
     from lanser_cli.training.folds import Protocol
-    from lanser_cli.training.loop import Recipe
+    from lanser_cli.training.recipe import Recipe
 
     protocol, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     if output is None:

@@ -59,8 +59,8 @@ def command(
     Under torchrun or srun every rank makes the same number of steps. Prints the run as one JSON
     line.
     """
-    from lanser_cli.training.loop import Recipe
     from lanser_cli.training.pretrain import pretrain
+    from lanser_cli.training.recipe import Recipe
 
     recipe = options.fill(Recipe, locals())
     if output is None:

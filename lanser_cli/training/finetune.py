@@ -20,9 +20,11 @@ from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_examples, human_label_set
 from lanser_cli.training.folds import Fold, Protocol, divide
-from lanser_cli.training.loop import Recipe, choose_device, train
+from lanser_cli.training.identity import identity
+from lanser_cli.training.loop import choose_device, train
 from lanser_cli.training.predict import WINDOW, Predictor
-from lanser_cli.training.ranks import process_group
+from lanser_cli.training.ranks import Ranks, process_group
+from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 
 
@@ -77,12 +79,19 @@ def finetune(
     used = {record.id for fold in folds for side in (fold.training, fold.test) for record in side}
     if unused := len(records) - len(used):
         ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
-    top = RunFolder(run)
+    recipe, top = recipe.on(where), RunFolder(run)
+    source = None if init is None else runs.one_model(init, "--init")
+    divided = ((one, (one.label, one.word(protocol.group), one.word("fold"))) for one in records)
+    ranks_now = Ranks.from_environment().count
+    same = identity(architecture, recipe, divided, ranks_now, init=source, **asdict(protocol))
+    if resume:
+        top.check_same(same)
     top.create(resume=resume)
     details: dict[str, Any] = {
         "recipe": asdict(recipe),
         "protocol": asdict(protocol),
         "init": str(init) if init else None,
+        "identity": same,
     }
     predicted: dict[str, Record] = {}
     with process_group(where) as ranks:

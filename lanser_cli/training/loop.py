@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 import torch
@@ -13,58 +12,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lanser_cli import console
-from lanser_cli.choices import TrainingPrecision
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.training.batches import Crops, StepSampler, batches
 from lanser_cli.training.examples import Example
+from lanser_cli.training.finite import FiniteGuard
+from lanser_cli.training.identity import architecture_fields, check_same, recipe_fields
 from lanser_cli.training.ranks import Ranks
+from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        epochs: passes over the data.
-        batch_size: utterances a step and rank.
-        lr: peak learning rate of AdamW, after a linear warm-up over a tenth of the steps; a cosine
-            takes it to zero.
-        weight_decay: of AdamW.
-        mixup: alpha of mixup (Zhang et al. 2018); 0 for none.
-        label_smoothing: mass spread over all labels.
-        freeze: train the last layer only.
-        precision: auto, float32 or bfloat16.
-        workers: decoding processes; 0 decodes in the training process and keeps short data in memory.
-        checkpoint_every: steps between checkpoints.
-        seed: of everything that is drawn.
-        resampled: draw utterances with replacement.
-        shuffle_buffer: shuffle in blocks of this many, shard by shard; 0 shuffles all at once.
-
-    Raises:
-        UsageError: both `resampled` and `shuffle_buffer`.
-    """  # noqa: E501
-
-    epochs: int
-    batch_size: int = 32
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    mixup: float = 0.2
-    label_smoothing: float = 0.1
-    freeze: bool = False
-    precision: TrainingPrecision = "auto"
-    workers: int = 0
-    checkpoint_every: int = 500
-    seed: int = 0
-    resampled: bool = False
-    shuffle_buffer: int = 0
-
-    def __post_init__(self) -> None:
-        if self.resampled and self.shuffle_buffer:
-            raise UsageError(
-                "--resampled draws from everything at once: leave --shuffle-buffer out"
-            )
 
 
 def choose_device(text: str) -> torch.device:
@@ -106,22 +62,25 @@ def train(
         The trained model, in evaluation mode.
 
     Raises:
-        LanserError: the loss became NaN.
-        UsageError: ranks were started with other data or options than the first.
+        LanserError: three steps had no finite gradient, or a weight is not finite.
+        UsageError: ranks were started with other data or options than the first, or `run` has the
+            checkpoint of another run.
     """
     ranks = Ranks.from_environment()
     model.to(device)
     trained = _trainable(model, recipe.freeze)
     optimizer = torch.optim.AdamW(trained, recipe.lr, weight_decay=recipe.weight_decay)
-    step = 0
+    crops = Crops(examples, model.crop_samples, recipe.seed, keep=recipe.workers == 0)
+    fields = _fields(model, crops, recipe)
+    step = skipped = 0
     state = run.load_checkpoint(device) if resume else None
     if state is not None:
-        _check_same_recipe(state, recipe, len(examples))
+        check_same(state["fields"], fields | {"number of ranks": str(ranks.count)}, str(run.path))
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-    crops = Crops(examples, model.crop_samples, recipe.seed, keep=recipe.workers == 0)
-    _check_same_ranks(_fingerprints(model, crops, recipe, step), ranks)
+        step, skipped = state["step"], state["skipped"]
+    _check_same_ranks(fields | {"checkpoint (step)": str(step)}, ranks)
+    guard = FiniteGuard(model, what, skipped)
     if ranks.leads:
         run.cut_log(step)
     sampler = StepSampler(
@@ -148,11 +107,13 @@ def train(
         forward = nn.parallel.DistributedDataParallel(
             model, device_ids=[device.index] if device.type == "cuda" else None
         )
-    automatic = recipe.precision == "auto"
-    autocast = bfloat16_pays(device) if automatic else recipe.precision == "bfloat16"
+    autocast = recipe.on(device).precision == "bfloat16"
     _train_mode(model, recipe.freeze)
+    value = 0.0
     with console.progress(what, total - step) as meter:
-        for waveform, target, weight in batches(crops, sampler, recipe.workers, device):
+        loaded = batches(crops, sampler, recipe.workers, device)
+        for keys, (waveform, target, weight) in zip(sampler, loaded, strict=True):
+            guard.before_step()
             torch.manual_seed(zlib.crc32(f"{recipe.seed}/{step}/{ranks.rank}".encode()))
             lr = recipe.lr * schedule(step / total)
             for group in optimizer.param_groups:
@@ -169,16 +130,15 @@ def train(
             loss = (losses * weight).sum() / _share_of_weight(weight, ranks.count)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
+            norm = nn.utils.clip_grad_norm_(trained, 1.0)  # of the mean over ranks: equal on all
             step += 1
+            if math.isfinite(norm.item()):
+                optimizer.step()
+            else:
+                guard.undo_step(step, [crops.ids[index] for _, index, _ in keys])
             if ranks.leads and (step % 10 == 0 or step == total):
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise LanserError(
-                        f"{what}: the loss became {value} at step {step}: lower --lr, or try "
-                        "--precision float32"
-                    )
+                found = loss.item()
+                value = found if math.isfinite(found) else value
                 epoch = step / sampler.steps_per_epoch
                 run.log(step=step, epoch=round(epoch, 4), loss=value, lr=lr)
                 meter.advance(10 if step % 10 == 0 else step % 10, f"loss {value:.3f}")
@@ -188,8 +148,8 @@ def train(
                         "model": model.state_dict(),
                         "optimizer": optimizer.state_dict(),
                         "step": step,
-                        "recipe": asdict(recipe),
-                        "examples": len(examples),
+                        "skipped": guard.skipped,
+                        "fields": fields | {"number of ranks": str(ranks.count)},
                     }
                 )
     if ranks.leads:
@@ -235,14 +195,6 @@ def _share_of_weight(weight: Tensor, ranks: int) -> Tensor:
     return total.clamp(min=1.0) / ranks
 
 
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether this device has arithmetic for bfloat16; elsewhere it is emulated, and slow."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
-
-
 def _trainable(model: SpeechClassifier, freeze: bool) -> list[nn.Parameter]:
     for parameter in model.parameters():
         parameter.requires_grad_(not freeze)
@@ -256,25 +208,14 @@ def _train_mode(model: SpeechClassifier, freeze: bool) -> None:
     model.train(not freeze)
 
 
-def _check_same_recipe(state: dict[str, object], recipe: Recipe, examples: int) -> None:
-    if state["recipe"] != asdict(recipe) or state["examples"] != examples:
-        raise UsageError(
-            "--resume: the checkpoint was made with other options or other data: repeat the "
-            "command as it was, or start anew in another folder"
-        )
-
-
-def _fingerprints(
-    model: SpeechClassifier, crops: Crops, recipe: Recipe, step: int
-) -> dict[str, str]:
-    """What must be the same on every rank, in a user's words, as short text."""
+def _fields(model: SpeechClassifier, crops: Crops, recipe: Recipe) -> dict[str, str]:
+    """What must be the same on every rank and in a checkpoint, in a user's words."""
     return {
         "number of utterances": str(len(crops)),
         "utterances or their order": sha256(crops.ids.block).hexdigest()[:12],
         "labels": sha256(crops.targets.numpy().tobytes()).hexdigest()[:12],
-        "model": str(model.architecture),
-        **{f"--{name.replace('_', '-')}": str(value) for name, value in asdict(recipe).items()},
-        "checkpoint (step)": str(step),
+        **architecture_fields(model.architecture),
+        **recipe_fields(recipe),
     }
 
 

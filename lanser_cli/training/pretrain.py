@@ -18,8 +18,10 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import WeakUtterance, weak_examples, weak_label_set
-from lanser_cli.training.loop import Recipe, choose_device, train
-from lanser_cli.training.ranks import process_group
+from lanser_cli.training.identity import identity
+from lanser_cli.training.loop import choose_device, train
+from lanser_cli.training.ranks import Ranks, process_group
+from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 
 
@@ -59,7 +61,13 @@ def pretrain(
     architecture = Architecture(model, weak_label_set(records), crop)
     examples = weak_examples(records, architecture.labels)
     ledger.done = len(examples)
-    folder = RunFolder(run)
+    recipe, folder = recipe.on(where), RunFolder(run)
+    heard = ((example.record, example.target) for example in examples)
+    same = identity(
+        architecture, recipe, heard, Ranks.from_environment().count, targets=targets, split=split
+    )
+    if resume:
+        folder.check_same(same)
     result = {"run": str(run), "utterances": len(examples), "labels": list(architecture.labels)}
     if resume and folder.finished:
         console.info(f"pretrain: {run} is trained already; nothing to do")
@@ -69,7 +77,8 @@ def pretrain(
     with process_group(where) as ranks:
         if ranks.leads:
             folder.create(resume=resume)
-            folder.write_config("pretrain", architecture, recipe=asdict(recipe), targets=targets)
+            details = {"recipe": asdict(recipe), "targets": targets, "identity": same}
+            folder.write_config("pretrain", architecture, **details)
         train(network, examples, recipe, folder, where, resume=resume, what="pretrain")
     return result
 

@@ -11,6 +11,7 @@ fold-1/ ...          cross-validation: a run folder for each fold
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import commit, write_json, write_whole
 from lanser_cli.provenance import check_schema, command_line, versions
+from lanser_cli.training.finite import check_finite
+from lanser_cli.training.identity import check_same
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +50,18 @@ class RunFolder:
         except OSError as error:
             raise LanserError(f"{self.path}: cannot be made: {error.strerror}") from None
 
+    def check_same(self, now: Mapping[str, str]) -> None:
+        """Before a run is resumed: refuse if the one in this folder is another.
+
+        Args:
+            now: as `identity` gives it.
+
+        Raises:
+            UsageError: it is; the message names what differs.
+        """
+        if (self.path / "config.json").exists():
+            check_same(read_config(self.path).get("identity") or {}, now, str(self.path))
+
     @property
     def finished(self) -> bool:
         return (self.path / "model.safetensors").exists()
@@ -66,13 +81,14 @@ class RunFolder:
         from safetensors.torch import save_file
 
         partial = self.path / "model.safetensors.part"
+        check_finite(model.state_dict(), str(self.path))
         tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(tensors, partial)
         commit(partial, self.path / "model.safetensors")
 
     def log(self, **numbers: float) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(numbers) + "\n")
+            stream.write(json.dumps(numbers, allow_nan=False) + "\n")
 
     def cut_log(self, step: int) -> None:
         """Drop log lines behind a step that a resumed run starts from."""
@@ -88,6 +104,7 @@ class RunFolder:
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         import torch
 
+        check_finite(state, str(self.path))
         partial = self._checkpoint.with_name("last.pt.part")
         torch.save(state, partial)
         commit(partial, self._checkpoint)

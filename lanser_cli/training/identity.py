@@ -1,0 +1,106 @@
+"""What makes two training runs the same run, so that `--resume` goes on with no other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lanser_cli.digests import file_sha256
+from lanser_cli.errors import UsageError
+from lanser_cli.models.classifier import Architecture
+from lanser_cli.records import Record
+from lanser_cli.training.recipe import Recipe
+
+HARMLESS = ("workers", "checkpoint_every")
+"""Fields of a recipe that change nothing of what is learned."""
+
+
+def identity(
+    architecture: Architecture,
+    recipe: Recipe,
+    data: Iterable[tuple[Record, object]],
+    ranks: int,
+    *,
+    init: Path | None = None,
+    **more: object,
+) -> dict[str, str]:
+    """The fields that two runs must have in common, in a user's words, each as short text.
+
+    Args:
+        data: the records, each with what it is trained or tested for.
+        ranks: processes that train together.
+        init: folder of the model that training starts from.
+        more: further fields, such as the targets or those of a protocol.
+    """
+    trained = recipe_fields(recipe)
+    # The recipe and the protocol of folds each have a seed.
+    others = {_option(name): str(value) for name, value in more.items()}
+    return {
+        **architecture_fields(architecture),
+        **trained,
+        **{f"{name} of folds" if name in trained else name: others[name] for name in others},
+        "--init (its weights)": "none" if init is None else _digest_of_weights(init),
+        "number of ranks": str(ranks),
+        "data (ids, sound, labels)": digest_of_data(data),
+    }
+
+
+def architecture_fields(architecture: Architecture) -> dict[str, str]:
+    """What is built, field by field."""
+    fields = asdict(architecture)
+    front_end = fields.pop("front_end")
+    fields |= {f"front_end.{name}": value for name, value in front_end.items()}
+    return {f"architecture.{name}": str(value) for name, value in fields.items()}
+
+
+def recipe_fields(recipe: Recipe) -> dict[str, str]:
+    """How it is trained, field by field, less what changes nothing."""
+    fields = asdict(recipe)
+    return {_option(name): str(fields[name]) for name in fields if name not in HARMLESS}
+
+
+def digest_of_data(data: Iterable[tuple[Record, object]]) -> str:
+    """12 hex digits over ids, spans and targets, and the size and time of change of each file."""
+    found = hashlib.sha256()
+    for record, target in data:
+        path = (record.audio_filepath or "").partition("#")[0]
+        line = (record.id, record.offset, record.duration, *_size_and_change(path), target)
+        found.update(repr(line).encode("utf-8", "surrogatepass"))
+    return found.hexdigest()[:12]
+
+
+def check_same(made: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
+    """Refuse to resume another run.
+
+    Raises:
+        UsageError: a field differs; the message has its old and its new value.
+    """
+    for name in [*made, *(name for name in now if name not in made)]:
+        old, new = made.get(name, "not there"), now.get(name, "not there")
+        if old != new:
+            raise UsageError(
+                f"--resume: {where} was made with another {name}, {old} and not {new}: repeat the "
+                "command as it was, or name another folder"
+            )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _digest_of_weights(folder: Path) -> str:
+    return file_sha256(folder / "model.safetensors")[:12]
+
+
+@lru_cache(maxsize=64)  # the records of a shard follow one another
+def _size_and_change(path: str) -> tuple[Any, ...]:
+    try:
+        about = os.stat(path)
+    except OSError:
+        return ("gone",)
+    return about.st_size, about.st_mtime_ns

@@ -26,6 +26,7 @@ from lanser_cli.output import (
     warn_of,
     write_lines,
 )
+from lanser_cli.parts import parse_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.tally import Tally
 
@@ -44,6 +45,19 @@ class Pipe:
     With `resume`, what an earlier run did is not done again. A stage sees whole windows at the
     same places as in an uninterrupted run, so whatever it does with a batch (padding, sorting)
     gives the same bytes.
+
+    Args:
+        output: file for records; None: standard output.
+        rejects: file for rejects; None: a line on stderr each.
+        resume: go on where an earlier run with the same output stopped.
+        part: I/N or slurm, the slice of the items that is taken.
+        window: items that a stage sees at once.
+
+    Attributes:
+        tally: where the items went.
+
+    Raises:
+        UsageError, LanserError: there is no such part, or the files cannot be written.
     """
 
     def __init__(
@@ -53,6 +67,7 @@ class Pipe:
         *,
         rejects: Path | None = None,
         resume: bool = False,
+        part: str | None = None,
         window: int = 256,
     ) -> None:
         if resume and output is None:
@@ -62,8 +77,9 @@ class Pipe:
                 check_folder_of(path)
             if path is not None and path.exists() and not path.is_file():
                 raise UsageError(f"{path}: is not a plain file, which alone can appear when whole")
-        self.stage, self.tally = stage, Tally(stage)
-        self._output, self._rejects, self._resume, self._window = output, rejects, resume, window
+        self.stage, self.output, self.tally = stage, output, Tally(stage)
+        self._rejects, self._resume, self._window = rejects, resume, window
+        self._part = parse_part(part)
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
         self._unreadable: deque[list[tuple[int, Reject | Dropped]]] = deque()
@@ -72,14 +88,17 @@ class Pipe:
         self,
         items: Iterable[Outcome],
         process: Process,
-    ) -> int:
-        """Send the items through `process`, window by window, and return the exit code."""
-        if self._resume and self._output is not None and self._output.exists():
-            console.info(f"{self.stage}: {self._output} is whole already; nothing to do")
-            return 0
+    ) -> Tally:
+        """Send the items through `process`, window by window, and return where they went.
+
+        With `part` every N-th item is taken.
+        """
+        if self._resume and self.output is not None and self.output.exists():
+            console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
+            return self.tally
         started = time.monotonic()
         gc.freeze()  # models and modules live as long as this run: do not search them for garbage
-        answers = process(self._pending(items))
+        answers = process(self._pending(take_part(items, self._part)))
         with self._open(), closing(answers), console.progress(self.stage) as meter:
             for outcomes in answers:
                 lines: list[str] = []
@@ -90,7 +109,7 @@ class Pipe:
         seconds = time.monotonic() - started
         rate = self.tally.read / seconds if seconds else 0.0
         self.tally.close(f" ({seconds:.1f} s, {rate:.1f}/s)")
-        return self.tally.exit_code
+        return self.tally
 
     def _pending(self, items: Iterable[Outcome]) -> Iterator[list[Record]]:
         """Windows of records with something left to do.
@@ -160,7 +179,7 @@ class Pipe:
     @contextmanager
     def _open(self) -> Iterator[None]:
         """Open the output and, next to it, the list of rejects that `--resume` needs to know."""
-        if self._output is None:
+        if self.output is None:
             if self._rejects is not None:
                 self._reject_file = JsonlFile(self._rejects, resume=False)
             with records_on_stdout() as stdout:
@@ -170,8 +189,8 @@ class Pipe:
                 with self._closing():
                     yield
         else:
-            beside = self._output.with_name(self._output.name + ".rejects")
-            self._out_file = JsonlFile(self._output, resume=self._resume)
+            beside = self.output.with_name(self.output.name + ".rejects")
+            self._out_file = JsonlFile(self.output, resume=self._resume)
             self._reject_file = JsonlFile(
                 self._rejects or beside, resume=self._resume, rejects=True
             )

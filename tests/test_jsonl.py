@@ -356,7 +356,7 @@ def test_order_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     items = [*records(9), Reject(None, "test", "torn", "{"), Dropped("x", "left out")]
     out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
     pipe = Pipe("test", out, rejects=rejects, window=2)
-    assert pipe.run(items, one_process(stage)) == EXIT_REJECTED
+    assert pipe.run(items, one_process(stage)).exit_code == EXIT_REJECTED
     assert [value["number"] for value in read_jsonl(out)] == [2, 3, 6, 7]
     assert [value["id"] for value in read_jsonl(rejects)] == ["r000", "r004", "r008", None]
     assert "test: 11 in, 4 out, 4 rejected, 1 dropped (left out), 2 dropped (odd)" in (
@@ -375,7 +375,7 @@ def test_rejects_stay_in_the_order_of_the_input(tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.jsonl"
     for window in (1, 2, 3, 5, 100):
         pipe = Pipe("test", tmp_path / "out", rejects=rejects, window=window)
-        assert pipe.run(items, one_process(stage)) == EXIT_REJECTED
+        assert pipe.run(items, one_process(stage)).exit_code == EXIT_REJECTED
         assert [value["id"] for value in read_jsonl(rejects)] == ids(items)
 
 
@@ -397,14 +397,14 @@ def test_a_flood_of_bad_lines_is_not_held_in_memory(tmp_path: Path) -> None:
 
     behind: list[int] = []
     pipe = Watching("test", tmp_path / "out", rejects=tmp_path / "rejects", window=10)
-    assert pipe.run(flood(), one_process(copied)) == EXIT_REJECTED
+    assert pipe.run(flood(), one_process(copied)).exit_code == EXIT_REJECTED
     assert pipe.tally.rejected == 1000
     assert max(behind) <= 10
 
 
 def test_nothing_in_nothing_out(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    assert Pipe("test", out).run([], one_process(copied)) == 0
+    assert Pipe("test", out).run([], one_process(copied)).exit_code == 0
     assert out.read_bytes() == b""
 
 
@@ -451,7 +451,7 @@ def test_what_a_stage_makes_that_json_cannot_say(tmp_path: Path) -> None:
 
     rejects = tmp_path / "rejects"
     pipe = Pipe("test", tmp_path / "out", rejects=rejects)
-    assert pipe.run(records(2), one_process(stage)) == EXIT_REJECTED
+    assert pipe.run(records(2), one_process(stage)).exit_code == EXIT_REJECTED
     [one, _] = read_jsonl(rejects)
     assert one["id"] == "r000"
     assert "cannot be written as JSON" in one["error"]
@@ -471,14 +471,16 @@ def test_a_run_that_fails_leaves_a_part_only(tmp_path: Path) -> None:
     assert ids([Record(value) for value in read_jsonl(tmp_path / "out.jsonl.part")]) == [
         *("r000", "r001", "r002", "r003"),
     ]
-    assert Pipe("test", out, resume=True, window=2).run(records(9), one_process(copied)) == 0
+    assert (
+        Pipe("test", out, resume=True, window=2).run(records(9), one_process(copied)).exit_code == 0
+    )
     assert len(read_jsonl(out)) == 9
 
 
 def test_without_resume_an_old_part_is_not_kept(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     (tmp_path / "out.jsonl.part").write_text('{"id":"r000","number":"old"}\n')
-    assert Pipe("test", out).run(records(2), one_process(copied)) == 0
+    assert Pipe("test", out).run(records(2), one_process(copied)).exit_code == 0
     assert [value["number"] for value in read_jsonl(out)] == [0, 1]
 
 
@@ -493,7 +495,7 @@ def test_resume_does_again_only_windows_that_miss_something(tmp_path: Path) -> N
     lines = [to_json(item.fields) for item in records(7) if isinstance(item, Record)]
     (tmp_path / "out.jsonl.part").write_text("\n".join(lines[:5]) + '\n{"id":"r0')
     pipe = Pipe("test", out, resume=True, window=3)
-    assert pipe.run(records(9), one_process(stage)) == 0
+    assert pipe.run(records(9), one_process(stage)).exit_code == 0
     assert seen == ["r003", "r004", "r005", "r006", "r007", "r008"]
     assert (pipe.tally.already_done, pipe.tally.done) == (5, 4)
 
@@ -563,7 +565,7 @@ def test_a_refused_line_does_not_hide_a_good_record_of_its_id(tmp_path: Path) ->
     (tmp_path / "out.part").touch()
     (tmp_path / "rejects.part").write_text(output.reject_line(bad) + "\n")
     pipe = Pipe("test", out, rejects=rejects, resume=True, window=1)
-    assert pipe.run(items, one_process(copied)) == EXIT_REJECTED
+    assert pipe.run(items, one_process(copied)).exit_code == EXIT_REJECTED
     assert ids([Record(value) for value in read_jsonl(out)]) == ["r000"]
 
 
@@ -575,7 +577,7 @@ def test_an_id_called_none_is_not_a_missing_id(tmp_path: Path) -> None:
         '{"id":null,"stage":"test","error":"torn","record":"{"}\n'
     )
     pipe = Pipe("test", out, rejects=rejects, resume=True)
-    assert pipe.run(items, one_process(copied)) == EXIT_REJECTED
+    assert pipe.run(items, one_process(copied)).exit_code == EXIT_REJECTED
     assert ids([Record(value) for value in read_jsonl(out)]) == ["None"]
     assert len(read_jsonl(rejects)) == 1
 
@@ -584,7 +586,7 @@ def test_an_id_that_is_no_unicode_is_filed(tmp_path: Path) -> None:
     rejects = tmp_path / "rejects"
     items: list[Outcome] = [Reject("\ud800", "test", "bad \udcff", {"id": "\ud800"})]
     pipe = Pipe("test", tmp_path / "out", rejects=rejects, resume=True)
-    assert pipe.run(items, one_process(copied)) == EXIT_REJECTED
+    assert pipe.run(items, one_process(copied)).exit_code == EXIT_REJECTED
     assert read_jsonl(rejects)[0]["id"] == "\\ud800"
 
 
@@ -596,7 +598,7 @@ def test_resume_of_what_is_whole_reads_nothing(tmp_path: Path) -> None:
         raise AssertionError("read")
         yield
 
-    assert Pipe("test", out, resume=True).run(untouched(), one_process(copied)) == 0
+    assert Pipe("test", out, resume=True).run(untouched(), one_process(copied)).exit_code == 0
     assert out.read_bytes() == LINES
 
 
@@ -625,7 +627,7 @@ def test_packed_output(name: str, unpack: Callable[[bytes], bytes], tmp_path: Pa
     out = tmp_path / name
     packed = []
     for _ in range(2):
-        assert Pipe("test", out).run(records(50), one_process(copied)) == 0
+        assert Pipe("test", out).run(records(50), one_process(copied)).exit_code == 0
         packed.append(out.read_bytes())
     assert packed[0] == packed[1]  # no time of day in it
     assert ids(list(read_records([str(out)], "test"))) == ids(records(50))

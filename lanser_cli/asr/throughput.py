@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from lanser_cli import console
-from lanser_cli.asr.transcriber import STAGE, Answers
+from lanser_cli.asr.transcriber import STAGE, Transcribed
 from lanser_cli.pipe import Process, watching
 from lanser_cli.records import Outcome, Record
-
-if TYPE_CHECKING:
-    pass
 
 
 class Throughput:
@@ -28,7 +24,7 @@ class Throughput:
         self._audio = self._model = self._decoding = self._finding = 0.0
 
     def watching(self, process: Process) -> Process:
-        """The same process; at its end a line on stderr says what it took."""
+        """The same process; at its end a line on stderr says what the run took."""
 
         def clocked(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
             self._clock = _Clock(pending)
@@ -37,10 +33,11 @@ class Throughput:
         return watching(clocked, self._see, self._say)
 
     def _see(self, outcomes: list[Outcome]) -> None:
-        if isinstance(outcomes, Answers):
-            self._audio += outcomes.audio
-            self._model += outcomes.model
-            self._decoding += outcomes.decoding
+        for outcome in outcomes:
+            if isinstance(outcome, Transcribed):
+                self._audio += outcome.seconds
+                self._model += outcome.model
+                self._decoding += outcome.decoding
 
     def _say(self) -> None:
         self._finding = self._clock.spent

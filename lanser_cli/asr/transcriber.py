@@ -5,116 +5,40 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli import console
 from lanser_cli.asr.engine import Engine, Transcript
-from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.quality import DEFAULTS, Thresholds, compression_ratio, flags
 from lanser_cli.audio import sound
 from lanser_cli.audio.utterance import Utterance, with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.errors import LanserError, RecordError
-from lanser_cli.output import warn_of
-from lanser_cli.pipe import WindowFunction, windows
 from lanser_cli.records import Outcome, Record, Reject
 
 if TYPE_CHECKING:
     from lanser_cli.audio.sound import Waveform
 
-
 STAGE = "transcribe"
-
-
 WINDOW = 64
 """Records sorted by length together, for engines that gain from a batch of like lengths."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What transcribing does.
+class Transcribed(Record):
+    """A record with its transcript, and what that took. Two are equal if their fields are.
 
     Attributes:
-        model: as `make_engine` takes it.
-        batch_size: clips decoded together.
-        lang: language spoken; None: as detected.
-        limits: from where on a transcript is flagged.
-        check_speech: the probability from which silero-vad takes a frame for speech, where it is
-            to listen too; None: it is not.
+        seconds: of sound.
+        decoding: seconds that decoding it took.
+        model: its share of the seconds that its batch took.
     """
 
-    model: str
-    batch_size: int = 16
-    lang: str | None = None
-    limits: Thresholds = DEFAULTS
-    check_speech: float | None = None
-    full_context: bool = False
-
-
-def make_transcriber(device: str, *, settings: Settings) -> WindowFunction:
-    """Load an engine on `device` and return the function that transcribes a window of records.
-
-    Raises:
-        UsageError, LanserError: as `make_engine`; or the extra `vad` is missing.
-    """
-    voice = VoiceActivity() if settings.check_speech is not None else None
-    engine = make_engine(
-        settings.model,
-        device=device,
-        lang=settings.lang,
-        limits=settings.limits,
-        full_context=settings.full_context,
-    )
-    return Transcriber(engine, settings.batch_size, settings.limits, voice, settings.check_speech)
-
-
-class Prepared(list[Record]):
-    """A window that was decoded ahead; `decoding` is the seconds that took."""
-
-    decoding = 0.0
-
-
-def prepare(window: Sequence[Record]) -> list[Record]:
-    """Decode a window ahead of the model. What cannot be decoded is left for it to refuse."""
-    begun = time.perf_counter()
-    found = Prepared()
-    for record in window:
-        try:
-            found.append(with_sound(record))
-        except RecordError:
-            found.append(record)
-    found.decoding = time.perf_counter() - begun
-    return found
-
-
-def transcribe(
-    records: Iterable[Record],
-    engine: Engine,
-    *,
-    batch_size: int = 16,
-    on_reject: Callable[[Reject], None] | None = None,
-) -> Iterator[Record]:
-    """Add `text` and `asr` to records, in order. Rejects go to `on_reject` (default: a warning)."""
-    transcriber = Transcriber(engine, batch_size)
-    for window in windows(records, WINDOW):
-        for outcome in transcriber(window):
-            if isinstance(outcome, Record):
-                yield outcome
-            elif isinstance(outcome, Reject):
-                (on_reject or warn_of)(outcome)
-
-
-class Answers(list[Outcome]):
-    """The outcomes of a window, and what they took.
-
-    Attributes:
-        audio: seconds of sound transcribed.
-        decoding, model: seconds of work.
-    """
-
-    audio = decoding = model = 0.0
+    seconds: float = field(default=0.0, compare=False)
+    decoding: float = field(default=0.0, compare=False)
+    model: float = field(default=0.0, compare=False)
 
 
 class Transcriber:
@@ -126,43 +50,32 @@ class Transcriber:
         batch_size: int,
         limits: Thresholds = DEFAULTS,
         voice: VoiceActivity | None = None,
-        speech_threshold: float | None = None,
+        speech_threshold: float = 0.5,
     ) -> None:
         self._engine, self._batch_size = engine, batch_size
         self._limits, self._voice = limits, voice
-        self._speech_threshold = speech_threshold or 0.5
+        self._speech_threshold = speech_threshold
         self._said = False
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(window)
         loaded: dict[int, Utterance] = {}
-        begun = time.perf_counter()
         for index, record in enumerate(window):
             try:
                 loaded[index] = self._load(record)
             except RecordError as error:
                 outcomes[index] = Reject.of(record, STAGE, error)
-        decoded = time.perf_counter()
         todo = deque(sorted(loaded, key=lambda index: len(loaded[index].samples)))
         while todo:
             batch = [todo.popleft() for _ in range(min(self._batch_size, len(todo)))]
-            answers = self._answers([loaded[index].samples for index in batch])
-            for index, answer in zip(batch, answers, strict=True):
-                if isinstance(answer, Transcript):
-                    outcomes[index] = self._described(loaded[index], answer)
-                else:
-                    outcomes[index] = Reject.of(window[index], STAGE, answer)
-        found = Answers(outcome for outcome in outcomes if outcome is not None)
-        found.audio = sum(len(item.samples) for item in loaded.values()) / sound.SAMPLE_RATE
-        found.decoding, found.model = decoded - begun, time.perf_counter() - decoded
-        if isinstance(window, Prepared):
-            found.decoding += window.decoding
-        return found
+            found = self._transcribed([loaded[index] for index in batch])
+            for index, outcome in zip(batch, found, strict=True):
+                outcomes[index] = outcome
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def _load(self, record: Record) -> Utterance:
         clip = with_sound(record)
-        longest = self._engine.max_seconds
-        seconds = len(clip.samples) / sound.SAMPLE_RATE
+        longest, seconds = self._engine.max_seconds, _seconds(clip)
         if longest is not None and seconds > longest:
             raise RecordError(
                 f"{record.audio_filepath}: {seconds:.1f} s is longer than the {longest:.0f} s that "
@@ -170,6 +83,24 @@ class Transcriber:
                 "give records with 'offset' and 'duration'"
             )
         return clip
+
+    def _transcribed(self, clips: Sequence[Utterance]) -> list[Outcome]:
+        """The outcomes of a batch; each has an equal share of the time that the batch took."""
+        begun = time.perf_counter()
+        answers = self._answers([clip.samples for clip in clips])
+        outcomes = [
+            self._described(clip, answer)
+            if isinstance(answer, Transcript)
+            else Reject.of(clip, STAGE, answer)
+            for clip, answer in zip(clips, answers, strict=True)
+        ]
+        share = (time.perf_counter() - begun) / len(clips)
+        return [
+            Transcribed(outcome.fields, _seconds(clip), clip.decoding, share)
+            if isinstance(outcome, Record)
+            else outcome
+            for clip, outcome in zip(clips, outcomes, strict=True)
+        ]
 
     def _answers(self, clips: list[Waveform]) -> list[Transcript | str]:
         """A transcript for each clip. If a batch fails, its clips are tried one by one.
@@ -202,7 +133,7 @@ class Transcriber:
             )
 
     def _described(self, record: Utterance, heard: Transcript) -> Record:
-        seconds = len(record.samples) / sound.SAMPLE_RATE
+        seconds = _seconds(record)
         text, speech = heard.text, None
         if self._voice is not None:
             speech = self._voice.speech_seconds(record.samples, self._speech_threshold)
@@ -232,6 +163,10 @@ class Transcriber:
         return record.with_fields(**duration, **lang, text=text, asr=known)
 
 
+def _seconds(clip: Utterance) -> float:
+    return len(clip.samples) / sound.SAMPLE_RATE
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     words = str(error).lower()
     return (
@@ -243,7 +178,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _give_back_memory() -> None:
-    """Let CUDA have what a failed batch left in PyTorch's cache, if PyTorch is in use at all."""
+    """Free what a failed batch left in PyTorch's cache on CUDA, if PyTorch is in use at all."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

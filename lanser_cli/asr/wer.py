@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from lanser_cli.errors import LanserError
 from lanser_cli.jsonl import read_records
 from lanser_cli.output import warn_of
 from lanser_cli.pipe import Process, watching
-from lanser_cli.records import Outcome, Record
+from lanser_cli.records import Outcome, Record, Reject
 
 STAGE = "transcribe"
 
@@ -21,8 +22,9 @@ STAGE = "transcribe"
 class Score:
     """Counts word errors by id. The references are held in memory.
 
-    Both texts are normalised as in Whisper's evaluation: English spelling, numbers and
-    contractions for records whose `lang` is English or unknown, else case and punctuation only.
+    Both texts are normalised as in Whisper's evaluation. English spelling, numbers and
+    contractions count as equal for records whose `lang` is English or unknown; for others case and
+    punctuation alone do.
 
     Raises:
         LanserError: the file cannot be read, or holds no record with `text`.
@@ -30,11 +32,18 @@ class Score:
 
     def __init__(self, reference: Path) -> None:
         self._references: dict[str, str] = {}
+        self._scored: set[str] = set()
+        self._left_out: Counter[str] = Counter()
         for item in read_records([str(reference)], STAGE, adapt=adapt):
-            if isinstance(item, Record) and item.text is not None:
-                self._references[item.id] = item.text
-            elif not isinstance(item, Record):
+            if isinstance(item, Reject):
                 warn_of(item)
+                self._left_out["references that cannot be read"] += 1
+            elif item.text is None:
+                self._left_out["references without text"] += 1
+            elif item.id in self._references:
+                self._left_out["references whose id came before"] += 1
+            else:
+                self._references[item.id] = item.text
         if not self._references:
             raise LanserError(f"{reference}: no record with 'text' in it to score against")
         self.substitutions = self.deletions = self.insertions = self.words = self.utterances = 0
@@ -45,9 +54,12 @@ class Score:
 
         said = self._references.get(record.id)
         if said is None or record.text is None:
+            what = "transcripts without text" if said else "transcripts without a reference"
+            self._left_out[what] += 1
             return
         normalised = _normaliser(str(record.fields.get("lang") or "en").lower()[:2] == "en")
         said, heard = normalised(said).strip(), normalised(record.text).strip()
+        self._scored.add(record.id)
         self.utterances += 1
         if not said:
             self.insertions += len(heard.split())
@@ -69,11 +81,23 @@ class Score:
 
     def _say(self) -> None:
         console.info(f"{STAGE}: {self}")
+        left_out = self.left_out
+        if left_out:
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(left_out.items()))
+            console.info(f"{STAGE}: not scored: {reasons}")
 
     def read(self, path: Path) -> None:
         """Score a file of transcripts, and say the rate on stderr."""
         self._see(read_records([str(path)], STAGE))
         self._say()
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """What was not scored, by reason."""
+        found = self._left_out.copy()
+        if missing := len(self._references) - len(self._scored):
+            found["references without a transcript"] = missing
+        return found
 
     def __str__(self) -> str:
         if not self.words:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli import corpora, parts
+from lanser_cli import corpora
 from lanser_cli.commands import options
 from lanser_cli.errors import UsageError
 from lanser_cli.pipe import Pipe, one_process, unique
@@ -67,14 +67,13 @@ def command(
         raise UsageError(f"--audio-column, --label-column, --speaker-column: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
-    chosen = parts.parse_part(part)
-    pipe = Pipe("manifest", output, rejects=rejects, resume=resume)
+    pipe = Pipe("manifest", output, rejects=rejects, resume=resume, part=part)
     settings: dict[str, dict[str, object]] = {
         "csv": {**columns},
         "folder": {"labels": not no_labels},
     }
     items = unique(corpora.read(kind, root, **settings.get(kind, {})), "manifest")
-    return pipe.run(parts.take_part(items, chosen), one_process(lambda window: list(window)))
+    return pipe.run(items, one_process(lambda window: list(window))).exit_code
 
 
 _LIST = "\n".join(f"      {kind:10}{title}" for kind, title in corpora.titles().items())

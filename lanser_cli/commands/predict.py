@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.errors import UsageError
+from lanser_cli.pipe import Pipe
 
 
 def command(
@@ -30,20 +31,13 @@ def command(
     A run with folds votes: the mean of its models' probabilities. Do not score such a vote on the
     records the folds were trained on; use the run's own predictions.jsonl.
     """
-    from lanser_cli import parts, workers
-    from lanser_cli.devices import parse_devices
-    from lanser_cli.errors import UsageError
-    from lanser_cli.pipe import Pipe, unique
     from lanser_cli.shards import reader, remote
     from lanser_cli.training import predict
 
     if run is None:
         raise UsageError("predict needs --run RUN, the folder of a trained model")
-    inputs = remote.fetch(inputs or ["-"], fetch)
-    chosen = parts.parse_part(part)
-    reader.check_inputs(inputs)
-    pipe = Pipe("predict", output, rejects=rejects, resume=resume, window=predict.WINDOW)
-    items = unique(reader.records_of(inputs, "predict"), "predict")
-    make = partial(predict.make_predictor, run=run)
-    devices = parse_devices(device)
-    return pipe.run(parts.take_part(items, chosen), workers.spread(make, devices))
+    pipe = Pipe("predict", output, rejects=rejects, resume=resume, part=part, window=predict.WINDOW)
+    sources = remote.fetch(inputs or ["-"], fetch)
+    reader.check_inputs(sources)
+    items = reader.records_of(sources, "predict")
+    return predict.predict_records(items, run, pipe, device=device).exit_code

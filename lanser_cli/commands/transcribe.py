@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lanser_cli.asr import engines
+from lanser_cli.choices import Segmenting
 from lanser_cli.commands import options
-from lanser_cli.records import Outcome
+from lanser_cli.pipe import Pipe
 
 
 def command(
@@ -29,11 +28,8 @@ def command(
         typer.Option(min=1, help="Processes; default one a device."),
     ] = None,
     segment: Annotated[
-        str,
-        typer.Option(
-            metavar="HOW",
-            help="Cut recordings into utterances: vad (at pauses), fixed (by the clock) or none.",
-        ),
+        Segmenting,
+        typer.Option(help="Cut recordings into utterances, at pauses (vad) or of fixed length."),
     ] = "none",
     min_seconds: Annotated[
         float, typer.Option(min=0.1, help="Shortest utterance that --segment cuts.")
@@ -100,65 +96,20 @@ def command(
     standard input. A clip that looks wrongly transcribed is marked in `asr.flags`, not dropped. A
     recording longer than the model hears at once is refused, unless --segment cuts it.
     """
-    from lanser_cli import parts
-    from lanser_cli.asr import throughput, transcriber
-    from lanser_cli.asr.quality import Thresholds
-    from lanser_cli.asr.wer import Score
-    from lanser_cli.audio import segments
-    from lanser_cli.devices import cpu_count, parse_devices
-    from lanser_cli.pipe import Pipe, unique
+    from lanser_cli.asr.transcribe import TranscribeSettings, transcribe_records
+    from lanser_cli.asr.transcriber import WINDOW
     from lanser_cli.shards import reader, remote
-    from lanser_cli.workers import spread
 
-    inputs = remote.fetch(inputs or ["-"], fetch)
-    chosen = parts.parse_part(part)
-    reader.check_inputs(inputs, bare=True)
-    options.one_of("--segment", segment, segments.METHODS)
-    cut = None
-    if segment != "none":
-        cut = segments.Segmentation(
-            segment,
-            min_seconds=min_seconds,
-            max_seconds=max_seconds,
-            threshold=vad_threshold,
-            min_silence=min_silence,
-        )
-    settings = transcriber.Settings(
-        model,
-        batch_size,
-        lang,
-        Thresholds(
-            compression_ratio_threshold,
-            logprob_threshold,
-            no_speech_threshold,
-            words_per_second_threshold,
-        ),
-        vad_threshold if check_speech else None,
-        full_context,
-    )
-    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, window=transcriber.WINDOW)
-    scored = Score(score) if score else None
-    devices = parse_devices(device)
-    if workers is not None:
-        devices = [devices[index % len(devices)] for index in range(workers)]
-    if decoders is None:
-        decoders = min(4 * len(set(devices)), cpu_count()) if devices[0] != "cpu" else 0
-    items: Iterator[Outcome] = unique(
-        reader.records_of(inputs, "transcribe", bare=True), "transcribe"
-    )
-    if cut is not None:  # it decodes as it cuts, so there is nothing to decode ahead
-        items, decoders = segments.segment(items, cut, "transcribe"), 0
-        items = unique(items, "transcribe")
-    process = spread(
-        partial(transcriber.make_transcriber, settings=settings),
-        devices,
-        prepare=transcriber.prepare,
-        helpers=decoders,
-    )
-    process = throughput.Throughput(len(devices), decoders).watching(process)
-    if scored is not None and output is None:
-        process = scored.watching(process)
-    code = pipe.run(parts.take_part(items, chosen), process)
-    if scored is not None and output is not None:
-        scored.read(output)  # and not what went by, of which --resume sees only a part
-    return code
+    settings = options.fill(TranscribeSettings, locals())
+    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, part=part, window=WINDOW)
+    sources = remote.fetch(inputs or ["-"], fetch)
+    reader.check_inputs(sources, bare=True)
+    return transcribe_records(
+        reader.records_of(sources, "transcribe", bare=True),
+        settings,
+        pipe,
+        device=device,
+        workers=workers,
+        decoders=decoders,
+        score=score,
+    ).exit_code

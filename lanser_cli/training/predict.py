@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lanser_cli.audio import sound
+from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.models.classifier import SpeechClassifier
+from lanser_cli.pipe import Pipe, unique
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.tally import Tally
 from lanser_cli.training import runs
+from lanser_cli.workers import spread
 
+STAGE = "predict"
 WINDOW = 64
+"""Records whose sound is in memory together."""
+
 _CROPS_AT_ONCE = 64
 
 
-def make_predictor(device: str, *, run: Path, stage: str = "predict") -> Predictor:
+def predict_records(
+    items: Iterable[Outcome], run: Path, pipe: Pipe, *, device: str = "auto"
+) -> Tally:
+    """Predict the emotion of records, each id once, with the model of a run folder.
+
+    Raises:
+        UsageError, LanserError: there is no such device; or as `make_predictor`.
+    """
+    process = spread(partial(make_predictor, run=run), parse_devices(device))
+    return pipe.run(unique(items, STAGE), process)
+
+
+def make_predictor(device: str, *, run: Path, stage: str = STAGE) -> Predictor:
     """Load the model of a run folder, or the models of its folds, which then vote.
 
     Raises:
@@ -33,7 +53,7 @@ def make_predictor(device: str, *, run: Path, stage: str = "predict") -> Predict
 class Predictor:
     """A window function: the mean probability over crops, and over models if there are several."""
 
-    def __init__(self, models: Sequence[SpeechClassifier], stage: str = "predict") -> None:
+    def __init__(self, models: Sequence[SpeechClassifier], stage: str = STAGE) -> None:
         self.labels = models[0].architecture.labels
         if any(model.architecture.labels != self.labels for model in models):
             raise LanserError("the folds of this run have different labels: name one of them")

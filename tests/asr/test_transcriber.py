@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import re
 import time
@@ -14,10 +15,13 @@ import soundfile
 from conftest import tone
 
 from lanser_cli.asr.engine import Transcript
+from lanser_cli.asr.quality import Thresholds
 from lanser_cli.asr.throughput import Throughput
-from lanser_cli.asr.transcriber import Prepared, Transcriber, prepare, transcribe
+from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead, transcribe
+from lanser_cli.asr.transcriber import Transcribed, Transcriber
 from lanser_cli.audio import sound
 from lanser_cli.audio.ingest import ingest
+from lanser_cli.audio.segments import Segmentation
 from lanser_cli.audio.utterance import Utterance
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.errors import LanserError
@@ -129,7 +133,7 @@ def test_what_is_written(shuffled: list[Record], tmp_path: Path) -> None:
 def test_bad_sound_is_a_reject_between_its_neighbours(shuffled: list[Record]) -> None:
     gone = Record({"id": "gone", "audio_filepath": "/nowhere/gone.wav"})
     outcomes = Transcriber(LengthEngine(), 4)([shuffled[0], gone, shuffled[1]])
-    assert [type(outcome) for outcome in outcomes] == [Record, Reject, Record]
+    assert [isinstance(outcome, Record) for outcome in outcomes] == [True, False, True]
     assert isinstance(outcomes[1], Reject)
     assert outcomes[1].error == "/nowhere/gone.wav: there is no such file"
     assert outcomes[1].record == gone.fields
@@ -209,10 +213,26 @@ def test_no_memory_for_a_single_clip_is_a_reject(shuffled: list[Record]) -> None
 def test_decoded_ahead_or_not_is_the_same(shuffled: list[Record], tmp_path: Path) -> None:
     gone = Record({"id": "gone", "audio_filepath": "/nowhere/gone.wav"})
     window = [*shuffled[:3], gone, *shuffled[3:5]]
-    ready = prepare(window)
-    assert isinstance(ready, Prepared) and ready.decoding > 0
+    ready = decode_ahead(window)
     assert [isinstance(item, Utterance) for item in ready] == [True] * 3 + [False] + [True] * 2
+    assert all(item.decoding > 0 for item in ready if isinstance(item, Utterance))
     assert Transcriber(LengthEngine(), 4)(ready) == Transcriber(LengthEngine(), 4)(window)
+
+
+def test_what_it_took_travels_with_the_record(shuffled: list[Record]) -> None:
+    class Slow(LengthEngine):
+        def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+            time.sleep(0.1)
+            return super().transcribe(clips)
+
+    found = pickle.loads(pickle.dumps(Transcriber(Slow(), 4)(shuffled[:6])))
+    assert all(isinstance(item, Transcribed) for item in found)
+    assert [item.seconds for item in found] == [
+        record.fields["mine"] / 16_000 for record in shuffled[:6]
+    ]
+    assert sum(item.model for item in found) == pytest.approx(0.2, abs=0.1)
+    assert all(item.decoding > 0 for item in found)
+    assert not set(found[0].fields) & {"seconds", "decoding", "model"}
 
 
 def test_a_file_that_vanishes_after_it_was_found(tmp_path: Path) -> None:
@@ -220,7 +240,7 @@ def test_a_file_that_vanishes_after_it_was_found(tmp_path: Path) -> None:
         soundfile.write(tmp_path / f"{name}.wav", tone(0.3), 16_000)
     records = [item for item in ingest([str(tmp_path)], "x") if isinstance(item, Record)]
     (tmp_path / "a.wav").unlink()
-    for window in (records, prepare(records)):
+    for window in (records, decode_ahead(records)):
         reject, record = Transcriber(LengthEngine(), 4)(window)
         assert isinstance(reject, Reject) and "there is no such file" in reject.error
         assert isinstance(record, Record) and record.text == "4800 samples"
@@ -307,3 +327,17 @@ def test_decoding_may_be_what_holds_it_up(
     assert capsys.readouterr().err.strip().endswith("decode-bound")
     list(Throughput(1).watching(one_process(Transcriber(LengthEngine(), 64)))([]))
     assert capsys.readouterr().err == "", "nothing was transcribed"
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_settings_are_checked_and_become_what_the_room_knows() -> None:
+    assert TranscribeSettings("x").segmentation is None
+    settings = TranscribeSettings("x", segment="fixed", max_seconds=9.0, vad_threshold=0.4)
+    assert settings.segmentation == Segmentation("fixed", max_seconds=9.0, threshold=0.4)
+    assert TranscribeSettings("x", no_speech_threshold=0.1).limits == Thresholds(no_speech=0.1)
+    assert TranscribeSettings("x").limits == Thresholds()
+    with pytest.raises(UsageError, match="at least twice as long"):
+        TranscribeSettings("x", segment="fixed", max_seconds=3.0)
+    TranscribeSettings("x", max_seconds=3.0)

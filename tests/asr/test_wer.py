@@ -9,6 +9,7 @@ from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.asr.wer import Score
 from lanser_cli.errors import LanserError
+from lanser_cli.pipe import one_process
 from lanser_cli.records import Record
 
 
@@ -48,6 +49,27 @@ def test_errors_are_counted(reference: Path) -> None:
     assert str(score) == (
         "word error rate 41.18 %: 1 substitutions, 3 deletions, 3 insertions in 17 words of 5 "
         "utterances (5 references)"
+    )
+    assert score.left_out == {
+        "references without text": 1,
+        "references without a transcript": 1,
+        "transcripts without a reference": 1,
+        "transcripts without text": 1,
+    }
+
+
+def test_what_is_not_scored_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"id": "a", "text": "b"}\n{"id": "a", "text": "c"}\nno JSON\n{"id": "n"}\n')
+    score = Score(path)
+    process = score.watching(one_process(lambda window: list(window)))
+    list(process([[heard("a", "b"), heard("x", "y"), heard("z", "y")]]))
+    first, rate, left_out = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"rejected: {path}:3: not JSON")
+    assert rate.startswith("transcribe: word error rate 0.00 %")
+    assert left_out == (
+        "transcribe: not scored: references that cannot be read (1), references whose id came "
+        "before (1), references without text (1), transcripts without a reference (2)"
     )
 
 

@@ -251,7 +251,7 @@ def our_rate(paths: Sequence[Path], processes: int, folder: Path) -> float:
 
     pipe.run(unique(ingest([str(listed)], "transcribe"), "transcribe"), watched)
     seconds = time.perf_counter() - times[0]
-    assert pipe.tally.written == len(paths)
+    assert pipe.tally.done == len(paths)
     return len(paths) / seconds
 
 
@@ -308,7 +308,7 @@ def long_recording(answers: Any, path: Path, out: Path) -> None:
     pipe = Pipe("transcribe", out, window=transcriber.WINDOW)
     items = segments.segment(ingest([str(path)], "x"), segments.Segmentation("vad"), "x")
     pipe.run(items, workers.spread(make_free, ["cpu"]))
-    answers.put([peak(), time.perf_counter() - begun, pipe.tally.written])
+    answers.put([peak(), time.perf_counter() - begun, pipe.tally.done])
 
 
 def recording(path: Path, paths: Sequence[Path], seconds: float) -> Path:

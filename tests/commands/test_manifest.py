@@ -105,8 +105,8 @@ def test_dropped_items_are_counted_in_every_window(tmp_path: Path) -> None:
     ]
     out = tmp_path / "out.jsonl"
     pipe = Pipe("manifest", out, window=1)
-    assert pipe.run(items, one_process(lambda window: list(window))) == 3
+    assert pipe.run(items, one_process(lambda window: list(window))).exit_code == 3
     assert [line["id"] for line in _lines(out)] == ["b", "c"]
     tally = pipe.tally
-    assert (tally.read, tally.written, tally.rejected) == (5, 2, 1)
+    assert (tally.read, tally.done, tally.rejected) == (5, 2, 1)
     assert tally.dropped == {"song": 2}

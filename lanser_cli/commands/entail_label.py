@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lanser_cli.choices import Calibration, ScoringPrecision
 from lanser_cli.commands import options
-from lanser_cli.errors import UsageError
-from lanser_cli.records import Outcome
+from lanser_cli.pipe import Pipe
+from lanser_cli.tally import Ledger
+
+_MODELS = ["embedded"]
 
 
 def command(
@@ -29,27 +29,28 @@ def command(
             help="Sum the scores into another taxonomy's labels: its name, or a crosswalk file."
         ),
     ] = None,
-    template: Annotated[
+    templates: Annotated[
         list[str] | None,
         typer.Option(
+            "--template",
             help="Hypothesis with one slot, {} (noun) or {adjective}, or a .txt file of them; may "
             "be repeated, then scores are averaged.",
         ),
     ] = None,
-    model: Annotated[
-        list[str] | None,
+    models: Annotated[
+        list[str],
         typer.Option(
-            help="NLI model: embedded (the default), a hub id or a folder; several with --sweep."
+            "--model", help="NLI model: embedded, a hub id or a folder; several with --sweep."
         ),
-    ] = None,
+    ] = _MODELS,
     entailment_label: Annotated[
         str | None, typer.Option(help="The model's name for entailment, if it is not obvious.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, or int8 (on a CPU).")
+        ScoringPrecision, typer.Option(help="What the model computes in; int8 on a CPU alone.")
     ] = "auto",
     calibrate: Annotated[
-        str,
+        Calibration,
         typer.Option(help="Subtract what labels score for no text (null) or on average (batch)."),
     ] = "none",
     prior: Annotated[
@@ -96,65 +97,20 @@ def command(
 ) -> int:
     """Label transcripts: adds the `emotion` that the `text` entails most.
 
-    Every label of the taxonomy is put into the template, and the model judges how much the
+    Every label of the taxonomy is put into the template, and the model scores how much the
     transcript entails that sentence. Empty, flagged and unreadable transcripts get `emotion: null`.
     """
-    from lanser_cli import jsonl, parts, workers
-    from lanser_cli.devices import parse_devices
-    from lanser_cli.entailment import (
-        EMBEDDED,
-        SWEEP_TEMPLATES,
-        Taxonomy,
-        calibration,
-        labeller,
-        load_crosswalk,
-        load_taxonomy,
-        load_templates,
-        with_context,
-    )
+    from lanser_cli.entailment import SWEEP_TEMPLATES, load_task
+    from lanser_cli.entailment.entail_label import LabelSettings, label_files
+    from lanser_cli.entailment.labeller import WINDOW
     from lanser_cli.evaluation.sweep import sweep as rank
-    from lanser_cli.pipe import Pipe, unique
 
-    inputs, models = inputs or ["-"], model or [EMBEDDED]
-    chosen = parts.parse_part(part)
-    options.one_of("--calibrate", calibrate, calibration.METHODS)
-    if len(models) > 1 and sweep is None:
-        raise UsageError("--model may be repeated with --sweep only")
-    if prior is not None and calibrate != "batch":
-        raise UsageError("--prior FILE goes with --calibrate batch")
-    emotions = Taxonomy.of_labels(labels.split(",")) if labels else load_taxonomy(taxonomy)
-    settings = labeller.Settings(
-        emotions,
-        load_templates(template or (SWEEP_TEMPLATES if sweep else [])),
-        crosswalk=load_crosswalk(crosswalk, emotions) if crosswalk else None,
-        model=models[0],
-        precision=precision,
-        entailment_label=entailment_label,
-        calibrate=calibrate,
-        top_k_first=top_k_first,
-        top_k=top_k,
-        min_score=min_score,
-        min_margin=min_margin,
-        keep_flagged=keep_flagged,
-        cache=cache,
-        cache_limit=cache_limit,
-    )
-    devices = parse_devices(device)
-    sources = [str(sweep)] if sweep else inputs
-    jsonl.check_files(sources)
-
-    def read() -> Iterator[Outcome]:
-        items = unique(jsonl.read_records(sources, "entail-label"), "entail-label")
-        return with_context(items, context) if context else items
-
+    settings = options.fill(LabelSettings, locals())
     if sweep is not None:
-        named = ["--labels", labels] if labels else ["--taxonomy", taxonomy]
-        named += ["--crosswalk", crosswalk] if crosswalk else []
-        return rank(read(), models, settings, devices[0], named, output)
-    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, window=labeller.WINDOW)
-    if calibrate == "batch":
-        measured = labeller.batch_prior(settings, prior, inputs, read, devices[0])
-        settings = replace(settings, prior=measured)
-    process = workers.spread(partial(labeller.make_labeller, settings=settings), devices)
-    watched = labeller.Summary().watching(process)
-    return pipe.run(parts.take_part(read(), chosen), watched)
+        task = load_task(taxonomy, labels, crosswalk, templates or SWEEP_TEMPLATES)
+        with Ledger("entail-label", rejects) as ledger:
+            ranking = rank(sweep, task, settings, ledger, output=output, device=device)
+        return options.result(ledger, *ranking)
+    task = load_task(taxonomy, labels, crosswalk, templates or ())
+    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, part=part, window=WINDOW)
+    return label_files(inputs or ["-"], task, settings, pipe, device=device).exit_code

@@ -1,4 +1,4 @@
-"""Scores are kept: what a model has once judged it need not judge again.
+"""The cache: scores of pairs, so that a model scores each pair once.
 
 One SQLite file, `scores.sqlite`, for anyone to look into:
 
@@ -14,16 +14,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli import console
 from lanser_cli.digests import string64
-from lanser_cli.entailment.judge import Scorer
+from lanser_cli.entailment.label_scorer import Scorer
 from lanser_cli.errors import LanserError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -44,10 +43,10 @@ CREATE TABLE scores(
 class CachedScorer:
     """A scorer that asks the model about those pairs alone that are not in the cache.
 
-    Many processes may share a folder, on one machine or on a network file system (a rollback
-    journal, no write-ahead log, which works on one machine only). A cache that is full, locked
-    for minutes or on a full disk is no longer added to, and one that is damaged is set aside as
-    `scores.sqlite.damaged` and begun anew; either is said once, and scoring goes on.
+    Many processes may share a folder, on one machine or on a network file system. It has a
+    rollback journal, since a write-ahead log works on one machine only. Nothing is added to a
+    cache that is full, locked for minutes or on a full disk. One that is damaged is set aside as
+    `scores.sqlite.damaged` and begun anew. Either is said once, and scoring goes on.
 
     Args:
         folder: made if it is not there.
@@ -98,8 +97,6 @@ class CachedScorer:
         wanted: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """As the scorer's own."""
-        import numpy as np
-
         keys = [premise_key(premise) for premise in premises]
         scores = self._guarded(lambda: self._look_up(keys, hypotheses))
         if scores is None:
@@ -118,7 +115,7 @@ class CachedScorer:
                 missing[block],
             )
             scores[block] = np.where(missing[block], new, scores[block])
-            if self.fingerprint != self._fingerprint:  # a frail model went on in float32
+            if self.fingerprint != self._fingerprint:  # NaN made the model go on in float32
                 self._fingerprint, self._ids = self.fingerprint, {}
                 return self.score(premises, hypotheses, wanted)
             found = [
@@ -148,8 +145,6 @@ class CachedScorer:
 
     def _look_up(self, keys: Sequence[int], hypotheses: Sequence[str]) -> NDArray[np.float32]:
         """Known log-odds `[keys, hypotheses]`, NaN for the others."""
-        import numpy as np
-
         if any(hypothesis not in self._ids for hypothesis in hypotheses):
             self._read_ids()
         known = {

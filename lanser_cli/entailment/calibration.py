@@ -1,4 +1,4 @@
-"""Calibration: what a label scores before anything was said, taken off what it scores.
+"""Calibration: the prior of each label is subtracted from its log-odds.
 
 A model finds some hypotheses likelier than others whatever the text, and its labels collapse onto
 them. The prior of a label is its mean log-odds over texts that say nothing about emotion (`null`),
@@ -12,18 +12,15 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.digests import string64
-from lanser_cli.entailment.judge import Judge
+from lanser_cli.entailment.label_scorer import LabelScorer
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import write_json
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-METHODS = ("none", "null", "batch")
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
 """Zhao, Wallace, Feng, Klein and Singh (2021), Calibrate Before Use, ICML 2021."""
@@ -34,13 +31,12 @@ SAMPLE = 1000
 _SCHEMA = 1
 
 
-def mean_odds(judge: Judge, texts: Sequence[str]) -> NDArray[np.float32]:
+def mean_odds(label_scorer: LabelScorer, texts: Sequence[str]) -> NDArray[np.float32]:
     """The mean raw log-odds of each label over texts: float32 `[labels]`."""
-    import numpy as np
-
-    total = np.zeros(len(judge.taxonomy.labels))
+    total = np.zeros(len(label_scorer.taxonomy.labels))
     for start in range(0, len(texts), 100):
-        total += judge.raw(texts[start : start + 100]).astype(np.float64).sum(axis=0)
+        raw = label_scorer.raw(texts[start : start + 100])
+        total += raw.astype(np.float64).sum(axis=0)
     return (total / len(texts)).astype(np.float32)
 
 
@@ -76,23 +72,23 @@ class Prior:
     of: dict[str, tuple[float, ...]]
 
     @classmethod
-    def measure(cls, judges: Sequence[Judge], texts: Sequence[str]) -> Prior:
-        """The mean over texts, for each of the judges (they share taxonomy and templates).
+    def measure(cls, label_scorers: Sequence[LabelScorer], texts: Sequence[str]) -> Prior:
+        """The mean over texts, for each label scorer (they share taxonomy and templates).
 
         Raises:
             LanserError: there is no text.
         """
         if not texts:
             raise LanserError("--calibrate batch: the input has no text to take a mean over")
-        first = judges[0]
+        first = label_scorers[0]
         return cls(
             first.taxonomy.name,
             tuple(template.text for template in first.templates),
             first.taxonomy.labels,
             len(texts),
             {
-                judge.scorer.fingerprint: tuple(map(float, mean_odds(judge, texts)))
-                for judge in judges
+                each.scorer.fingerprint: tuple(map(float, mean_odds(each, texts)))
+                for each in label_scorers
             },
         )
 
@@ -134,25 +130,25 @@ class Prior:
         except OSError as error:
             raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
 
-    def for_judge(self, judge: Judge, where: str) -> NDArray[np.float32]:
-        """The log-odds to subtract from this judge's: float32 `[labels]`.
+    def of_labels(self, label_scorer: LabelScorer, where: str) -> NDArray[np.float32]:
+        """The prior of this label scorer's labels, log-odds: float32 `[labels]`.
 
         Raises:
             UsageError: the prior was measured with another model, taxonomy or template.
         """
-        import numpy as np
-
+        scorer, taxonomy = label_scorer.scorer, label_scorer.taxonomy
+        templates = tuple(template.text for template in label_scorer.templates)
         what = (
-            ("taxonomy", self.taxonomy, judge.taxonomy.name),
-            ("labels", self.labels, judge.taxonomy.labels),
-            ("templates", self.templates, tuple(template.text for template in judge.templates)),
+            ("taxonomy", self.taxonomy, taxonomy.name),
+            ("labels", self.labels, taxonomy.labels),
+            ("templates", self.templates, templates),
         )
         wrong = [name for name, mine, its in what if mine != its]
-        if judge.scorer.fingerprint not in self.of:
-            wrong.append(f"model or precision ('{judge.scorer.name}', {judge.scorer.precision})")
+        if scorer.fingerprint not in self.of:
+            wrong.append(f"model or precision ('{scorer.name}', {scorer.precision})")
         if wrong:
             raise UsageError(
                 f"{where}: this prior was measured with other {', '.join(wrong)}: "
                 "name another --prior file, and it is made anew"
             )
-        return np.array(self.of[judge.scorer.fingerprint], np.float32)
+        return np.array(self.of[scorer.fingerprint], np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from lanser_cli.records import Outcome, Record
 
@@ -11,14 +12,25 @@ CONVERSATIONS = 1024
 """Conversations remembered at once: records of one need not follow one another without a break."""
 
 WORDS = 60
-"""The most words of context before a premise; the utterance itself is what is judged."""
+"""The most words of context before a premise; the utterance itself is what is labelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class InContext(Record):
+    """A record with the utterances of its conversation before it.
+
+    Attributes:
+        said: these utterances, the latest last.
+    """
+
+    said: tuple[str, ...] = ()
 
 
 def with_context(items: Iterable[Outcome], count: int) -> Iterator[Outcome]:
-    """Pass records on; those with a `dialogue` carry the `count` utterances before them along.
+    """Pass items on; a record with a `dialogue` becomes one with the `count` utterances before it.
 
-    They travel in `entailment.context`, which the labeller replaces by how many it used. This
-    comes before the input is split among parts and workers, so all of them see the same context.
+    This comes before the input is split among parts and workers, so all of them see the same
+    context.
     """
     said: OrderedDict[str, deque[str]] = OrderedDict()
     for item in items:
@@ -30,8 +42,7 @@ def with_context(items: Iterable[Outcome], count: int) -> Iterator[Outcome]:
         said.move_to_end(str(dialogue))
         if len(said) > CONVERSATIONS:
             said.popitem(last=False)
-        entailment = {**(item.fields.get("entailment") or {}), "context": list(before)}
-        yield item.with_fields(entailment=entailment)
+        yield InContext(item.fields, tuple(before))
         if text := (item.text or "").strip():
             before.append(text)
 

@@ -12,14 +12,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy, nearest, read_object
 from lanser_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _KEYS = ("to", "map")
 
@@ -37,8 +35,6 @@ class Crosswalk:
 
         What is left of the row is normalised to sum to one.
         """
-        import numpy as np
-
         matrix = np.zeros((len(self.source.labels), len(self.target.labels)))
         for row, column in enumerate(self.index):
             if column is not None:

@@ -1,4 +1,4 @@
-"""Less arithmetic for the same answer: what need not be computed, and what a CPU multiplies with.
+"""Faster inference with the same answer: less to compute, and faster products on a CPU.
 
 The classifier reads the last layer's first token alone, so that layer is computed for that token
 only. On a CPU the linear maps, nearly all of the work, go to oneDNN in the precision asked for.
@@ -20,7 +20,7 @@ BERT_FAMILY = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 
 
 def loaded_in(model_type: str, precision: str, on_cpu: bool) -> str:
-    """What `lighten` wants a model loaded in, to compute in `precision`: float32 or bfloat16.
+    """What `accelerate` needs a model loaded in, to compute in `precision`: float32 or bfloat16.
 
     On a CPU the BERT family stays in float32 but for its linear maps: with its sums, norms and
     softmaxes it is nearer to float32's answer than a model all in bfloat16, and no slower.
@@ -28,8 +28,8 @@ def loaded_in(model_type: str, precision: str, on_cpu: bool) -> str:
     return "float32" if (on_cpu and model_type in BERT_FAMILY) or precision == "int8" else precision
 
 
-def lighten(model: Any, precision: str, on_cpu: bool) -> None:
-    """Make a sequence classifier compute less, in place; its logits stay what they are.
+def accelerate(model: Any, precision: str, on_cpu: bool) -> None:
+    """Make a sequence classifier faster, in place; its logits are those of its precision.
 
     Args:
         model: loaded in what `loaded_in` says.
@@ -63,8 +63,8 @@ class Bfloat16Linear(nn.Module):
 class Int8Linear(nn.Module):
     """A linear map in int8, with a scale for each token and one for each output; float32 out.
 
-    One scale for a whole batch, as dynamic quantisation usually has it, lets the loudest token
-    decide how coarsely all the others are heard.
+    Dynamic quantisation usually has one scale for a whole batch. Then the token with the largest
+    value decides how coarsely all the others are rounded.
     """
 
     def __init__(self, linear: nn.Linear) -> None:

@@ -7,22 +7,22 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli import console
+from lanser_cli.choices import ScoringPrecision
 from lanser_cli.entailment.pairs import PairEncoder
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.hub import loading
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
 EMBEDDED = "embedded"
 """The small cross-encoder that ships in the package."""
-
-PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin"}
@@ -38,7 +38,7 @@ class PairScorer:
             else float32. A model that gives NaN in another precision than float32 is run in
             float32, and this is said once.
         entailment_label: the name of the entailment class, where the model does not tell.
-        token_budget: tokens in a batch, padding and all; default: what suits the device.
+        token_budget: tokens in a batch, padding included; default: what suits the device.
 
     Raises:
         LanserError: the model cannot be had.
@@ -51,7 +51,7 @@ class PairScorer:
         model: str = EMBEDDED,
         *,
         device: str = "cpu",
-        precision: str = "auto",
+        precision: ScoringPrecision = "auto",
         entailment_label: str | None = None,
         token_budget: int | None = None,
     ) -> None:
@@ -61,11 +61,12 @@ class PairScorer:
         self._folder = str(_EMBEDDED_FOLDER) if model == EMBEDDED else model
         self._device = device
         on_cuda = device.startswith("cuda")
-        if precision not in PRECISIONS:
-            raise UsageError(f"--precision '{precision}': choose from {', '.join(PRECISIONS)}")
+        if precision not in get_args(ScoringPrecision):
+            choices = ", ".join(get_args(ScoringPrecision))
+            raise UsageError(f"--precision '{precision}': choose from {choices}")
         if precision == "int8" and on_cuda:
             raise UsageError("--precision int8 is for CPUs: take bfloat16 on a GPU")
-        self.precision = precision
+        self.precision: str = precision
         if precision == "auto":
             self.precision = "bfloat16" if on_cuda else "float32"
         # On CUDA small batches leave most of the card idle, so lengths are mixed until a batch is
@@ -84,7 +85,7 @@ class PairScorer:
         self._pairs = PairEncoder(tokenizer, min(limits), model)
         self._padding = (tokenizer.pad_token_id or 0, tokenizer.padding_side)
         if self.precision != "float32":
-            self.score(["A model that is too frail for this shows it at once."], ["It is frail."])
+            self.score(["One pair tells whether the model gives NaN."], ["It does not."])
 
     @property
     def fingerprint(self) -> str:
@@ -111,7 +112,6 @@ class PairScorer:
             LanserError: the model gives NaN, in float32 as well.
             UsageError: a hypothesis is too long for the model.
         """
-        import numpy as np
         import torch
 
         scores = np.full((len(premises), len(hypotheses)), np.nan, np.float32)
@@ -160,7 +160,7 @@ class PairScorer:
         import torch
         import transformers
 
-        from lanser_cli.entailment.inference import lighten, loaded_in
+        from lanser_cli.entailment.inference import accelerate, loaded_in
 
         on_cpu = not self._device.startswith("cuda")
         dtype = getattr(torch, loaded_in(self._model_type, self.precision, on_cpu))
@@ -170,7 +170,7 @@ class PairScorer:
             )
         self._model.to(self._device).eval()
         with torch.no_grad():
-            lighten(self._model, self.precision, on_cpu)
+            accelerate(self._model, self.precision, on_cpu)
 
     def _odds(self, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
         """Log-odds of one batch, on the device: float32 `[pairs]`."""
@@ -184,7 +184,6 @@ class PairScorer:
 
     def _inputs(self, pairs: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
         """What the model is called with; no attention mask where nothing is padded."""
-        import numpy as np
         import torch
 
         encoder = self._pairs

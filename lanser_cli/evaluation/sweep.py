@@ -4,51 +4,92 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli import console
-from lanser_cli.entailment import EMBEDDED, Judge, Template, labeller
+from lanser_cli.choices import Calibration
+from lanser_cli.devices import parse_devices
+from lanser_cli.entailment import EMBEDDED, LabelScorer, Template, labeller
 from lanser_cli.entailment.calibration import CONTENT_FREE, mean_odds
-from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
+from lanser_cli.entailment.entail_label import (
+    LabelSettings,
+    make_label_scorer,
+    read_transcripts,
+)
+from lanser_cli.entailment.task import Task
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import metrics
-from lanser_cli.output import file_rejects, result_line, write_whole
+from lanser_cli.jsonl import check_files
+from lanser_cli.output import check_folder_of, write_whole
 from lanser_cli.pipe import windows
-from lanser_cli.records import Outcome, Record, Reject, to_json
+from lanser_cli.records import Dropped, Record, Reject, to_json
+from lanser_cli.tally import Ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One way to label, and how well it did."""
+    """One way to label, and how well it did.
 
+    Attributes:
+        words: the options that name the labels on a command line.
+    """
+
+    words: tuple[str, ...]
     model: str
     templates: tuple[str, ...]
-    calibration: str
+    calibration: Calibration
     result: metrics.Result
 
-    def command(self, taxonomy: Sequence[str]) -> str:
-        """The command line that labels this way; `taxonomy` are the words that name the labels."""
-        words = ["lanser", "entail-label", *taxonomy]
+    @property
+    def command(self) -> str:
+        """The command line that labels this way."""
+        words = ["lanser", "entail-label", *self.words]
         words += ["--model", self.model] if self.model != EMBEDDED else []
         for template in self.templates:
             words += ["--template", template]
         words += ["--calibrate", self.calibration] if self.calibration != "none" else []
         return shlex.join(words)
 
+    def as_json(self, rank: int) -> dict[str, Any]:
+        """One line of the ranking."""
+        measured = self.result.as_json()
+        return {
+            "rank": rank,
+            "model": self.model,
+            "templates": list(self.templates),
+            "calibration": self.calibration,
+            "n": self.result.n,
+            **{name: measured[name] for name in ("uar", "wa", "weighted_f1")},
+            "command": self.command,
+        }
+
 
 def sweep(
-    items: Iterable[Outcome],
-    models: Sequence[str],
-    settings: labeller.Settings,
-    device: str,
-    taxonomy: Sequence[str],
+    gold: Path,
+    task: Task,
+    settings: LabelSettings,
+    ledger: Ledger,
+    *,
     output: Path | None = None,
-) -> int:
-    """Rank every model x template (and all templates together) x calibration; return the exit code.
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Rank every model x template (and all templates together) x calibration.
 
-    One JSON line a trial goes to `output` or stdout, the best by UAR first; the command line of
-    the winner is said on stderr.
+    The command line of the winner is said on stderr.
+
+    Args:
+        gold: JSONL of records with `text` and `label`.
+        output: file for the ranking.
+        device: the first of the devices it names is used.
+
+    Returns:
+        The ranking, the best by UAR first; empty if it went to `output`.
 
     Raises:
         LanserError: no record has a text and one of the labels.
@@ -56,96 +97,92 @@ def sweep(
     """
     if settings.top_k_first is not None:
         raise UsageError("--sweep scores every label: leave --top-k-first out")
-    gold, rejected = _gold(items, settings)
+    if output is not None:
+        check_folder_of(output)
+    first = parse_devices(device)[0]
+    check_files([str(gold)])
+    records = _gold(gold, task, settings, ledger)
     trials = [
-        trial for model in models for trial in _trials(gold, replace(settings, model=model), device)
+        trial
+        for model in settings.models
+        for trial in _trials(records, model, task, settings, first)
     ]
     trials.sort(key=lambda trial: -trial.result.uar.value)
-    lines = [
-        {
-            "rank": rank,
-            "model": trial.model,
-            "templates": list(trial.templates),
-            "calibration": trial.calibration,
-            "n": trial.result.n,
-            **{name: trial.result.as_json()[name] for name in ("uar", "wa", "weighted_f1")},
-            "command": trial.command(taxonomy),
-        }
-        for rank, trial in enumerate(trials, 1)
-    ]
-    if output is not None:
-        write_whole(output, "".join(to_json(line) + "\n" for line in lines))
-    else:
-        with result_line() as write:
-            for line in lines:
-                write(line)
-    file_rejects(rejected, None)
     best = trials[0]
     console.info(
-        f"{labeller.STAGE}: best of {len(trials)} on {len(gold)} texts, UAR {best.result.uar} "
-        f"(chance {best.result.chance:.3f}):\n  {best.command(taxonomy)}"
+        f"{labeller.STAGE}: best of {len(trials)} on {len(records)} texts, UAR {best.result.uar} "
+        f"(chance {best.result.chance:.3f}):\n  {best.command}"
     )
-    return EXIT_REJECTED if rejected else 0
+    ranking = [trial.as_json(rank) for rank, trial in enumerate(trials, 1)]
+    if output is None:
+        return ranking
+    write_whole(output, "".join(to_json(line) + "\n" for line in ranking))
+    return []
 
 
-def _gold(
-    items: Iterable[Outcome], settings: labeller.Settings
-) -> tuple[list[Record], list[Reject]]:
-    """Records with a text and a label of the taxonomy (of the crosswalk's target, if any)."""
-    labels = (settings.crosswalk.target if settings.crosswalk else settings.taxonomy).labels
+def _gold(path: Path, task: Task, settings: LabelSettings, ledger: Ledger) -> list[Record]:
+    """Records with a text and a label of the task; the others are dropped, with a reason."""
     gold: list[Record] = []
-    rejected: list[Reject] = []
     strange: Counter[str] = Counter()
-    for item in items:
+    for item in read_transcripts([str(path)], settings.context):
+        ledger.read += 1
         if isinstance(item, Reject):
-            rejected.append(item)
-        elif isinstance(item, Record) and item.label not in labels:
-            strange[str(item.label)] += 1
-        elif isinstance(item, Record) and labeller.premise_of(item):
+            ledger.reject(item)
+        elif isinstance(item, Dropped):
+            ledger.dropped[item.reason] += 1
+        elif item.label is None:
+            ledger.dropped["no label"] += 1
+        elif item.label not in task.labels:
+            strange[item.label] += 1
+            ledger.dropped["the taxonomy has no such label"] += 1
+        elif not labeller.premise_of(item):
+            ledger.dropped["no text"] += 1
+        else:
             gold.append(item)
     if strange:
         names = ", ".join(f"{count} {name}" for name, count in strange.most_common(8))
-        console.warn(f"{labeller.STAGE}: left out, since the taxonomy has no such label: {names}")
+        console.warn(f"{labeller.STAGE}: the taxonomy has no such label: {names}")
     if not gold:
         raise LanserError(
-            f"--sweep: no record has a text and a label among {', '.join(labels)}: choose the "
+            f"--sweep: no record has a text and a label among {', '.join(task.labels)}: choose the "
             "--taxonomy of these labels, or bring them to it with --crosswalk"
         )
-    return gold, rejected
+    ledger.done += len(gold)
+    return gold
 
 
-def _trials(gold: Sequence[Record], settings: labeller.Settings, device: str) -> Iterable[Trial]:
-    import numpy as np
-
-    scorer = labeller.make_judge(settings.model, settings, device).scorer
-    emotions = settings.taxonomy
-    labels = (settings.crosswalk.target if settings.crosswalk else emotions).labels
-    ways: list[tuple[Template, ...]] = [(template,) for template in settings.templates]
-    raw = {}
-    with console.progress(f"sweep {settings.model}", len(gold) * len(ways)) as meter:
+def _trials(
+    gold: Sequence[Record], model: str, task: Task, settings: LabelSettings, device: str
+) -> Iterator[Trial]:
+    """Every way to label with one model; each premise is scored once for each template."""
+    scorer = make_label_scorer(model, task, settings, device).scorer
+    ways: list[tuple[Template, ...]] = [(template,) for template in task.templates]
+    raw: dict[tuple[Template, ...], NDArray[np.float32]] = {}
+    with console.progress(f"sweep {model}", len(gold) * len(ways)) as meter:
         for way in ways:
             blocks = []
             for window in windows(gold, labeller.WINDOW):
                 premises = [labeller.premise_of(record) for record in window]
-                blocks.append(Judge(scorer, emotions, way).raw(premises))
+                blocks.append(LabelScorer(scorer, task.taxonomy, way).raw(premises))
                 meter.advance(len(window))
             raw[way] = np.concatenate(blocks)
     if len(ways) > 1:
-        raw[settings.templates] = np.mean([raw[way] for way in ways], axis=0)
+        raw[task.templates] = np.mean([raw[way] for way in ways], axis=0)
     for way, odds in raw.items():
-        priors = {
-            "none": np.zeros(len(emotions.labels), np.float32),
-            "null": mean_odds(Judge(scorer, emotions, way), CONTENT_FREE),
+        priors: dict[Calibration, NDArray[np.float32]] = {
+            "none": np.zeros(len(task.taxonomy.labels), np.float32),
+            "null": mean_odds(LabelScorer(scorer, task.taxonomy, way), CONTENT_FREE),
             "batch": odds.mean(axis=0),
         }
         for method, prior in priors.items():
-            chances = labeller.probabilities(odds - prior, settings.crosswalk)
+            chances = labeller.probabilities(odds - prior, task.crosswalk)
             answered = [
-                record.with_fields(emotion=labels[index])
+                record.with_fields(emotion=task.labels[index])
                 for record, index in zip(gold, chances.argmax(axis=1), strict=True)
             ]
             yield Trial(
-                settings.model,
+                task.words,
+                model,
                 tuple(template.text for template in way),
                 method,
                 metrics.measure(answered, answer="emotion"),

@@ -40,15 +40,15 @@ from lanser_cli.devices import cpu_count
 from lanser_cli.entailment import (
     EMBEDDED,
     CachedScorer,
-    Judge,
+    Cascade,
+    LabelScorer,
     PairScorer,
-    Panel,
     Taxonomy,
     Template,
     load_taxonomy,
 )
 from lanser_cli.entailment.cache import premise_key
-from lanser_cli.entailment.judge import tolerance
+from lanser_cli.entailment.cascade import measure_tolerance
 from lanser_cli.entailment.labeller import WINDOW
 from lanser_cli.models.onednn import OneDnnLinear
 
@@ -219,18 +219,20 @@ def agreement(options: argparse.Namespace, work: Path) -> None:
     print("| | pairs/s | ratio | equal labels | by scores alone | pairs scored twice |")
     print("|---|---|---|---|---|---|")
     print(f"| pipeline | {pairs / took:.0f} | 1.00 | | | |", flush=True)
-    exact = Judge(PairScorer(), taxonomy, (Template(TEMPLATE),))
+    exact = LabelScorer(PairScorer(), taxonomy, (Template(TEMPLATE),))
     for name in ("float32", "bfloat16", "int8"):
-        judge = Judge(PairScorer(precision=name), taxonomy, (Template(TEMPLATE),))
-        panel = Panel(judge)
+        label_scorer = LabelScorer(PairScorer(precision=name), taxonomy, (Template(TEMPLATE),))
+        cascade = Cascade(label_scorer)
         if name != "float32":
-            panel = Panel(judge, referee=exact, tolerance=tolerance(judge, exact))
-        raw = in_windows(judge.raw, texts)
+            cascade = Cascade(
+                label_scorer, exact=exact, tolerance=measure_tolerance(label_scorer, exact)
+            )
+        raw = in_windows(label_scorer.raw, texts)
         found: np.ndarray | None = None
 
-        def label(panel: Panel = panel) -> None:
+        def label(cascade: Cascade = cascade) -> None:
             nonlocal found
-            found = in_windows(panel.raw, texts)
+            found = in_windows(cascade.raw, texts)
 
         mine = seconds(label)
         assert found is not None
@@ -251,14 +253,14 @@ def first(options: argparse.Namespace, work: Path) -> None:
     taxonomy = load_taxonomy("goemotions")
     texts = sentences(options.text, options.agreement_sentences)
     large, small = (  # each pair is scored once, whatever K
-        Judge(CachedScorer(PairScorer(name), work), taxonomy, (Template(TEMPLATE),))
+        LabelScorer(CachedScorer(PairScorer(name), work), taxonomy, (Template(TEMPLATE),))
         for name in (str(options.large), EMBEDDED)
     )
     everything = in_windows(large.raw, texts)
     print(f"\n--top-k-first, {len(texts)} sentences x {len(taxonomy.labels)} labels\n")
     print("| K | fewer pairs of the large model | equal labels |\n|---|---|---|")
     for candidates in (3, 5, 7, 10, 14):
-        found = in_windows(Panel(large, small, candidates).raw, texts)
+        found = in_windows(Cascade(large, small, candidates).raw, texts)
         equal = (found.argmax(axis=1) == everything.argmax(axis=1)).mean()
         scored = np.isfinite(found).sum()
         print(f"| {candidates} | {found.size / scored:.1f}x | {equal:.1%} |", flush=True)

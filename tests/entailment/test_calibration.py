@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.entailment import Judge, PairScorer, Taxonomy, Template
+from lanser_cli.entailment import LabelScorer, PairScorer, Taxonomy, Template
 from lanser_cli.entailment.calibration import CONTENT_FREE, Prior, mean_odds, sample
 from lanser_cli.errors import LanserError, UsageError
 
@@ -19,8 +19,8 @@ TEXTS = [f"{mood} number {n}" for n in range(40) for mood in ("oh joy", "what a 
 
 
 @pytest.fixture(scope="module")
-def judge(tiny_nli: Path) -> Judge:
-    return Judge(PairScorer(str(tiny_nli)), MOODS, (Template("I feel {}."), Template("{}")))
+def label_scorer(tiny_nli: Path) -> LabelScorer:
+    return LabelScorer(PairScorer(str(tiny_nli)), MOODS, (Template("I feel {}."), Template("{}")))
 
 
 def records(folder: Path) -> Path:
@@ -28,17 +28,24 @@ def records(folder: Path) -> Path:
     return write_jsonl(folder / "in.jsonl", items)
 
 
-def test_the_mean_is_the_mean(judge: Judge) -> None:
-    raw = judge.raw(TEXTS)
+def test_the_mean_is_the_mean(label_scorer: LabelScorer) -> None:
+    raw = label_scorer.raw(TEXTS)
     assert raw.shape == (len(TEXTS), 3)
-    assert np.abs(mean_odds(judge, TEXTS) - raw.mean(axis=0)).max() < 1e-5
+    assert np.abs(mean_odds(label_scorer, TEXTS) - raw.mean(axis=0)).max() < 1e-5
     assert (
-        np.abs(mean_odds(judge, CONTENT_FREE) - judge.raw(CONTENT_FREE).mean(axis=0)).max() < 1e-5
+        np.abs(
+            mean_odds(label_scorer, CONTENT_FREE) - label_scorer.raw(CONTENT_FREE).mean(axis=0)
+        ).max()
+        < 1e-5
     )
 
 
-def test_subtracting_the_batch_prior_gives_every_label_the_same_mean(judge: Judge) -> None:
-    fair = Judge(judge.scorer, MOODS, judge.templates, mean_odds(judge, TEXTS))
+def test_subtracting_the_batch_prior_gives_every_label_the_same_mean(
+    label_scorer: LabelScorer,
+) -> None:
+    fair = LabelScorer(
+        label_scorer.scorer, MOODS, label_scorer.templates, mean_odds(label_scorer, TEXTS)
+    )
     assert np.abs(fair.odds(TEXTS).mean(axis=0)).max() < 1e-5
 
 
@@ -52,27 +59,31 @@ def test_the_sample_depends_on_the_ids_alone() -> None:
     assert len(sample(pairs, 10_000)) == 500 and sample([], 5) == []
 
 
-def test_a_prior_survives_its_file(judge: Judge, tmp_path: Path) -> None:
-    prior = Prior.measure([judge], TEXTS)
+def test_a_prior_survives_its_file(label_scorer: LabelScorer, tmp_path: Path) -> None:
+    prior = Prior.measure([label_scorer], TEXTS)
     prior.save(tmp_path / "prior.json")
     again = Prior.load(tmp_path / "prior.json")
     assert again == prior
-    found = again.for_judge(judge, "x")
-    assert found.dtype == np.float32 and (found == mean_odds(judge, TEXTS)).all()
+    found = again.of_labels(label_scorer, "x")
+    assert found.dtype == np.float32 and (found == mean_odds(label_scorer, TEXTS)).all()
     with pytest.raises(LanserError, match="no text"):
-        Prior.measure([judge], [])
+        Prior.measure([label_scorer], [])
 
 
-def test_a_prior_of_something_else_is_refused(judge: Judge, tmp_path: Path) -> None:
-    prior = Prior.measure([judge], TEXTS[:5])
-    other = Judge(judge.scorer, Taxonomy.of_labels(["joy", "fear"]), judge.templates)
+def test_a_prior_of_something_else_is_refused(label_scorer: LabelScorer, tmp_path: Path) -> None:
+    prior = Prior.measure([label_scorer], TEXTS[:5])
+    other = LabelScorer(
+        label_scorer.scorer, Taxonomy.of_labels(["joy", "fear"]), label_scorer.templates
+    )
     with pytest.raises(UsageError, match="other labels: name another --prior"):
-        prior.for_judge(other, "p.json")
+        prior.of_labels(other, "p.json")
     with pytest.raises(UsageError, match="other templates"):
-        prior.for_judge(Judge(judge.scorer, MOODS, judge.templates[:1]), "p.json")
+        prior.of_labels(
+            LabelScorer(label_scorer.scorer, MOODS, label_scorer.templates[:1]), "p.json"
+        )
     strange = Prior(prior.taxonomy, prior.templates, prior.labels, 5, {"ff": (0.0, 0.0, 0.0)})
     with pytest.raises(UsageError, match="other model or precision"):
-        strange.for_judge(judge, "p.json")
+        strange.of_labels(label_scorer, "p.json")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import torch
 import transformers
 from conftest import save_nli
 
-from lanser_cli.entailment import Judge, PairScorer, Panel, Taxonomy, Template, inference
-from lanser_cli.entailment.judge import CLOSE, tolerance
+from lanser_cli.entailment import Cascade, LabelScorer, PairScorer, Taxonomy, Template, inference
+from lanser_cli.entailment.cascade import CLOSE, measure_tolerance
 from lanser_cli.errors import UsageError
 
 SIZES = {
@@ -59,11 +59,11 @@ def test_logits_are_those_of_transformers(kind: str, precision: str, padded: boo
     if kind == "deberta-v2" and precision == "bfloat16":
         pytest.skip("outside the family bfloat16 is a model loaded in bfloat16, as ever")
     plain = model(kind)
-    light = copy.deepcopy(plain)
+    fast = copy.deepcopy(plain)
     with torch.inference_mode():
         expected = plain(**inputs(padded)).logits
-        inference.lighten(light, precision, on_cpu=True)
-        found = light(**inputs(padded)).logits
+        inference.accelerate(fast, precision, on_cpu=True)
+        found = fast(**inputs(padded)).logits
     assert found.dtype == torch.float32
     error = float((found - expected).abs().max() / expected.std())
     assert error < ERROR[precision]
@@ -73,7 +73,7 @@ def test_logits_are_those_of_transformers(kind: str, precision: str, padded: boo
 
 def test_only_the_first_token_goes_through_the_last_layer() -> None:
     made = model("roberta")
-    inference.lighten(made, "float32", on_cpu=True)
+    inference.accelerate(made, "float32", on_cpu=True)
     shapes = []
     last = made.base_model.encoder.layer[-1].layer
     last.intermediate.register_forward_hook(lambda _, given, __: shapes.append(given[0].shape))
@@ -111,14 +111,14 @@ def test_close_calls_are_decided_in_float32(precision: str, tiny: Path) -> None:
     """Labels are float32's, though most scores are not."""
     labels = Taxonomy.of_labels([f"label {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"])
     coarse, exact = (
-        Judge(PairScorer(str(tiny), precision=name), labels, (Template("it is {}"),))
+        LabelScorer(PairScorer(str(tiny), precision=name), labels, (Template("it is {}"),))
         for name in (precision, "float32")
     )
     texts = [f"text number {number} of {7 * number}" for number in range(40)]
-    close = tolerance(coarse, exact)
+    close = measure_tolerance(coarse, exact)
     assert 0 < close < 1
     expected, rough = exact.raw(texts), coarse.raw(texts)
-    found = Panel(coarse, referee=exact, tolerance=close).raw(texts)
+    found = Cascade(coarse, exact=exact, tolerance=close).raw(texts)
     settled = found == expected
     assert 0.0 < settled.mean() < 0.9
     near = rough >= rough.max(axis=1, keepdims=True) - close
@@ -144,5 +144,7 @@ def test_tolerance_leaves_out_what_all_labels_share(tiny: Path) -> None:
     labels = Taxonomy.of_labels(["anger", "joy"])
     scorer = PairScorer(str(tiny))
     templates = (Template("it is {}"),)
-    found = tolerance(Judge(Off(scorer), labels, templates), Judge(scorer, labels, templates))  # type: ignore[arg-type]
+    found = measure_tolerance(
+        LabelScorer(Off(scorer), labels, templates), LabelScorer(scorer, labels, templates)
+    )  # type: ignore[arg-type]
     assert found == pytest.approx(CLOSE * 0.05, rel=1e-3)

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from lanser_cli.entailment import (
-    Judge,
-    Panel,
+    Cascade,
+    LabelScorer,
     Taxonomy,
     Template,
     label,
     load_crosswalk,
     load_taxonomy,
 )
-from lanser_cli.entailment.labeller import Labeller, Summary
+from lanser_cli.entailment.entail_label import Summary
+from lanser_cli.entailment.labeller import Labeller
 from lanser_cli.errors import LanserError
 from lanser_cli.pipe import one_process
 from lanser_cli.records import Record, Reject
@@ -71,7 +72,7 @@ def rule(premise: str, hypothesis: str) -> float:
 def labeller(*templates: str, **options: object) -> tuple[Labeller, CountingScorer]:
     scorer = CountingScorer()
     chosen = tuple(Template(text) for text in templates or ("{}",))
-    return Labeller(Panel(Judge(scorer, MOODS, chosen)), **options), scorer  # type: ignore[arg-type]
+    return Labeller(Cascade(LabelScorer(scorer, MOODS, chosen)), **options), scorer  # type: ignore[arg-type]
 
 
 def record(text: str | None = "oh joy", identifier: str = "a", **fields: object) -> Record:
@@ -114,7 +115,7 @@ def test_what_is_written() -> None:
 
 def test_several_templates_are_averaged_in_log_odds() -> None:
     templates = (Template("I feel {}."), Template("So {adjective}."), Template("{} it is"))
-    found = Judge(CountingScorer(), MOODS, templates).raw(["oh joy", "rage"])
+    found = LabelScorer(CountingScorer(), MOODS, templates).raw(["oh joy", "rage"])
     for row, text in enumerate(("oh joy", "rage")):
         for column in range(3):
             words = (MOODS.nouns[column], MOODS.adjectives[column], MOODS.nouns[column])
@@ -138,7 +139,7 @@ def test_a_tie_goes_to_the_first_label() -> None:
         def rule(self, premise: str, hypothesis: str) -> float:
             return 0.0
 
-    found = only(Labeller(Panel(Judge(Even(), MOODS, (Template("{}"),)))), record())
+    found = only(Labeller(Cascade(LabelScorer(Even(), MOODS, (Template("{}"),)))), record())
     assert found.emotion == "joy"
     assert found.fields["entailment"]["margin"] == 0.0
 
@@ -246,10 +247,10 @@ def test_below_a_threshold_it_abstains_and_keeps_the_soft_labels(
 
 def test_a_prior_is_subtracted_in_log_odds_and_the_label_before_it_kept() -> None:
     scorer = CountingScorer()
-    plain = only(Labeller(Panel(Judge(scorer, MOODS, (Template("{}"),)))), record())
+    plain = only(Labeller(Cascade(LabelScorer(scorer, MOODS, (Template("{}"),)))), record())
     prior = np.array([5.0, 0.0, 0.0], np.float32)
-    judge = Judge(scorer, MOODS, (Template("{}"),), prior)
-    found = only(Labeller(Panel(judge), calibrate="null"), record())
+    label_scorer = LabelScorer(scorer, MOODS, (Template("{}"),), prior)
+    found = only(Labeller(Cascade(label_scorer), calibrate="null"), record())
     odds = [rule("oh joy", noun) for noun in MOODS.nouns]
     total = math.exp(odds[0] - 5) + math.exp(odds[1]) + math.exp(odds[2])
     assert plain.emotion == found.fields["entailment"]["uncalibrated"] == "joy" != found.emotion
@@ -266,29 +267,29 @@ class BackwardScorer(CountingScorer):
         return -rule(premise, hypothesis)
 
 
-def test_a_pruner_leaves_only_its_candidates_to_be_scored() -> None:
+def test_a_small_model_leaves_only_its_candidates_to_be_scored() -> None:
     scorer, first = CountingScorer(), BackwardScorer()
     template = (Template("{}"),)
-    judges = (Judge(scorer, MOODS, template), Judge(first, MOODS, template))
+    two = (LabelScorer(scorer, MOODS, template), LabelScorer(first, MOODS, template))
     odds = [rule("oh joy", noun) for noun in MOODS.nouns]
     worst_two = sorted(range(3), key=lambda index: odds[index])[:2]
-    found = only(Labeller(Panel(*judges, 2)), record())
+    found = only(Labeller(Cascade(*two, 2)), record())
     assert (first.pairs, scorer.pairs) == (3, 2)
     assert found.emotion_scores is not None
     assert set(found.emotion_scores) == {MOODS.labels[index] for index in worst_two}
     assert sum(found.emotion_scores.values()) == pytest.approx(1.0, abs=1e-5)
     assert found.emotion == MOODS.labels[max(worst_two, key=lambda index: odds[index])]
     assert found.fields["entailment"]["candidates"] == 2
-    everything = only(Labeller(Panel(*judges, 3)), record())
+    everything = only(Labeller(Cascade(*two, 3)), record())
     assert everything.emotion_scores == only(labeller()[0], record()).emotion_scores
 
 
 def test_a_crosswalk_adds_probabilities_up() -> None:
     emotions = load_taxonomy("goemotions")
     crosswalk = load_crosswalk("meld7", emotions)
-    judge = Judge(CountingScorer(), emotions, (Template("{}"),))
-    fine = only(Labeller(Panel(judge)), record()).emotion_scores
-    found = only(Labeller(Panel(judge), crosswalk=crosswalk), record())
+    label_scorer = LabelScorer(CountingScorer(), emotions, (Template("{}"),))
+    fine = only(Labeller(Cascade(label_scorer)), record()).emotion_scores
+    found = only(Labeller(Cascade(label_scorer), crosswalk=crosswalk), record())
     assert fine is not None and found.emotion_scores is not None
     assert list(found.emotion_scores) == list(load_taxonomy("meld7").labels)
     fear = fine["fear"] + fine["nervousness"]
@@ -302,13 +303,13 @@ def test_a_crosswalk_adds_probabilities_up() -> None:
 
 def test_the_summary_counts_what_became_of_the_texts(capsys: pytest.CaptureFixture) -> None:
     prior = np.array([5.0, 0.0, 0.0], np.float32)
-    judge = Judge(CountingScorer(), MOODS, (Template("{}"),), prior)
+    label_scorer = LabelScorer(CountingScorer(), MOODS, (Template("{}"),), prior)
     texts = ["oh joy", "oh joy", "fear", "", "...", "anger " * 20]
     items = [record(text, f"n{n}") for n, text in enumerate(texts)]
     summary = Summary()
-    process = summary.watching(one_process(Labeller(Panel(judge), calibrate="null")))
+    process = summary.watching(one_process(Labeller(Cascade(label_scorer), calibrate="null")))
     assert len(next(iter(process([items])))) == len(items)
-    answered = Labeller(Panel(judge), calibrate="null")(items)
+    answered = Labeller(Cascade(label_scorer), calibrate="null")(items)
     emotions = [item.emotion for item in answered if isinstance(item, Record)]
     assert summary.labels.total() == 4 and summary.abstained == {"empty": 1, "no words": 1}
     assert summary.labels == Counter(name for name in emotions if name)

@@ -1,0 +1,78 @@
+"""The cascade: up to three label scorers in a row, each for the labels the one before leaves open.
+
+A small model chooses the candidates, the large one scores them, and close calls are scored again in
+float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanser_cli.entailment.label_scorer import LabelScorer
+
+CLOSE = 4 * 2**0.5
+"""Two scores are too close to call within so many standard deviations of one's error."""
+
+_EVERYDAY = (
+    "i can't believe you did that",
+    "what a lovely day this has been",
+    "we'll meet at the station at nine",
+    "he never even said goodbye",
+    "don't touch it, it's disgusting",
+    "are you sure about this",
+    "that noise in the cellar again",
+    "well done, all of you",
+)
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """A label scorer with a smaller one before it and a more exact one behind it, both optional.
+
+    Attributes:
+        main: scores every label, or the candidates alone.
+        small: chooses the candidates; None: all labels are.
+        candidates: how many labels `small` chooses.
+        exact: the same model as `main` in float32, for close calls; None: there are none.
+        tolerance: labels this close to the best, in log-odds, are close calls.
+    """
+
+    main: LabelScorer
+    small: LabelScorer | None = None
+    candidates: int = 0
+    exact: LabelScorer | None = None
+    tolerance: float = 0.0
+
+    def raw(self, premises: Sequence[str]) -> NDArray[np.float32]:
+        """As `LabelScorer.raw`; -inf for labels that are no candidates."""
+        wanted = None if self.small is None else self._chosen(self.small.odds(premises))
+        raw = self.main.raw(premises, wanted)
+        if self.exact is None:
+            return raw
+        odds = self.main.less_prior(raw)
+        close = odds >= odds.max(axis=1, keepdims=True) - self.tolerance
+        rows = np.flatnonzero(close.sum(axis=1) > 1)
+        if len(rows):
+            rescored = self.exact.raw([premises[row] for row in rows.tolist()], close[rows])
+            raw[rows] = np.where(close[rows], rescored, raw[rows])
+        return raw
+
+    def _chosen(self, odds: NDArray[np.float32]) -> NDArray[np.bool_]:
+        wanted = np.zeros(odds.shape, np.bool_)
+        best = np.argsort(-odds, axis=1, kind="stable")[:, : self.candidates]
+        np.put_along_axis(wanted, best, True, axis=1)
+        return wanted
+
+
+def measure_tolerance(coarse: LabelScorer, exact: LabelScorer) -> float:
+    """How close two labels must be for `exact` to decide between them, in log-odds.
+
+    It is `CLOSE` standard deviations of the error of `coarse` on everyday sentences. The part of
+    an error that all labels of a sentence share does not count.
+    """
+    error = coarse.raw(_EVERYDAY) - exact.raw(_EVERYDAY)
+    return CLOSE * float((error - error.mean(axis=1, keepdims=True)).std())

@@ -1,0 +1,262 @@
+"""The verb entail-label: files of transcripts to records with a weak label."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from lanser_cli import console, jsonl
+from lanser_cli.choices import Calibration, ScoringPrecision
+from lanser_cli.devices import parse_devices
+from lanser_cli.entailment import calibration
+from lanser_cli.entailment.cache import CachedScorer
+from lanser_cli.entailment.cascade import Cascade, measure_tolerance
+from lanser_cli.entailment.context import with_context
+from lanser_cli.entailment.label_scorer import LabelScorer, Scorer
+from lanser_cli.entailment.labeller import (
+    STAGE,
+    Labeller,
+    fault_of,
+    premise_of,
+    reason_to_abstain,
+)
+from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
+from lanser_cli.entailment.task import Task
+from lanser_cli.errors import UsageError
+from lanser_cli.pipe import Pipe, Process, WindowFunction, unique, watching
+from lanser_cli.records import Outcome, Record
+from lanser_cli.tally import Tally
+from lanser_cli.workers import spread
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How a task is done, checked before a model is loaded.
+
+    Attributes:
+        models: embedded, a hub id or a folder; several are for a sweep.
+        entailment_label, precision: as `PairScorer`.
+        calibrate: which prior is subtracted.
+        prior: file of the batch prior; made if it is not there.
+        context: how many earlier utterances of a dialogue come before each.
+        top_k_first: let the embedded model choose so many candidates, and score only those.
+        top_k: how many labels to keep in `emotion_scores`.
+        min_score: abstain where the best label's probability is lower.
+        min_margin: abstain where the best label's log-odds over the second are lower.
+        keep_flagged: label transcripts that ASR flagged, too.
+        cache: folder to keep scores in, of at most `cache_limit` GB.
+
+    Raises:
+        UsageError: a combination that makes no sense.
+    """
+
+    models: list[str] = field(default_factory=lambda: [EMBEDDED])
+    entailment_label: str | None = None
+    precision: ScoringPrecision = "auto"
+    calibrate: Calibration = "none"
+    prior: Path | None = None
+    context: int = 0
+    top_k_first: int | None = None
+    top_k: int | None = None
+    min_score: float = 0.0
+    min_margin: float = 0.0
+    keep_flagged: bool = False
+    cache: Path | None = None
+    cache_limit: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.top_k_first is not None and self.model == EMBEDDED:
+            raise UsageError(
+                "--top-k-first lets the embedded model choose the candidates of a larger one: "
+                "name that with --model"
+            )
+        if self.prior is not None and self.calibrate != "batch":
+            raise UsageError("--prior FILE goes with --calibrate batch")
+
+    @property
+    def model(self) -> str:
+        """The first of the models."""
+        return self.models[0]
+
+
+def label_files(
+    inputs: Sequence[str], task: Task, settings: LabelSettings, pipe: Pipe, *, device: str = "auto"
+) -> Tally:
+    """Label the records of JSONL files, and say which labels were given.
+
+    Raises:
+        UsageError, LanserError: the settings do not fit the input or the device; or as
+            `make_labeller`.
+    """
+    if len(settings.models) > 1:
+        raise UsageError("--model may be repeated with --sweep only")
+    devices = parse_devices(device)
+    jsonl.check_files(inputs)
+    prior = None
+    if settings.calibrate == "batch":
+        prior = batch_prior(inputs, task, settings, devices[0])
+    make = partial(make_labeller, task=task, settings=settings, prior=prior)
+    process = Summary().watching(spread(make, devices))
+    return pipe.run(read_transcripts(inputs, settings.context), process)
+
+
+def read_transcripts(inputs: Sequence[str], context: int = 0) -> Iterator[Outcome]:
+    """The records of JSONL files, each id once, with their context if there is to be any."""
+    items = unique(jsonl.read_records(inputs, STAGE), STAGE)
+    return with_context(items, context) if context else items
+
+
+def make_labeller(
+    device: str, task: Task, settings: LabelSettings, prior: calibration.Prior | None = None
+) -> WindowFunction:
+    """Load what is needed on `device` and return the function that labels a window of records.
+
+    Raises:
+        UsageError, LanserError: as `make_cascade`.
+    """
+    return Labeller(
+        make_cascade(device, task, settings, prior),
+        calibrate=settings.calibrate,
+        crosswalk=task.crosswalk,
+        top_k=settings.top_k,
+        min_score=settings.min_score,
+        min_margin=settings.min_margin,
+        keep_flagged=settings.keep_flagged,
+    )
+
+
+def make_cascade(
+    device: str, task: Task, settings: LabelSettings, prior: calibration.Prior | None = None
+) -> Cascade:
+    """Load the model, the same in float32 if it computes in less, and the small one if asked for.
+
+    Raises:
+        UsageError, LanserError: as `make_label_scorer`; or the prior is of another model.
+    """
+    main, exact, close = make_label_scorer(settings.model, task, settings, device), None, 0.0
+    if main.scorer.precision != "float32":
+        in_float32 = replace(settings, precision="float32")
+        exact = make_label_scorer(settings.model, task, in_float32, device)
+        close = measure_tolerance(main, exact)
+    small = None
+    if settings.top_k_first is not None:
+        small = make_label_scorer(EMBEDDED, task, settings, device)
+        small = _calibrated(small, settings.calibrate, prior)
+    main = _calibrated(main, settings.calibrate, prior)
+    return Cascade(main, small, settings.top_k_first or 0, exact, close)
+
+
+def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: str) -> LabelScorer:
+    """Load a model on `device`, in front of it the cache if there is one.
+
+    Raises:
+        UsageError, LanserError: as `PairScorer`, `CachedScorer`.
+    """
+    scorer: Scorer = PairScorer(
+        model,
+        device=device,
+        precision=settings.precision,
+        entailment_label=settings.entailment_label if model == settings.model else None,
+    )
+    if settings.cache is not None:
+        scorer = CachedScorer(scorer, settings.cache, settings.cache_limit)
+    return LabelScorer(scorer, task.taxonomy, task.templates)
+
+
+def _calibrated(
+    label_scorer: LabelScorer, calibrate: Calibration, prior: calibration.Prior | None
+) -> LabelScorer:
+    if calibrate == "none":
+        return label_scorer
+    if calibrate == "null":
+        log_odds = calibration.mean_odds(label_scorer, calibration.CONTENT_FREE)
+    else:
+        assert prior is not None
+        log_odds = prior.of_labels(label_scorer, "--prior")
+    return replace(label_scorer, prior=log_odds)
+
+
+def batch_prior(
+    inputs: Sequence[str], task: Task, settings: LabelSettings, device: str
+) -> calibration.Prior:
+    """The prior kept in a file; if it is not there, measured on a sample of the input.
+
+    Raises:
+        UsageError: it has to be measured, but the input is a stream, which is not read twice.
+    """
+    path = settings.prior
+    if path is not None and path.exists():
+        return calibration.Prior.load(path)
+    if not all(os.path.isfile(name) for name in inputs):
+        raise UsageError(
+            "--calibrate batch reads its input twice, so a stream will not do: measure the prior "
+            "on a file of records with --prior FILE once, then name that FILE with the stream"
+        )
+    models = [settings.model] + ([EMBEDDED] if settings.top_k_first is not None else [])
+    label_scorers = [make_label_scorer(model, task, settings, device) for model in models]
+    scorer = label_scorers[0].scorer
+    good = (
+        item
+        for item in read_transcripts(inputs, settings.context)
+        if isinstance(item, Record)
+        and fault_of(item) is None
+        and reason_to_abstain(item, scorer, settings.keep_flagged) is None
+    )
+    texts = calibration.sample((record.id, premise_of(record)) for record in good)
+    prior = calibration.Prior.measure(label_scorers, texts)
+    if path is not None:
+        prior.save(path)
+    return prior
+
+
+@dataclass
+class Summary:
+    """Which labels were given, and why none was; said before the run's closing line."""
+
+    labels: Counter[str] = field(default_factory=Counter)
+    before: Counter[str] = field(default_factory=Counter)
+    abstained: Counter[str] = field(default_factory=Counter)
+    truncated: int = 0
+
+    def watching(self, process: Process) -> Process:
+        """The same process; what it makes is counted on its way."""
+        return watching(process, self._see, self.say)
+
+    def _see(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Record):
+                self._count(outcome)
+
+    def _count(self, record: Record) -> None:
+        about = record.fields["entailment"]
+        if reason := about.get("abstained"):
+            self.abstained[reason] += 1
+        else:
+            self.labels[str(record.emotion)] += 1
+        if before := about.get("uncalibrated"):
+            self.before[before] += 1
+        self.truncated += "truncated" in about
+
+    def say(self) -> None:
+        """A line on stderr for each thing there is to say."""
+        if self.before:
+            console.info(f"{STAGE}: labels before calibration: {_histogram(self.before)}")
+        if self.labels:
+            after = " after it" if self.before else ""
+            console.info(f"{STAGE}: labels{after}: {_histogram(self.labels)}")
+        if self.abstained:
+            reasons = ", ".join(f"{count} {name}" for name, count in self.abstained.most_common())
+            console.info(f"{STAGE}: abstained: {reasons}")
+        if self.truncated:
+            console.info(
+                f"{STAGE}: {self.truncated} too long for the model: their end was not read"
+            )
+
+
+def _histogram(counts: Counter[str]) -> str:
+    total = counts.total()
+    return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.most_common())

@@ -1,0 +1,85 @@
+"""The label scorer: a model and its hypotheses, which score how much a text entails each label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.entailment.templates import Template
+
+
+class Scorer(Protocol):
+    """What scores pairs: `PairScorer`, or a cache in front of one."""
+
+    @property
+    def name(self) -> str:
+        """The model as the user called it."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: float32, bfloat16 or int8."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two scorers if and only if they give the same scores."""
+
+    def score(
+        self,
+        premises: Sequence[str],
+        hypotheses: Sequence[str],
+        wanted: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
+        """Log-odds of entailment `[premises, hypotheses]`, NaN where not `wanted`."""
+
+    def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
+        """Whether each premise is too long, so that its end is not read."""
+
+    def knows(self, text: str) -> bool:
+        """Whether the text is in a script that the model can read."""
+
+
+@dataclass(frozen=True)
+class LabelScorer:
+    """A scorer, the hypotheses for the labels of a taxonomy, and the prior to subtract.
+
+    Attributes:
+        prior: float32 `[labels]`, log-odds; None for no calibration.
+    """
+
+    scorer: Scorer
+    taxonomy: Taxonomy
+    templates: tuple[Template, ...]
+    prior: NDArray[np.float32] | None = None
+
+    @property
+    def hypotheses(self) -> list[str]:
+        """Template by template, the labels of the taxonomy in order."""
+        return [text for template in self.templates for text in template.hypotheses(self.taxonomy)]
+
+    def raw(
+        self, premises: Sequence[str], wanted: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Log-odds of entailment, averaged over the templates: float32 `[premises, labels]`.
+
+        Where `wanted` `[premises, labels]` is false, nothing is scored and the entry is -inf.
+        """
+        templates, labels = len(self.templates), len(self.taxonomy.labels)
+        spread = None if wanted is None else np.tile(wanted, (1, templates))
+        scores = self.scorer.score(premises, self.hypotheses, spread)
+        odds = scores.reshape(len(premises), templates, labels).mean(axis=1)
+        return odds if wanted is None else np.where(wanted, odds, np.float32(-np.inf))
+
+    def odds(
+        self, premises: Sequence[str], wanted: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """`raw` less the prior."""
+        return self.less_prior(self.raw(premises, wanted))
+
+    def less_prior(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raw log-odds `[..., labels]` less the prior."""
+        return raw if self.prior is None else raw - self.prior

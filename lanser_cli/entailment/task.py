@@ -1,0 +1,60 @@
+"""A labelling task: which labels there are, and the words that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
+from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy
+from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template, load_templates
+
+
+@dataclass(frozen=True)
+class Task:
+    """The labels that are scored, the hypotheses' templates, and the labels that are written.
+
+    Attributes:
+        taxonomy: whose labels are scored.
+        templates: averaged, in log-odds.
+        crosswalk: to the labels of another taxonomy, which are written instead.
+        words: the options that name the labels on a command line.
+    """
+
+    taxonomy: Taxonomy
+    templates: tuple[Template, ...] = (Template(DEFAULT_TEMPLATE),)
+    crosswalk: Crosswalk | None = None
+    words: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are written."""
+        return (self.crosswalk.target if self.crosswalk else self.taxonomy).labels
+
+
+def load_task(
+    taxonomy: str,
+    labels: str | None = None,
+    crosswalk: str | None = None,
+    templates: Sequence[str] = (),
+) -> Task:
+    """The task that options ask for.
+
+    Args:
+        taxonomy: a name or file.
+        labels: instead of a taxonomy, joined by commas.
+        crosswalk: name of the target taxonomy, or file.
+        templates: as `load_templates`.
+
+    Raises:
+        UsageError: one of them is not there or does not fit.
+    """
+    words = ["--labels", labels] if labels else ["--taxonomy", taxonomy]
+    words += ["--crosswalk", crosswalk] if crosswalk else []
+    emotions = Taxonomy.of_labels(labels.split(",")) if labels else load_taxonomy(taxonomy)
+    return Task(
+        emotions,
+        load_templates(templates),
+        load_crosswalk(crosswalk, emotions) if crosswalk else None,
+        tuple(words),
+    )

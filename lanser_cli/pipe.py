@@ -43,7 +43,7 @@ class Pipe:
     """Between a stage and the world: feeds it windows of records and files what it makes of them.
 
     With `resume`, what an earlier run did is not done again. A stage sees whole windows at the
-    same places as in an uninterrupted run, so whatever it does with a batch (padding, sorting)
+    same places as in an uninterrupted run. So whatever it does with a batch (padding, sorting)
     gives the same bytes.
 
     Args:
@@ -115,8 +115,8 @@ class Pipe:
         """Windows of records with something left to do.
 
         Lines that held no record, and what a reader left out, wait in `_unreadable` for the
-        window they were read with, so that rejects are filed in the order of the input too. They
-        count for its size: a million of them in a row are not held in memory.
+        window they were read with. So rejects are filed in the order of the input too. They count
+        for its size: a million of them in a row are not held in memory.
         """
         for window in windows(items, self._window):
             self.tally.read += len(window)

@@ -54,7 +54,7 @@ class Score:
 
         said = self._references.get(record.id)
         if said is None or record.text is None:
-            what = "transcripts without text" if said else "transcripts without a reference"
+            what = "transcripts without a reference" if said is None else "transcripts without text"
             self._left_out[what] += 1
             return
         normalised = _normaliser(str(record.fields.get("lang") or "en").lower()[:2] == "en")

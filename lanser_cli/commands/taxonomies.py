@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.output import result_line
 
 
 def command(
@@ -17,21 +18,10 @@ def command(
     verbose: options.Verbose = False,
 ) -> int:
     """Print taxonomies, one JSON object a line: name, source, labels."""
-    from lanser_cli import output
     from lanser_cli.entailment import load_taxonomy, taxonomy_names
 
     chosen = [load_taxonomy(name) for name in names or taxonomy_names()]
-    with output.result_line() as write:
+    with result_line() as write:
         for taxonomy in chosen:
-            labels = {
-                label: {"noun": noun, "adjective": adjective, "common": common}
-                for label, noun, adjective, common in zip(
-                    taxonomy.labels,
-                    taxonomy.nouns,
-                    taxonomy.adjectives,
-                    taxonomy.common,
-                    strict=True,
-                )
-            }
-            write({"name": taxonomy.name, "source": taxonomy.source, "labels": labels})
+            write(taxonomy.as_json())
     return 0

@@ -83,6 +83,15 @@ class Taxonomy:
             tuple(words.get("common") for words in entries.values()),
         )
 
+    def as_json(self) -> dict[str, Any]:
+        """As in a taxonomy file."""
+        words = zip(self.labels, self.nouns, self.adjectives, self.common, strict=True)
+        labels = {
+            label: {"noun": noun, "adjective": adjective, "common": common}
+            for label, noun, adjective, common in words
+        }
+        return {"name": self.name, "source": self.source, "labels": labels}
+
 
 def taxonomy_names() -> list[str]:
     """Names of the taxonomies that ship with the package."""

@@ -42,6 +42,7 @@ sys.path.insert(0, str(ROOT))
 from lanser_cli import console, workers
 from lanser_cli.asr import transcriber
 from lanser_cli.asr.engine import Transcript
+from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead, make_transcriber
 from lanser_cli.audio import segments
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.sound import SUFFIXES, read
@@ -355,7 +356,10 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
     some = paths[: arguments.peer_clips]
     listed = [Record({"id": f"u{n}", "audio_filepath": str(p)}) for n, p in enumerate(paths)]
     settings = partial(
-        transcriber.Settings, limits=transcriber.Thresholds(1e9, -1e9), batch_size=arguments.batch
+        TranscribeSettings,
+        compression_ratio_threshold=1e9,
+        logprob_threshold=-1e9,
+        batch_size=arguments.batch,
     )
     helpers = arguments.decoders
     row("size", "clip by clip, clips/s", "lanser, clips/s", "ratio", "texts equal")
@@ -368,8 +372,8 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
         texts = clip_by_clip(model, some, half=device != "cpu")
         theirs = len(some) / (time.perf_counter() - begun)
         del model
-        make = partial(transcriber.make_transcriber, settings=settings(model=f"whisper:{path}"))
-        process = workers.spread(make, [device], prepare=transcriber.prepare, helpers=helpers)
+        make = partial(make_transcriber, settings=settings(model=f"whisper:{path}"))
+        process = workers.spread(make, [device], prepare=decode_ahead, helpers=helpers)
         list(process(windows(listed[: arguments.batch], 64)))  # warm
         begun = time.perf_counter()
         found = [item for window in process(windows(listed, 64)) for item in window]

@@ -132,7 +132,7 @@ def test_calibration_against_collapse(lanser: Lanser, tiny_nli: Path, tmp_path: 
     ("words", "message"),
     [
         (("--calibrate", "batch"), "reads its input twice"),
-        (("--calibrate", "sometimes"), "choose from none, null, batch"),
+        (("--calibrate", "sometimes"), "'none', 'null', 'batch'"),
         (("--prior", "p.json"), "--prior FILE goes with --calibrate batch"),
         (("--top-k-first", "3"), "name that with --model"),
         (("--model", "a", "--model", "b"), "with --sweep only"),

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.entailment.context import CONVERSATIONS, WORDS, premise, with_context
+from lanser_cli.entailment.context import (
+    CONVERSATIONS,
+    WORDS,
+    InContext,
+    premise,
+    with_context,
+)
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 
 
@@ -17,10 +24,7 @@ def record(identifier: str, text: str | None, dialogue: object = None, **fields:
 
 def contexts(items: list[Outcome], count: int) -> list[list[str] | None]:
     found = with_context(items, count)
-    return [
-        (item.fields.get("entailment") or {}).get("context") if isinstance(item, Record) else None
-        for item in found
-    ]
+    return [list(item.said) if isinstance(item, InContext) else None for item in found]
 
 
 def test_the_last_utterances_of_the_same_conversation() -> None:
@@ -42,6 +46,17 @@ def test_empty_utterances_and_rejects_are_no_context() -> None:
     items = [record("a", " hi ", 7), record("b", "", 7), reject, record("c", None, 7)]
     items += [Dropped("d", "why"), record("e", "so", 7)]
     assert contexts(items, 3) == [[], ["hi"], None, ["hi"], None, ["hi"]]
+
+
+def test_context_is_no_key_of_the_record() -> None:
+    """It survives the way to a worker, and neither a reject nor the labelled record shows it."""
+    first, second = with_context([record("a", "hi", 7), record("b", None, 7, mine=1)], 2)
+    assert isinstance(second, InContext)
+    again = pickle.loads(pickle.dumps(second))
+    assert again == second and again.said == ("hi",)
+    assert first.fields == record("a", "hi", 7).fields
+    assert Reject.of(second, "entail-label", "no text").record == second.fields
+    assert type(second.with_fields(text="so")) is Record
 
 
 def test_only_so_many_conversations_are_remembered() -> None:
@@ -75,5 +90,9 @@ def test_parts_see_the_context_of_the_whole(lanser: Lanser, tiny_nli: Path, tmp_
     pairs = [(a["emotion_scores"], h["emotion_scores"]) for a, h in zip(alone, heard, strict=True)]
     assert all(a == h for a, h in pairs[::5]), "the first of a conversation has no context"
     assert sum(a != h for a, h in pairs) > 4
+    again = write_jsonl(tmp_path / "heard.jsonl", heard)
+    line_again = (*line[:-1], again)
+    assert read_jsonl(lanser(*line_again, "--context", "2").stdout) == heard
+    assert read_jsonl(lanser(*line_again).stdout) == alone, "no context that nobody asked for"
     parts = [read_jsonl(lanser(*line, "--context", "2", "--part", f"{n}/2").stdout) for n in (1, 2)]
     assert sorted((item for part in parts for item in part), key=lambda item: item["last"]) == heard

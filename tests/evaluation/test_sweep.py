@@ -39,9 +39,13 @@ def test_every_way_is_ranked_and_the_winner_can_be_run(
         for name in ("uar", "wa", "weighted_f1"):
             assert 0 <= item[name]["low"] <= item[name]["value"] <= item[name]["high"] <= 1
     said = result.stderr.decode()
-    assert "left out, since the taxonomy has no such label: 1 boredom, 1 None" in said
-    best = found[0]
-    assert said.rstrip().endswith(best["command"])
+    assert "entail-label: the taxonomy has no such label: 1 boredom\n" in said
+    best, lines = found[0], said.splitlines()
+    assert lines[-2].strip() == best["command"]
+    assert lines[-1] == (
+        "entail-label: 39 in, 36 used, 0 rejected, 1 dropped (no label), 1 dropped (no text), "
+        "1 dropped (the taxonomy has no such label)"
+    )
 
     words = shlex.split(best["command"])
     assert words[0] == "lanser"
@@ -61,6 +65,20 @@ def test_the_ranking_goes_to_a_file_too(
     line = ("entail-label", "--sweep", gold, "--labels", ",".join(LABELS), "--model", tiny_nli)
     result = lanser(*line, "--template", "{}", "-o", tmp_path / "ranks.jsonl", "--device", "cpu")
     assert result.stdout == b"" and len(read_jsonl(tmp_path / "ranks.jsonl")) == 3
+
+
+def test_rejects_go_to_a_file_if_one_is_named(
+    lanser: Lanser, gold: Path, tiny_nli: Path, tmp_path: Path
+) -> None:
+    path, rejects = tmp_path / "gold.jsonl", tmp_path / "rejects.jsonl"
+    path.write_bytes(gold.read_bytes() + b"no JSON\n")
+    line = ("entail-label", "--sweep", path, "--labels", ",".join(LABELS), "--model", tiny_nli)
+    line += ("--template", "{}", "--rejects", rejects, "--device", "cpu")
+    result = lanser(*line, check=3)
+    assert len(read_jsonl(result.stdout)) == 3
+    assert [item["record"] for item in read_jsonl(rejects)] == ["no JSON"]
+    assert b"40 in, 36 used, 1 rejected" in result.stderr
+    assert b"rejected: " not in result.stderr
 
 
 def test_nothing_to_compare_with(lanser: Lanser, gold: Path, tiny_nli: Path) -> None:

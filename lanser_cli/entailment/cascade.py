@@ -1,8 +1,4 @@
-"""The cascade: up to three label scorers in a row, each for the labels the one before leaves open.
-
-A small model chooses the candidates, the large one scores them, and close calls are scored again in
-float32.
-"""
+"""A cascade of label scorers: a small one chooses, the main one scores, an exact one decides."""
 
 from __future__ import annotations
 

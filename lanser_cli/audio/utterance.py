@@ -34,5 +34,5 @@ def with_sound(record: Record) -> Utterance:
     return (
         record
         if isinstance(record, Utterance)
-        else Utterance(record.fields, *sound.salvage(record))
+        else Utterance(record.fields, *sound.load_available(record))
     )

@@ -19,9 +19,9 @@ from lanser_cli.records import Record, Reject, check_id, make_id
 def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
     """Records from audio files, folders (recursive, sorted), globs, JSONL files and `-`.
 
-    Relative paths inside a JSONL file are relative to that file, unless they exist from here.
-    Ids are made from the path below the folder named. JSONL may be a manifest of lhotse or of
-    Hugging Face; a line on standard input may also be a path, which its id is made from.
+    Paths in a JSONL file are relative to that file, unless they exist from the working folder.
+    JSONL may be a manifest of lhotse or of Hugging Face. A line on standard input may also be a
+    path. Ids are made from the path below the folder named, or from the path itself.
     """
     for path in inputs:
         if jsonl.is_jsonl(path):

@@ -1,24 +1,20 @@
-"""A record that brings its sound."""
+"""A record together with its sound."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from lanser_cli.audio import sound
+from lanser_cli.audio.sound import Waveform, load_available
 from lanser_cli.records import Record
-
-if TYPE_CHECKING:
-    from lanser_cli.audio.sound import Waveform
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Utterance(Record):
-    """A record that brings its sound.
+    """A record together with its sound.
 
     Attributes:
         samples: float32 `[samples]`, mono, 16 kHz.
-        cut_off: whether its file breaks off, so that this is not all of it.
+        cut_off: whether the file is cut off, so that this is not all of the sound.
     """
 
     samples: Waveform
@@ -29,10 +25,8 @@ def with_sound(record: Record) -> Utterance:
     """The record with its sound, or with as much of it as can be decoded.
 
     Raises:
-        AudioError: as `audio.load`.
+        AudioError: as in `load_available`.
     """
-    return (
-        record
-        if isinstance(record, Utterance)
-        else Utterance(record.fields, *sound.load_available(record))
-    )
+    if isinstance(record, Utterance):
+        return record
+    return Utterance(record.fields, *load_available(record))

@@ -135,16 +135,18 @@ def test_faults_are_rejects_and_rejects_pass(tmp_path: Path) -> None:
 
 def cuts(probabilities: list[float], how: Segmentation) -> list[tuple[int, int]]:
     cutter = _Cutter(how)
+    needed = [0]
+
+    def heard() -> Iterator[float]:
+        for probability in probabilities:
+            yield probability
+            needed.append(cutter.needed)
+
     found = []
-    for probability in probabilities:
-        before = cutter.needed
-        for start, end in cutter.push(probability):
-            assert start >= before, "the samples were forgotten"
-            found.append((start, end))
-    before = cutter.needed
-    last = list(cutter.finish())
-    assert all(start >= before for start, _ in last)
-    return found + last
+    for start, end in cutter.cut(heard()):
+        assert start >= needed[-1], "the samples were forgotten"
+        found.append((start, end))
+    return found
 
 
 SECOND = 16_000 / FRAME
@@ -244,7 +246,7 @@ def test_probabilities_are_those_of_silero(talk: Path) -> None:
     for _ in range(2):  # the second time nothing of the first may be left
         voice.reset()
         pieces = [wave[:700], wave[700:50_000], wave[50_000:]]
-        found = [*(voice.push(piece) for piece in pieces), voice.finish()]
+        found = [*(voice.push(piece) for piece in pieces), voice.flush()]
         assert np.abs(np.concatenate(found) - expected).max() < 1e-4
     assert 0.2 < np.mean(expected) < 0.99
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import tone
+from conftest import ENVIRONMENT, tone
 from sounds import cut, link_in_a_circle, noise, save, text_file
 
 from lanser_cli.audio.sound import AudioError, load, load_available, probe, read
@@ -295,3 +297,13 @@ def test_odd_sound_is_decoded(name: str, tmp_path: Path) -> None:
     assert np.isfinite(wave).all()
     whole, is_cut = load_available(Record({"id": "a", "audio_filepath": path}))
     assert np.array_equal(whole, wave) and not is_cut
+
+
+def test_what_is_slow_to_import_is_imported_when_it_is_needed() -> None:
+    code = "import sys; from lanser_cli.audio import ingest, segments, sound, utterance;"
+    code += "print([name for name in ('torch', 'scipy', 'av') if name in sys.modules])"
+    environment = {**os.environ, **ENVIRONMENT}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert result.stdout.strip() == "[]", result.stderr

@@ -45,6 +45,14 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise LanserError(
-            f"this needs the Python package '{module}': run  pip install 'lanser[{extra}]'"
-        ) from error
+        raise missing_extra(module, extra) from error
+
+
+def missing_extra(module: str, extra: str) -> LanserError:
+    """The error of a package that is not installed, which the optional dependency `extra` brings.
+
+    For packages that are looked for without being imported; others are imported with `require`.
+    """
+    return LanserError(
+        f"this needs the Python package '{module}': run  pip install 'lanser[{extra}]'"
+    )

@@ -6,27 +6,22 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lanser_cli import jsonl
 from lanser_cli.audio.manifests import adapt
-from lanser_cli.audio.sound import SUFFIXES, probe
+from lanser_cli.audio.sound import probe
+from lanser_cli.audio.walk import walk
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record, Reject, check_id, make_id
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Waveform = NDArray[np.float32]
 
 
 def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
     """Records from audio files, folders (recursive, sorted), globs, JSONL files and `-`.
 
-    Relative paths inside a JSONL file are relative to that file, unless they exist from here.
-    Ids are made from the path below the folder named. JSONL may be a manifest of lhotse or of
-    Hugging Face; a line on standard input may also be a path, which its id is made from.
+    Paths in a JSONL file are relative to that file, unless they exist from the working folder.
+    JSONL may be a manifest of lhotse or of Hugging Face. A line on standard input may also be a
+    path. Ids are made from the path below the folder named, or from the path itself.
     """
     for path in inputs:
         if jsonl.is_jsonl(path):
@@ -35,7 +30,7 @@ def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
             for item in jsonl.read_records([path], stage, adapt=adapt, bare=bare):
                 yield _anchored(item, folder) if isinstance(item, Record) else item
         elif os.path.isdir(path):
-            for file in _walk(path):
+            for file in walk(path):
                 yield _from_file(file, os.path.relpath(file, path), stage)
         else:
             for file in [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True)):
@@ -52,7 +47,7 @@ def check_audio_inputs(inputs: Iterable[str]) -> None:
         if path == "-" or os.path.isfile(path):
             continue
         if os.path.isdir(path):
-            if next(_walk(path), None) is None:
+            if next(walk(path), None) is None:
                 raise LanserError(f"{path}: no audio file in this folder or below it")
         elif not glob.glob(path, recursive=True):
             raise LanserError(f"{path}: there is no such file or folder")
@@ -78,14 +73,6 @@ def _from_list(stage: str, path: str, place: str) -> Record | Reject:
         why = f"{place}: neither a JSON object nor the path of a file: {path}"
         return Reject(None, stage, why, path)
     return _from_file(path, path, stage)
-
-
-def _walk(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield os.path.join(parent, name)
 
 
 def _anchored(record: Record, folder: str) -> Record:

@@ -12,10 +12,10 @@ _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 def adapt(value: Any) -> Any:
-    """A line of a lhotse cut or recording set, or of a Hugging Face `metadata.jsonl`, as ours.
+    """A line of a lhotse cut or recording set, or of a Hugging Face `metadata.jsonl`, as a record.
 
-    The keys it has stay, and ours come before them. A line that has `audio_filepath`, or that is
-    of no kind known here, is returned as it is.
+    Its own keys stay, after those of a record. A line with `audio_filepath`, or of an unknown
+    kind, is returned as it is.
 
     Raises:
         RecordError: a cut that is not a span of one file on disk.

@@ -1,7 +1,7 @@
 """Long recordings to utterances of bounded length, by voice activity or by the clock.
 
-A recording is decoded once, piece by piece; each utterance carries its own samples to the model, so
-that a 10-hour file costs the memory of a minute and nothing is decoded twice.
+A recording is decoded once, piece by piece, and each utterance carries its own samples to the
+model. A 10-hour file takes the memory of a minute.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TypeAlias
 
-from lanser_cli.audio.sound import SAMPLE_RATE, path_of, stream
+import numpy as np
+
+from lanser_cli.audio.sound import SAMPLE_RATE, Waveform, path_of, stream
 from lanser_cli.audio.utterance import Utterance
 from lanser_cli.audio.vad import FRAME, VoiceActivity
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
 
-if TYPE_CHECKING:
-    from lanser_cli.audio.sound import Waveform
-
-
 METHODS = ("none", "vad", "fixed")
 
-
 _PIECE = 1024 * FRAME
-"""Samples decoded and judged at a time, 33 s."""
+"""Samples decoded and segmented at a time, 33 s."""
+
+_Cuts: TypeAlias = Iterator[tuple[int, Waveform]]
+"""Utterances: the number of the first sample in the recording, and the samples."""
+
+_Cut: TypeAlias = Callable[[Iterable[Waveform]], _Cuts]
+"""From the pieces of a recording to its utterances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Segmentation:
         threshold: probability from which a frame counts as speech, 0..1. Speech goes on until the
             probability falls 0.15 below, as in silero-vad's own segmentation.
         min_silence: a pause as long as this may end an utterance.
-        min_speech: less speech than this is taken for a click.
+        min_speech: an utterance with less speech than this is left out, as a click.
         pad: silence kept on each side.
 
     Raises:
@@ -67,43 +70,36 @@ class Segmentation:
 def segment(items: Iterable[Outcome], how: Segmentation, stage: str) -> Iterator[Outcome]:
     """Cut each record into utterances with `offset` and `duration`, in order.
 
-    A record without speech is dropped, with that reason. Where a recording breaks off, what came
-    before is cut, and the record itself becomes a reject.
+    A record without speech is dropped, with that reason. A recording that is cut off gives the
+    utterances before the cut, and becomes a reject.
 
     Raises:
         LanserError: the extra `vad` is missing; at once, before any record is read.
     """
-    cut: Callable[[Iterator[Waveform]], Iterator[tuple[int, Waveform]]]
+    cut: _Cut = partial(_by_clock, how)
     if how.method == "vad":
-        voice = VoiceActivity()
-        cut = lambda pieces: _by_voice(pieces, voice, how)  # noqa: E731
-    else:
-        cut = lambda pieces: _by_clock(pieces, how)  # noqa: E731
+        cut = partial(_by_voice, how, VoiceActivity())
     return _segment(items, cut, stage)
 
 
-def _segment(
-    items: Iterable[Outcome],
-    cut: Callable[[Iterator[Waveform]], Iterator[tuple[int, Waveform]]],
-    stage: str,
-) -> Iterator[Outcome]:
+def _segment(items: Iterable[Outcome], cut: _Cut, stage: str) -> Iterator[Outcome]:
     for item in items:
         if not isinstance(item, Record):
             yield item
             continue
-        sound = _Sound(item)
+        pieces = _Pieces(item)
         count = 0
-        for start, samples in cut(iter(sound)):
+        for start, samples in cut(pieces):
             count += 1
             yield _utterance(item, start, samples)
-        if sound.fault is not None:
-            yield Reject.of(item, stage, sound.fault)
+        if pieces.fault is not None:
+            yield Reject.of(item, stage, pieces.fault)
         elif not count:
             yield Dropped(item.id, "no speech")
 
 
-class _Sound:
-    """The pieces of a record's sound. A fault ends them and is kept."""
+class _Pieces:
+    """The pieces of a record's sound. A fault ends them and is kept in `fault`."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -132,8 +128,8 @@ def _utterance(record: Record, start: int, samples: Waveform) -> Utterance:
     )
 
 
-def _by_clock(pieces: Iterator[Waveform], how: Segmentation) -> Iterator[tuple[int, Waveform]]:
-    """Pieces of `max_seconds`; the last two share evenly if the last would be too short."""
+def _by_clock(how: Segmentation, pieces: Iterable[Waveform]) -> _Cuts:
+    """Utterances of `max_seconds`; the last two are as long if the last would be too short."""
     longest, shortest = round(how.max_seconds * SAMPLE_RATE), round(how.min_seconds * SAMPLE_RATE)
     buffer = _Buffer()
     for piece in pieces:
@@ -162,8 +158,6 @@ class _Buffer:
     def take(self, start: int, end: int) -> Waveform:
         """A copy of `[start, end)`; what lies before `end` is forgotten."""
         self.forget(start)
-        import numpy as np
-
         joined = np.concatenate(self._pieces)
         self._pieces = deque([joined])
         found = joined[: end - start].copy()
@@ -171,7 +165,7 @@ class _Buffer:
         return found
 
     def forget(self, until: int) -> None:
-        """Give up the samples before `until`."""
+        """Free the samples before `until`."""
         while self._pieces and self.start < until:
             first = self._pieces.popleft()
             if self.start + len(first) > until:
@@ -181,30 +175,28 @@ class _Buffer:
                 self.start += len(first)
 
 
-def _by_voice(
-    pieces: Iterator[Waveform], voice: VoiceActivity, how: Segmentation
-) -> Iterator[tuple[int, Waveform]]:
+def _by_voice(how: Segmentation, voice: VoiceActivity, pieces: Iterable[Waveform]) -> _Cuts:
     buffer, cutter = _Buffer(), _Cutter(how)
-    voice.reset()
-    for piece in chain(pieces, (None,)):
-        if piece is not None:
+
+    def probabilities() -> Iterator[float]:
+        voice.reset()
+        for piece in pieces:
             buffer.append(piece)
-        probabilities = voice.push(piece) if piece is not None else voice.finish()
-        for probability in probabilities.tolist():
-            for start, end in cutter.push(probability):
-                yield start * FRAME, buffer.take(start * FRAME, end * FRAME)
-        buffer.forget(cutter.needed * FRAME)
-    for start, end in cutter.finish():
+            yield from voice.push(piece).tolist()
+            buffer.forget(cutter.needed * FRAME)
+        yield from voice.flush().tolist()
+
+    for start, end in cutter.cut(probabilities()):
         # The last frame may be only in part sound.
         stop = min(end * FRAME, buffer.end)
         yield start * FRAME, buffer.take(start * FRAME, stop)
 
 
 class _Cutter:
-    """Probabilities of speech in, frame by frame; utterances `[start, end)` out, in frames.
+    """From probabilities of speech, frame by frame, to utterances `[start, end)`, in frames.
 
-    An utterance ends at the first pause after `min_seconds`; if none comes in time, at the quietest
-    place of its second half. One that is too short takes in the silence behind it.
+    An utterance ends at the first pause after `min_seconds`. If none comes in time, it ends at the
+    quietest place of its second half. One that is too short takes in the silence behind it.
     """
 
     def __init__(self, how: Segmentation) -> None:
@@ -229,12 +221,17 @@ class _Cutter:
 
     @property
     def needed(self) -> int:
-        """The first frame that may become part of an utterance yet to come."""
+        """The first frame that may belong to a later utterance."""
         if self._start is not None:
             return self._first()
         return max(self._behind, self._now - max(self._pad, self._shortest))
 
-    def push(self, probability: float) -> Iterator[tuple[int, int]]:
+    def cut(self, probabilities: Iterable[float]) -> Iterator[tuple[int, int]]:
+        for probability in probabilities:
+            yield from self._push(probability)
+        yield from self._flush()
+
+    def _push(self, probability: float) -> Iterator[tuple[int, int]]:
         now, self._now = self._now, self._now + 1
         if self._start is None:
             if probability < self._on:
@@ -250,7 +247,8 @@ class _Cutter:
         elif length >= self._longest:
             yield from self._close(self._start + self._quietest())
 
-    def finish(self) -> Iterator[tuple[int, int]]:
+    def _flush(self) -> Iterator[tuple[int, int]]:
+        """The utterance that the recording's end closes."""
         if self._start is None:
             return
         end = max(self._last + 1 + self._pad, self._start + self._shortest)
@@ -274,7 +272,7 @@ class _Cutter:
         return half + sums.index(min(sums)) + width // 2 + 1
 
     def _close(self, end: int) -> Iterator[tuple[int, int]]:
-        """Give out `[_start, end)`, and go on with what was heard after it."""
+        """The utterance `[_start, end)`, if it holds speech; what comes after it is kept."""
         assert self._start is not None
         start, begun = self._start, self._now - len(self._heard)
         inside, rest = self._heard[: end - begun], self._heard[end - begun :]

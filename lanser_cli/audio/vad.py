@@ -1,27 +1,23 @@
-"""Voice activity: how probable speech is, frame by frame."""
+"""Voice activity: the probability of speech, frame by frame."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lanser_cli.audio.sound import SAMPLE_RATE
-from lanser_cli.errors import LanserError
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from lanser_cli.audio.sound import Waveform
-
+from lanser_cli.audio.sound import SAMPLE_RATE, Waveform
+from lanser_cli.errors import LanserError, missing_extra
 
 FRAME = 512
 """Samples that get one probability of speech, 32 ms."""
 
 
 _CONTEXT = 64
-"""Samples before a frame that silero-vad hears with it."""
+"""Samples before a frame that silero-vad takes with it."""
 
 
 class VoiceActivity:
@@ -37,9 +33,7 @@ class VoiceActivity:
     def __init__(self) -> None:
         spec = importlib.util.find_spec("silero_vad")
         if spec is None or not spec.submodule_search_locations:
-            raise LanserError(
-                "this needs the Python package 'silero_vad': run  pip install 'lanser[vad]'"
-            )
+            raise missing_extra("silero_vad", "vad")
         path = Path(spec.submodule_search_locations[0], "data", "silero_vad.jit")
         import torch
 
@@ -70,35 +64,28 @@ class VoiceActivity:
 
     def reset(self) -> None:
         """Forget what was heard: a new recording begins."""
-        import numpy as np
-
         self._rest: Waveform = np.zeros(_CONTEXT, np.float32)
         self._state: Any = None
 
     def push(self, samples: Waveform) -> NDArray[np.float32]:
         """Probabilities of speech, `[frames]`, of the frames that these samples complete."""
-        import numpy as np
-
         heard = np.concatenate([self._rest, samples])
         count = (len(heard) - _CONTEXT) // FRAME
         self._rest = heard[count * FRAME :]
-        return self._judge(heard[: _CONTEXT + count * FRAME], count)
+        return self._probabilities(heard[: _CONTEXT + count * FRAME], count)
 
-    def finish(self) -> NDArray[np.float32]:
-        """The probability of the last, unfinished frame, if there is one: `[0 or 1]`."""
-        import numpy as np
-
+    def flush(self) -> NDArray[np.float32]:
+        """The probability of an unfinished last frame, filled with silence: `[0 or 1]`."""
         left = len(self._rest) - _CONTEXT
         return self.push(np.zeros(FRAME - left, np.float32)) if left else np.empty(0, np.float32)
 
     def speech_seconds(self, clip: Waveform, threshold: float = 0.5) -> float:
         """How many seconds of a clip (float32 `[samples]`, 16 kHz) are speech."""
         self.reset()
-        frames = sum(int((part >= threshold).sum()) for part in (self.push(clip), self.finish()))
+        frames = sum(int((part >= threshold).sum()) for part in (self.push(clip), self.flush()))
         return frames * FRAME / SAMPLE_RATE
 
-    def _judge(self, heard: Waveform, count: int) -> NDArray[np.float32]:
-        import numpy as np
+    def _probabilities(self, heard: Waveform, count: int) -> NDArray[np.float32]:
         import torch
         from torch.nn import functional
 

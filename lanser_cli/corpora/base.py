@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lanser_cli.audio import sound
+from lanser_cli.audio.walk import walk
 from lanser_cli.console import ascii_safe
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
@@ -21,13 +22,8 @@ Describe = Callable[[re.Match[str]], dict[str, Any] | Dropped]
 
 
 def audio_files(root: Path) -> Iterator[Path]:
-    """The audio and video files below a folder, sorted; hidden ones (macOS' `._x.wav`) are not."""
-    for parent, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in sound.SUFFIXES and not name.startswith("."):
-                yield Path(parent, name)
+    """The audio and video files below a folder, as every verb finds them."""
+    return map(Path, walk(str(root)))
 
 
 def check_folder(root: Path) -> None:

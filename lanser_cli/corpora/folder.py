@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanser_cli.audio import sound
+from lanser_cli.audio.walk import SUFFIXES
 from lanser_cli.corpora.base import STAGE, audio_files, check_folder, utterance
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Outcome, Reject, make_id
@@ -24,7 +24,7 @@ def read(root: Path, *, labels: bool = True) -> Iterator[Outcome]:
     """
     check_folder(root)
     if next(audio_files(root), None) is None:
-        suffixes = " ".join(sorted(sound.SUFFIXES))
+        suffixes = " ".join(sorted(SUFFIXES))
         raise LanserError(f"{root}: no audio file in this folder or below it ({suffixes})")
     return (_outcome(path, root, labels) for path in audio_files(root))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lanser_cli.audio.ingest import check_audio_inputs, ingest
-from lanser_cli.audio.sound import SUFFIXES
+from lanser_cli.audio.walk import SUFFIXES
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record, Reject, make_id
 from lanser_cli.shards.index import INDEX, read_index

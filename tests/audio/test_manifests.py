@@ -6,14 +6,13 @@ import gzip
 import io
 import json
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 from conftest import Lanser, read_jsonl, tone, write_jsonl
+from sounds import archive
 
 from lanser_cli.audio import sound
 from lanser_cli.audio.ingest import ingest
@@ -145,15 +144,6 @@ def test_anything_else_is_left_alone(value: object) -> None:
 # ---------------------------------------------------------------- one command, every source
 
 
-def pack(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
 def flac(seconds: float) -> bytes:
     data = io.BytesIO()
     soundfile.write(data, tone(seconds), 16_000, format="FLAC")
@@ -172,8 +162,8 @@ def test_sound_in_tars_of_others(tmp_path: Path) -> None:
         "003.json": b'{"id": "known"}',
         "003.flac": flac(0.6),
     }
-    pack(tmp_path / "x-000.tar", first)
-    pack(tmp_path / "x-001.tar", {"last.flac": flac(0.7), "lonely.json": b"{}"})
+    archive(tmp_path / "x-000.tar", first)
+    archive(tmp_path / "x-001.tar", {"last.flac": flac(0.7), "lonely.json": b"{}"})
     name = str(tmp_path / "x-{000..001}.tar")
     reader.check_inputs([name], bare=True)
     found = list(reader.records_of([name], "test", bare=True))
@@ -190,7 +180,7 @@ def test_sound_in_tars_of_others(tmp_path: Path) -> None:
 
 
 def test_a_cut_off_tar_gives_what_is_whole(tmp_path: Path) -> None:
-    path = pack(tmp_path / "x.tar", {f"{n}.flac": flac(0.3) for n in range(4)})
+    path = archive(tmp_path / "x.tar", {f"{n}.flac": flac(0.3) for n in range(4)})
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     *records, reject = reader.records_of([str(path)], "test", bare=True)
     assert records and all(isinstance(item, Record) for item in records)
@@ -202,7 +192,7 @@ def test_paths_on_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, tone(0.2), 16_000)
-    pack(tmp_path / "x.tar", {"m.flac": flac(0.4)})
+    archive(tmp_path / "x.tar", {"m.flac": flac(0.4)})
     lines = [
         "a/1.wav",
         "b/1.wav",
@@ -236,7 +226,7 @@ def test_every_kind_of_source_through_one_command(
     pytest.importorskip("av")
     containers = shared / "containers"
     flv, mp3 = (sorted(containers.glob(f"*.{suffix}"))[0] for suffix in ("flv", "mp3"))
-    tar = pack(tmp_path / "x.tar", {f"t{n}.flac": flac(0.5 + 0.1 * n) for n in range(3)})
+    tar = archive(tmp_path / "x.tar", {f"t{n}.flac": flac(0.5 + 0.1 * n) for n in range(3)})
     cuts = tmp_path / "cuts.jsonl.gz"
     cuts.write_bytes(gzip.compress(json.dumps(cut(clips / "clip-03.wav")).encode()))
     done = lanser(
@@ -249,22 +239,3 @@ def test_every_kind_of_source_through_one_command(
     assert all("text" in value and value["duration"] > 0.3 for value in values)
     assert values[5]["duration"] == 0.5
     assert b"7 in, 7 out, 0 rejected" in done.stderr
-
-
-@pytest.mark.parametrize("suffix", ["flac", "mp3"])
-def test_what_is_left_of_a_cut_file(suffix: str, tmp_path: Path) -> None:
-    """It is decoded as far as it goes, and said to be cut off."""
-    generator = np.random.default_rng(0)
-    whole = tmp_path / f"whole.{suffix}"
-    soundfile.write(whole, 0.1 * generator.standard_normal(160_000), 16_000)
-    path = tmp_path / f"cut.{suffix}"
-    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    for name, expected in ((whole, False), (path, True)):
-        for fields in ({}, {"duration": 10.0}):
-            record = Record({"id": "a", "audio_filepath": str(name), **fields})
-            wave, is_cut = sound.salvage(record)
-            assert is_cut is expected
-            assert (4.0 < len(wave) / 16_000 < 6.0) is expected
-    record = Record({"id": "a", "audio_filepath": str(path), "duration": 2.0})
-    wave, is_cut = sound.salvage(record)
-    assert (len(wave), is_cut) == (32_000, False), "what was asked for is there"

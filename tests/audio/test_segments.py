@@ -93,34 +93,7 @@ def test_the_bounds_must_fit() -> None:
         Segmentation("speakers")
 
 
-# ---------------------------------------------------------------- pieces of a stream
-
-
-@pytest.mark.parametrize("rate", [16_000, 8_000, 22_050, 24_414, 44_100, 48_000])
-def test_in_pieces_as_in_one(rate: int, tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    path = tmp_path / "a.wav"
-    wave = (0.1 * generator.standard_normal((round(3.3 * rate), 2))).astype(np.float32)
-    soundfile.write(path, wave, rate, subtype="FLOAT")
-    pieces = list(sound.stream(str(path), seconds=0.7))
-    assert len(pieces) > 3
-    whole = sound.read(str(path))
-    joined = np.concatenate(pieces)
-    assert joined.shape == whole.shape
-    assert np.abs(joined - whole).max() < 1e-6
-    part = np.concatenate(list(sound.stream(str(path), 0.5, 1.25, seconds=0.4)))
-    assert np.abs(part - sound.read(str(path), 0.5, 1.25)).max() < 1e-6
-
-
-@pytest.mark.parametrize("suffix", ["flv", "mp3"])
-def test_containers_in_pieces(suffix: str, shared: Path) -> None:
-    if suffix == "flv":
-        pytest.importorskip("av")
-    path = str(sorted((shared / "containers").glob(f"*.{suffix}"))[0])
-    joined = np.concatenate(list(sound.stream(path, seconds=0.3)))
-    whole = sound.read(path)
-    assert joined.shape == whole.shape
-    assert np.abs(joined - whole).max() < 1e-6
+# ---------------------------------------------------------------- faults
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -162,16 +135,18 @@ def test_faults_are_rejects_and_rejects_pass(tmp_path: Path) -> None:
 
 def cuts(probabilities: list[float], how: Segmentation) -> list[tuple[int, int]]:
     cutter = _Cutter(how)
+    needed = [0]
+
+    def heard() -> Iterator[float]:
+        for probability in probabilities:
+            yield probability
+            needed.append(cutter.needed)
+
     found = []
-    for probability in probabilities:
-        before = cutter.needed
-        for start, end in cutter.push(probability):
-            assert start >= before, "the samples were forgotten"
-            found.append((start, end))
-    before = cutter.needed
-    last = list(cutter.finish())
-    assert all(start >= before for start, _ in last)
-    return found + last
+    for start, end in cutter.cut(heard()):
+        assert start >= needed[-1], "the samples were forgotten"
+        found.append((start, end))
+    return found
 
 
 SECOND = 16_000 / FRAME
@@ -271,7 +246,7 @@ def test_probabilities_are_those_of_silero(talk: Path) -> None:
     for _ in range(2):  # the second time nothing of the first may be left
         voice.reset()
         pieces = [wave[:700], wave[700:50_000], wave[50_000:]]
-        found = [*(voice.push(piece) for piece in pieces), voice.finish()]
+        found = [*(voice.push(piece) for piece in pieces), voice.flush()]
         assert np.abs(np.concatenate(found) - expected).max() < 1e-4
     assert 0.2 < np.mean(expected) < 0.99
 
@@ -280,7 +255,7 @@ def test_probabilities_are_those_of_silero(talk: Path) -> None:
 def test_loading_it_leaves_the_threads_alone() -> None:
     code = (
         "import torch; torch.set_num_threads(2);"
-        "from lanser_cli.segmenting import VoiceActivity; VoiceActivity();"
+        "from lanser_cli.audio.vad import VoiceActivity; VoiceActivity();"
         "print(torch.get_num_threads())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -366,7 +341,7 @@ MEMORY = """
 import json, re, sys
 from pathlib import Path
 from lanser_cli.records import Record
-from lanser_cli.segmenting import Segmentation, segment
+from lanser_cli.audio.segments import Segmentation, segment
 record = Record({"id": "a", "audio_filepath": sys.argv[1]})
 count = sum(1 for _ in segment([record], Segmentation(sys.argv[2]), "test"))
 peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())

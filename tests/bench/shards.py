@@ -48,7 +48,8 @@ sys.path.insert(0, str(ROOT))
 
 from lanser_cli import console, pipe, workers
 from lanser_cli.audio import sound
-from lanser_cli.audio.sound import SAMPLE_RATE, SUFFIXES, load
+from lanser_cli.audio.sound import SAMPLE_RATE, load
+from lanser_cli.audio.walk import SUFFIXES
 from lanser_cli.choices import Codec
 from lanser_cli.records import Record
 from lanser_cli.shards import encoder, reader

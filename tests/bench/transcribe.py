@@ -45,7 +45,8 @@ from lanser_cli.asr.engine import Transcript
 from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead, make_transcriber
 from lanser_cli.audio import segments
 from lanser_cli.audio.ingest import ingest
-from lanser_cli.audio.sound import SUFFIXES, read
+from lanser_cli.audio.sound import read
+from lanser_cli.audio.walk import SUFFIXES
 from lanser_cli.pipe import (
     Pipe,
     WindowFunction,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,9 +35,9 @@ OWN = sorted((ROOT / "examples/speech/unlabeled").glob("*.ogg"))[:8]
 
 def coded(wave: np.ndarray, rate: int = 16_000, **options: object) -> sound.Waveform:
     """As it is heard once it has been written to a file."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, wave, rate, **options)
-    return sound.decode_bytes(buffer.getvalue(), "coded")
+    with tempfile.NamedTemporaryFile() as file:
+        soundfile.write(file.name, wave, rate, **options)
+        return sound.read(file.name)
 
 
 def resampled(wave: np.ndarray, rate: int) -> np.ndarray:

@@ -1,0 +1,93 @@
+"""What the decoders share. Each has three functions: `load`, `stream` and `probe`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanser_cli.audio.source import AudioError, CutOff
+
+
+class Unsupported(Exception):
+    """This decoder cannot read the file; the next one may."""
+
+
+class Block(NamedTuple):
+    """Consecutive frames as the file has them.
+
+    Attributes:
+        frames: float32 `[frames, channels]`.
+        rate: Hz.
+    """
+
+    frames: NDArray[np.float32]
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a container says of itself. duration in seconds, sample_rate in Hz."""
+
+    duration: float
+    sample_rate: int
+    channels: int
+
+
+def join(blocks: Iterable[Block], path: str) -> Block:
+    """All blocks as one.
+
+    Raises:
+        AudioError: there is none.
+    """
+    found = list(blocks)
+    if not found:
+        raise no_samples(path)
+    return _joined(found)
+
+
+def regroup(blocks: Iterable[Block], seconds: float) -> Iterator[Block]:
+    """Blocks joined to blocks of at least `seconds`; the last may be shorter.
+
+    Where decoding fails, what came before is given out first.
+    """
+    held: list[Block] = []
+    count = 0
+    fault: Exception | None = None
+    try:
+        for block in blocks:
+            held.append(block)
+            count += len(block.frames)
+            if count >= seconds * block.rate:
+                yield _joined(held)
+                held, count = [], 0
+    except Exception as error:
+        fault = error
+    if held:
+        yield _joined(held)
+    if fault is not None:
+        raise fault
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:  # most files are one block, which need not be copied
+        return blocks[0]
+    return Block(np.concatenate([block.frames for block in blocks]), blocks[0].rate)
+
+
+def no_samples(path: str) -> AudioError:
+    return AudioError(f"{path}: no audio samples in it (zero length)")
+
+
+def behind_the_end(path: str, offset: float, end: float) -> AudioError:
+    """The offset asked for, and the end of the file, in seconds."""
+    return AudioError(f"{path}: offset {offset} s lies behind its end at {end:.3f} s")
+
+
+def cut_off(path: str, there: float, promised: float | None) -> CutOff:
+    """How many seconds can be decoded, and how many the header promises, if it does."""
+    promise = f" of the {promised:.3f} s that its header promises" if promised else ""
+    return CutOff(f"{path}: cut off or damaged: only {there:.3f} s{promise} can be decoded")

@@ -1,0 +1,217 @@
+"""WAV, FLAC, Ogg, MP3, AIFF and what else libsndfile decodes, whatever the file is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from soundfile import LibsndfileError
+
+from lanser_cli.audio.decoder import (
+    Block,
+    Info,
+    Unsupported,
+    behind_the_end,
+    cut_off,
+    join,
+    no_samples,
+    regroup,
+)
+from lanser_cli.audio.resampler import SAMPLE_RATE
+from lanser_cli.audio.source import CutOff, Source
+
+_MOST = 1 << 20
+"""Frames read at a time: a damaged header may promise more than fits into memory."""
+
+_UNKNOWN = 1 << 62
+"""libsndfile gives at least this many frames where a stream's header leaves the length open."""
+
+
+def load(source: Source, offset: float, duration: float | None) -> Block:
+    """Decode `[offset, offset + duration)` seconds.
+
+    Raises:
+        Unsupported: libsndfile cannot decode it.
+        CutOff: the header promises more than can be decoded.
+        AudioError: there is no sound in it, or none at `offset`.
+    """
+    with _open(source, offset, duration) as reader:
+        try:
+            return join(reader.blocks(_MOST), source.path)
+        except LibsndfileError:
+            if not 0 < reader.promised < _UNKNOWN:
+                raise Unsupported from None
+            raise CutOff(
+                f"{source.path}: cut off or damaged: not all of the "
+                f"{reader.promised / reader.rate:.3f} s that its header promises can be decoded"
+            ) from None
+
+
+def stream(
+    source: Source, offset: float, duration: float | None, seconds: float
+) -> Iterator[Block]:
+    """What `load` gives, in blocks of about `seconds`, up to where the sound is cut off or damaged.
+
+    Raises:
+        Unsupported: libsndfile cannot decode the beginning.
+        CutOff: the header promises more than can be decoded; after the last block.
+        AudioError: there is no sound at `offset`.
+    """
+    with _open(source, offset, duration) as reader:
+        if reader.file.frames >= _UNKNOWN:
+            raise Unsupported
+        try:
+            # In small steps: a step that meets damage is lost with all that is in it.
+            yield from regroup(reader.blocks(reader.rate // 4 + 1), seconds)
+        except LibsndfileError:
+            raise (reader.cut_off() if reader.done else Unsupported()) from None
+
+
+def probe(source: Source) -> Info:
+    """Read the header.
+
+    Raises:
+        Unsupported: libsndfile cannot read it, or does not find the end.
+        AudioError: there is no sound in it.
+    """
+    try:
+        info = soundfile.info(source.open())
+    except (LibsndfileError, TypeError):
+        raise Unsupported from None
+    if info.frames >= _UNKNOWN:
+        raise Unsupported
+    if info.frames == 0:
+        raise no_samples(source.path)
+    return Info(info.frames / info.samplerate, info.samplerate, info.channels)
+
+
+def load_pcm16(
+    source: Source,
+    offset: float,
+    duration: float | None,
+    size: int,
+    choose: Callable[[int], int],
+) -> NDArray[np.int16] | None:
+    """At most `size` samples, from number `choose(length)` on, of 16-bit mono sound at 16 kHz.
+
+    Returns:
+        `[samples]`; None of other sound, and of what is not whole.
+
+    Raises:
+        AudioError: there is no sound at `offset`.
+    """
+    try:
+        with _open(source, offset, duration) as reader:
+            file, length = reader.file, reader.stop - reader.start
+            kind = (file.samplerate, file.channels, file.subtype)
+            if kind != (SAMPLE_RATE, 1, "PCM_16") or reader.promised > file.frames:
+                return None
+            if not 0 < length < _UNKNOWN:
+                return None
+            first = choose(length)
+            count = min(size, length - first)
+            if reader.start + first:
+                file.seek(reader.start + first)
+            crop: NDArray[np.int16] = file.read(count, "int16")
+    except (LibsndfileError, Unsupported):
+        return None
+    return crop if len(crop) == count else None
+
+
+def mp3_seconds(source: Source) -> float:
+    """How long an MP3 is by the number of frames that its Xing or Info header gives; 0 without one.
+
+    Without that header the length of an MP3 is a guess, and with it libsndfile takes its word.
+    """
+    try:
+        with soundfile.SoundFile(source.open()) as file:
+            seconds = file.frames / file.samplerate if file.format == "MP3" else 0.0
+    except LibsndfileError:
+        return 0.0
+    head, start = source.read(0, 10), 10
+    if head.startswith(b"ID3"):  # its size is in four bytes of seven bits
+        for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True):
+            start += byte << shift
+    head += source.read(start, 512)
+    return seconds if b"Xing" in head or b"Info" in head else 0.0
+
+
+@dataclass(slots=True)
+class _Reader:
+    """The one reader of blocks. Positions are frames of the file.
+
+    Attributes:
+        start, stop: the span to be read; `stop` is at most the length that libsndfile finds.
+        promised: the length that the header speaks of; 0 if it speaks of none.
+        wanted: where the span would stop if the header were true.
+        done: how many frames have been read.
+    """
+
+    file: Any
+    path: str
+    rate: int
+    start: int
+    stop: int
+    promised: int
+    wanted: int
+    done: int = 0
+
+    def blocks(self, step: int) -> Iterator[Block]:
+        """The span, at most `step` frames at a time.
+
+        Raises:
+            LibsndfileError: libsndfile meets damage.
+            CutOff: the header promises more.
+        """
+        if self.start:
+            self.file.seek(self.start)
+        while (left := self.stop - self.start - self.done) > 0:
+            frames = self.file.read(min(step, left), "float32", always_2d=True)
+            if not len(frames):
+                break
+            self.done += len(frames)
+            yield Block(frames, self.rate)
+        if 0 < self.promised < _UNKNOWN and self.done < 0.99 * (self.wanted - self.start):
+            raise self.cut_off()
+
+    def cut_off(self) -> CutOff:
+        promised = self.promised / self.rate
+        return cut_off(self.path, (self.start + self.done) / self.rate, promised)
+
+
+@contextmanager
+def _open(source: Source, offset: float, duration: float | None) -> Iterator[_Reader]:
+    try:
+        file = soundfile.SoundFile(source.open())
+    except (LibsndfileError, TypeError):  # TypeError: a name that means sound without a header
+        raise Unsupported from None
+    with file:
+        rate, length = file.samplerate, file.frames
+        start = round(offset * rate)
+        if start >= length > 0:
+            raise behind_the_end(source.path, offset, length / rate)
+        promised = _promised(file)
+        stop, wanted = length, promised
+        if duration is not None:
+            end = start + round(duration * rate)
+            stop, wanted = min(stop, end), min(wanted, end)
+        yield _Reader(file, source.path, rate, start, stop, promised, wanted)
+
+
+def _promised(file: Any) -> int:
+    """Frames that the header speaks of: libsndfile gives what it finds in a WAV, not that."""
+    if file.format == "FLAC":
+        return int(file.frames)
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if file.format not in ("WAV", "WAVEX") or not cut:
+        return 0
+    promised, there = map(int, cut.groups())
+    if promised > 0x7F000000 or there == 0:  # a recorder that wrote to a pipe could not know
+        return 0
+    return round(file.frames * promised / there)

@@ -1,0 +1,86 @@
+"""Decoded frames to what models hear: mono, finite, 16 kHz."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanser_cli.audio.source import AudioError
+
+Waveform: TypeAlias = NDArray[np.float32]
+"""`[samples]`, mono, about -1..1."""
+
+SAMPLE_RATE = 16_000
+"""Hz; what every model of this package hears."""
+
+
+def mono(frames: NDArray[np.float32], path: str) -> Waveform:
+    """The mean of the channels of `[frames, channels]`.
+
+    Raises:
+        AudioError: there are NaN or infinite samples.
+    """
+    # A mean over one channel takes as long as decoding.
+    mixed = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+    if not np.isfinite(mixed).all():
+        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
+    return np.ascontiguousarray(mixed, dtype=np.float32)
+
+
+def resample(samples: Waveform, rate: int) -> Waveform:
+    """A whole waveform of `rate` Hz at 16 kHz, by a polyphase filter."""
+    ratio = Fraction(SAMPLE_RATE, rate)
+    return samples if ratio == 1 else _filter(samples, ratio)
+
+
+class Resampler:
+    """What `resample` does, piece by piece, with the samples that the whole would give.
+
+    Each piece is filtered together with as much of its neighbours as the filter reaches. Pieces
+    begin at multiples of `down`, where input and output samples fall together.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._ratio = Fraction(SAMPLE_RATE, rate)
+        self._up, self._down = self._ratio.numerator, self._ratio.denominator
+        reach = 10 * max(self._up, self._down) // self._up + 1  # scipy's half_len, in input samples
+        self._margin = -(-reach // self._down) * self._down
+        self._kept: list[Waveform] = []
+        """Input that is still needed."""
+        self._lead = 0
+        """How many samples of it have given their output."""
+
+    def push(self, samples: Waveform) -> Waveform:
+        """The output that these samples complete."""
+        if self._ratio == 1:
+            return samples
+        self._kept.append(samples)
+        total = sum(map(len, self._kept))
+        complete = (total - self._margin) // self._down * self._down
+        if complete <= self._lead:
+            return np.empty(0, np.float32)
+        joined = np.concatenate(self._kept)
+        output = _filter(joined, self._ratio)[self._place(self._lead) : self._place(complete)]
+        start = max(0, complete - self._margin)
+        self._kept, self._lead = [joined[start:]], complete - start
+        return output
+
+    def flush(self) -> Waveform:
+        """The output that is left, once the last samples are in."""
+        if not self._kept:
+            return np.empty(0, np.float32)
+        joined = np.concatenate(self._kept)
+        return _filter(joined, self._ratio)[self._place(self._lead) :]
+
+    def _place(self, position: int) -> int:
+        """The output sample that falls together with this input sample."""
+        return position // self._down * self._up
+
+
+def _filter(samples: Waveform, ratio: Fraction) -> Waveform:
+    from scipy.signal import resample_poly  # slow to import, and most sound is at 16 kHz
+
+    return np.asarray(resample_poly(samples, ratio.numerator, ratio.denominator), np.float32)

@@ -16,8 +16,8 @@ from whisper.model import Linear, TextDecoder
 from lanser_cli import devices
 from lanser_cli.models import onednn
 
-ENCODED_TOGETHER = 4
-"""Clips; with 16 the encoder takes a fifth longer a clip."""
+ENCODED_TOGETHER = 6000
+"""Positions, four windows of 30 s; with sixteen of them the encoder takes a fifth longer a clip."""
 
 
 def lighten(model: Any) -> None:
@@ -35,7 +35,9 @@ def lighten(model: Any) -> None:
 
 def encode(model: Any, mels: torch.Tensor) -> torch.Tensor:
     """`[n, mel bands, frames]` -> `[n, frames / 2, width]`, a few clips at a time."""
-    return torch.cat([model.encoder(part) for part in mels.split(ENCODED_TOGETHER)])
+    positions = mels.shape[-1] // 2
+    few = max(1, ENCODED_TOGETHER // positions)
+    return torch.cat([model.encoder(part) for part in mels.split(few)])
 
 
 def _attend(

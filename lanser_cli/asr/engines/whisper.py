@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import whisper
+from whisper.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FFT
 from whisper.decoding import DecodingOptions, DecodingResult, DecodingTask, GreedyDecoder
 
 from lanser_cli.asr import whisper_context, whisper_onednn
@@ -145,15 +146,10 @@ class WhisperEngine:
         return [_transcript(best[index], whisper_context.FULL) for index in range(len(clips))]
 
     def _encode(self, clips: list[Waveform], seconds: float) -> torch.Tensor:
-        """Clips, filled up with silence to `seconds` -> `[clips, positions, width]`."""
-        samples = round(seconds * whisper.audio.SAMPLE_RATE)
+        """Clips, filled up to `seconds` -> `[clips, positions, width]`."""
+        bands, frames = self._model.dims.n_mels, round(seconds * FRAMES_PER_SECOND)
         mels = torch.stack(
-            [
-                whisper.log_mel_spectrogram(
-                    whisper.pad_or_trim(torch.from_numpy(clip), samples), self._model.dims.n_mels
-                )
-                for clip in clips
-            ]
+            [spectrogram(torch.from_numpy(clip), bands, frames) for clip in clips]
         ).to(self._model.device, torch.float16 if self._half else torch.float32)
         if self._half:
             return self._model.encoder(mels)
@@ -177,6 +173,16 @@ class WhisperEngine:
         if temperature > 0:
             task.decoder = _sampler(temperature, task.tokenizer.eot)
         return task
+
+
+def spectrogram(clip: torch.Tensor, bands: int, frames: int) -> torch.Tensor:
+    """`[samples]`, 16 kHz -> `[bands, frames]`, with zeros behind the clip.
+
+    So openai-whisper's `transcribe` fills up a window. (Its README's example fills up the sound,
+    with silence, whose spectrogram is not zero; then some texts differ.)
+    """
+    found = whisper.log_mel_spectrogram(clip, bands, padding=N_FFT)[:, : len(clip) // HOP_LENGTH]
+    return whisper.pad_or_trim(found, frames)
 
 
 def _sampler(temperature: float, end: int) -> Any:

@@ -8,7 +8,7 @@
 # SPEECH    folder of unlabeled speech, utterances of at most 30 s
 # CORPUS    kind and folder of the labelled corpus, as lanser manifest takes them
 # WORK      folder for all it makes (default: runs/paper); what is there already is not made again
-# ASR       default whisper:base.en        NLI        default FacebookAI/roberta-large-mnli
+# ASR       default embedded             NLI        default FacebookAI/roberta-large-mnli
 # TAXONOMY  default goemotions             MODEL      default resnet50
 # FRACTIONS of the labels (default: 0.05 0.1 0.25 0.5 1.0)
 # PRETRAIN, FINETUNE                       further options of lanser pretrain and finetune
@@ -25,7 +25,7 @@ read -r -a finetune <<< "${FINETUNE:-}"
 # Exit 3 means done, with some records rejected and listed: go on.
 may_reject() { "$@" || [ $? -eq 3 ]; }
 
-may_reject lanser transcribe "$SPEECH" --model "${ASR:-whisper:base.en}" --device all \
+may_reject lanser transcribe "$SPEECH" --model "${ASR:-embedded}" --device all \
     --resume -o "$work/words.jsonl" --rejects "$work/words.rejects.jsonl"
 may_reject lanser entail-label "$work/words.jsonl" --model "${NLI:-FacebookAI/roberta-large-mnli}" \
     --taxonomy "${TAXONOMY:-goemotions}" --device all --resume -o "$work/weak.jsonl" \

@@ -82,19 +82,18 @@ def test_it_understands_acted_emotion(shared: Path, engine: Engine) -> None:
     assert word_error_rate(said, texts(engine, [sound.read(str(path)) for path in paths])) < 0.1
 
 
-def test_full_context_is_what_openai_whisper_writes(
-    engine: Engine, exact: Engine, clips: Clips
-) -> None:
+def test_full_context_is_what_openai_whisper_writes(exact: Engine, clips: Clips) -> None:
     """Its own `transcribe`, greedy, with the weights as they ship, in full float32."""
     model = embedded.load("cpu")
     expected = [
         whisper.transcribe(
             model, clip, language="en", fp16=False, without_timestamps=True, temperature=0.0
         )["text"].strip()
-        for clip in clips[:6]
+        for clip in clips[:4]
     ]
-    assert texts(exact, clips[:6]) == expected
-    assert {t.context_seconds for t in exact.transcribe(clips[:2])} == {30.0}
+    found = exact.transcribe(clips[:4])
+    assert [transcript.text for transcript in found] == expected
+    assert {transcript.context_seconds for transcript in found} == {30.0}
 
 
 def test_a_text_does_not_depend_on_what_shares_its_batch(engine: Engine, clips: Clips) -> None:
@@ -122,9 +121,9 @@ def test_what_looks_bad_is_heard_again_in_full(
     else:
         limits = Thresholds(compression_ratio=0.1)
         monkeypatch.setattr("lanser_cli.asr.engines.whisper.TEMPERATURES", (0.0,))
-    found = make_engine("embedded", limits=limits).transcribe(clips[:2])
-    assert [transcript.text for transcript in found] == texts(exact, clips[:2])
-    assert {transcript.context_seconds for transcript in found} == {30.0}
+    (found,) = make_engine("embedded", limits=limits).transcribe(clips[:1])
+    assert found.text == texts(exact, clips[:1])[0]
+    assert found.context_seconds == 30.0
 
 
 def test_a_sentence_said_twice_is_written_twice(engine: Engine, clips: Clips) -> None:

@@ -49,3 +49,13 @@ def test_texts_are_those_of_whisper() -> None:
     )
     (equal,) = re.findall(r"^\| tiny \| .* \| (\d) of 8 \|$", out, re.M)
     assert int(equal) >= 7
+
+
+@pytest.mark.slow
+def test_next_to_the_whisper_command_with_the_weights_that_ship() -> None:
+    """In full context the texts are Whisper's own; by default most are, in less time."""
+    out = bench("whisper", "--clips", "6", "--repeats", "1")
+    found = re.findall(r"texts equal (.*): (\d) of 6$", out, re.M)
+    assert dict(found)["in full context"] == "6" and int(dict(found)["by default"]) >= 4
+    times = dict(re.findall(r"^\| (.*) \| [0-9.]+ \| ([0-9.]+)x \|$", out, re.M))
+    assert float(times["whisper, as it comes (5 beams)"]) > 1.0

@@ -6,9 +6,8 @@ Each figure is a ratio to a peer in the same run. FOLDER holds short clips (RAVD
 the synthetic speech of examples/ is taken. The parts:
 
     whisper   64 clips through `lanser transcribe`, next to the `whisper` command line (which here
-              decodes by soundfile, so that it needs no ffmpeg) and to `whisper.decode` clip by
-              clip, whose text must be ours; a tiny-size model with random weights, which writes a
-              fixed number of tokens
+              decodes by soundfile, so that it needs no ffmpeg), all with the weights that ship; and
+              to `whisper.transcribe` clip by clip, greedily, whose text is that of --full-context
     overhead  an engine that costs nothing: clips/s from a manifest to a file of records in two
               processes, next to a bare soundfile loop in two processes
     memory    peak memory over 1,000 and 10,000 clips, and over a recording of 10 minutes and of 3
@@ -42,6 +41,7 @@ sys.path.insert(0, str(ROOT))
 from lanser_cli import console, workers
 from lanser_cli.asr import transcriber
 from lanser_cli.asr.engine import Transcript
+from lanser_cli.asr.engines import embedded
 from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead, make_transcriber
 from lanser_cli.audio import segments
 from lanser_cli.audio.ingest import ingest
@@ -65,8 +65,6 @@ SIZES = {  # width, heads, layers, mel bands; as OpenAI's
     "base": (512, 8, 6, 80),
     "large": (1280, 20, 32, 128),
 }
-NEVER_AGAIN = ("--logprob-threshold", "-1e9", "--compression-ratio-threshold", "1e9")
-"""What a random model writes is bad at any temperature; once is what is to be timed."""
 
 
 def clips(folder: Path, count: int) -> list[Path]:
@@ -92,16 +90,15 @@ def checkpoint(path: Path, size: str, *, layers: int | None = None) -> Path:
 
 
 def clip_by_clip(model: Any, paths: Sequence[Path], *, half: bool = False) -> list[str]:
-    """openai-whisper as its README decodes a clip, greedily and once."""
-    import whisper
-
-    texts = []
-    options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=half)
-    for path in paths:
-        sound = whisper.pad_or_trim(read(str(path)))
-        mel = whisper.log_mel_spectrogram(sound, model.dims.n_mels).to(model.device)
-        texts.append(whisper.decode(model, mel, options).text)
-    return texts
+    """openai-whisper's own loop over a file, greedily and once."""
+    once = {"temperature": 0.0, "without_timestamps": True, "condition_on_previous_text": False}
+    never = dict.fromkeys(
+        ("no_speech_threshold", "logprob_threshold", "compression_ratio_threshold")
+    )
+    return [
+        model.transcribe(read(str(path)), language="en", fp16=half, **once, **never)["text"].strip()
+        for path in paths
+    ]
 
 
 COMMAND_LINE = """
@@ -111,13 +108,10 @@ mels = room.log_mel_spectrogram
 room.log_mel_spectrogram = lambda path, *words, **options: (
     mels(soundfile.read(path, dtype="float32")[0], *words, **options)
 )
-transcribe = room.transcribe
-room.transcribe = lambda *words, **options: transcribe(*words, without_timestamps=True, **options)
 sys.argv[0] = "whisper"
 room.cli()
 """
-"""The `whisper` command without two things that would cost it: ffmpeg, which not every machine has,
-and timestamps, by which a model with random weights goes over a clip again and again."""
+"""The `whisper` command without ffmpeg, which would cost it time and not every machine has."""
 
 
 def command(words: Sequence[object], folder: Path) -> float:
@@ -144,40 +138,45 @@ def row(*cells: object) -> None:
 # ---------------------------------------------------------------- whisper
 
 
-def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
-    import whisper
+def shipped(path: Path) -> Path:
+    """The weights of `--model embedded` as a checkpoint of openai-whisper, float32."""
+    import torch
 
+    model = embedded.load("cpu")
+    torch.save({"dims": vars(model.dims), "model_state_dict": model.state_dict()}, path)
+    return path
+
+
+def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
     paths = clips(arguments.speech, arguments.clips)
-    path = checkpoint(folder / "tiny.pt", "tiny")
+    path = shipped(folder / "tiny.en.pt")
     listed = write_manifest(folder / "clips.jsonl", paths)
-    out = folder / "ours.jsonl"
-    ours = [
-        *(sys.executable, "-m", "lanser_cli", "transcribe", listed, "-o", out),
-        *("--model", f"whisper:{path}", "--device", "cpu", *NEVER_AGAIN),
-    ]
+    out, full = folder / "ours.jsonl", folder / "full.jsonl"
+    ours = (sys.executable, "-m", "lanser_cli", "transcribe", listed, "--device", "cpu", "-o")
     whispers = [
         *(sys.executable, "-c", COMMAND_LINE, *paths, "--model", path, "--device", "cpu"),
         *("--fp16", "False", "--language", "en", "--output_dir", folder, "--verbose", "False"),
-        *("--temperature_increment_on_fallback", "None", "--condition_on_previous_text", "False"),
-        *("--no_speech_threshold", "None", "--logprob_threshold", "None"),
     ]
     commands = {
-        "lanser transcribe": ours,
+        "lanser transcribe": [*ours, out],
+        "lanser transcribe --full-context": [*ours, full, "--full-context"],
         "whisper, as it comes (5 beams)": whispers,
-        "whisper, greedy": [*whispers, "--beam_size", "None"],
+        "whisper --beam_size None": [*whispers, "--beam_size", "None"],
     }
     took: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(arguments.repeats):  # alternating, since the machine is not ours alone
         out.unlink(missing_ok=True)
+        full.unlink(missing_ok=True)
         for name, words in commands.items():
             took[name].append(command(words, folder))
     begun = time.perf_counter()
-    model = whisper.load_model(str(path), device="cpu")
-    texts = clip_by_clip(model, paths)
-    took["whisper.decode, clip by clip"] = [time.perf_counter() - begun]
-    mine = [json.loads(line)["text"] for line in out.read_text("utf-8").splitlines()]
-    equal = sum(one == other for one, other in zip(mine, texts, strict=True))
-    print(f"\n{len(paths)} clips, {STEPS} tokens each; texts equal: {equal} of {len(paths)}\n")
+    texts = clip_by_clip(embedded.load("cpu"), paths)
+    took["whisper.transcribe, greedy, clip by clip"] = [time.perf_counter() - begun]
+    for name, file in (("by default", out), ("in full context", full)):
+        mine = [json.loads(line)["text"] for line in file.read_text("utf-8").splitlines()]
+        equal = sum(one == other for one, other in zip(mine, texts, strict=True))
+        print(f"{len(paths)} clips, texts equal {name}: {equal} of {len(paths)}")
+    print()
     row("", "s (median)", "times lanser's (median)")
     row("---", "---", "---")
     for name, seconds in took.items():
@@ -361,6 +360,7 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
         compression_ratio_threshold=1e9,
         logprob_threshold=-1e9,
         batch_size=arguments.batch,
+        full_context=True,
     )
     helpers = arguments.decoders
     row("size", "clip by clip, clips/s", "lanser, clips/s", "ratio", "texts equal")

@@ -10,17 +10,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 
 from lanser_cli.audio.sound import SAMPLE_RATE, Waveform, path_of, stream
 from lanser_cli.audio.utterance import Utterance
 from lanser_cli.audio.vad import FRAME, VoiceActivity
+from lanser_cli.choices import Segmenting
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
-
-METHODS = ("none", "vad", "fixed")
 
 _PIECE = 1024 * FRAME
 """Samples decoded and segmented at a time, 33 s."""
@@ -49,7 +48,7 @@ class Segmentation:
         UsageError: no such method, or the bounds do not fit together.
     """
 
-    method: str
+    method: Segmenting
     min_seconds: float = 2.0
     max_seconds: float = 20.0
     threshold: float = 0.5
@@ -58,8 +57,9 @@ class Segmentation:
     pad: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS[1:]:
-            raise UsageError(f"--segment '{self.method}': choose from {', '.join(METHODS)}")
+        if self.method == "none" or self.method not in get_args(Segmenting):
+            choices = ", ".join(get_args(Segmenting))
+            raise UsageError(f"--segment '{self.method}': choose from {choices}")
         if not 0 < 2 * self.min_seconds <= self.max_seconds:
             raise UsageError(
                 f"--min-seconds {self.min_seconds:g} and --max-seconds {self.max_seconds:g}: the "

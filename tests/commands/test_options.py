@@ -18,7 +18,7 @@ from lanser_cli.entailment.entail_label import LabelSettings
 from lanser_cli.shards.pack import Packing
 from lanser_cli.shards.selection import Selection
 from lanser_cli.training.folds import Protocol
-from lanser_cli.training.loop import Recipe
+from lanser_cli.training.recipe import Recipe
 
 FILLED = [
     ("transcribe", TranscribeSettings),

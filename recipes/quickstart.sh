@@ -54,7 +54,8 @@ for start in pretrained scratch; do
         --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-40}" --resume \
         -o "$work/finetuned-$start" > /dev/null
 done
-lanser eval "$work/finetuned-pretrained" "$work/finetuned-scratch" -o "$work/report" > /dev/null
+lanser eval "$work/finetuned-pretrained" "$work/finetuned-scratch" --by voice -o "$work/report" \
+    > /dev/null
 
 step "6/6 Probe what the pre-trained network knows of prosody"
 lanser probe-prosody "$speech/labeled/corpus.jsonl" --run "$work/pretrained" \
@@ -67,13 +68,15 @@ read = lambda name: json.loads((work / name / "report.json").read_text())
 [weak] = read("weak-labels")["results"].values()
 tuned, scratch = read("report")["results"].values()
 r2 = read("prosody")["mean_r2"]
-show = lambda e: f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]"
+def show(e):
+    return f"{e['value']:.3f}" + (f" [{e['low']:.3f}, {e['high']:.3f}]" if e["low"] else "")
+
 print(f"""
 Report: {work / 'report' / 'report.html'}  (and {work / 'prosody' / 'report.html'})
 
-On synthetic speech, see examples/README.md; in brackets 95 % bootstrap intervals:
+On synthetic speech, see examples/README.md; in brackets a 95 % interval:
   weak label = emotion the sentence was written for   {show(weak['wa'])} of {weak['n']}, chance {weak['chance']:.3f}
-  UAR of the fine-tuned model, voices held out        {show(tuned['uar'])}, chance {tuned['chance']:.3f}
+  UAR of the fine-tuned model, {tuned['units']} voices held out      {show(tuned['uar'])}, chance {tuned['chance']:.3f}
       the same trained from scratch                   {show(scratch['uar'])}
   prosody probe, mean R2                              {r2['trained']:.3f}
       of the same network untrained                   {r2['untrained']:.3f}""")

@@ -33,7 +33,14 @@ def command(
         typer.Option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
     ] = None,
     rejects: options.Rejects = None,
-    seed: options.Seed = 0,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="What the intervals take for independent, such as speaker or voice; default: the "
+            "speaker, or each record where not all have one.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -53,7 +60,7 @@ def command(
             reference=reference,
             output=output,
             audit=audit,
-            seed=seed,
+            by=by,
         )
     lines = [{"input": name, **found.as_json()} for name, found in results.items()]
     return options.result(ledger, *lines)

@@ -81,5 +81,5 @@ def command(
         )
     made: dict[str, object] = {"run": str(output), "labels": list(tested.labels)}
     if tested.records:
-        made |= measure(tested.records, labels=tested.labels, seed=seed).summary()
+        made |= measure(tested.records).summary()
     return options.result(ledger, made)

@@ -25,7 +25,7 @@ def evaluate(
     reference: Path | None = None,
     output: Path | None = None,
     audit: Path | None = None,
-    seed: int = 0,
+    by: str | None = None,
 ) -> dict[str, Result]:
     """Evaluate each input, write the report to `output` if there is one, and return the results.
 
@@ -34,7 +34,7 @@ def evaluate(
         truth, answer: keys to compare.
         reference: JSONL to take the truth from, by id.
         audit: a certificate of `lanser audit`, which the report cites.
-        seed: of the intervals.
+        by: key whose values the intervals take for independent, as in `measure`.
 
     Raises:
         UsageError: there is a certificate but no report.
@@ -51,12 +51,18 @@ def evaluate(
         if not records:
             where = f"is in {reference}" if reference else f"has '{truth}'"
             raise LanserError(f"{name}: none of its records {where}: nothing to compare with")
-        result = results[name] = measure(records, truth=truth, answer=answer, seed=seed)
+        result = results[name] = measure(records, truth=truth, answer=answer, by=by)
         ledger.done += len(records)
         console.info(
             f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
-            f"chance {result.chance:.3f}"
+            f"chance {result.chance:.3f}; {result.interval}"
         )
+        if result.strays or result.missing:
+            strays = ", ".join(f"{count} {word}" for word, count in result.strays.items())
+            console.warn(
+                f"eval: {name}: {result.missing} answers missing, and answers that never are the "
+                f"truth: {strays or 'none'}; each counts as wrong"
+            )
     if output is not None:
         uses = {name: runs.use_of_labels(Path(name)) for name in inputs if os.path.isdir(name)}
         report.evaluation(output, results, uses, audit=cited)

@@ -103,9 +103,11 @@ def evaluation(
         ],
     )
     report.text(
-        "UAR: mean recall over the classes. WA: share of right answers. In brackets: 95 % "
-        "bootstrap intervals over speakers, or over records where speakers are not named."
+        "UAR: mean recall over the classes. WA: share of right answers. In brackets: Student's t "
+        "on the jackknife over units."
     )
+    for name, result in results.items():
+        report.text(f"{name}: {result.interval}.")
     if report.can_plot:
         for number, (name, result) in enumerate(results.items(), start=1):
             report.figure(f"confusion-{number}", confusion_figure(name, result))
@@ -170,7 +172,7 @@ def efficiency_figure(
         axes.errorbar(
             [uses[name][1] for name in names],
             [uar.value for uar in uars],
-            yerr=[[uar.value - uar.low for uar in uars], [uar.high - uar.value for uar in uars]],
+            yerr=[[uar.reach[side] for uar in uars] for side in (0, 1)],
             fmt="o-",
             capsize=3,
             label=start,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,8 +62,10 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
     """The folds of a protocol.
 
     Raises:
-        LanserError: too few groups, a record without its group, or a group on both sides.
+        LanserError: too few groups, or a group on both sides.
+        UsageError: a record without its group.
     """
+    labels = sorted({record.label for record in records if record.label is not None})
     if held_out := protocol.held_out():
         key, values = held_out
         test = [record for record in records if record.word(key) in values]
@@ -89,6 +92,7 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         if not fold.training or (not fold.test and protocol.folds != 0):
             raise LanserError(f"fold {fold.name}: nothing left to train on or to test on")
         _check_disjoint(fold, protocol.group)
+        _warn_of_missing_classes(fold, labels)
     return [
         Fold(fold.name, subset(fold.training, protocol.fraction, protocol.seed), fold.test)
         for fold in folds
@@ -111,17 +115,17 @@ def subset(records: Sequence[Record], fraction: float, seed: int) -> list[Record
 
 
 def _by_group(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
-    from sklearn.model_selection import GroupKFold
+    """Folds that keep groups apart, alike in labels and, where records have it, in sex."""
+    from sklearn.model_selection import StratifiedGroupKFold
 
-    groups = []
-    for record in records:
-        value = record.word(protocol.group)
-        if value is None:
-            raise LanserError(
-                f"record '{record.id}' has no '{protocol.group}': folds keep its values apart; "
-                "name another key with --group, or a hold-out with --test KEY=VALUES"
-            )
-        groups.append(value)
+    words = [record.word(protocol.group) for record in records]
+    if None in words:
+        raise UsageError(
+            f"{words.count(None)} of {len(words)} records have no '{protocol.group}', such as "
+            f"'{records[words.index(None)].id}': folds keep its values apart; name another key "
+            "with --group, or a hold-out with --test KEY=VALUES"
+        )
+    groups = [str(word) for word in words]
     wanted = 5 if protocol.folds is None else protocol.folds
     count = min(wanted, len(set(groups)))
     if count < 2:
@@ -131,8 +135,13 @@ def _by_group(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         )
     if count < wanted:
         console.info(f"finetune: {count} folds, one for each '{protocol.group}'")
-    order = sorted(range(len(records)), key=lambda index: groups[index])
-    splits = GroupKFold(count).split(order, groups=[groups[index] for index in order])
+    # By group and id, so that the folds do not depend on the order of the input.
+    order = sorted(range(len(records)), key=lambda index: (groups[index], records[index].id))
+    strata = [f"{records[index].label}/{records[index].word('sex')}" for index in order]
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=protocol.seed)
+    with warnings.catch_warnings():  # a class with fewer groups than folds; said in our own words
+        warnings.simplefilter("ignore", UserWarning)
+        splits = list(splitter.split(order, strata, [groups[index] for index in order]))
     folds = []
     for number, (_, test) in enumerate(splits, start=1):
         held_out = {order[index] for index in test}
@@ -144,6 +153,13 @@ def _by_group(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
             )
         )
     return folds
+
+
+def _warn_of_missing_classes(fold: Fold, labels: Sequence[str]) -> None:
+    for side, records in (("training", fold.training), ("test", fold.test)):
+        there = {record.label for record in records}
+        if records and (missing := [label for label in labels if label not in there]):
+            console.warn(f"finetune: fold {fold.name} has no {', '.join(missing)} in its {side}")
 
 
 def _check_disjoint(fold: Fold, group: str) -> None:

@@ -85,7 +85,7 @@ def test_one_speaker_cannot_be_divided():
 
 
 def test_a_record_without_speaker_is_named():
-    with pytest.raises(LanserError, match="record 'x' has no 'speaker'.*--group"):
+    with pytest.raises(UsageError, match="1 of 49 records have no 'speaker', such as 'x'.*--group"):
         divide([*corpus(), Record({"id": "x", "label": "a"})], Protocol())
 
 
@@ -102,3 +102,37 @@ def test_fractions_are_stratified_and_nested():
 def test_the_fraction_is_of_training_records_only():
     for fold in divide(corpus(), Protocol(folds=3, fraction=0.25)):
         assert len(fold.test) == 16 and len(fold.training) == 8
+
+
+@pytest.mark.parametrize("folds", [2, 4, 6, 8, 12])
+def test_folds_are_alike_in_sex_and_label(folds):
+    """24 speakers whose sexes take turns, as in RAVDESS: no test fold of one sex."""
+    records = [
+        record.with_fields(sex=("male", "female")[int(record.speaker[1:]) % 2])
+        for record in corpus(speakers=24)
+    ]
+    for seed in range(3):
+        for fold in divide(records, Protocol(folds=folds, seed=seed)):
+            assert {record.fields["sex"] for record in fold.test} == {"male", "female"}
+            assert {record.label for record in fold.test} == {"a", "b"}
+
+
+def test_folds_do_not_depend_on_the_order_of_the_input():
+    records = corpus()
+    tests = [
+        sorted(sorted(record.id for record in fold.test) for fold in divide(one, Protocol()))
+        for one in (records, records[::-1])
+    ]
+    assert tests[0] == tests[1]
+
+
+def test_a_class_that_a_fold_lacks_is_said(capsys):
+    records = [
+        record.with_fields(label="rare")
+        if record.speaker == "s0" and record.label == "a"
+        else record
+        for record in corpus()
+    ]
+    divide(records, Protocol(folds=3))
+    said = capsys.readouterr().err
+    assert "has no rare in its training" in said and said.count("has no rare in its test") == 2

@@ -65,7 +65,7 @@ def word_error_rate(said: list[str], heard: list[str]) -> float:
 
 def test_it_understands_synthetic_speech(engine: Engine, clips: Clips, said: list[str]) -> None:
     found = engine.transcribe(clips)
-    assert word_error_rate(said, [transcript.text for transcript in found]) < 0.08
+    assert word_error_rate(said, [transcript.text for transcript in found]) < 0.12
     for clip, transcript in zip(clips, found, strict=True):
         assert transcript.avg_logprob is not None and -0.8 < transcript.avg_logprob < 0
         assert transcript.no_speech_prob is not None and transcript.no_speech_prob < 0.6
@@ -169,7 +169,7 @@ def test_it_is_the_default_and_says_how_it_heard(
     nowhere = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     short = read_jsonl(lanser("transcribe", *paths, env=nowhere).stdout)
     assert {record["asr"]["model"] for record in short} == {"embedded"}
-    assert all(6.0 <= record["asr"]["context_seconds"] < 12.0 for record in short)
+    assert all(3.0 <= record["asr"]["context_seconds"] < 10.0 for record in short)
     full = read_jsonl(lanser("transcribe", *paths, "--full-context", env=nowhere).stdout)
     assert {record["asr"]["context_seconds"] for record in full} == {30.0}
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip and the tests' commands must not depend on what else is on this machine.
 unexport PYTHONPATH
 
-.PHONY: help quickstart test lint bench bench-gpu docs clean
+.PHONY: help quickstart test test-all golden other-pythons dist-check lint bench bench-gpu docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,8 +24,22 @@ $(VENV)/dev: $(BIN)/lanser
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" AUDIO="$(AUDIO)" recipes/quickstart.sh
 
-test: $(VENV)/dev ## Install what the tests need, and run them
-	$(BIN)/python -m pytest -n 2
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test: $(VENV)/dev ## Install what the tests need, and run them: some minutes
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/dev other-pythons dist-check ## The same and documents, recipes, benchmarks, other Pythons
+	$(PYTEST)
+
+golden: $(VENV)/dev ## Write tests/golden/ anew, after a change of output that was meant
+	$(BIN)/python -m pytest tests/test_golden.py --renew-golden
+
+other-pythons: $(VENV)/dev ## What needs no PyTorch, on the other Pythons that are here
+	tests/other_pythons.sh
+
+dist-check: $(VENV)/dev ## Build sdist and wheel; run the quick tests of the unpacked sdist
+	tests/dist_check.sh
 
 lint: $(VENV)/dev ## ruff and mypy
 	$(BIN)/ruff check .

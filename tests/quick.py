@@ -1,37 +1,51 @@
 """Commands in processes of their own that need not import torch first: a tenth of the time.
 
-A server imports what is slow once and forks for each command, which then has a process id, file
-descriptors, signals and an exit code like any other.
+A server imports what is slow once and forks for each command. The command then has a process id,
+file descriptors, a folder, an environment, signals and an exit code like any other. What it
+starts itself, such as worker processes, are interpreters of their own.
 """
 
 from __future__ import annotations
 
+import builtins
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+
 _SLOW = (
     "pytest",
+    "scipy.signal",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "timm",
     "torch",
     "transformers",
-    "whisper",
-    "timm",
-    "sklearn.linear_model",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.modeling_bert",
+    "typer._adapters",
     "webdataset",
-    "scipy",
+    "whisper",
 )
-_ROOMS = (
-    *("asr.transcriber", "asr.engines.whisper", "entailment", "evaluation.audit"),
-    *("evaluation.evaluate", "prosody.probe_run", "shards.verify", "shards.writer"),
-    *("training.finetune", "training.pretrain", "workers"),
-)
+"""What commands import when they need it. A name that is gone costs time, no more."""
+
+_OURS = (path.relative_to(ROOT) for path in ROOT.glob("lanser_cli/**/[!_]*.py"))
+
+_READ_ON_IMPORT = ("HF_", "LD_", "OMP_", "PYTHON", "TORCH", "TRANSFORMERS_")
+"""Variables that come too late for a command whose imports are done."""
 
 _context = multiprocessing.get_context("forkserver")
+_numbers = itertools.count()
+_warnings: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,8 @@ class Quick:
         input: its standard input.
         stdout: a file or FIFO to write to instead.
         window: records a stage sees at once; default what the verb says.
+        cwd: the folder it runs in; default this process's.
+        env: variables on top of this process's environment.
     """
 
     def __init__(
@@ -60,8 +76,10 @@ class Quick:
         input: bytes = b"",
         stdout: Path | None = None,
         window: int | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        number = len(list(folder.glob("*.stderr")))
+        number = next(_numbers)
         self._stdin, self._stdout, self._stderr = (
             folder / f"{number}.{name}" for name in ("stdin", "stdout", "stderr")
         )
@@ -69,19 +87,25 @@ class Quick:
         self._stdout.touch()
         self._stderr.touch()
         paths = [str(path) for path in (self._stdin, stdout or self._stdout, self._stderr)]
+        late = [name for name in env or {} if name.startswith(_READ_ON_IMPORT)]
+        assert not late, f"{late} need an interpreter of their own"
+        place = (str(cwd or Path.cwd()), {**os.environ, **(env or {})})
         self.process = _context.Process(
-            target=_command, args=([str(word) for word in arguments], paths, window)
+            target=_command,
+            args=([str(word) for word in arguments], paths, place, _warnings, window),
         )
         self.process.start()
 
-    def wait(self, seconds: float = 120.0) -> Done:
+    def wait(self, seconds: float = 300.0) -> Done:
         """Wait for its end."""
         self.process.join(seconds)
         code = self.process.exitcode
         if code is None:
             self.process.kill()
             raise AssertionError(f"still running after {seconds} s: {self._stderr.read_text()}")
-        return Done(code, self._stdout.read_bytes(), self._stderr.read_text(encoding="utf-8"))
+        said = self._stderr.read_text(encoding="utf-8")
+        assert "Exception ignored in" not in said, said
+        return Done(code, self._stdout.read_bytes(), said)
 
     def send(self, number: signal.Signals, *, once: Callable[[], bool]) -> Done:
         """Send a signal as soon as something is so, and wait for the end."""
@@ -93,32 +117,52 @@ class Quick:
         return self.wait()
 
 
-def start_server(environment: dict[str, str]) -> None:
-    """Let the server import now; a fixture calls this once."""
-    os.environ.update(environment, TOKENIZERS_PARALLELISM="false")
-    rooms = [f"lanser_cli.{room}" for room in _ROOMS]
-    _context.set_forkserver_preload([*_SLOW, "lanser_cli.app", *rooms, __name__])
+def prepare_server(filters: Sequence[str]) -> None:
+    """Say what the server imports; it starts with the first command.
+
+    Args:
+        filters: what becomes of warnings in a command, as in pytest's `filterwarnings`.
+    """
+    _warnings[:] = filters
+    ours = [".".join(path.with_suffix("").parts) for path in _OURS]
+    _context.set_forkserver_preload([*_SLOW, *ours, __name__])
 
 
-def _command(arguments: list[str], paths: list[str], window: int | None) -> None:
+def _command(
+    arguments: list[str],
+    paths: list[str],
+    place: tuple[str, dict[str, str]],
+    filters: list[str],
+    window: int | None,
+) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, (path, flags) in enumerate(
         zip(paths, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)
     ):
         os.dup2(os.open(path, flags), number)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-        for number, mode in enumerate(("r", "w", "w"))
+        open(number, mode, buffering, encoding="utf-8", closefd=False)  # noqa: SIM115
+        for number, mode, buffering in ((0, "r", -1), (1, "w", -1), (2, "w", 1))
     )
+    sys.stderr.reconfigure(errors="backslashreplace")
+    folder, environment = place
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
     if window is not None:
         _see_at_once(window)
-    import torch
-
     from lanser_cli import app
 
-    torch.set_num_threads(1)
-    sys.argv[1:] = arguments
+    _filter(filters)
     sys.exit(app.main(arguments))
+
+
+def _filter(filters: list[str]) -> None:
+    """Do with warnings what pytest does."""
+    for line in filters:
+        action, message, category, module = (*line.split(":"), "", "", "")[:4]
+        kind = getattr(builtins, category or "Warning")
+        warnings.filterwarnings(action, message, kind, module)  # type: ignore[arg-type]
 
 
 def _see_at_once(window: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import EKMAN, ENVIRONMENT, Lanser, read_jsonl, write_jsonl
-from quick import Done, Quick, start_server
+from quick import Done, Quick
 
 from lanser_cli.app import VERBS
 
@@ -94,11 +94,6 @@ TRAINERS = ["pretrain", "finetune"]
 # ---------------------------------------------------------------- what the tests stand on
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server() -> None:
-    start_server(ENVIRONMENT)
-
-
 @pytest.fixture(scope="module")
 def things(
     clips: Path,
@@ -135,19 +130,11 @@ def things(
     return Things(records, folder / "table.csv", tiny_run, tiny_nli, tiny_whisper)
 
 
-@pytest.fixture
-def quick(tmp_path: Path) -> Callable[..., Quick]:
-    """Start a command; its standard streams are kept next to what the test makes."""
-    folder = tmp_path / "streams"
-    folder.mkdir()
-    return lambda *arguments, **options: Quick(folder, *arguments, **options)
-
-
 @pytest.fixture(scope="module")
 def good(
     lanser: Lanser, things: Things, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Done, Path]]:
-    """One good run of a verb with `--verbose`, as a user starts it, and where `-o` went."""
+    """One good run of a verb with `--verbose`, and where `-o` went."""
 
     @cache
     def run(name: str) -> tuple[Done, Path]:

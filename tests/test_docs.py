@@ -164,6 +164,15 @@ def shell(script: str, folder: Path, **environment: str) -> subprocess.Completed
     )
 
 
+def offline(folder: Path) -> dict[str, str]:
+    """An environment that has no model in a cache and reaches no network, wherever it runs."""
+    empty = str(folder / "empty")
+    nowhere = "http://127.0.0.1:9"
+    caches = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE"), empty)
+    return {**caches, "HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "https_proxy": nowhere}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     ["README.md", "docs/method.md", "docs/labelling.md", "docs/scale.md", "examples/README.md"],
@@ -175,13 +184,13 @@ def test_commands_of_a_page_run(page, small_checkout):
     assert result.returncode == 0, result.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_the_pipe_of_the_first_page_needs_no_network(small_checkout):
     """Word for word, where nothing can be fetched."""
     pipe = (
         "lanser transcribe examples/speech/unlabeled | lanser entail-label | lanser shard -o out/"
     )
-    nowhere = {"HOME": str(small_checkout), "XDG_CACHE_HOME": "/nonexistent"}
-    result = shell(pipe, small_checkout, **nowhere)
+    result = shell(pipe, small_checkout, **offline(small_checkout))
     assert result.returncode == 0, result.stderr[-3000:]
     assert (small_checkout / "out" / "index.json").exists()
 
@@ -202,17 +211,18 @@ def commands_that_download() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", commands_that_download())
 def test_commands_that_download_say_so_kindly_offline(command, small_checkout):
-    """Blocks marked `sh download` need a model: they work, or say in one sentence what to do."""
+    """Blocks marked `sh download` need a model: they say in one sentence what to do."""
     (small_checkout / "weak.jsonl").touch()  # which another command of the page makes
-    result = shell(command, small_checkout, HOME=str(small_checkout))
-    if result.returncode:
-        assert result.returncode == 1, result.stderr
-        assert "could not be" in result.stderr and "--model" in result.stderr
-        assert "Traceback" not in result.stderr
+    result = shell(command, small_checkout, **offline(small_checkout))
+    assert result.returncode == 1, result.stderr
+    assert "could not be" in result.stderr and "--model" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_from_scratch_on_ravdess(shared, tmp_path):
     """The measurement of docs/method.md with a sixth of its epochs: well above chance (0.125)."""
     [script] = blocks("docs/method.md", "sh ravdess")
@@ -226,6 +236,7 @@ def test_from_scratch_on_ravdess(shared, tmp_path):
     assert config["test_speakers"] == [f"Actor_{actor:02d}" for actor in (9, 10, 11, 12)]
 
 
+@pytest.mark.slow
 def test_the_first_half_adds_up_on_ravdess(shared, tmp_path):
     """Real speech through the pipe, with one clip that cannot be read: nothing is lost."""
     for actor in ("01", "02"):
@@ -251,6 +262,7 @@ def test_the_first_half_adds_up_on_ravdess(shared, tmp_path):
     assert index["samples"] == int(packed[1]) and verified["whole"]
 
 
+@pytest.mark.slow
 def test_quickstart_recipe_ends_with_its_three_figures(small_checkout):
     once = shell("recipes/quickstart.sh", small_checkout, **SMALL)
     assert once.returncode == 0, once.stderr[-3000:]
@@ -265,6 +277,7 @@ def test_quickstart_recipe_ends_with_its_three_figures(small_checkout):
 SMALL = {"PRETRAIN_EPOCHS": "1", "FINETUNE_EPOCHS": "1"}
 
 
+@pytest.mark.slow
 def test_quickstart_labels_the_users_own_recordings(small_checkout):
     result = shell(
         "recipes/quickstart.sh", small_checkout, AUDIO="examples/speech/unlabeled", WORK="own"
@@ -274,6 +287,7 @@ def test_quickstart_labels_the_users_own_recordings(small_checkout):
     assert len(read_jsonl(small_checkout / "own" / "labels.jsonl")) == 16
 
 
+@pytest.mark.slow
 def test_paper_recipe(small_checkout):
     result = shell(
         "recipes/paper.sh",
@@ -295,6 +309,7 @@ def test_paper_recipe(small_checkout):
     assert (small_checkout / "paper/report/label-efficiency.svg").exists()
 
 
+@pytest.mark.slow
 def test_slurm_recipes(small_checkout):
     """Run as Slurm would: each task of the array, then a training job with two ranks."""
     array = {

@@ -17,6 +17,7 @@ from whisper.model import ModelDimensions, Whisper
 from lanser_cli.asr import whisper_weights
 from lanser_cli.entailment import PairScorer
 
+pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "recipes" / "train-embedded-entailment.sh"
 
 

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ENVIRONMENT, ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def bench(name: str, shared: Path, *words: str) -> str:

@@ -7,7 +7,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 from conftest import ENVIRONMENT, ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def bench(*words: str) -> str:

@@ -10,6 +10,8 @@ import sys
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def bench(*words: str) -> str:
     speech = ROOT / "examples/speech/unlabeled"

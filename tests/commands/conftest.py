@@ -1,5 +1,5 @@
 """The fixtures of the corpora's tests, which those of `lanser manifest` need too."""
 
-from corpora.conftest import data, wav
+from corpora.conftest import wav
 
-__all__ = ["data", "wav"]
+__all__ = ["wav"]

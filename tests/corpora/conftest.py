@@ -1,8 +1,7 @@
-"""Small fake corpora, and the real ones where they are."""
+"""Small fake corpora."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +9,6 @@ import pytest
 import soundfile
 
 from corpora.outcomes import MakeWav
-
-DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
-
-
-@pytest.fixture
-def data() -> Callable[[str], Path]:
-    """A folder of real data by name; the test is skipped where it is absent."""
-
-    def find(name: str) -> Path:
-        if not (DATA / name).is_dir():
-            pytest.skip(f"no real data in {DATA / name}")
-        return DATA / name
-
-    return find
 
 
 @pytest.fixture

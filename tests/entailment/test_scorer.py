@@ -119,7 +119,7 @@ def test_a_text_of_ten_thousand_words_is_cut_and_the_hypothesis_is_not(keen_nli:
 
 
 @pytest.mark.parametrize(
-    "names", itertools.permutations(["ENTAILMENT", "neutral", "Contradiction"])
+    "names", list(itertools.permutations(["ENTAILMENT", "neutral", "Contradiction"]))
 )
 @pytest.mark.parametrize("case", [str.lower, str.upper, str.title, str])
 def test_every_order_and_case(names: tuple[str, ...], case: type) -> None:

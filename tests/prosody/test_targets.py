@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,6 @@ from lanser_cli.prosody.probes import compare, probe, protocol, shuffled
 from lanser_cli.prosody.targets import F0_MAX, F0_MIN, FRAME, TARGETS, analyse, measure
 
 RATE = 16_000
-DATA = Path(__file__).parents[2] / "shared/data"
-EMODB = DATA / "emodb/wav"
-RAVDESS = DATA / "ravdess"
 FEMALE = ("08", "09", "13", "14", "16")
 MALE = ("03", "10", "11", "12", "15")
 
@@ -237,13 +233,13 @@ def test_swelling_noise_has_no_syllables():
 
 
 @pytest.fixture(scope="module")
-def emodb():
+def emodb(data):
     """(speaker, emotion letter, targets) of the clips of three sentences."""
-    if not EMODB.is_dir():
-        pytest.skip(f"real speech not there: {EMODB}")
     import soundfile
 
-    clips = [p for p in sorted(EMODB.glob("*.flac")) if p.stem[2:5] in ("a02", "a05", "b01")]
+    clips = [
+        p for p in sorted(data("emodb").rglob("*.flac")) if p.stem[2:5] in ("a02", "a05", "b01")
+    ]
     return [(p.stem[:2], p.stem[5], measure(soundfile.read(p, dtype="float32")[0])) for p in clips]
 
 
@@ -264,13 +260,11 @@ def test_anger_is_higher_livelier_and_brighter_than_sadness(emodb):
     assert mean("W", "spectral_tilt") < mean("T", "spectral_tilt")
 
 
-def test_anger_is_louder_than_sadness_where_the_level_was_kept():
-    if not RAVDESS.is_dir():
-        pytest.skip(f"real speech not there: {RAVDESS}")
+def test_anger_is_louder_than_sadness_where_the_level_was_kept(data):
     import soundfile
 
     def mean(emotion):
-        clips = sorted(RAVDESS.glob(f"Actor_0[1-4]/03-01-{emotion}-*.flac"))
+        clips = sorted(data("ravdess").glob(f"Actor_0[1-4]/03-01-{emotion}-*.flac"))
         return np.mean([measure(soundfile.read(p)[0])["energy_mean"] for p in clips])
 
     assert mean("05") > mean("04") + 6

@@ -155,6 +155,7 @@ def test_mixup_counts_each_target_by_its_weight():
         assert torch.allclose(total @ target, weight, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_ranks_agree_under_torchrun(corpus, tmp_path):
     """Two ranks on one CPU: one run folder, one line on stdout, and the same model twice over."""
     data = write_jsonl(tmp_path / "data.jsonl", [dict(record.fields) for record in corpus[:45]])
@@ -193,6 +194,7 @@ sys.exit(app.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other, named",
     [
@@ -238,6 +240,7 @@ with training.process_group(torch.device("cpu")) as ranks:
 """
 
 
+@pytest.mark.slow
 def test_the_mean_over_ranks_is_that_of_all_that_counts(tmp_path):
     script = tmp_path / "uneven.py"
     script.write_text(UNEVEN)

@@ -12,7 +12,7 @@ from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanser_cli.audio import sound
+from lanser_cli.audio import source
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
 from lanser_cli.shards import reader
@@ -259,7 +259,7 @@ def test_sound_in_tars_is_that_of_files_though_the_tars_are_many(tmp_path, monke
     def opened(*words):
         raise AssertionError("a tar is listed when the crops are made, not when one is drawn")
 
-    monkeypatch.setattr(sound, "_tar_index", opened)
+    monkeypatch.setattr(source, "_index", opened)
     assert torch.equal(crops[keys][0], Crops(loose, 4_000, seed=0)[keys][0])
     assert len(set(crops.shards.tolist())) == 12
 

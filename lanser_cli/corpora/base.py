@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -104,6 +105,7 @@ class Table:
             raise LanserError(f"{path}: there is no such file") from None
         except (IsADirectoryError, PermissionError) as error:
             raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
+        weakref.finalize(self, self._stream.close)  # also where no row is ever read
         first = self._stream.readline()
         delimiter = max(",\t;|", key=first.count)
         quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL

@@ -99,6 +99,7 @@ def test_members(records: list[Record], built: Path) -> None:
     assert names == expected
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # by WebDataset
 def test_other_tools_read_them(records: list[Record], built: Path) -> None:
     import webdataset
 
@@ -305,6 +306,7 @@ def test_a_resumed_run_gives_the_same_set(
     assert verify_shards(folder) == []
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # as a killed run leaves them
 def test_a_killed_run_leaves_a_part_that_does_no_harm(
     records: list[Record], built: Path, tmp_path: Path
 ) -> None:

@@ -197,6 +197,7 @@ def test_killed_at_any_moment_and_resumed(
     time.sleep(moment)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    process.stdin.close()
     assert not (folder / "index.json").exists()
     assert 1 <= len(tars(folder)) <= 3
     result = pack(many, folder, "--workers", "2", "--resume")
@@ -316,6 +317,7 @@ def test_a_list_or_a_record_runs_no_command(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_a_tar_of_a_hundred_thousand_tiny_files(tmp_path: Path) -> None:
     """Reading takes one pass; nothing but what has no neighbour yet is held."""
     sound = tmp_path / "a.wav"

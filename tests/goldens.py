@@ -18,13 +18,15 @@ from typing import Literal
 
 FOLDER = Path(__file__).parent / "golden"
 Numbers = Literal["exact", "rounded", "trained"]
-"""As they stand; to three digits behind the point; or hidden, being made of trained weights."""
+"""As they stand; to three digits behind the point; or hidden, being made by training."""
 
 _DIGITS = 3
 _NOT_LEARNT = ("chance", "epoch", "lr")
 _VERSIONS = re.compile(r'("versions": ?\{)[^}]*\}')
 _PACKED = re.compile(r'("(?:bytes|sha256)": ?)("[0-9a-f]{64}"|\d+)')
-_NUMBER = re.compile(r'(?P<key>"(?P<name>\w+)": ?)?(?<![\w.])(?P<number>-?\d+\.\d+)(?![\w.])')
+_NUMBER = re.compile(
+    r'(?P<key>"(?P<name>\w+)": ?)?(?<![\w.])(?P<number>-?\d+\.\d+(e-\d+)?)(?![\w.])'
+)
 
 
 def settled(text: str, folder: Path, numbers: Numbers = "exact") -> str:

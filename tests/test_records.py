@@ -221,7 +221,7 @@ def test_file_names_that_are_no_unicode_have_ids(name: bytes) -> None:
 def _told_apart(path: str) -> str:
     """What distinct ids promise to tell: all but the suffix, and '/' or '#' from '_'."""
     posix = PurePosixPath(re.sub(r"\.[A-Za-z0-9]{1,5}$", "", path.replace("#", "/")))
-    return "_".join(part for part in posix.parts if part not in ("/", ".", ".."))
+    return "_".join(part for part in posix.parts if part not in ("/", "//", ".", ".."))
 
 
 @given(PATHS, PATHS)

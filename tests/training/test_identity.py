@@ -110,7 +110,7 @@ def test_fine_tuning_is_not_laundered(labelled: Path, tmp_path: Path, lanser: La
         (["--test", "speaker=s1"], ["--test", "speaker=s0", "speaker=s1"]),
         (["--test", "speaker=s0", "--fraction", "0.5"], ["--fraction", "1.0", "0.5"]),
         (["--test", "speaker=s0", "--epochs", "2"], ["--epochs", "1", "2"]),
-        (["--test", "speaker=s0", "--group", "label"], ["--group", "speaker", "label"]),
+        (["--test", "speaker=s0", "--group", "id"], ["--group", "speaker", "id"]),
         (["--test", "speaker=s0", "--crop", "0.4"], ["crop_seconds", "0.5", "0.4"]),
     ):
         refused(lanser(*line, *words, "--resume", check=None), *mentions)

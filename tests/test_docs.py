@@ -93,8 +93,9 @@ def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
 
 def test_metrics_example():
     [example] = map(json.loads, blocks("docs/formats.md", "json metrics"))
-    for line in read_jsonl(ROOT / "tests" / "golden" / "pretrain.metrics.jsonl"):
-        assert list(line) == list(example)
+    golden = (ROOT / "tests" / "golden" / "pretrain.metrics.jsonl").read_text()
+    for line in golden.splitlines():  # whose trained numbers are masked
+        assert re.findall(r'"(\w+)":', line) == list(example)
 
 
 def test_taxonomy_example(tmp_path):

@@ -277,7 +277,7 @@ def test_pretraining_on_one_split(corpus, tmp_path, lanser):
     nothing = lanser("pretrain", data, "--split", "dev", *options, check=1)
     assert b"nothing to learn from" in nothing.stderr and b"dropped (split test)" in nothing.stderr
     made = lanser("pretrain", data, "--split", "train", *options)
-    assert b"12 records of other splits left out" in made.stderr
+    assert b"48 in, 36 used, 0 rejected, 12 dropped (split test)" in made.stderr
     assert read_jsonl(made.stdout)[0]["utterances"] == 36
 
 

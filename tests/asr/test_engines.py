@@ -264,6 +264,27 @@ def test_whisper_detects_the_language_of_each_clip_of_a_batch(
     assert {transcript.lang for transcript in german.transcribe(clips)} == {"de"}
 
 
+@pytest.mark.parametrize(("lang", "short"), [("en", True), ("de", False), (None, False)])
+def test_only_what_is_english_for_sure_is_heard_in_short_windows(
+    tmp_path: Path, lang: str | None, short: bool
+) -> None:
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    torch.manual_seed(0)
+    dims = ModelDimensions(80, 1500, 64, 2, 1, 51_865, 24, 64, 2, 1)
+    model = Whisper(dims)
+    torch.nn.init.normal_(model.decoder.positional_embedding, std=0.1)
+    torch.save({"dims": vars(dims), "model_state_dict": model.state_dict()}, tmp_path / "m.pt")
+    engine: Any = make_engine(f"whisper:{tmp_path / 'm.pt'}", lang=lang)
+    heard: list[int] = []
+    engine._model.encoder.register_forward_hook(
+        lambda module, inputs, output: heard.append(output.shape[1])
+    )
+    engine.transcribe(some_clips()[:1])
+    assert (100 in heard) is short, "2 s: half a second, a margin of one, up to whole seconds"
+
+
 # ---------------------------------------------------------------- faster-whisper
 
 

@@ -61,8 +61,9 @@ def make(name: str, options: Options) -> WhisperEngine:
 class WhisperEngine:
     """A Whisper in openai-whisper's own model class.
 
-    A clip is heard with a context of its own length and a margin, greedily. What looks bad then,
-    and everything with `full_context`, is heard as openai-whisper does: 30 s, and again hotter.
+    English is heard with a context of the clip's length and a margin, greedily. What looks bad
+    then, what may be another language, and everything with `full_context`, is heard as
+    openai-whisper does: 30 s, and again hotter.
 
     Args:
         model: in float32; on CUDA as `whisper.load_model` gives it.
@@ -85,12 +86,14 @@ class WhisperEngine:
                 )
             if not model.is_multilingual and lang != "en":
                 raise UsageError(f"--lang '{lang}': {name} understands English only")
-        self._model, self._limits, self._full = model, options.limits, options.full_context
+        self._model, self._limits = model, options.limits
         self._half = model.device.type == "cuda"
         if not self._half:
             whisper_onednn.lighten(model)
         self._short = whisper_context.ShortContext(model)
         self._lang = lang or (None if model.is_multilingual else "en")
+        # Short windows cost German three points of word error rate: see docs/method.md.
+        self._full = options.full_context or self._lang != "en"
         self.name = name
 
     def transcribe(self, clips: Sequence[Waveform]) -> list[Transcript]:

@@ -29,7 +29,9 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 test: $(VENV)/dev ## Install what the tests need, and run them: some minutes
 	$(PYTEST) -m "not slow"
 
-test-all: $(VENV)/dev other-pythons dist-check ## The same and documents, recipes, benchmarks, other Pythons
+# Of the unpacked sdist test-all runs what reads the repository's files; dist-check runs all.
+test-all: $(VENV)/dev other-pythons ## All tests: documents, recipes, benchmarks, other Pythons, the sdist
+	tests/dist_check.sh $(foreach name,docs extending golden house map,tests/test_$(name).py)
 	$(PYTEST)
 
 golden: $(VENV)/dev ## Write tests/golden/ anew, after a change of output that was meant

@@ -159,7 +159,7 @@ def labelled(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an untrained resnet18-slim over Ekman's six."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     from lanser_cli.models.classifier import Architecture, SpeechClassifier
     from lanser_cli.training.runs import RunFolder
@@ -178,7 +178,7 @@ def save_nli(folder: Path, labels: Sequence[str], *, seed: int = 0, spread: floa
 
     `spread` is the standard deviation of its weights; with 0.3 its scores differ a lot.
     """
-    import torch
+    torch = pytest.importorskip("torch")
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import (
         BertConfig,
@@ -230,7 +230,7 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     What it says next hangs on the place more than on the token before: it does not repeat itself.
     """
-    import torch
+    torch = pytest.importorskip("torch")
     from whisper.model import ModelDimensions, Whisper
 
     torch.manual_seed(0)
@@ -258,7 +258,7 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wav2vec 2.0 CTC model with random weights, as a transformers folder."""
-    import torch
+    torch = pytest.importorskip("torch")
     from transformers import (
         Wav2Vec2Config,
         Wav2Vec2CTCTokenizer,

@@ -360,8 +360,13 @@ def test_recipes_are_sound_shell(script):
 
 def test_nothing_speaks_of_how_it_was_made():
     """The project speaks of itself alone."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout of git")
     words = re.compile(r"/work/|/tmp/w\b")
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
+    )
+    assert len(files.stdout.split()) > 100
     for name in files.stdout.split():
         path = ROOT / name
         if path.suffix in (".py", ".md", ".sh", ".toml", ".json") and name != "tests/test_docs.py":

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What needs no PyTorch, on other Pythons: a second PyTorch would take gigabytes and many minutes.
+# Says what ran, and which Python is not here; fails where a test fails.
+#
+# PYTHONS   versions to try (default: the oldest promised, and one newer than the usual: 3.10 3.12)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+heavy='torch|torchaudio|transformers|openai-whisper|timm'
+mapfile -t light < <(sed -n '/^dependencies = \[/,/^\]/s/^  "\(.*\)",$/\1/p' pyproject.toml |
+    grep -vE "^($heavy)[<>=]")
+rooms=(tests/audio tests/corpora tests/shards tests/prosody tests/evaluation/test_metrics.py
+    tests/entailment/test_{cache,crosswalk,taxonomies,templates}.py tests/commands/test_manifest.py
+    tests/test_{house,jsonl,map,records,start_up}.py)
+
+find_python() { # VERSION: its interpreter, on the path or where pyenv keeps it
+    for python in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
+        if "$python" -c 'import ensurepip, venv' 2> /dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+}
+
+for version in ${PYTHONS:-3.10 3.12}; do
+    python=$(find_python "$version")
+    if [ -z "$python" ]; then
+        echo "Python $version: not here; nothing was run on it"
+        continue
+    fi
+    echo "Python $("$python" -c 'import platform; print(platform.python_version())'): rooms without PyTorch"
+    "$python" -m venv "$work/$version"
+    pip=("$work/$version/bin/pip" --quiet --disable-pip-version-check install -c constraints.txt)
+    "${pip[@]}" "${light[@]}" av pytest pytest-xdist hypothesis hatchling editables
+    "${pip[@]}" --no-deps --no-build-isolation -e .
+    "$work/$version/bin/python" -m pytest -n 2 --dist worksteal -m "not slow" -p no:cacheprovider \
+        "${rooms[@]}"
+done

@@ -112,9 +112,8 @@ def measure(
     one that never occurs as truth.
 
     The intervals are Student's t on the jackknife over units (Efron and Tibshirani 1993, chapter
-    11; Tukey 1958): clips of one speaker are not independent, so a speaker is left out whole. Over
-    5 to 24 speakers they cover the truth in 93 to 97 % of simulations
-    (`tests/bench/coverage.py`), where percentile bootstraps cover 60 to 91 %.
+    11; Tukey 1958): clips of one speaker are not independent, so a speaker is left out whole.
+    `tests/bench/coverage.py` simulates how often they hold the truth.
 
     Args:
         by: key whose values are the units; None for `speaker` where every record has one, else

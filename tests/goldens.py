@@ -21,6 +21,7 @@ Numbers = Literal["exact", "rounded", "trained"]
 """As they stand; to three digits behind the point; or hidden, being made by training."""
 
 _DIGITS = 3
+_HIDDEN = '"…"'
 _NOT_LEARNT = ("chance", "epoch", "lr")
 _VERSIONS = re.compile(r'("versions": ?\{)[^}]*\}')
 _PACKED = re.compile(r'("(?:bytes|sha256)": ?)("[0-9a-f]{64}"|\d+)')
@@ -36,8 +37,8 @@ def settled(text: str, folder: Path, numbers: Numbers = "exact") -> str:
         folder: where the command ran; its name becomes FOLDER.
         numbers: what becomes of the numbers with a decimal point.
     """
-    text = _VERSIONS.sub(r"\1…}", text.replace(str(folder), "FOLDER"))
-    text = _PACKED.sub(r"\1…", text)
+    text = _VERSIONS.sub(r"\1}", text.replace(str(folder), "FOLDER"))
+    text = _PACKED.sub(rf"\1{_HIDDEN}", text)
     if numbers == "exact":
         return text
 
@@ -45,7 +46,7 @@ def settled(text: str, folder: Path, numbers: Numbers = "exact") -> str:
         if numbers == "rounded":
             number = str(round(float(match["number"]), _DIGITS) + 0.0)  # which is never -0.0
         else:
-            number = match["number"] if match["name"] in _NOT_LEARNT else "…"
+            number = match["number"] if match["name"] in _NOT_LEARNT else _HIDDEN
         return (match["key"] or "") + number
 
     return _NUMBER.sub(hidden, text)

@@ -160,7 +160,7 @@ def shell(script: str, folder: Path, **environment: str) -> subprocess.Completed
         env={**os.environ, **ENVIRONMENT, "PATH": path, **environment},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1200,
     )
 
 

@@ -18,7 +18,7 @@ def bench(name: str, shared: Path, *words: str) -> str:
     command = [sys.executable, ROOT / "tests/bench" / name, "--text", shared / "text", *words]
     environment = {**os.environ, **ENVIRONMENT}
     result = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=500
+        command, capture_output=True, text=True, env=environment, check=False, timeout=1200
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout

@@ -18,7 +18,7 @@ def bench(*words: str) -> str:
     command = [sys.executable, ROOT / "tests/bench/transcribe.py", "--speech", speech, *words]
     environment = {**os.environ, **ENVIRONMENT}
     result = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=500
+        command, capture_output=True, text=True, env=environment, check=False, timeout=1200
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout

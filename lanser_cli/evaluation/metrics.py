@@ -113,7 +113,7 @@ def measure(
 
     The intervals are Student's t on the jackknife over units (Efron and Tibshirani 1993, chapter
     11; Tukey 1958): clips of one speaker are not independent, so a speaker is left out whole.
-    `tests/bench/coverage.py` simulates how often they hold the truth.
+    `tests/bench/intervals.py` simulates how often they hold the truth.
 
     Args:
         by: key whose values are the units; None for `speaker` where every record has one, else

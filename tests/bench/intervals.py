@@ -1,6 +1,6 @@
 """How often a 95 % interval of `lanser eval` holds the true UAR: 1,000 simulated tests a row.
 
-    python tests/bench/coverage.py
+    python tests/bench/intervals.py
 
 Speakers differ (standard deviation `sd` of their recall), classes differ, and with `missing` a
 speaker lacks each class but one with that probability. Next to it stands what was reported before,

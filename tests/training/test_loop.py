@@ -228,9 +228,9 @@ def test_ranks_that_would_hang_or_differ_are_refused(corpus, tmp_path, other, na
 
 UNEVEN = """
 import sys, torch
-from lanser_cli import training
-from lanser_cli.training import _share_of_weight
-with training.process_group(torch.device("cpu")) as ranks:
+from lanser_cli.training.loop import _share_of_weight
+from lanser_cli.training.ranks import process_group
+with process_group(torch.device("cpu")) as ranks:
     weight = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])[ranks.rank]
     loss = torch.tensor([[1.0, 2.0, 3.0], [10.0, 99.0, 99.0]])[ranks.rank]
     ours = (loss * weight).sum() / _share_of_weight(weight, ranks.count)

@@ -89,7 +89,3 @@ class Ledger(Tally):
             self._file.write([reject_line(reject)])
         elif self._leads:
             warn_of(reject)
-
-    def close(self, note: str = "") -> None:
-        if self._leads:
-            super().close(note)

@@ -7,6 +7,9 @@ follows `lanser transcribe --model`, options included. Printed is a row for each
 word error rate in per cent with its 95 % interval (Student's t on the jackknife over speakers, or
 over utterances where not all have one), the clips that were heard a second time in 30 s, the
 CPU-seconds of a clip, start-up included, and how many texts are those of the first model.
+
+With --window MARGIN,TAIL (seconds, repeatable) each model is run with each window: so the one that
+Whisper hears a short clip in was chosen.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +34,38 @@ sys.path.insert(0, str(ROOT))
 
 from lanser_cli.asr.wer import Errors, word_errors
 
+LANSER = """
+import sys
+from lanser_cli import app
+from lanser_cli.asr import whisper_context
+margin, tail, *words = sys.argv[1:]
+if margin:
+    whisper_context.MARGIN, whisper_context.TAIL = float(margin), float(tail)
+sys.exit(app.main(words))
+"""
+"""The command, with another window."""
 
-def transcribed(listed: Path, words: Sequence[str], out: Path) -> tuple[list[Any], float]:
+
+def transcribed(
+    listed: Path, words: Sequence[str], out: Path, window: str
+) -> tuple[list[Any], float]:
     """The records that `lanser transcribe` writes, and the CPU-seconds it takes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "lanser_cli", "transcribe", str(listed), "-o", str(out)]
+    margin, _, tail = window.partition(",")
+    command = [
+        sys.executable,
+        "-c",
+        LANSER,
+        margin,
+        tail,
+        "transcribe",
+        str(listed),
+        "-o",
+        str(out),
+    ]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     subprocess.run(
-        [*command, "--device", "cpu", "-q", "--model", *words],
+        [*command, "-o", str(out), "--device", "cpu", "-q", "--model", *words],
         env={**os.environ, "PYTHONPATH": path},
         check=True,
     )
@@ -65,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="+", type=Path, metavar="SET.jsonl")
     parser.add_argument("--model", action="append", required=True, help="engine, and its options")
+    parser.add_argument("--window", action="append", help="MARGIN,TAIL in seconds")
     parser.add_argument("--every", type=int, default=1, help="take every N-th utterance")
     arguments = parser.parse_args()
     columns = ("set", "model", "n", "units", "word error rate, %", "again", "CPU s", "as the first")
@@ -77,9 +106,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             listed = Path(folder, "set.jsonl")
             listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            for number, model in enumerate(arguments.model):
-                out = Path(folder, f"{number}.jsonl")
-                records, seconds = transcribed(listed, model.split(), out)
+            for model, window in product(arguments.model, arguments.window or [""]):
+                out = Path(folder, f"{model} {window}.jsonl".replace("/", " "))
+                records, seconds = transcribed(listed, model.split(), out, window)
                 units: dict[str, Errors] = {}
                 again = 0
                 for record in records:
@@ -90,7 +119,12 @@ def main() -> None:
                 texts = [record["text"] for record in records]
                 first = first or texts
                 equal = sum(one == other for one, other in zip(texts, first, strict=True))
-                cells = [path.stem, model, len(records), f"{len(units)} {key}s"]
+                cells = [
+                    path.stem,
+                    f"{model} {window}".strip(),
+                    len(records),
+                    f"{len(units)} {key}s",
+                ]
                 cells += [rate(list(units.values())), again, f"{seconds / len(records):.2f}", equal]
                 print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 

@@ -431,9 +431,9 @@ def test_ctc_in_a_batch_and_one_by_one(ctc_engine: Engine) -> None:
     assert texts(ctc_engine, clips[::-1]) == together[::-1]
 
 
-def test_ctc_knows_no_scores(ctc_engine: Engine) -> None:
+def test_ctc_knows_no_probability_of_silence(ctc_engine: Engine) -> None:
     (transcript,) = ctc_engine.transcribe(some_clips()[:1])
-    assert transcript.avg_logprob is None and transcript.no_speech_prob is None
+    assert transcript.no_speech_prob is None and transcript.lang is None
     assert ctc_engine.max_seconds is None
 
 

@@ -225,6 +225,22 @@ def test_what_the_embedded_model_makes_of_no_speech_is_flagged(
     assert {"hallucination", "empty"} & set(found["asr"]["flags"]), found
 
 
+def test_a_word_said_five_times_on_purpose_is_written_and_not_flagged() -> None:
+    """Cut out of synthetic speech: "no way that ..."."""
+    from conftest import ROOT
+
+    from lanser_cli.audio import sound
+
+    speech = sound.read(str(ROOT / "examples" / "speech" / "unlabeled" / "utt-0200.ogg"))
+    first = int(np.flatnonzero(np.abs(speech) > 0.02)[0])
+    word = speech[max(0, first - 800) : first + 4480].copy()
+    word[-800:] *= np.linspace(1, 0, 800, dtype=np.float32)
+    said = np.concatenate([word, np.zeros(3200, np.float32)] * 5)
+    found = described(make_engine("embedded"), said)
+    assert found["text"].lower().count("no") >= 5
+    assert found["asr"]["flags"] == []
+
+
 def test_the_embedded_model_says_nothing_of_silence_next_to_speech(
     lanser: Lanser, tmp_path: Path
 ) -> None:

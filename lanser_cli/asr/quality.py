@@ -6,8 +6,16 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
+from lanser_cli.asr.hallucinations import is_known
+
 MIN_SPEECH = 0.25
 """Seconds; less speech than this silero-vad's own segmentation takes for none."""
+
+SILENCE = -70.0
+"""dBFS of the peak: 10 steps of 16-bit sound. Below it is nothing to transcribe."""
+
+FAINT = -50.0
+"""dBFS of the peak; no evidence of speech, where no voice activity was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +55,16 @@ def flags(
     no_speech_prob: float | None = None,
     *,
     speech_seconds: float | None = None,
+    peak: float | None = None,
     limits: Thresholds = DEFAULTS,
 ) -> list[str]:
     """Names of what is suspicious, in this order.
 
-    `empty`, `repetition`, `speech_rate`, `low_logprob`, `no_speech`, and `vad` where voice activity
-    and text disagree: text without speech, or speech without text.
+    `empty` (no words), `repetition`, `speech_rate`, `low_logprob`, `no_speech`; `hallucination` for
+    a text that Whisper is known to invent, if no speech supports it; and `vad` where voice activity
+    and text disagree: words without speech, or speech without words. Speech supports a text where
+    voice activity found some; if none was asked, where the no-speech probability is low and the
+    sound not faint.
 
     Args:
         text: the transcript.
@@ -61,9 +73,11 @@ def flags(
         no_speech_prob: 0..1, where the engine knows it.
         speech_seconds: how much of the audio a voice activity detector takes for speech; None
             where none was asked.
+        peak: of the audio, dBFS.
     """
     found = []
-    if not text.strip():
+    has_words = any(character.isalnum() for character in text)
+    if not has_words:
         found.append("empty")
     if compression_ratio(text) > limits.compression_ratio:
         found.append("repetition")
@@ -72,8 +86,14 @@ def flags(
     unsure = avg_logprob is not None and avg_logprob < limits.logprob
     if unsure:
         found.append("low_logprob")
-    if unsure and no_speech_prob is not None and no_speech_prob > limits.no_speech:
+    silent = no_speech_prob is not None and no_speech_prob > limits.no_speech
+    if unsure and silent:
         found.append("no_speech")
-    if speech_seconds is not None and (speech_seconds >= MIN_SPEECH) != bool(text.strip()):
+    supported = not silent and (peak is None or peak >= FAINT)
+    if speech_seconds is not None:
+        supported = speech_seconds >= MIN_SPEECH
+    if not supported and is_known(text):
+        found.append("hallucination")
+    if speech_seconds is not None and supported != has_words:
         found.append("vad")
     return found

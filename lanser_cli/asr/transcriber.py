@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lanser_cli import console
 from lanser_cli.asr.engine import Engine, Transcript
-from lanser_cli.asr.quality import DEFAULTS, Thresholds, compression_ratio, flags
+from lanser_cli.asr.events import parted
+from lanser_cli.asr.quality import DEFAULTS, SILENCE, Thresholds, compression_ratio, flags
 from lanser_cli.audio import sound
 from lanser_cli.audio.utterance import Utterance, with_sound
 from lanser_cli.audio.vad import VoiceActivity
@@ -42,7 +43,10 @@ class Transcribed(Record):
 
 
 class Transcriber:
-    """A window function: decode, sort by length, transcribe in batches, put back in order."""
+    """A window function: decode, sort by length, transcribe in batches, put back in order.
+
+    What is silent has no text, whatever the engine would make of it.
+    """
 
     def __init__(
         self,
@@ -87,7 +91,11 @@ class Transcriber:
     def _transcribed(self, clips: Sequence[Utterance]) -> list[Outcome]:
         """The outcomes of a batch; each has an equal share of the time that the batch took."""
         begun = time.perf_counter()
-        answers = self._answers([clip.samples for clip in clips])
+        loud = [clip.samples for clip in clips if sound.peak(clip.samples) >= SILENCE]
+        heard = iter(self._answers(loud) if loud else [])
+        answers = [
+            next(heard) if sound.peak(clip.samples) >= SILENCE else Transcript("") for clip in clips
+        ]
         outcomes = [
             self._described(clip, answer)
             if isinstance(answer, Transcript)
@@ -134,7 +142,8 @@ class Transcriber:
 
     def _described(self, record: Utterance, heard: Transcript) -> Record:
         seconds = _seconds(record)
-        text, speech = heard.text, None
+        speech = None
+        text, events = parted(heard.text)
         if self._voice is not None:
             speech = self._voice.speech_seconds(record.samples, self._speech_threshold)
         found = flags(
@@ -143,6 +152,7 @@ class Transcriber:
             heard.avg_logprob,
             heard.no_speech_prob,
             speech_seconds=speech,
+            peak=sound.peak(record.samples),
             limits=self._limits,
         )
         details: dict[str, Any] = {
@@ -154,6 +164,8 @@ class Transcriber:
             "speech_seconds": _rounded(speech),
             "context_seconds": heard.context_seconds,
             "precision": heard.precision,
+            "raw": heard.text if events else None,
+            "events": events or None,
             "flags": found + (["cut_off"] if record.cut_off else []),
         }
         known = {key: value for key, value in details.items() if value is not None}

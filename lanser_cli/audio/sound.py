@@ -6,6 +6,7 @@ tried with PyAV (extra `video`): MP4, M4A, WebM, FLV and so on.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,7 @@ __all__ = [
     "load_int16",
     "locate",
     "path_of",
+    "peak",
     "probe",
     "read",
     "read_crop",
@@ -118,6 +120,12 @@ def read_crop(
         start = choose(len(whole))
         crop = whole[start : start + size]
     return crop
+
+
+def peak(waveform: Waveform) -> float:
+    """Half of the way from the lowest sample to the highest, in dBFS; an offset does not count."""
+    swing = float(np.ptp(waveform)) / 2 if len(waveform) else 0.0
+    return 20 * math.log10(swing) if swing else -math.inf
 
 
 def to_int16(waveform: Waveform) -> NDArray[np.int16]:

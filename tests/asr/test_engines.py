@@ -407,6 +407,18 @@ def test_faster_models_that_cannot_be_had(faster: FakeFaster) -> None:
         make_engine("faster:nobody/nothing")
 
 
+def test_a_faster_folder_without_its_tokenizer_is_not_completed_from_the_hub(
+    faster: FakeFaster, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.bin").write_bytes(b"")
+    with pytest.raises(LanserError, match=r"no tokenizer\.json in this folder") as caught:
+        make_engine(f"faster:{tmp_path}")
+    assert "\n" not in str(caught.value) and faster.asked == {}
+    (tmp_path / "tokenizer.json").write_text("{}")
+    make_engine(f"faster:{tmp_path}")
+
+
 def test_faster_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
@@ -431,9 +443,9 @@ def test_ctc_in_a_batch_and_one_by_one(ctc_engine: Engine) -> None:
     assert texts(ctc_engine, clips[::-1]) == together[::-1]
 
 
-def test_ctc_knows_no_scores(ctc_engine: Engine) -> None:
+def test_ctc_knows_no_probability_of_silence(ctc_engine: Engine) -> None:
     (transcript,) = ctc_engine.transcribe(some_clips()[:1])
-    assert transcript.avg_logprob is None and transcript.no_speech_prob is None
+    assert transcript.no_speech_prob is None and transcript.lang is None
     assert ctc_engine.max_seconds is None
 
 

@@ -44,12 +44,12 @@ def test_compression_ratio_is_that_of_whisper() -> None:
 @pytest.mark.parametrize(
     ("text", "speech", "expected"),
     [
-        ("thank you", 0.0, ["vad"]),
-        ("thank you", 0.24, ["vad"]),
-        ("thank you", 0.25, []),
+        ("come here", 0.0, ["vad"]),
+        ("come here", 0.24, ["vad"]),
+        ("come here", 0.25, []),
         ("", 0.0, ["empty"]),
         ("", 0.25, ["empty", "vad"]),
-        ("thank you", None, []),
+        ("come here", None, []),
     ],
 )
 def test_voice_activity_and_text_disagree(
@@ -67,3 +67,20 @@ def test_thresholds_move_the_flags() -> None:
         "no_speech",
     ]
     assert flags(text, 3.0, -0.5, 0.3, limits=Thresholds(5.0, -0.6, 0.2, 4.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no " * 5, []),
+        ("no " * 10, []),
+        ("no " * 12, ["repetition"]),
+        ("stop " * 7, []),
+        ("stop " * 8, ["repetition"]),
+    ],
+)
+def test_a_word_said_again_and_again_is_flagged_from_some_number_on(
+    text: str, expected: list[str]
+) -> None:
+    """As docs/formats.md says."""
+    assert flags(text.strip(), 10.0, -0.3, 0.01) == expected

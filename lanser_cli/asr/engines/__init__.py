@@ -36,9 +36,7 @@ class Kind:
 ENGINES: dict[str, Kind] = {
     "embedded": Kind("embedded", "make", note="offline, English"),
     "whisper": Kind("whisper", "make", ("SIZE", "FILE"), "base.en"),
-    "hf": Kind(
-        "transformers", "TransformersEngine", ("ID", "FOLDER"), "facebook/wav2vec2-base-960h"
-    ),
+    "hf": Kind("transformers", "make", ("ID", "FOLDER"), "facebook/wav2vec2-base-960h"),
     "faster": Kind("faster", "FasterEngine", ("SIZE", "FOLDER"), "large-v3"),
 }
 """By the word before the colon in `--model`, in the order of the help."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.asr.engine import OFFLINE, Options, Transcript
@@ -31,6 +32,11 @@ class FasterEngine:
             where["compute_type"] = "float16"
         elif options.precision != "auto":
             where["compute_type"] = options.precision
+        if Path(name).is_dir() and not Path(name, "tokenizer.json").is_file():
+            raise LanserError(
+                f"{name}: no tokenizer.json in this folder, and faster-whisper would ask the hub "
+                "for one: copy that of the Whisper it was made from into it"
+            )
         with loading(name, OFFLINE):
             try:
                 self._model = faster_whisper.WhisperModel(name, **where)

@@ -32,8 +32,7 @@ def make(name: str, options: Options) -> TransformersEngine:
     """The engine `hf:NAME`, of the kind that the model's own configuration asks for.
 
     Raises:
-        UsageError: `--lang` is one that it cannot take, or is missing where it must be said; or
-            there is a `--precision`.
+        UsageError: it cannot take this `--lang`, or needs one; or there is a `--precision`.
         LanserError: it cannot be had or loaded, recognises no speech, or fails on noise.
     """
     if options.precision != "auto":

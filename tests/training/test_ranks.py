@@ -174,12 +174,13 @@ def far(one: Path, other: Path) -> tuple[float, float]:
 def test_two_ranks_of_eight_train_as_one_of_sixteen(tones: Path, tmp_path: Path) -> None:
     """Twenty steps with mixup and masks, by torchrun, by srun, and in one process.
 
-    At 1e-3 AdamW makes of a last digit a step the other way: to deal the rows of a batch in another
-    order, in one process, then moves a weight by 1e-3. So the rate is low; weights move by 6e-4.
+    AdamW makes of the last digit of a gradient near zero a whole step the other way: at a rate of
+    1e-3, in one process, to put the rows of a batch in another order moves some weight by 1e-3. So
+    the rate is low. Running statistics are of the sound, whatever the rate.
     """
     script = tmp_path / "trains.py"
     script.write_text(TRAINS)
-    shared = {"epochs": 2, "precision": "float32", "mixup": 0.4, "lr": 3e-5, "seed": 3}
+    shared = {"epochs": 2, "precision": "float32", "mixup": 0.4, "lr": 5e-6, "seed": 3}
     for name, ranks, size, srun in (
         ("alone", 1, 16, False),
         ("torchrun", 2, 8, False),

@@ -77,18 +77,18 @@ def test_ranks_stop_together_though_one_alone_is_asked(labelled: Path, tmp_path:
 
     whole, made = tmp_path / "whole", tmp_path / "made"
     for process in start(whole):
-        assert process.wait(60) == 0
+        assert process.communicate(timeout=120) and process.returncode == 0
     processes = start(made)
     logged = has_logged(made)
     while not logged():
         assert processes[0].poll() is None, processes[0].communicate()[1]
         time.sleep(0.01)
     processes[1].send_signal(signal.SIGTERM)  # and not the one that writes
-    said = [process.communicate(timeout=60)[1] for process in processes]
+    said = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [143, 143], said
     assert "stopped at step" in said[0] and "stopped" not in said[1]
     for process in start(made, "--resume"):
-        assert process.wait(60) == 0
+        assert process.communicate(timeout=120) and process.returncode == 0
     weights = [(run / "model.safetensors").read_bytes() for run in (whole, made)]
     assert weights[0] == weights[1]
 

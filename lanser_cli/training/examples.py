@@ -88,6 +88,9 @@ def emphasis(examples: Sequence[Example], class_weights: ClassWeights) -> list[f
 
     Its own weight, times what its classes count: `balanced` is one over a class' share of all
     targets, `sqrt` the root of it.
+
+    Raises:
+        LanserError: none counts at all.
     """
     counts = [sum(column) for column in zip(*(one.target for one in examples), strict=True)]
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[class_weights]
@@ -97,7 +100,9 @@ def emphasis(examples: Sequence[Example], class_weights: ClassWeights) -> list[f
         for one in examples
     ]
     mean = sum(weights) / len(weights)
-    return [weight / mean for weight in weights] if mean else weights
+    if not mean:
+        raise LanserError("--score-weighted: every 'emotion_score' is 0, so nothing would count")
+    return [weight / mean for weight in weights]
 
 
 def human_examples(records: Iterable[Record], labels: Sequence[str]) -> list[Example]:

@@ -43,12 +43,9 @@ class Meter:
         self.sums = {"loss": 0.0, "heard": 0.0, "norm": 0.0, "steps": 0.0}
         self._loss: float | None = None
         self._shown = step
-        self._bar = None if run is None else console.Progress(what, total - step)
+        self._what, self._tensorboard = what, tensorboard
+        self._bar: console.Progress | None = None
         self._events: Any = None
-        if tensorboard and run is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._events = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
         self.waited = 0.0
         """Seconds in which this rank waited for data since the last line."""
         self._asked = 0.0
@@ -56,6 +53,14 @@ class Meter:
         self._first_step = step
 
     def __enter__(self) -> Self:
+        if self._run is not None:
+            self._bar = console.Progress(self._what, self._total - self._first_step)
+        if self._run is not None and self._tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            folder = str(self._run.path / "tensorboard")
+            self._events = SummaryWriter(folder, purge_step=self._first_step + 1)
+        self._begun = self._first = time.monotonic()
         return self
 
     def __exit__(
@@ -115,14 +120,16 @@ class Meter:
                 "waiting": round(min(1.0, waited / seconds), 4),
             }
             self._run.log(numbers)
-            self._show(step, now, numbers)
+            if self._bar is not None:
+                self._show(self._bar, step, now, numbers)
         self.sums = dict.fromkeys(self.sums, 0.0)
         self.waited, self._asked, self._begun = 0.0, 0.0, now
 
-    def _show(self, step: int, now: float, numbers: dict[str, float]) -> None:
-        assert self._bar is not None
+    def _show(
+        self, bar: console.Progress, step: int, now: float, numbers: dict[str, float]
+    ) -> None:
         left = (now - self._first) / (step - self._first_step) * (self._total - step)
-        self._bar.advance(
+        bar.advance(
             step - self._shown,
             f"epoch {numbers['epoch']:.1f}, loss {numbers['loss']:.3f}, "
             f"{numbers['utterances_per_s']:.0f} utterances/s, {_duration(left)} left",

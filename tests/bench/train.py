@@ -7,8 +7,8 @@ The parts:
     step    a training step as lanser makes it, next to a plain float32 loop of the same network
     wait    the share of time in which training from shards waits for data
     ranks   utterances/s of two gloo ranks of one thread each, next to those of one
-    gpu     training from shards, next to steps on synthetic tensors that are on the GPU already, and
-            next to a hand-tuned step (bfloat16, channels_last, compiled)
+    gpu     training from shards, next to steps on synthetic tensors that are on the GPU already,
+            and next to a hand-tuned step (bfloat16, channels_last, compiled)
 
 Medians of --rounds turns, taken in alternation; the first turn warms up and is left out.
 """
@@ -172,7 +172,7 @@ def bench_step(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def shards(arguments: argparse.Namespace, folder: Path) -> Path:
-    """Noise as speech is long, packed: what is in it costs the decoder as much as speech at most."""
+    """Noise, packed, as long as speech; a decoder works no less on it than on speech."""
     draw, records = np.random.default_rng(0), []
     (folder / "loose").mkdir()
     for number in range(arguments.clips):

@@ -240,7 +240,7 @@ with process_group(cpu) as ranks:
     for place, every in enumerate((1, 4, 7, 500)):
         steps = random.Random(place).sample(range(1, 41), 3)
         for culprit in range(ranks.count):
-            for bad in ({40}, set(steps[:1]), set(steps)):
+            for bad in ({40, steps[0]}, set(steps)):
                 count = iter(range(1, 41))
 
                 def mixed(waveform, *rest):
@@ -279,7 +279,7 @@ def test_no_file_is_ever_not_finite_whichever_rank_hears_nan(
     script.write_text(INJECTS)
     launch(script, ranks, tones, tmp_path / "runs")
     runs = list((tmp_path / "runs").iterdir())
-    assert len(runs) == 4 * ranks * 3
+    assert len(runs) == 4 * ranks * 2
     for run in runs:
         thrice = len(run.name.split("-")) == 5
         assert (run / "model.safetensors").exists() is not thrice

@@ -54,10 +54,12 @@ bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoE
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/shards.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/intervals.py
+	$(BIN)/python tests/bench/train.py
 
 bench-gpu: $(VENV)/dev ## The same on a GPU
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT)) gpu
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH)) gpu
+	$(BIN)/python tests/bench/train.py gpu --clips 2000 --workers 8
 
 docs: $(BIN)/lanser ## Write docs/cli.md anew from --help, and the tree of docs/house.md
 	$(BIN)/python docs/make_cli.py

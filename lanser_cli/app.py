@@ -19,6 +19,7 @@ from lanser_cli.errors import (
     EXIT_USAGE,
     LanserError,
     ReaderGone,
+    Stopped,
 )
 
 app = typer.Typer(
@@ -84,6 +85,10 @@ def main(argv: Sequence[str]) -> int:
         # Python would complain once more at exit; there is no one left to hear it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_BROKEN_PIPE
+    except Stopped as stopped:
+        if str(stopped):  # of several ranks one speaks
+            console.warn(str(stopped))
+        return stopped.exit_code
     except LanserError as error:
         return _explain(error, error.exit_code)
     except OSError as error:

@@ -41,5 +41,11 @@ class Check(str, Enum):
 Targets: TypeAlias = Literal["hard", "soft"]
 """The weak label alone, or the probabilities of all labels."""
 
-TrainingPrecision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+TrainingPrecision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 """What a network trains in."""
+
+ClassWeights: TypeAlias = Literal["none", "sqrt", "balanced"]
+"""How much more rare classes count: not at all, or by one over the (root of) their frequency."""
+
+Normalising: TypeAlias = Literal["none", "utterance"]
+"""Whose mean and deviation each band of log-mel is freed of, besides those of the training data."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from lanser_cli.errors import UsageError
 
@@ -14,9 +16,59 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def leads() -> bool:
-    """Whether this process is alone, or the first of those that torchrun or srun started."""
-    return os.environ.get("RANK", "0") == "0"
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process's place among those that train together.
+
+    torchrun says it by RANK, WORLD_SIZE and LOCAL_RANK; srun by SLURM_PROCID, SLURM_NTASKS and
+    SLURM_LOCALID, if MASTER_ADDR and MASTER_PORT say where rank 0 listens.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+
+    @classmethod
+    def from_environment(cls) -> Ranks:
+        """From the variables of torchrun, or those of srun; alone without either.
+
+        Raises:
+            UsageError: variables that belong to them are missing, or make no sense.
+        """
+        names = _TORCHRUN if {"RANK", "WORLD_SIZE"} & os.environ.keys() else _SRUN
+        given = {name: os.environ[name] for name in names if name in os.environ}
+        if names is _SRUN and given.get("SLURM_NTASKS", "1") == "1":
+            return cls()
+        try:
+            rank, count, local = (int(given.get(name, "0")) for name in names)
+        except ValueError:
+            raise UsageError(f"{_in_words(given)}: these must be whole numbers") from None
+        missing = [name for name in names[:2] if name not in given]
+        if count > 1:
+            missing += [name for name in _MEETING if not os.environ.get(name)]
+        if missing:
+            raise UsageError(
+                f"{_in_words(given)}, but {' and '.join(missing)} missing: start several processes "
+                "with torchrun, or with srun after MASTER_ADDR=HOST (where rank 0 runs) and "
+                "MASTER_PORT=N (a free port there); for one alone, unset what is set"
+            )
+        if not 0 <= rank < count:
+            raise UsageError(f"{_in_words(given)}: the rank must be less than the number of ranks")
+        return cls(rank, count, local)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that prints and writes."""
+        return self.rank == 0
+
+
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+_SRUN = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
+_MEETING = ("MASTER_ADDR", "MASTER_PORT")
+
+
+def _in_words(given: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
 def keep_memory() -> None:

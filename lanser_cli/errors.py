@@ -32,6 +32,18 @@ class RecordError(LanserError):
     """This one record cannot be processed; it becomes a reject and the run goes on."""
 
 
+class Stopped(LanserError):
+    """The run was asked to stop, has kept what it had, and can go on (exit 128 + the signal).
+
+    Args:
+        number: of the signal; Ctrl-C is 2, so its code is 130 as everywhere.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 class ReaderGone(Exception):
     """Whoever read our standard output has gone away, as `head` does; nothing to complain about."""
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lanser_cli import console
-from lanser_cli.devices import leads
 from lanser_cli.errors import EXIT_REJECTED, LanserError
 from lanser_cli.output import JsonlFile, reject_line, warn_of
 from lanser_cli.records import Reject
@@ -23,6 +22,7 @@ class Tally:
         stage: the verb.
         word: what became of good records: they are `out`, or a verb that learns `used` them.
         read, done, rejected, already_done: how many.
+        leads: whether this process prints and writes; of several that train together one does.
         dropped: how many were left out on purpose, by reason.
     """
 
@@ -30,6 +30,7 @@ class Tally:
         self.stage, self.word = stage, word
         self.read = self.done = self.rejected = self.already_done = 0
         self.dropped: Counter[str] = Counter()
+        self.leads = True
 
     def __str__(self) -> str:
         parts = [f"{self.read} in", f"{self.done} {self.word}", f"{self.rejected} rejected"]
@@ -66,14 +67,20 @@ class Ledger(Tally):
 
     Args:
         rejects: the file; None for stderr.
+        leads: whether this process prints and writes.
     """
 
     def __init__(
-        self, stage: str, rejects: Path | None = None, word: Literal["out", "used"] = "used"
+        self,
+        stage: str,
+        rejects: Path | None = None,
+        word: Literal["out", "used"] = "used",
+        *,
+        leads: bool = True,
     ) -> None:
         super().__init__(stage, word)
-        self._leads = leads()
-        self._file = JsonlFile(rejects, resume=False) if rejects and self._leads else None
+        self.leads = leads
+        self._file = JsonlFile(rejects, resume=False) if rejects and leads else None
 
     def __enter__(self) -> Self:
         return self
@@ -87,5 +94,5 @@ class Ledger(Tally):
         self.rejected += 1
         if self._file is not None:
             self._file.write([reject_line(reject)])
-        elif self._leads:
+        elif self.leads:
             warn_of(reject)

@@ -596,6 +596,9 @@ def test_shard_resumes(
         assert counts(done, "shard")["already done"] == min(7 * kept, COUNT)
 
 
+_CLOCK = re.compile(rb', "(utterances_per_s|waiting)": [0-9.e-]+')
+
+
 @pytest.mark.parametrize("name", TRAINERS)
 def test_training_resumes_exactly(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
@@ -604,7 +607,9 @@ def test_training_resumes_exactly(
     more = ("--epochs", "6", "--checkpoint-every", "1")
     assert quick(*words(name, things, out=whole), *more).wait().code == 0
     line = [*words(name, things, out=made), *more]
-    killed = quick(*line).send(signal.SIGKILL, once=lambda: any(made.rglob("checkpoints/last.pt")))
+    killed = quick(*line).send(
+        signal.SIGKILL, once=lambda: any(made.rglob("checkpoints/step-*.pt"))
+    )
     assert killed.code == -signal.SIGKILL
     assert not list(made.glob("model.safetensors"))
     again = quick(*line).wait()
@@ -617,7 +622,10 @@ def test_training_resumes_exactly(
     compared = 0
     for path in paths:
         if path.name in ("model.safetensors", "metrics.jsonl", "predictions.jsonl"):
-            assert (made / path).read_bytes() == (whole / path).read_bytes(), path
+            ours, theirs = ((folder / path).read_bytes() for folder in (made, whole))
+            if path.name == "metrics.jsonl":  # less what a clock measured
+                ours, theirs = (_CLOCK.sub(b"", text) for text in (ours, theirs))
+            assert ours == theirs, path
             compared += 1
     assert compared == (2 if name == "pretrain" else 5)
 
@@ -627,11 +635,11 @@ def test_training_is_interrupted(
 ) -> None:
     made = tmp_path / "made"
     line = [*words("pretrain", things, out=made), "--epochs", "50", "--checkpoint-every", "1"]
-    done = quick(*line).send(
-        signal.SIGINT, once=lambda: (made / "checkpoints" / "last.pt").exists()
-    )
+    done = quick(*line).send(signal.SIGINT, once=lambda: any(made.glob("checkpoints/step-*.pt")))
     assert (done.code, done.out) == (130, b"")
-    assert done.err.splitlines()[-1] == "interrupted"
+    assert re.fullmatch(
+        r"pretrain: stopped at step \d+ of \d+; go on with --resume", done.err.splitlines()[-1]
+    )
     assert "Traceback" not in done.err
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.devices import Ranks
 from lanser_cli.errors import UsageError
 from lanser_cli.tally import Ledger
 
@@ -41,12 +42,26 @@ def command(
     ] = 1.0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 60,
     batch_size: options.BatchSize = 32,
+    accumulate: options.Accumulate = 1,
     lr: options.LearningRate = 1e-3,
+    weight_decay: options.WeightDecay = 0.05,
+    class_weights: options.ClassWeights = "none",
+    label_smoothing: options.LabelSmoothing = 0.1,
     mixup: options.Mixup = 0.2,
+    gain_db: options.GainDb = 0.0,
+    noise_db: options.NoiseDb = None,
+    tempo: options.Tempo = 0.0,
     crop: options.CropOrInit = None,
+    trim: options.Trim = False,
+    normalise: options.NormaliseOrInit = None,
     precision: options.Precision = "auto",
+    compile: options.Compile = False,
+    threads: options.Threads = None,
+    deterministic: options.Deterministic = False,
     workers: options.LoaderWorkers = 0,
     checkpoint_every: options.CheckpointEvery = 500,
+    checkpoint_minutes: options.CheckpointMinutes = 10.0,
+    tensorboard: options.TensorBoard = False,
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
@@ -69,12 +84,14 @@ def command(
     protocol, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     if output is None:
         raise UsageError("finetune needs -o RUN, the folder to make")
-    with Ledger("finetune", rejects) as ledger:
+    with Ledger("finetune", rejects, leads=Ranks.from_environment().leads) as ledger:
         tested = finetune(
             *(inputs, output, protocol, recipe, ledger),
             init=init,
             model=model,
             crop=crop,
+            trim=trim,
+            normalise=normalise,
             device=device,
             resume=resume,
             fetch=fetch,

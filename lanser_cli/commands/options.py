@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from lanser_cli import console
-from lanser_cli.choices import TrainingPrecision
-from lanser_cli.devices import leads
+from lanser_cli import choices, console
+from lanser_cli.errors import missing_extra
 from lanser_cli.models.architectures import architectures_in_words
 from lanser_cli.output import result_line
 from lanser_cli.tally import Tally
@@ -29,6 +29,12 @@ def _quiet(value: bool) -> bool:
 
 def _verbose(value: bool) -> bool:
     console.configure(verbose_=value)
+    return value
+
+
+def _tensorboard(value: bool) -> bool:
+    if value and find_spec("tensorboard") is None:
+        raise missing_extra("tensorboard", "tensorboard")
     return value
 
 
@@ -149,7 +155,9 @@ Crop = Annotated[float, _CROP]
 CropOrInit = Annotated[float | None, _CROP]
 
 
-Precision = Annotated[TrainingPrecision, typer.Option(help="Numeric precision of training.")]
+Precision = Annotated[
+    choices.TrainingPrecision, typer.Option(help="Numeric precision of training.")
+]
 
 
 LoaderWorkers = Annotated[
@@ -158,6 +166,84 @@ LoaderWorkers = Annotated[
 
 
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+
+
+CheckpointMinutes = Annotated[
+    float, typer.Option(min=0.0, help="Minutes after which there is a checkpoint too.")
+]
+
+
+Accumulate = Annotated[int, typer.Option(min=1, help="Batches whose gradients add up to one step.")]
+
+
+WeightDecay = Annotated[
+    float, typer.Option(min=0.0, help="Weight decay of AdamW; norms and biases have none.")
+]
+
+
+LabelSmoothing = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of a target spread over all labels.")
+]
+
+
+ClassWeights = Annotated[
+    choices.ClassWeights,
+    typer.Option(help="Rare classes count more: by one over their frequency, or its root."),
+]
+
+
+GainDb = Annotated[
+    float, typer.Option(min=0.0, help="Make each crop up to this much louder or softer.")
+]
+
+
+NoiseDb = Annotated[
+    str | None,
+    typer.Option(metavar="LOW..HIGH", help="White noise so many dB below each crop: 10..40."),
+]
+
+
+Tempo = Annotated[
+    float,
+    typer.Option(
+        min=0.0, max=0.5, help="Make each crop up to this share faster or slower, at its pitch."
+    ),
+]
+
+
+Trim = Annotated[
+    bool, typer.Option("--trim", help="Leave silence before and after speech out, for good.")
+]
+
+
+_NORMALISE = typer.Option(help="utterance: free log-mel of its mean and deviation, for good.")
+
+
+Normalise = Annotated[choices.Normalising, _NORMALISE]
+
+
+NormaliseOrInit = Annotated[choices.Normalising | None, _NORMALISE]
+
+
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the network, on a GPU.")]
+
+
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch on a CPU.")]
+
+
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Only algorithms with the same bits each time.")
+]
+
+
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard",
+        callback=_tensorboard,
+        help="Write events for TensorBoard into the run folder.",
+    ),
+]
 
 
 def fill(kind: type[S], given: Mapping[str, Any]) -> S:
@@ -170,7 +256,7 @@ def result(tally: Tally, *lines: Mapping[str, object], note: str = "") -> int:
 
     Of several ranks that train together the first alone does.
     """
-    if not leads():
+    if not tally.leads:
         return 0
     tally.close(note)
     with result_line() as write:

@@ -9,6 +9,7 @@ import typer
 
 from lanser_cli.choices import Targets
 from lanser_cli.commands import options
+from lanser_cli.devices import Ranks
 from lanser_cli.errors import UsageError
 from lanser_cli.tally import Ledger
 
@@ -29,10 +30,26 @@ def command(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 30,
     batch_size: options.BatchSize = 32,
+    accumulate: options.Accumulate = 1,
     lr: options.LearningRate = 1e-3,
+    weight_decay: options.WeightDecay = 0.05,
+    class_weights: options.ClassWeights = "none",
+    score_weighted: Annotated[
+        bool,
+        typer.Option("--score-weighted", help="Count each utterance by its emotion_score."),
+    ] = False,
+    label_smoothing: options.LabelSmoothing = 0.1,
     mixup: options.Mixup = 0.2,
+    gain_db: options.GainDb = 0.0,
+    noise_db: options.NoiseDb = None,
+    tempo: options.Tempo = 0.0,
     crop: options.Crop = 3.0,
+    trim: options.Trim = False,
+    normalise: options.Normalise = "none",
     precision: options.Precision = "auto",
+    compile: options.Compile = False,
+    threads: options.Threads = None,
+    deterministic: options.Deterministic = False,
     workers: options.LoaderWorkers = 0,
     resampled: Annotated[
         bool,
@@ -46,6 +63,8 @@ def command(
         ),
     ] = 0,
     checkpoint_every: options.CheckpointEvery = 500,
+    checkpoint_minutes: options.CheckpointMinutes = 10.0,
+    tensorboard: options.TensorBoard = False,
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
@@ -56,8 +75,9 @@ def command(
 ) -> int:
     """Pre-train a network on weak labels (`emotion`), from shards or records.
 
-    Under torchrun or srun every rank makes the same number of steps. Prints the run as one JSON
-    line.
+    Under torchrun, or srun with MASTER_ADDR and MASTER_PORT, all processes train one network. On
+    Ctrl-C, SIGTERM or SIGUSR1 it stops after a checkpoint; --resume goes on. Prints the run as one
+    JSON line.
     """
     from lanser_cli.training.pretrain import pretrain
     from lanser_cli.training.recipe import Recipe
@@ -65,11 +85,13 @@ def command(
     recipe = options.fill(Recipe, locals())
     if output is None:
         raise UsageError("pretrain needs -o RUN, the folder to make")
-    with Ledger("pretrain", rejects) as ledger:
+    with Ledger("pretrain", rejects, leads=Ranks.from_environment().leads) as ledger:
         made = pretrain(
             *(inputs, output, recipe, ledger),
             model=model,
             crop=crop,
+            trim=trim,
+            normalise=normalise,
             targets=targets,
             labels=labels,
             split=split,

@@ -8,6 +8,7 @@ import torch
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
+from lanser_cli.audio.silence import sounding
 from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.errors import UsageError
 from lanser_cli.models.architectures import ARCHITECTURES
@@ -25,12 +26,14 @@ class Architecture:
         labels: the classes, in the order of the logits.
         crop_seconds: length of audio the network sees at once.
         front_end: the log-mel settings.
+        trim: silence before and after speech is left out, in training and of what is predicted.
     """
 
     name: str
     labels: tuple[str, ...]
     crop_seconds: float = 3.0
     front_end: FrontEnd = field(default_factory=FrontEnd)
+    trim: bool = False
 
 
 class SpeechClassifier(nn.Module):
@@ -63,20 +66,20 @@ class SpeechClassifier(nn.Module):
     def crop_samples(self) -> int:
         return round(self.architecture.crop_seconds * SAMPLE_RATE)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Waveform `[batch, samples]` to logits `[batch, labels]`."""
-        logits: Tensor = self.backbone.forward_head(self._maps(waveform))
+    def forward(self, waveform: Tensor, draws: Tensor | None = None) -> Tensor:
+        """Waveform `[batch, samples]` to logits `[batch, labels]`; `draws` as `LogMel` takes."""
+        logits: Tensor = self.backbone(self._image(waveform, draws))
         return logits
 
     def embed(self, waveform: Tensor) -> Tensor:
         """Waveform `[batch, samples]` to the pooled representation `[batch, features]`."""
-        pooled: Tensor = self.backbone.forward_head(self._maps(waveform), pre_logits=True)
+        maps = self.backbone.forward_features(self._image(waveform))
+        pooled: Tensor = self.backbone.forward_head(maps, pre_logits=True)
         return pooled
 
-    def _maps(self, waveform: Tensor) -> Tensor:
-        image = self.front_end(waveform).contiguous(memory_format=torch.channels_last)
-        maps: Tensor = self.backbone.forward_features(image)
-        return maps
+    def _image(self, waveform: Tensor, draws: Tensor | None = None) -> Tensor:
+        image: Tensor = self.front_end(waveform, draws)
+        return image.contiguous(memory_format=torch.channels_last)
 
     def crops(self, waveform: Tensor) -> Tensor:
         """Cut one waveform `[samples]` into `[crops, crop_samples]`, half overlapping.
@@ -85,6 +88,8 @@ class SpeechClassifier(nn.Module):
         crop has the length of training, and an answer does not depend on what else is in a batch.
         """
         size = self.crop_samples
+        if self.architecture.trim:
+            waveform = waveform[sounding(waveform.numpy())]
         if len(waveform) <= size:
             return nn.functional.pad(waveform, (0, size - len(waveform))).unsqueeze(0)
         starts = [*range(0, len(waveform) - size, size // 2), len(waveform) - size]

@@ -13,6 +13,13 @@ import torchaudio
 from torch import Tensor, nn
 
 from lanser_cli.audio.sound import SAMPLE_RATE
+from lanser_cli.choices import Normalising
+
+_MASKS = 2
+"""Bands, and stretches of time, that are masked in each utterance."""
+
+MASK_DRAWS = 4 * _MASKS
+"""Random numbers that the masks of an utterance take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,8 @@ class FrontEnd:
         mels: number of mel bands.
         window_ms, hop_ms: analysis window and step, milliseconds.
         low_hz, high_hz: edges of the mel filter bank.
+        normalise: `utterance` frees each band of its mean and deviation over what is heard at once,
+            and so of the voice's and the room's level; `none` leaves them.
     """
 
     mels: int = 64
@@ -30,23 +39,20 @@ class FrontEnd:
     hop_ms: float = 10.0
     low_hz: float = 50.0
     high_hz: float = 8000.0
+    normalise: Normalising = "none"
 
 
 class LogMel(nn.Module):
     """Waveform `[batch, samples]` (16 kHz) to normalised log-mel `[batch, 1, mels, frames]`.
 
     Each band is normalised by running statistics of the training data (a batch norm without
-    parameters, as `bn0` in PANNs, Kong et al. 2020). Nothing is normalised per utterance: how
-    loud someone speaks is part of how they feel.
+    parameters, as `bn0` in PANNs, Kong et al. 2020). Nothing is normalised per utterance, unless
+    the settings say so: how loud someone speaks is part of how they feel.
 
     In training mode, bands and stretches of time are masked (SpecAugment, Park et al. 2019).
-
-    Args:
-        settings: the front-end.
-        masks: how many bands and how many stretches to mask; 0 for none.
     """
 
-    def __init__(self, settings: FrontEnd, masks: int = 2) -> None:
+    def __init__(self, settings: FrontEnd) -> None:
         super().__init__()
         window = round(SAMPLE_RATE * settings.window_ms / 1000)
         self.mel = torchaudio.transforms.MelSpectrogram(
@@ -58,16 +64,57 @@ class LogMel(nn.Module):
             f_max=settings.high_hz,
             n_mels=settings.mels,
         )
+        self.normalise = settings.normalise
         self.norm = nn.BatchNorm1d(settings.mels, affine=False)
-        self.masks = masks
-        self.mask_band = torchaudio.transforms.FrequencyMasking(settings.mels // 8, iid_masks=True)
-        self.mask_time = torchaudio.transforms.TimeMasking(30, iid_masks=True, p=0.2)
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, draws: Tensor | None = None) -> Tensor:
+        """Log-mel of a waveform.
+
+        Args:
+            draws: where masks lie, `[batch, MASK_DRAWS]`, 0..1; None draws anew. In training only.
+        """
         with torch.autocast(waveform.device.type, enabled=False):
-            logmel = self.norm(torch.log(self.mel(waveform.float()) + 1e-6))
-        image: Tensor = logmel.unsqueeze(1)
+            mel = self.mel(waveform.float())
+            logmel = torch.log(mel + 1e-6)
+            if self.normalise == "utterance":
+                logmel = standardised(logmel, mel.sum(1, keepdim=True) > 0)
+            logmel = self.norm(logmel)
         if self.training:
-            for _ in range(self.masks):
-                image = self.mask_time(self.mask_band(image))
+            if draws is None:
+                draws = torch.rand(len(logmel), MASK_DRAWS, device=logmel.device)
+            logmel = masked(logmel, draws)
+        image: Tensor = logmel.unsqueeze(1)
         return image
+
+
+def standardised(logmel: Tensor, heard: Tensor) -> Tensor:
+    """`[batch, mels, frames]`, each band of each row with mean 0 and deviation 1.
+
+    Args:
+        heard: `[batch, 1, frames]`: which frames are sound; the others fill up, and become 0.
+    """
+    count = heard.sum(2, keepdim=True).clamp(min=1)
+    mean = (logmel * heard).sum(2, keepdim=True) / count
+    centred = (logmel - mean) * heard
+    deviation = (centred.square().sum(2, keepdim=True) / count).sqrt()
+    return centred / deviation.clamp(min=1e-3)
+
+
+def masked(logmel: Tensor, draws: Tensor) -> Tensor:
+    """`[batch, mels, frames]` with some bands and stretches of time of each utterance set to 0.
+
+    A band is up to an eighth of all, a stretch up to 30 frames or a fifth of them.
+
+    Args:
+        draws: `[batch, MASK_DRAWS]`, 0..1: two numbers a mask, its width and its place.
+    """
+    _, mels, frames = logmel.shape
+    places = draws.view(-1, _MASKS, 2, 2)  # batch, masks, axis, width and place
+    hidden = torch.zeros_like(logmel, dtype=torch.bool)
+    for axis, (size, most) in enumerate(((mels, mels // 8), (frames, min(30, frames // 5)))):
+        width = places[:, :, axis, :1] * most
+        start = (places[:, :, axis, 1:] * (size - width)).floor()
+        at = torch.arange(size, device=logmel.device)
+        inside = (at >= start) & (at < start + width.floor())
+        hidden |= inside.any(1).unsqueeze(2 - axis)
+    return logmel.masked_fill(hidden, 0.0)

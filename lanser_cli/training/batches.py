@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -16,20 +17,20 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lanser_cli import console
 from lanser_cli.audio import sound
+from lanser_cli.audio.silence import sounding
 from lanser_cli.errors import RecordError
+from lanser_cli.training.draws import Key, generator
 from lanser_cli.training.examples import Example
+from lanser_cli.training.perturbation import Perturbation
+from lanser_cli.training.stop import ignore_in_worker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Key: TypeAlias = tuple[int, int, bool]
-"""(epoch, index, counts): what a crop is a function of, besides the seed; and whether it counts in
-the loss, or only fills a place up."""
-
-
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""waveform `[batch, samples]`, -1..1; target `[batch, labels]`; weight `[batch]`."""
+"""waveform `[batch, samples]`, -1..1; target `[batch, labels]`; weight `[batch]`, 0 for what fills
+a place up or cannot be read, else 1."""
 
 
 class Strings:
@@ -55,6 +56,11 @@ class Crops(Dataset[Batch]):
     uninterrupted one would have heard. An utterance that cannot be read is a silence of weight 0:
     ranks keep step, and it is said once.
 
+    Args:
+        keep: keep what was decoded in memory.
+        trim: leave the silence before and after out.
+        perturbation: what is done to each crop.
+
     Attributes:
         crop: samples of one.
         ids: of the utterances.
@@ -63,7 +69,14 @@ class Crops(Dataset[Batch]):
     """
 
     def __init__(
-        self, examples: Sequence[Example], crop_samples: int, seed: int, *, keep: bool = False
+        self,
+        examples: Sequence[Example],
+        crop_samples: int,
+        seed: int,
+        *,
+        keep: bool = False,
+        trim: bool = False,
+        perturbation: Perturbation | None = None,
     ) -> None:
         records = [example.record for example in examples]
         paths = [record.audio_filepath or "" for record in records]
@@ -78,6 +91,7 @@ class Crops(Dataset[Batch]):
         for index in np.argsort(self.shards, kind="stable"):  # so that each tar is listed once
             self._places[index] = sound.locate(paths[index]) or (-1, -1)
         self.crop, self._seed = crop_samples, seed
+        self._trim, self._perturbation = trim, perturbation
         self._whole = lru_cache(maxsize=2048)(self._decode) if keep else None
         self._silent: set[int] = set()
 
@@ -95,7 +109,7 @@ class Crops(Dataset[Batch]):
         for row, (epoch, index, counts) in zip(waveform.numpy(), keys, strict=True):
             draw = random.Random(f"{self._seed}/{epoch}/{index}").random()
             try:
-                crop = self._cut(index, draw)
+                crop = self._perturbed(epoch, index, draw)
             except RecordError as error:
                 if index not in self._silent:
                     self._silent.add(index)
@@ -108,20 +122,29 @@ class Crops(Dataset[Batch]):
             weights.append(float(counts))
         return torch.tensor(weights)
 
-    def _cut(self, index: int, draw: float) -> NDArray[np.int16]:
-        def choose(length: int) -> int:
-            return int(draw * (max(0, length - self.crop) + 1))
+    def _perturbed(self, epoch: int, index: int, draw: float) -> NDArray[np.int16]:
+        if not self._perturbation:
+            return self._cut(index, draw, self.crop)
+        drawn = generator(self._seed, epoch, index, "perturbed")
+        rate = self._perturbation.rate(drawn)
+        crop = self._cut(index, draw, math.ceil(self.crop * rate))
+        return self._perturbation(crop, rate, drawn)[: self.crop]
 
-        if self._whole is not None:
-            whole = self._whole(index)
+    def _cut(self, index: int, draw: float, size: int) -> NDArray[np.int16]:
+        def choose(length: int) -> int:
+            return int(draw * (max(0, length - size) + 1))
+
+        if self._whole is not None or self._trim:
+            whole = (self._whole or self._decode)(index)
             start = choose(len(whole))
-            return whole[start : start + self.crop]
-        place, size = self._places[index].tolist()
-        where = (place, size) if size >= 0 else None
-        return sound.read_crop(*self._span(index), self.crop, choose, where)
+            return whole[start : start + size]
+        place, bytes_ = self._places[index].tolist()
+        where = (place, bytes_) if bytes_ >= 0 else None
+        return sound.read_crop(*self._span(index), size, choose, where)
 
     def _decode(self, index: int) -> NDArray[np.int16]:
-        return sound.to_int16(sound.read(*self._span(index)))
+        whole = sound.to_int16(sound.read(*self._span(index)))
+        return whole[sounding(whole)] if self._trim else whole
 
     def _span(self, index: int) -> tuple[str, float, float | None]:
         path = self._paths[index]
@@ -146,14 +169,16 @@ def _or_nan(number: float | None) -> float:
 class StepSampler(Sampler[list[Key]]):
     """Batches of keys for one rank, from any step on: a function of seed, epoch and rank.
 
-    An epoch is one seeded order of all utterances; rank r of R takes every R-th of it, from the
-    r-th on. Where that leaves some ranks one short, the first utterances come once more with weight
-    0. So all ranks make the same number of steps, `ceil(ceil(n / ranks) / batch_size)` an epoch,
-    and each utterance counts once.
+    An epoch is one seeded order of all utterances, cut into `ceil(n / (batch_size * ranks))` steps
+    of one size, give or take one: no utterance counts more than another for being in a last batch
+    of two. Each rank takes a stretch of a step's utterances, two by two where `batch_size` is even,
+    so that mixup has the same pairs whatever the number of ranks. Where a step has fewer utterances
+    than there are ranks, its first fills the place of those without, and does not count.
 
     Args:
         count: utterances.
-        resampled: each rank draws its utterances with replacement instead.
+        batch_size: at most, on this rank.
+        resampled: draw the utterances of an epoch with replacement instead.
         buffer: 0 shuffles all utterances at once. Otherwise the shards are shuffled, and the
             utterances within each; the sequence is then shuffled again in blocks of this many,
             which lie in a few shards.
@@ -178,10 +203,10 @@ class StepSampler(Sampler[list[Key]]):
         self._seed, self._rank, self._ranks, self._start = seed, rank, ranks, start
         self._resampled, self._buffer = resampled, buffer
         self._shards = np.zeros(count, np.int64) if shards is None else shards
-        self._share = -(-count // ranks)
-        self.steps_per_epoch = -(-self._share // batch_size)
-        self.padded = 0 if resampled else self._share * ranks - count
-        """Places of an epoch that are filled up and do not count."""
+        self.steps_per_epoch = -(-count // (batch_size * ranks))
+        sizes = [len(self._mine(step, r)) for step in (0, -1) for r in range(ranks)]
+        self.smallest = max(1, min(sizes))
+        """Utterances of the smallest batch of any rank."""
 
     def __len__(self) -> int:
         return self.steps_per_epoch * self._epochs - self._start
@@ -189,16 +214,19 @@ class StepSampler(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         first_epoch, skip = divmod(self._start, self.steps_per_epoch)
         for epoch in range(first_epoch, self._epochs):
-            mine, counts = self._share_of_rank(epoch)
-            for start in range(skip * self.batch_size, self._share, self.batch_size):
-                batch = slice(start, start + self.batch_size)
-                pairs = zip(mine[batch].tolist(), counts[batch].tolist(), strict=True)
-                yield [(epoch, index, counted) for index, counted in pairs]
+            order = self.order(epoch)
+            for step in range(skip, self.steps_per_epoch):
+                mine = self._mine(step, self._rank)
+                filled_up = [(epoch, int(order[mine.start]), False)]
+                yield [(epoch, int(order[place]), True) for place in mine] or filled_up
             skip = 0
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """All utterances in the order of an epoch."""
-        draw = _generator(self._seed, epoch)
+        """The utterances of an epoch in their order."""
+        if self._resampled:
+            draw = generator(self._seed, epoch, "resampled")
+            return draw.integers(self._count, size=self._count)
+        draw = generator(self._seed, epoch)
         if not self._buffer:
             return draw.permutation(self._count)
         places = draw.permutation(int(self._shards.max()) + 1)
@@ -207,18 +235,16 @@ class StepSampler(Sampler[list[Key]]):
             draw.shuffle(order[start : start + self._buffer])
         return order
 
-    def _share_of_rank(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """This rank's utterances in an epoch, and which of them count."""
-        if self._resampled:
-            draw = _generator(self._seed, epoch, self._rank)
-            return draw.integers(self._count, size=self._share), np.ones(self._share, np.bool_)
-        filled_up = np.resize(self.order(epoch), self._share * self._ranks)
-        counts = np.arange(len(filled_up)) < self._count
-        return filled_up[self._rank :: self._ranks], counts[self._rank :: self._ranks]
-
-
-def _generator(*words: int) -> np.random.Generator:
-    return np.random.default_rng(list("/".join(map(str, words)).encode()))
+    def _mine(self, step: int, rank: int) -> range:
+        """The places of an epoch's order that a step has for a rank; empty where it has none."""
+        step %= self.steps_per_epoch
+        size, longer = divmod(self._count, self.steps_per_epoch)
+        start = step * size + min(step, longer)
+        size += step < longer
+        unit = 2 if self.batch_size % 2 == 0 and size >= 2 * self._ranks else 1
+        units = -(-size // unit)
+        ends = [min(units * r // self._ranks * unit, size) for r in (rank, rank + 1)]
+        return range(start + ends[0], start + ends[1])
 
 
 def batches(
@@ -282,3 +308,4 @@ def _as_it_is(found: Any) -> Any:
 def _freeze(worker: int) -> None:
     """Keep the collector from visiting what was forked, which would copy it page by page."""
     gc.freeze()
+    ignore_in_worker()

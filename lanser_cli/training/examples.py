@@ -6,17 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-from lanser_cli.choices import Targets
+from lanser_cli.choices import ClassWeights, Targets
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An utterance and its target: a probability for each label, summing to 1."""
+    """An utterance and its target: a probability for each label, summing to 1.
+
+    Attributes:
+        weight: how much it counts, 0..1.
+    """
 
     record: Record
     target: tuple[float, ...]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,12 @@ class WeakUtterance(Record):
     Attributes:
         scored: the labels that were scored, in the taxonomy's order; one tuple for all alike.
         probabilities: of these labels; empty for hard targets.
+        score: of the weak label, 0..1, where there is one.
     """
 
     scored: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
+    score: float | None = None
 
     @classmethod
     def of(cls, record: Record, targets: Targets) -> WeakUtterance:
@@ -38,7 +45,8 @@ class WeakUtterance(Record):
         fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
         scores = record.emotion_scores or {}
         chances = tuple(scores.values()) if targets == "soft" else ()
-        return cls(fields, _shared(tuple(scores)), chances)
+        score = record.fields.get("emotion_score")
+        return cls(fields, _shared(tuple(scores)), chances, score)
 
 
 @cache
@@ -47,18 +55,54 @@ def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def weak_examples(records: Iterable[WeakUtterance], labels: Sequence[str]) -> list[Example]:
-    """Examples from weak labels: all probabilities where they are held, else the label alone."""
+def weak_examples(
+    records: Iterable[WeakUtterance], labels: Sequence[str], *, by_score: bool = False
+) -> list[Example]:
+    """Examples from weak labels: all probabilities where they are held, else the label alone.
+
+    Args:
+        by_score: each counts by the score of its label.
+
+    Raises:
+        LanserError: one has no score to count by.
+    """
     examples = []
     hard = cache(partial(one_hot, labels=labels))
     for record in records:
         scores = dict(zip(record.scored, record.probabilities, strict=False))
         weights = [scores.get(label, 0.0) for label in labels]
-        if total := sum(weights):
-            examples.append(Example(record, tuple(weight / total for weight in weights)))
-        else:
-            examples.append(Example(record, hard(str(record.emotion))))
+        total = sum(weights)
+        target = tuple(one / total for one in weights) if total else hard(str(record.emotion))
+        weight = record.score if by_score else 1.0
+        if weight is None:
+            raise LanserError(
+                f"--score-weighted: record '{record.id}' has no 'emotion_score': label it with "
+                "lanser entail-label, or leave the option out"
+            )
+        examples.append(Example(record, target, weight))
     return examples
+
+
+def emphasis(examples: Sequence[Example], class_weights: ClassWeights) -> list[float]:
+    """How much each example counts in the loss, in the mean 1.
+
+    Its own weight, times what its classes count: `balanced` is one over a class' share of all
+    targets, `sqrt` the root of it.
+
+    Raises:
+        LanserError: none counts at all.
+    """
+    counts = [sum(column) for column in zip(*(one.target for one in examples), strict=True)]
+    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[class_weights]
+    classes = [count**-power if count else 0.0 for count in counts]
+    weights = [
+        one.weight * sum(share * weight for share, weight in zip(one.target, classes, strict=True))
+        for one in examples
+    ]
+    mean = sum(weights) / len(weights)
+    if not mean:
+        raise LanserError("--score-weighted: every 'emotion_score' is 0, so nothing would count")
+    return [weight / mean for weight in weights]
 
 
 def human_examples(records: Iterable[Record], labels: Sequence[str]) -> list[Example]:

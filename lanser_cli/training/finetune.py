@@ -10,8 +10,11 @@ from typing import Any
 import torch
 
 from lanser_cli import console
+from lanser_cli.choices import Normalising
+from lanser_cli.devices import Ranks
 from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
+from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.output import write_whole
 from lanser_cli.pipe import windows
 from lanser_cli.records import Record, Reject, to_json
@@ -23,7 +26,7 @@ from lanser_cli.training.folds import Fold, Protocol, divide
 from lanser_cli.training.identity import identity
 from lanser_cli.training.loop import choose_device, train
 from lanser_cli.training.predict import WINDOW, Predictor
-from lanser_cli.training.ranks import Ranks, process_group
+from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 
@@ -52,6 +55,8 @@ def finetune(
     init: Path | None = None,
     model: str | None = None,
     crop: float | None = None,
+    trim: bool = False,
+    normalise: Normalising | None = None,
     device: str = "auto",
     resume: bool = False,
     fetch: Path | None = None,
@@ -63,6 +68,7 @@ def finetune(
         init: run folder to take the front-end and backbone from; None starts from scratch.
         model, crop: name of an architecture, and the seconds it hears at once; None: those of
             `init`, or the defaults.
+        trim, normalise: as `Architecture` and `FrontEnd` have them; off and None: those of `init`.
 
     Raises:
         LanserError: fewer than two labels, or records that cannot be divided so.
@@ -71,7 +77,7 @@ def finetune(
     if recipe.freeze and init is None:
         raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
     where = choose_device(device)
-    architecture = _architecture(init, model, crop)
+    architecture = _architecture(init, model, crop, trim, normalise)
     records = gather(inputs, ledger, fetch, take=_labelled)
     labels = human_label_set(records)
     architecture = replace(architecture, labels=labels)
@@ -96,6 +102,7 @@ def finetune(
     predicted: dict[str, Record] = {}
     with process_group(where) as ranks:
         if ranks.leads:
+            details["place"] = recipe.place(where, ranks.count)
             top.write_config("finetune", architecture, **details)
         for fold in folds:
             folder = RunFolder(run / f"fold-{fold.name}")
@@ -124,14 +131,23 @@ def _labelled(record: Record) -> Record | str:
     return record if record.label is not None else "no label"
 
 
-def _architecture(init: Path | None, model: str | None, crop: float | None) -> Architecture:
+def _architecture(
+    init: Path | None,
+    model: str | None,
+    crop: float | None,
+    trim: bool,
+    normalise: Normalising | None,
+) -> Architecture:
     """What to fine-tune; its labels are filled in from the data."""
     if init is None:
-        return Architecture(model or "resnet50", (), crop or 3.0)
+        front_end = FrontEnd(normalise=normalise or "none")
+        return Architecture(model or "resnet50", (), crop or 3.0, front_end, trim)
     found = runs.read_architecture(runs.one_model(init, "--init"))
     if model not in (None, found.name):
         raise UsageError(f"--init {init} is a {found.name}, not a {model}")
-    return replace(found, crop_seconds=crop or found.crop_seconds)
+    if normalise not in (None, found.front_end.normalise):
+        raise UsageError(f"--init {init} has --normalise {found.front_end.normalise}")
+    return replace(found, crop_seconds=crop or found.crop_seconds, trim=trim or found.trim)
 
 
 def _model_of_fold(

@@ -35,13 +35,17 @@ class FiniteGuard:
         """Remember the running statistics."""
         torch._foreach_copy_(self._before, self._statistics)
 
+    def put_back(self) -> None:
+        """Give the running statistics their values of before the step."""
+        torch._foreach_copy_(self._statistics, self._before)
+
     def undo_step(self, step: int, ids: Sequence[str]) -> None:
         """Put the running statistics back, and say whose sound the step had.
 
         Raises:
             LanserError: it is the third such step.
         """
-        torch._foreach_copy_(self._statistics, self._before)
+        self.put_back()
         self.skipped += 1
         said = f"{self._what}: no finite gradient at step {step}, which is skipped"
         if self.skipped < MOST_SKIPPED:

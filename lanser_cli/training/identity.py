@@ -16,7 +16,7 @@ from lanser_cli.models.classifier import Architecture
 from lanser_cli.records import Record
 from lanser_cli.training.recipe import Recipe
 
-HARMLESS = ("workers", "checkpoint_every")
+HARMLESS = ("workers", "checkpoint_every", "checkpoint_minutes", "tensorboard")
 """Fields of a recipe that change nothing of what is learned."""
 
 

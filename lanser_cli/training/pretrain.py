@@ -10,17 +10,19 @@ from typing import Any
 import torch
 
 from lanser_cli import console
-from lanser_cli.choices import Targets
-from lanser_cli.errors import LanserError
+from lanser_cli.choices import Normalising, Targets
+from lanser_cli.devices import Ranks
+from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
-from lanser_cli.records import Record
+from lanser_cli.models.front_end import FrontEnd
+from lanser_cli.records import Record, Reject
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import WeakUtterance, weak_examples, weak_label_set
 from lanser_cli.training.identity import identity
 from lanser_cli.training.loop import choose_device, train
-from lanser_cli.training.ranks import Ranks, process_group
+from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 
@@ -33,6 +35,8 @@ def pretrain(
     *,
     model: str,
     crop: float,
+    trim: bool = False,
+    normalise: Normalising = "none",
     targets: Targets = "hard",
     labels: Path | None = None,
     split: str | None = None,
@@ -46,6 +50,7 @@ def pretrain(
         inputs, fetch: as `gather` takes them.
         model: name of an architecture.
         crop: seconds the network hears at once.
+        trim, normalise: as `Architecture` and `FrontEnd` have them.
         targets: hard or soft.
         labels: JSONL whose weak labels replace, by id, those of the records.
         split: train on the records of this split alone.
@@ -58,11 +63,12 @@ def pretrain(
     """
     where = choose_device(device)
     records = _weak_utterances(inputs, ledger, targets, labels, split, fetch)
-    architecture = Architecture(model, weak_label_set(records), crop)
-    examples = weak_examples(records, architecture.labels)
+    front_end = FrontEnd(normalise=normalise)
+    architecture = Architecture(model, weak_label_set(records), crop, front_end, trim)
+    examples = weak_examples(records, architecture.labels, by_score=recipe.score_weighted)
     ledger.done = len(examples)
     recipe, folder = recipe.on(where), RunFolder(run)
-    heard = ((example.record, example.target) for example in examples)
+    heard = ((example.record, (example.target, example.weight)) for example in examples)
     same = identity(
         architecture, recipe, heard, Ranks.from_environment().count, targets=targets, split=split
     )
@@ -78,8 +84,20 @@ def pretrain(
         if ranks.leads:
             folder.create(resume=resume)
             details = {"recipe": asdict(recipe), "targets": targets, "identity": same}
-            folder.write_config("pretrain", architecture, **details)
-        train(network, examples, recipe, folder, where, resume=resume, what="pretrain")
+            place = recipe.place(where, ranks.count)
+            folder.write_config("pretrain", architecture, **details, place=place)
+        unread: set[str] = set()
+        train(
+            *(network, examples, recipe, folder, where),
+            resume=resume,
+            what="pretrain",
+            unread=unread,
+        )
+    for example in examples:
+        if example.record.id in unread:
+            ledger.done -= 1
+            error = RecordError("its sound cannot be read")
+            ledger.reject(Reject.of(example.record, "pretrain", error))
     return result
 
 

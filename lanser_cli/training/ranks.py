@@ -1,51 +1,59 @@
-"""The processes that train together."""
+"""The group of processes that train together: how it is joined, and what it agrees on."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """This process's place among those that torchrun or srun started."""
-
-    rank: int
-    count: int
-    local: int
-
-    @classmethod
-    def from_environment(cls) -> Ranks:
-        """From torchrun's variables; alone without them."""
-        rank, count, local = (
-            int(os.environ.get(name, default))
-            for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-        )
-        return cls(rank, count, local)
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes."""
-        return self.rank == 0
+from lanser_cli.devices import Ranks
+from lanser_cli.errors import UsageError
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
-    """Join the processes that torchrun started, if it did; open it around `train`."""
+    """Join the processes that torchrun or srun started, if one did; open it around `train`."""
     ranks = Ranks.from_environment()
     if ranks.count == 1:
         yield ranks
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.count)
     try:
         yield ranks
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def summed(numbers: Sequence[float], ranks: Ranks, device: torch.device) -> list[float]:
+    """Each number's sum over all ranks, which all of them receive."""
+    if ranks.count == 1:
+        return list(numbers)
+    total = torch.tensor(numbers, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    found: list[float] = total.tolist()
+    return found
+
+
+def check_same_ranks(ours: Mapping[str, str], ranks: Ranks) -> None:
+    """Refuse what would hang: ranks that would make other steps than the first.
+
+    Raises:
+        UsageError: a field differs; the message has both values.
+    """
+    if ranks.count == 1:
+        return
+    gathered: list[Mapping[str, str]] = [{}] * ranks.count
+    dist.all_gather_object(gathered, ours)
+    for rank, theirs in enumerate(gathered):
+        for what, value in theirs.items():
+            if value != gathered[0][what]:
+                raise UsageError(
+                    f"rank {rank} has another {what} than rank 0, {value} and not "
+                    f"{gathered[0][what]}: start every rank with the same options and data"
+                )

@@ -3,7 +3,8 @@
 config.json          verb, arguments, versions, architecture with label set and front-end
 model.safetensors    weights
 metrics.jsonl        one line a logging step
-checkpoints/         the state for an exact resume
+checkpoints/         the last two states for an exact resume, while it trains
+.lock                which process trains here
 predictions.jsonl    where the verb predicts
 fold-1/ ...          cross-validation: a run folder for each fold
 """
@@ -16,16 +17,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import commit, write_json, write_whole
 from lanser_cli.provenance import check_schema, command_line, versions
 from lanser_cli.training.finite import check_finite
 from lanser_cli.training.identity import check_same
+from lanser_cli.training.lock import FolderLock
 
 if TYPE_CHECKING:
-    import torch
-
     from lanser_cli.models.classifier import Architecture, SpeechClassifier
+    from lanser_cli.training.checkpoints import Checkpoints
 
 
 SCHEMA = 1
@@ -36,17 +38,27 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: FolderLock | None = None
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        from lanser_cli.training.checkpoints import Checkpoints
+
+        return Checkpoints(self.path / "checkpoints")
 
     def create(self, *, resume: bool) -> None:
-        """Make the folder.
+        """Make the folder, and lock it for as long as this object lives.
 
         Raises:
             UsageError: it holds a run already and `resume` is off.
+            LanserError: it cannot be made, or another process trains into it.
         """
         if not resume and (self.path / "config.json").exists():
             raise UsageError(f"{self.path} holds a run already: go on with --resume, or remove it")
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            if self._lock is None and Ranks.from_environment().leads:
+                self._lock = FolderLock(self.path)
         except OSError as error:
             raise LanserError(f"{self.path}: cannot be made: {error.strerror}") from None
 
@@ -86,9 +98,9 @@ class RunFolder:
         save_file(tensors, partial)
         commit(partial, self.path / "model.safetensors")
 
-    def log(self, **numbers: float) -> None:
+    def log(self, numbers: Mapping[str, float]) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(numbers, allow_nan=False) + "\n")
+            stream.write(json.dumps(dict(numbers), allow_nan=False) + "\n")
 
     def cut_log(self, step: int) -> None:
         """Drop log lines behind a step that a resumed run starts from."""
@@ -96,31 +108,6 @@ class RunFolder:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         write_whole(path, "".join(line + "\n" for line in kept))
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.path / "checkpoints" / "last.pt"
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None:
-        import torch
-
-        check_finite(state, str(self.path))
-        partial = self._checkpoint.with_name("last.pt.part")
-        torch.save(state, partial)
-        commit(partial, self._checkpoint)
-
-    def drop_checkpoint(self) -> None:
-        """The model is written: there is nothing left to resume."""
-        self._checkpoint.unlink(missing_ok=True)
-
-    def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
-        """The last checkpoint, or None. Nothing but tensors and plain values is unpickled."""
-        import torch
-
-        if not self._checkpoint.exists():
-            return None
-        state: dict[str, Any] = torch.load(self._checkpoint, map_location=device, weights_only=True)
-        return state
 
 
 def read_config(folder: Path) -> dict[str, Any]:

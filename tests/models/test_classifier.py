@@ -10,10 +10,11 @@ import pytest
 import torch
 from conftest import EKMAN, tone
 
+from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.architectures import ARCHITECTURES, architectures_in_words
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
-from lanser_cli.models.front_end import FrontEnd, LogMel
+from lanser_cli.models.front_end import MASK_DRAWS, FrontEnd, LogMel, masked
 from lanser_cli.training import runs
 from lanser_cli.training.predict import per_utterance
 from lanser_cli.training.runs import RunFolder
@@ -44,8 +45,22 @@ def test_masks_in_training_only():
     front_end.eval()
     assert torch.equal(front_end(sound)[0], front_end(sound)[1])
     front_end.train()
-    masked = front_end(sound)
-    assert not torch.equal(masked[0], masked[1])
+    image = front_end(sound)
+    assert not torch.equal(image[0], image[1])
+
+
+def test_masks_lie_where_the_draws_say():
+    """Two bands and two stretches, as torchaudio's masks of one draw each would lie."""
+    draws = torch.rand(3, MASK_DRAWS)
+    image = masked(torch.ones(3, 64, 200), draws)
+    for row, numbers in zip(image, draws.view(3, 2, 2, 2).tolist(), strict=True):
+        expected = torch.ones(64, 200)
+        for (width, place), (length, at) in numbers:
+            low = int(place * (64 - 8 * width))
+            expected[low : low + int(8 * width)] = 0
+            start = int(at * (200 - 30 * length))
+            expected[:, start : start + int(30 * length)] = 0
+        assert torch.equal(row, expected)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -152,15 +167,17 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
 
     run = RunFolder(tmp_path)
     run.create(resume=False)
-    torch.save({"step": Evil()}, tmp_path / "checkpoints" / "last.pt")
+    partial = tmp_path / "checkpoints" / "evil"
+    torch.save({"step": Evil()}, partial)
+    partial.rename(partial.with_name(f"step-1-{file_sha256(partial)[:16]}.pt"))
     with pytest.raises((pickle.UnpicklingError, LanserError)):
-        run.load_checkpoint(torch.device("cpu"))
+        run.checkpoints.load(torch.device("cpu"))
 
 
 def test_the_log_is_cut_to_the_step_resumed_from(tmp_path):
     run = RunFolder(tmp_path)
     for step in (10, 20, 30):
-        run.log(step=step, loss=1.0)
+        run.log({"step": step, "loss": 1.0})
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 40, "lo')
     run.cut_log(20)

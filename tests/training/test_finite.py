@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from lanser_cli.errors import LanserError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.records import Record
-from lanser_cli.training import loop
+from lanser_cli.training import learner, loop
 from lanser_cli.training.examples import Example
 from lanser_cli.training.finite import MOST_SKIPPED, FiniteGuard, check_finite
 from lanser_cli.training.recipe import Recipe
@@ -45,7 +45,7 @@ def train(
     run = RunFolder(folder)
     run.create(resume=True)
     steps = iter(range(1, STEPS + 1))
-    plain = loop.mixed
+    plain = learner.mixed
 
     def mixed(waveform: torch.Tensor, *rest: object) -> object:
         if next(steps) in bad:
@@ -54,7 +54,7 @@ def train(
 
     recipe = Recipe(STEPS, batch_size=4, mixup=0.0, precision="float32", checkpoint_every=every)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "mixed", mixed)
+        patch.setattr(learner, "mixed", mixed)
         loop.train(model, examples, recipe, run, torch.device("cpu"), resume=resume)
 
 

@@ -1,0 +1,134 @@
+"""Stopping is safe: signals end a run after a checkpoint, and two processes share no folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ENVIRONMENT, read_jsonl
+from quick import Quick
+
+from lanser_cli.errors import LanserError
+from lanser_cli.training.lock import FolderLock
+from lanser_cli.training.runs import RunFolder
+
+SLIM = ("--model", "resnet18-slim", "--device", "cpu", "--crop", "0.3", "--batch-size", "4")
+
+
+def has_logged(run: Path) -> Callable[[], bool]:
+    return lambda: (run / "metrics.jsonl").exists() and bool((run / "metrics.jsonl").read_text())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_signal_saves_and_the_resumed_weights_are_the_same(
+    labelled: Path,
+    tmp_path: Path,
+    quick: Callable[..., Quick],
+    number: signal.Signals,
+    workers: int,
+) -> None:
+    if workers and number != signal.SIGTERM:
+        pytest.skip("one signal is enough to see that workers do not mind")
+    line = ["pretrain", labelled, *SLIM, "--epochs", "12", "--workers", str(workers)]
+    whole, made = tmp_path / "whole", tmp_path / "made"
+    assert quick(*line, "-o", whole).wait().code == 0
+    stopped = quick(*line, "-o", made).send(number, once=has_logged(made))
+    assert (stopped.code, stopped.out) == (128 + number, b""), stopped.err
+    last = stopped.err.splitlines()[-1]
+    assert last.startswith("pretrain: stopped at step ")
+    assert last.endswith(" of 36; go on with --resume")
+    assert "Traceback" not in stopped.err and len(list(made.rglob("step-*.pt"))) == 1
+    resumed = quick(*line, "-o", made, "--resume").wait()
+    assert resumed.code == 0, resumed.err
+    weights = [(run / "model.safetensors").read_bytes() for run in (whole, made)]
+    assert weights[0] == weights[1]
+    steps = [[line["step"] for line in read_jsonl(run / "metrics.jsonl")] for run in (whole, made)]
+    assert steps[0] == steps[1] == [10, 20, 30, 36]
+    assert not list(made.rglob("step-*.pt"))
+
+
+@pytest.mark.slow
+def test_ranks_stop_together_though_one_alone_is_asked(labelled: Path, tmp_path: Path) -> None:
+    def start(run: Path, *words: str) -> list[subprocess.Popen[str]]:
+        command = [sys.executable, "-m", "lanser_cli", "pretrain", str(labelled), *SLIM]
+        return [
+            subprocess.Popen(
+                [*command, "--epochs", "30", "-o", str(run), *words],
+                env={
+                    **os.environ,
+                    **ENVIRONMENT,
+                    **{"SLURM_PROCID": str(rank), "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"},
+                    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541"},
+                },
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+
+    whole, made = tmp_path / "whole", tmp_path / "made"
+    for process in start(whole):
+        assert process.communicate(timeout=120) and process.returncode == 0
+    processes = start(made)
+    logged = has_logged(made)
+    while not logged():
+        assert processes[0].poll() is None, processes[0].communicate()[1]
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)  # and not the one that writes
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], said
+    assert "stopped at step" in said[0] and "stopped" not in said[1]
+    for process in start(made, "--resume"):
+        assert process.communicate(timeout=120) and process.returncode == 0
+    weights = [(run / "model.safetensors").read_bytes() for run in (whole, made)]
+    assert weights[0] == weights[1]
+
+
+def test_two_processes_on_one_folder(
+    labelled: Path, tmp_path: Path, quick: Callable[..., Quick]
+) -> None:
+    run = tmp_path / "run"
+    lock = FolderLock(_made(run))
+    line = ("pretrain", labelled, *SLIM, "--epochs", "1", "-o", run)
+    refused = quick(*line).wait()
+    assert refused.code == 1
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    assert f"{run}: {holder} is training into it: wait for its end, or name" in refused.err
+    lock.release()
+    assert quick(*line).wait().code == 0
+
+
+def test_a_folder_is_free_when_its_run_is_over(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create(resume=False)
+    run.create(resume=False)  # it is this run's own
+    with pytest.raises(LanserError, match="is training into it"):
+        RunFolder(run.path).create(resume=True)
+    del run
+    RunFolder(tmp_path / "run").create(resume=True)
+
+
+def test_a_file_system_without_locks_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    for _ in range(2):
+        FolderLock(_made(tmp_path / "run"))
+    assert capsys.readouterr().err.count("has no locks: start no second process on it") == 1
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder

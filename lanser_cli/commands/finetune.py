@@ -39,7 +39,10 @@ def command(
     fraction: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
     ] = 1.0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 60,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; default 60, without --steps.")
+    ] = None,
+    steps: options.Steps = None,
     batch_size: options.BatchSize = 32,
     lr: options.LearningRate = 1e-3,
     mixup: options.Mixup = 0.2,
@@ -66,6 +69,7 @@ def command(
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
 
+    epochs = options.passes(epochs, steps, 60)
     protocol, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     if output is None:
         raise UsageError("finetune needs -o RUN, the folder to make")

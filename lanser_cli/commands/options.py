@@ -134,6 +134,12 @@ ArchitectureOrInit = Annotated[str | None, _ARCHITECTURE]
 BatchSize = Annotated[int, typer.Option(min=1, help="Utterances a step, on each device.")]
 
 
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help="Optimizer steps in all, instead of --epochs: alike for any data."),
+]
+
+
 LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate of AdamW.")]
 
 
@@ -163,6 +169,11 @@ CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpo
 def fill(kind: type[S], given: Mapping[str, Any]) -> S:
     """Settings from the options that have the names of their fields: `fill(Recipe, locals())`."""
     return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
+
+
+def passes(epochs: int | None, steps: int | None, default: int) -> int | None:
+    """The passes over the data: the verb's own number where neither option says how long."""
+    return default if epochs is None and steps is None else epochs
 
 
 def result(tally: Tally, *lines: Mapping[str, object], note: str = "") -> int:

@@ -27,7 +27,10 @@ def command(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Train on this split alone.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 30,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; default 30, without --steps.")
+    ] = None,
+    steps: options.Steps = None,
     batch_size: options.BatchSize = 32,
     lr: options.LearningRate = 1e-3,
     mixup: options.Mixup = 0.2,
@@ -62,6 +65,7 @@ def command(
     from lanser_cli.training.pretrain import pretrain
     from lanser_cli.training.recipe import Recipe
 
+    epochs = options.passes(epochs, steps, 30)
     recipe = options.fill(Recipe, locals())
     if output is None:
         raise UsageError("pretrain needs -o RUN, the folder to make")

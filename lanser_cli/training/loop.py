@@ -87,6 +87,7 @@ def train(
         len(crops),
         recipe.batch_size,
         recipe.epochs,
+        steps=recipe.steps,
         seed=recipe.seed,
         rank=ranks.rank,
         ranks=ranks.count,
@@ -95,7 +96,7 @@ def train(
         buffer=recipe.shuffle_buffer,
         shards=crops.shards,
     )
-    total = sampler.steps_per_epoch * recipe.epochs
+    total = sampler.total
     if ranks.leads:
         console.info(
             f"{what}: {len(examples)} utterances, {ranks.count} x {recipe.batch_size} a step, "

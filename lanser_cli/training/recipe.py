@@ -15,7 +15,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs: passes over the data.
+        epochs: passes over the data; None where `steps` says how long.
         batch_size: utterances a step and rank.
         lr: peak learning rate of AdamW, after a linear warm-up over a tenth of the steps; a cosine
             takes it to zero.
@@ -29,12 +29,13 @@ class Recipe:
         seed: of everything that is drawn.
         resampled: draw utterances with replacement.
         shuffle_buffer: shuffle in blocks of this many, shard by shard; 0 shuffles all at once.
+        steps: of the optimizer in all, however much data there is; None where `epochs` says it.
 
     Raises:
-        UsageError: both `resampled` and `shuffle_buffer`.
+        UsageError: both `resampled` and `shuffle_buffer`, or both or none of `epochs` and `steps`.
     """  # noqa: E501
 
-    epochs: int
+    epochs: int | None
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
@@ -47,8 +48,11 @@ class Recipe:
     seed: int = 0
     resampled: bool = False
     shuffle_buffer: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
+        if (self.epochs is None) is (self.steps is None):
+            raise UsageError("say how long to train by --epochs or by --steps, not by both")
         if self.resampled and self.shuffle_buffer:
             raise UsageError(
                 "--resampled draws from everything at once: leave --shuffle-buffer out"

@@ -19,6 +19,10 @@ def command(
         Path | None,
         typer.Option(help="Run folder to start from; without it training is from scratch."),
     ] = None,
+    allow_seen: Annotated[
+        bool,
+        typer.Option("--allow-seen", help="Test also on what --init has heard; reports say so."),
+    ] = False,
     model: options.ArchitectureOrInit = None,
     freeze: Annotated[
         bool, typer.Option("--freeze", help="Keep the backbone as it is; train the last layer.")
@@ -30,15 +34,29 @@ def command(
         ),
     ] = None,
     group: Annotated[
-        str, typer.Option(help="Key whose values are never in training and test at once.")
+        str,
+        typer.Option(
+            metavar="KEY,...",
+            help="Keys whose values are never in training and test at once.",
+        ),
     ] = "speaker",
     test: Annotated[
         str | None,
         typer.Option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
     ] = None,
+    validation: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Speakers of each training side to set apart, to be measured at the end."
+        ),
+    ] = 0,
     fraction: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
     ] = 1.0,
+    subset_seed: Annotated[int, typer.Option(help="Seed of the choice of --fraction.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings over the same folds, from --seed on.")
+    ] = 1,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data; default 60, without --steps.")
     ] = None,
@@ -62,10 +80,11 @@ def command(
 
     The last epoch is used: no epoch is chosen by its test result. Writes a run folder with
     one model a fold and predictions.jsonl of all test records, and prints UAR and WA as one JSON
-    line. Five folds make five models; lanser predict lets them vote.
+    line. Five folds make five models; lanser predict lets them vote. With --seeds the folder has
+    a run folder for each seed, and the line has their means.
     """
-    from lanser_cli.evaluation.metrics import measure
-    from lanser_cli.training.finetune import finetune
+    from lanser_cli.evaluation.seeds import measure_run
+    from lanser_cli.training.finetune import Start, finetune
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
 
@@ -76,14 +95,15 @@ def command(
     with Ledger("finetune", rejects) as ledger:
         tested = finetune(
             *(inputs, output, protocol, recipe, ledger),
-            init=init,
-            model=model,
-            crop=crop,
+            start=options.fill(Start, locals()),
+            seeds=seeds,
             device=device,
             resume=resume,
             fetch=fetch,
         )
     made: dict[str, object] = {"run": str(output), "labels": list(tested.labels)}
+    if tested.seen:
+        made["seen"] = tested.seen
     if tested.records:
-        made |= measure(tested.records).summary()
+        made |= measure_run(tested.records).summary()
     return options.result(ledger, made)

@@ -9,6 +9,7 @@ from functools import cache, partial
 from lanser_cli.choices import Targets
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
+from lanser_cli.training.heard import marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,12 @@ class WeakUtterance(Record):
     Attributes:
         scored: the labels that were scored, in the taxonomy's order; one tuple for all alike.
         probabilities: of these labels; empty for hard targets.
+        marks: what hearing it leaves, as `heard.marks`.
     """
 
     scored: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
+    marks: bytes = b""
 
     @classmethod
     def of(cls, record: Record, targets: Targets) -> WeakUtterance:
@@ -38,7 +41,7 @@ class WeakUtterance(Record):
         fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
         scores = record.emotion_scores or {}
         chances = tuple(scores.values()) if targets == "soft" else ()
-        return cls(fields, _shared(tuple(scores)), chances)
+        return cls(fields, _shared(tuple(scores)), chances, marks(record))
 
 
 @cache

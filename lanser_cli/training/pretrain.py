@@ -17,6 +17,7 @@ from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
+from lanser_cli.training import heard
 from lanser_cli.training.examples import WeakUtterance, weak_examples, weak_label_set
 from lanser_cli.training.identity import identity
 from lanser_cli.training.loop import choose_device, train
@@ -62,9 +63,9 @@ def pretrain(
     examples = weak_examples(records, architecture.labels)
     ledger.done = len(examples)
     recipe, folder = recipe.on(where), RunFolder(run)
-    heard = ((example.record, example.target) for example in examples)
+    learned = ((example.record, example.target) for example in examples)
     same = identity(
-        architecture, recipe, heard, Ranks.from_environment().count, targets=targets, split=split
+        architecture, recipe, learned, Ranks.from_environment().count, targets=targets, split=split
     )
     if resume:
         folder.check_same(same)
@@ -79,6 +80,8 @@ def pretrain(
             folder.create(resume=resume)
             details = {"recipe": asdict(recipe), "targets": targets, "identity": same}
             folder.write_config("pretrain", architecture, **details)
+            traces = ((record.marks, record.audio_filepath) for record in records)
+            heard.write(run, heard.heard(traces), None)
         train(network, examples, recipe, folder, where, resume=resume, what="pretrain")
     return result
 

@@ -5,7 +5,9 @@ model.safetensors    weights
 metrics.jsonl        one line a logging step
 checkpoints/         the state for an exact resume
 predictions.jsonl    where the verb predicts
+heard.npy            what was heard, by the model it started from as well
 fold-1/ ...          cross-validation: a run folder for each fold
+seed-0/ ...          several seeds: a run folder for each
 """
 
 from __future__ import annotations
@@ -151,7 +153,7 @@ def use_of_labels(folder: Path) -> tuple[str, float]:
 
 
 def model_folders(folder: Path) -> list[Path]:
-    """The folders with weights: this one, or those of its folds.
+    """The folders with weights: this one, or those of its folds and seeds.
 
     Raises:
         LanserError: no finished model.
@@ -160,6 +162,7 @@ def model_folders(folder: Path) -> list[Path]:
     if (folder / "model.safetensors").exists():
         return [folder]
     folds = sorted(folder.glob("fold-*/model.safetensors"))
+    folds += sorted(folder.glob("seed-*/fold-*/model.safetensors"))
     if not folds:
         raise LanserError(f"{folder}: no model.safetensors: the run is not finished (--resume)")
     return [path.parent for path in folds]
@@ -174,7 +177,7 @@ def one_model(folder: Path, option: str) -> Path:
     """
     found = model_folders(folder)
     if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+        names = ", ".join(str(path.relative_to(folder)) for path in found)
         raise UsageError(
             f"{option} {folder}: this run has a model for each of its folds ({names}): name one, "
             f"such as {option} {found[0]}"

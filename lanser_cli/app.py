@@ -44,6 +44,7 @@ VERBS = (
     "audit",
     "pretrain",
     "finetune",
+    "efficiency",
     "predict",
     "eval",
     "probe-prosody",

@@ -19,31 +19,14 @@ def command(
         Path | None,
         typer.Option(help="Run folder to start from; without it training is from scratch."),
     ] = None,
-    allow_seen: Annotated[
-        bool,
-        typer.Option("--allow-seen", help="Test also on what --init has heard; reports say so."),
-    ] = False,
+    allow_seen: options.AllowSeen = False,
     model: options.ArchitectureOrInit = None,
     freeze: Annotated[
         bool, typer.Option("--freeze", help="Keep the backbone as it is; train the last layer.")
     ] = False,
-    folds: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Folds; default the records' own, else 5. 0: train on all, no test."
-        ),
-    ] = None,
-    group: Annotated[
-        str,
-        typer.Option(
-            metavar="KEY,...",
-            help="Keys whose values are never in training and test at once.",
-        ),
-    ] = "speaker",
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
-    ] = None,
+    folds: options.Folds = None,
+    group: options.Group = "speaker",
+    test: options.Test = None,
     validation: Annotated[
         int,
         typer.Option(
@@ -53,7 +36,7 @@ def command(
     fraction: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
     ] = 1.0,
-    subset_seed: Annotated[int, typer.Option(help="Seed of the choice of --fraction.")] = 0,
+    subset_seed: options.SubsetSeed = 0,
     seeds: Annotated[
         int, typer.Option(min=1, help="Trainings over the same folds, from --seed on.")
     ] = 1,

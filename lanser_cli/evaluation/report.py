@@ -13,6 +13,7 @@ import numpy as np
 from lanser_cli import console
 from lanser_cli.errors import LanserError, require
 from lanser_cli.evaluation.about import About
+from lanser_cli.evaluation.curve import Curves
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
@@ -127,6 +128,47 @@ def evaluation(
         report.text(_audit_words(audit))
         numbers["audit"] = audit
     report.write(numbers)
+
+
+def efficiency(folder: Path, curves: Curves, about: About) -> None:
+    """The report of `lanser efficiency`: both curves, and what lies between them."""
+    report = Report(folder, "Label efficiency")
+    first = next(iter(curves.results.values()))[0]
+    if about.warning:
+        report.text(f"WARNING: {about.warning}: the curve of --init may be too good.")
+    report.table(
+        ["labels used", "UAR from scratch", "UAR from --init", "difference"],
+        [
+            [f"{fraction:g}", scratch.uar, init.uar, difference]
+            for fraction, scratch, init, difference in zip(
+                curves.fractions, *curves.results.values(), curves.differences, strict=True
+            )
+        ],
+    )
+    report.text(f"Mean difference along the logarithm of the labels used: {curves.area}.")
+    scratch_best = curves.results["scratch"][-1].uar.value
+    if curves.reaches is None:
+        report.text(f"--init nowhere has the UAR of scratch with most labels, {scratch_best:.3f}.")
+    else:
+        most = "at most " if curves.reaches == curves.fractions[0] else ""
+        report.text(
+            f"--init has the UAR of scratch with most labels, {scratch_best:.3f}, with {most}"
+            f"{curves.reaches:g} of the labels."
+        )
+    report.text(
+        f"Both arms make the same steps from the same labels, folds and seeds; {first.interval}, "
+        "Student's t on the jackknife, each left out of both curves at once."
+    )
+    if report.can_plot:
+        named = {
+            (arm, fraction): result
+            for arm, results in curves.results.items()
+            for fraction, result in zip(curves.fractions, results, strict=True)
+        }
+        names = {f"{arm} {fraction:g}": (arm, fraction) for arm, fraction in named}
+        results = {name: named[use] for name, use in names.items()}
+        report.figure("label-efficiency", efficiency_figure(results, names))
+    report.write(curves.as_json() | {"about": about.as_json()})
 
 
 def _parts_of(report: Report, name: str, result: Result, about: About | None) -> None:

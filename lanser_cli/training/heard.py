@@ -62,7 +62,7 @@ class Seen:
         if not self.checked:
             return f"what {self.run} has heard is not known"
         numbers = {kind: getattr(self, kind) for kind in (*KEYS, "sound")}
-        counts = [f"{number} {kind}s" for kind, number in numbers.items() if number]
+        counts = [f"{count} {kind}{'s' * (count > 1)}" for kind, count in numbers.items() if count]
         if not counts:
             return f"{self.run} has heard nothing of what is tested"
         names = ", ".join(self.examples)

@@ -102,7 +102,7 @@ def test_testing_on_heard_voices_is_refused_unless_it_is_said_everywhere(
     done = lanser(*line, *TEST, "-o", run, check=2)
     error = done.stderr.decode()
     assert done.stdout == b"" and not run.exists()
-    for words in ("1 speakers", "4 ids", "4 sounds", "speaker s0", "id clip-00", "--allow-seen"):
+    for words in ("1 speaker", "4 ids", "4 sounds", "speaker s0", "id clip-00", "--allow-seen"):
         assert words in error
     done = lanser(*line, *TEST, "--allow-seen", "-o", run)
     [made] = read_jsonl(done.stdout)
@@ -112,7 +112,7 @@ def test_testing_on_heard_voices_is_refused_unless_it_is_said_everywhere(
     done = lanser("eval", run, "-o", tmp_path / "report")
     report = json.loads((tmp_path / "report/report.json").read_text())
     assert report["runs"][str(run)]["seen"] == made["seen"]
-    assert b"has heard 1 speakers" in done.stderr
+    assert b"has heard 1 speaker" in done.stderr
     assert "WARNING" in (tmp_path / "report/report.html").read_text()
 
 
@@ -136,8 +136,10 @@ def test_testing_on_unheard_voices_needs_no_word(
 def test_a_start_that_does_not_say_what_it_heard_is_warned_of(
     labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
 ) -> None:
-    run = tmp_path / "run"
-    line = ("finetune", labelled, "--device", "cpu", "--steps", "1", *TEST, "--init", tiny_run)
+    run, old = tmp_path / "run", tmp_path / "old"
+    shutil.copytree(tiny_run, old)
+    (old / heard.FILE).unlink()
+    line = ("finetune", labelled, "--device", "cpu", "--steps", "1", *TEST, "--init", old)
     done = lanser(*line, "-o", run)
     assert b"does not say what it has heard" in done.stderr
     assert read_jsonl(done.stdout)[0]["seen"]["checked"] is False

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli.choices import Targets
+from lanser_cli.choices import Control, Targets
 from lanser_cli.commands import options
 from lanser_cli.errors import UsageError
 from lanser_cli.tally import Ledger
@@ -20,6 +20,13 @@ def command(
     targets: Annotated[
         Targets, typer.Option(help="hard: the weak label; soft: all of emotion_scores.")
     ] = "hard",
+    control: Annotated[
+        Control,
+        typer.Option(
+            help="Learn something else in its place: labels shuffled within speakers, drawn from "
+            "their prior, clusters of transcripts, three-way sentiment, or the human label."
+        ),
+    ] = "none",
     labels: Annotated[
         Path | None,
         typer.Option(help="JSONL whose emotion, by id, replaces the one in the shards."),
@@ -75,6 +82,7 @@ def command(
             model=model,
             crop=crop,
             targets=targets,
+            control=control,
             labels=labels,
             split=split,
             device=device,

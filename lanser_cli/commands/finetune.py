@@ -27,6 +27,14 @@ def command(
     folds: options.Folds = None,
     group: options.Group = "speaker",
     test: options.Test = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A standard protocol, such as emodb-7-loso, in place of these three; a wrong name "
+            "lists all.",
+        ),
+    ] = None,
     validation: Annotated[
         int,
         typer.Option(
@@ -72,21 +80,17 @@ def command(
     from lanser_cli.training.recipe import Recipe
 
     epochs = options.passes(epochs, steps, 60)
-    protocol, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
+    how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     if output is None:
         raise UsageError("finetune needs -o RUN, the folder to make")
     with Ledger("finetune", rejects) as ledger:
         tested = finetune(
-            *(inputs, output, protocol, recipe, ledger),
+            *(inputs, output, how, recipe, ledger),
             start=options.fill(Start, locals()),
             seeds=seeds,
             device=device,
             resume=resume,
             fetch=fetch,
         )
-    made: dict[str, object] = {"run": str(output), "labels": list(tested.labels)}
-    if tested.seen:
-        made["seen"] = tested.seen
-    if tested.records:
-        made |= measure_run(tested.records).summary()
-    return options.result(ledger, made)
+    scores = measure_run(tested.records).summary() if tested.records else {}
+    return options.result(ledger, {"run": str(output), **tested.summary(), **scores})

@@ -76,11 +76,22 @@ class Tested:
         records: the test records of all folds in input order, with their `prediction` or, of
             several seeds, `predictions`; empty where there is no test.
         seen: what `--init` has heard of them; None from scratch.
+        protocol: the name of the standard protocol, if it is one.
+        missing: what is not as that protocol's corpus was published, in words.
     """
 
     labels: tuple[str, ...]
     records: list[Record]
     seen: dict[str, Any] | None
+    protocol: str | None = None
+    missing: str | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """What a result line says besides the scores."""
+        found: dict[str, Any] = {"labels": list(self.labels)}
+        if self.protocol is not None:
+            found |= {"protocol": self.protocol, "missing": self.missing}
+        return found if self.seen is None else found | {"seen": self.seen}
 
 
 def finetune(
@@ -104,7 +115,8 @@ def finetune(
     if recipe.freeze and start.init is None:
         raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
     start.architecture()  # what cannot be started from is said before anything is read
-    records = gather(inputs, ledger, fetch, take=labelled)
+    take = protocol.standard.take if protocol.standard else labelled
+    records = gather(inputs, ledger, fetch, take=take)
     return tune(
         *(records, run, protocol, recipe, ledger),
         start=start,
@@ -162,6 +174,9 @@ def tune(
         "init": str(start.init) if start.init else None,
         "seen": seen,
     }
+    missing = protocol.standard.missing(records) if protocol.standard else None
+    if missing is not None:
+        details["missing"] = missing
     by_seed: dict[str, dict[str, Record]] = {}
     numbers = range(recipe.seed, recipe.seed + seeds)
     with process_group(where) as ranks:
@@ -185,7 +200,7 @@ def tune(
     if seeds > 1:
         _write(run / "predictions.jsonl", pooled)
     ledger.done += len(used)
-    return Tested(labels, pooled, seen)
+    return Tested(labels, pooled, seen, protocol.protocol, missing)
 
 
 def _pooled(identifier: str, by_seed: Mapping[str, Mapping[str, Record]]) -> Record:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
+from lanser_cli.training.protocols import Standard, standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,11 @@ class Protocol:
         subset_seed: of the fraction's choice.
         validation: how many speakers of each training side to set apart, of both sexes where
             records have `sex`.
+        protocol: the name of a standard protocol, in place of folds, group and test.
 
     Raises:
-        UsageError: `test` is not of this form, or `validation` is with several groups.
+        UsageError: `test` is not of this form, `validation` is with several groups, or there is
+            no such `protocol`, or it is with what it stands for.
     """
 
     folds: int | None = None
@@ -59,16 +62,27 @@ class Protocol:
     seed: int = 0
     subset_seed: int = 0
     validation: int = 0
+    protocol: str | None = None
 
     def __post_init__(self) -> None:
         self.held_out()
+        if self.standard and (self.folds is not None or self.test or self.group != "speaker"):
+            raise UsageError(
+                f"--protocol {self.protocol} says what is trained and tested on: leave --folds, "
+                "--group and --test out"
+            )
         if self.validation and len(self.groups) > 1:
             raise UsageError("--validation sets values of one key apart: name one with --group")
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The keys whose values are kept apart."""
-        return tuple(self.group.split(","))
+        return tuple((self.standard.group if self.standard else self.group).split(","))
+
+    @property
+    def standard(self) -> Standard | None:
+        """The standard protocol, if it is one."""
+        return None if self.protocol is None else standard(self.protocol)
 
     def held_out(self) -> tuple[str, frozenset[str]] | None:
         """The key and the values of the hold-out."""
@@ -88,7 +102,9 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         UsageError: a record without its group.
     """
     labels = sorted({record.label for record in records if record.label is not None})
-    if held_out := protocol.held_out():
+    if protocol.standard:
+        folds = _of_standard(records, protocol.standard, protocol)
+    elif held_out := protocol.held_out():
         key, values = held_out
         test = [record for record in records if record.word(key) in values]
         training = [record for record in records if record.word(key) not in values]
@@ -99,15 +115,7 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
     elif protocol.folds == 0:
         folds = [Fold("1", list(records), [])]
     elif protocol.folds is None and all(record.fields.get("fold") for record in records):
-        names = sorted({str(record.fields["fold"]) for record in records})
-        folds = [
-            Fold(
-                name,
-                [record for record in records if record.fields["fold"] != name],
-                [record for record in records if record.fields["fold"] == name],
-            )
-            for name in names
-        ]
+        folds = _one_each(records, "fold")
     else:
         folds = _by_groups(records, protocol)
     for fold in folds:
@@ -116,7 +124,7 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         for group in protocol.groups:
             _check_disjoint(fold, group)
         _warn_of_missing_classes(fold, labels)
-    if protocol.validation:
+    if protocol.validation and not any(fold.validation for fold in folds):
         folds = [_with_validation(fold, protocol) for fold in folds]
     return [
         replace(fold, training=subset(fold.training, protocol.fraction, protocol.subset_seed))
@@ -154,7 +162,7 @@ def _draw(seed: int, word: str) -> bytes:
 
 def _with_validation(fold: Fold, protocol: Protocol) -> Fold:
     """Set speakers of the training side apart, the sexes in turn."""
-    group, count = protocol.group, protocol.validation
+    group, count = protocol.groups[0], protocol.validation
     sexes: dict[str, str] = {}
     for record, word in zip(fold.training, _words(fold.training, group), strict=True):
         sexes.setdefault(word, record.word("sex") or "")
@@ -184,6 +192,32 @@ def _words(records: Sequence[Record], group: str) -> list[str]:
             "with --group, or a hold-out with --test KEY=VALUES"
         )
     return [str(word) for word in words]
+
+
+def _one_each(records: Sequence[Record], key: str) -> list[Fold]:
+    """A fold for each value of a key."""
+    return [
+        Fold(
+            name,
+            [record for record in records if record.word(key) != name],
+            [record for record in records if record.word(key) == name],
+        )
+        for name in sorted(set(_words(records, key)))
+    ]
+
+
+def _of_standard(records: Sequence[Record], how: Standard, protocol: Protocol) -> list[Fold]:
+    """The folds of a standard protocol; what is not as published is said."""
+    how.check(records)
+    if how.by == "split":
+        sides = {
+            name: [record for record in records if record.split == name]
+            for name in ("train", "test", "dev")
+        }
+        return [Fold("1", *sides.values())]
+    if how.folds:
+        return _by_group(records, replace(protocol, protocol=None, folds=how.folds, group=how.by))
+    return _one_each(records, how.by)
 
 
 def _by_groups(records: Sequence[Record], protocol: Protocol) -> list[Fold]:

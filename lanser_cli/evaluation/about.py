@@ -21,10 +21,14 @@ class About:
     Attributes:
         seen: what the model that it started from had heard of its test side; None from scratch.
         validation: UAR on the speakers set apart, by fold, the mean over seeds.
+        protocol: the name of its standard protocol, if it has one.
+        missing: what is not as that protocol's corpus was published, in words.
     """
 
     seen: Seen | None
     validation: dict[str, float]
+    protocol: str | None = None
+    missing: str | None = None
 
     @classmethod
     def of(cls, run: Path) -> About:
@@ -35,18 +39,26 @@ class About:
             items = jsonl.read_records([str(path)], "eval")
             result = measure_run(item for item in items if isinstance(item, Record))
             uars.setdefault(path.parent.name.removeprefix("fold-"), []).append(result.uar.value)
-        seen = runs.read_config(run).get("seen")
+        config = runs.read_config(run)
+        seen = config.get("seen")
         return cls(
             None if seen is None else Seen(**seen),
             {fold: round(fmean(found), 6) for fold, found in uars.items()},
+            (config.get("protocol") or {}).get("protocol"),
+            config.get("missing"),
         )
 
     @property
     def warning(self) -> str:
         """What a reader must know before the scores; empty where there is nothing."""
-        if self.seen is None or (self.seen.checked and not self.seen.any):
-            return ""
-        return str(self.seen)
+        parts = []
+        if self.seen is not None and (self.seen.any or not self.seen.checked):
+            parts.append(f"{self.seen}: the result may be too good")
+        if self.missing:
+            parts.append(
+                f"not all of {self.protocol}, so it compares with no other: {self.missing}"
+            )
+        return "; ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

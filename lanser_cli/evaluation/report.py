@@ -135,7 +135,7 @@ def efficiency(folder: Path, curves: Curves, about: About) -> None:
     report = Report(folder, "Label efficiency")
     first = next(iter(curves.results.values()))[0]
     if about.warning:
-        report.text(f"WARNING: {about.warning}: the curve of --init may be too good.")
+        report.text(f"WARNING: --init: {about.warning}.")
     report.table(
         ["labels used", "UAR from scratch", "UAR from --init", "difference"],
         [
@@ -174,7 +174,7 @@ def efficiency(folder: Path, curves: Curves, about: About) -> None:
 def _parts_of(report: Report, name: str, result: Result, about: About | None) -> None:
     """What a result is made of: seeds, folds, speakers; and what its run started from had heard."""
     if about and about.warning:
-        report.text(f"WARNING: {name}: {about.warning}: the result may be too good.")
+        report.text(f"WARNING: {name}: {about.warning}.")
     if result.seeds:
         report.text(
             f"{name}: mean of {len(result.seeds)} seeds, between which UAR has a standard "

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 
 import pytest
+from conftest import ROOT, read_jsonl
 
 from lanser_cli import corpora
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
 from lanser_cli.training.folds import Protocol, divide
-from lanser_cli.training.protocols import standard, standards
+from lanser_cli.training.protocols import Standard, standard, standards
 
 PUBLISHED = {
     "iemocap-4-loso": (5531, 5),
@@ -47,6 +49,12 @@ def test_its_labels_are_those_that_the_corpus_reader_gives(name):
         assert f"{PUBLISHED[name][0]:,} clips" in corpora.titles()[kind].replace(
             "utterances", "clips"
         )
+
+
+def test_the_example_in_the_documentation_is_a_row_of_the_table():
+    text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    example = json.loads(text.split("```json protocol\n")[1].split("```")[0])
+    assert Standard("nemo-6-loso", **example) == standard("nemo-6-loso")
 
 
 def test_crema_d_has_so_many_clips_of_each_label(data):
@@ -115,8 +123,6 @@ def test_records_of_another_corpus_are_refused():
 
 
 def test_a_run_says_its_protocol_and_what_is_missing(data, tmp_path, lanser):
-    from conftest import read_jsonl
-
     corpus = tmp_path / "emodb.jsonl"
     lanser("manifest", "emodb", data("emodb"), "-o", corpus)
     few = [line for line in corpus.read_text().splitlines() if '"speaker": "0' in line

@@ -45,6 +45,7 @@ VERBS = (
     "audit",
     "pretrain",
     "finetune",
+    "efficiency",
     "predict",
     "eval",
     "probe-prosody",

@@ -41,6 +41,9 @@ class Check(str, Enum):
 Targets: TypeAlias = Literal["hard", "soft"]
 """The weak label alone, or the probabilities of all labels."""
 
+Control: TypeAlias = Literal["none", "shuffled", "prior", "clusters", "sentiment", "gold"]
+"""What takes the place of the weak label: nothing, or what says less, or more, than it does."""
+
 TrainingPrecision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 """What a network trains in."""
 

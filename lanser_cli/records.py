@@ -20,10 +20,10 @@ ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
 
 _STRINGS = (
     *("id", "audio_filepath", "speaker", "lang", "label", "split", "fold", "sentence", "dialogue"),
-    *("text", "emotion", "prediction"),
+    *("text", "emotion", "prediction", "test_fold"),
 )
 _NUMBERS = ("offset", "duration", "emotion_score")
-_OBJECTS = ("asr", "emotion_scores", "entailment", "scores")
+_OBJECTS = ("asr", "emotion_scores", "entailment", "scores", "predictions")
 _TYPES: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(_STRINGS, (str,)),
     **dict.fromkeys(_NUMBERS, (int, float)),
@@ -213,6 +213,9 @@ def _check_inner(value: Mapping[str, Any]) -> None:
         for label, score in scores.items() if scores else ():
             if not isinstance(score, (int, float)) or isinstance(score, bool):
                 raise RecordError(f"'{key}': '{label}' must be a number, not {_json_type(score)}")
+    for seed, answer in (value.get("predictions") or {}).items():
+        if answer is not None and not isinstance(answer, str):
+            raise RecordError(f"'predictions': '{seed}' must be a string, not {_json_type(answer)}")
     asr, entailment = value.get("asr"), value.get("entailment")
     flags = asr.get("flags") if asr else None
     if flags and not (isinstance(flags, list) and all(isinstance(flag, str) for flag in flags)):

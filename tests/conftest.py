@@ -162,6 +162,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
 
     from lanser_cli.models.classifier import Architecture, SpeechClassifier
+    from lanser_cli.training import heard
     from lanser_cli.training.runs import RunFolder
 
     torch.manual_seed(0)
@@ -170,6 +171,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     architecture = Architecture("resnet18-slim", EKMAN, crop_seconds=1.0)
     run.write_config("pretrain", architecture)
     run.write_model(SpeechClassifier(architecture))
+    heard.write(run.path, heard.heard([]), None)
     return run.path
 
 

@@ -75,6 +75,14 @@ TABLE = {
         lambda things: (*SLIM, "--epochs", "1", "--folds", "2"),
         learns=True,
     ),
+    "efficiency": Verb(
+        *("records", "folder"),
+        lambda things: (
+            *("--init", things.run, "--device", "cpu", "--steps", "1", "--folds", "2"),
+            *("--fractions", "0.5,1", "--seeds", "1"),
+        ),
+        learns=True,
+    ),
     "predict": Verb(
         *("records", "records"), lambda things: ("--run", things.run, "--device", "cpu")
     ),

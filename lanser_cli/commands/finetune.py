@@ -20,27 +20,39 @@ def command(
         Path | None,
         typer.Option(help="Run folder to start from; without it training is from scratch."),
     ] = None,
+    allow_seen: options.AllowSeen = False,
     model: options.ArchitectureOrInit = None,
     freeze: Annotated[
         bool, typer.Option("--freeze", help="Keep the backbone as it is; train the last layer.")
     ] = False,
-    folds: Annotated[
-        int | None,
+    folds: options.Folds = None,
+    group: options.Group = "speaker",
+    test: options.Test = None,
+    protocol: Annotated[
+        str | None,
         typer.Option(
-            min=0, help="Folds; default the records' own, else 5. 0: train on all, no test."
+            metavar="NAME",
+            help="A standard protocol, such as emodb-7-loso, in place of these three; a wrong name "
+            "lists all.",
         ),
     ] = None,
-    group: Annotated[
-        str, typer.Option(help="Key whose values are never in training and test at once.")
-    ] = "speaker",
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
-    ] = None,
+    validation: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Speakers of each training side to set apart, to be measured at the end."
+        ),
+    ] = 0,
     fraction: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
     ] = 1.0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 60,
+    subset_seed: options.SubsetSeed = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings over the same folds, from --seed on.")
+    ] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; default 60, without --steps.")
+    ] = None,
+    steps: options.Steps = None,
     batch_size: options.BatchSize = 32,
     accumulate: options.Accumulate = 1,
     lr: options.LearningRate = 1e-3,
@@ -74,29 +86,26 @@ def command(
 
     The last epoch is used: no epoch is chosen by its test result. Writes a run folder with
     one model a fold and predictions.jsonl of all test records, and prints UAR and WA as one JSON
-    line. Five folds make five models; lanser predict lets them vote.
+    line. Five folds make five models; lanser predict lets them vote. With --seeds the folder has
+    a run folder for each seed, and the line has their means.
     """
-    from lanser_cli.evaluation.metrics import measure
-    from lanser_cli.training.finetune import finetune
+    from lanser_cli.evaluation.seeds import measure_run
+    from lanser_cli.training.finetune import Start, finetune
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
 
-    protocol, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
+    epochs = options.passes(epochs, steps, 60)
+    how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     if output is None:
         raise UsageError("finetune needs -o RUN, the folder to make")
     with Ledger("finetune", rejects, leads=Ranks.from_environment().leads) as ledger:
         tested = finetune(
-            *(inputs, output, protocol, recipe, ledger),
-            init=init,
-            model=model,
-            crop=crop,
-            trim=trim,
-            normalise=normalise,
+            *(inputs, output, how, recipe, ledger),
+            start=options.fill(Start, locals()),
+            seeds=seeds,
             device=device,
             resume=resume,
             fetch=fetch,
         )
-    made: dict[str, object] = {"run": str(output), "labels": list(tested.labels)}
-    if tested.records:
-        made |= measure(tested.records).summary()
-    return options.result(ledger, made)
+    scores = measure_run(tested.records).summary() if tested.records else {}
+    return options.result(ledger, {"run": str(output), **tested.summary(), **scores})

@@ -140,6 +140,12 @@ ArchitectureOrInit = Annotated[str | None, _ARCHITECTURE]
 BatchSize = Annotated[int, typer.Option(min=1, help="Utterances a step, on each device.")]
 
 
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help="Optimizer steps in all, instead of --epochs: alike for any data."),
+]
+
+
 LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate of AdamW.")]
 
 
@@ -246,9 +252,43 @@ TensorBoard = Annotated[
 ]
 
 
+Folds = Annotated[
+    int | None,
+    typer.Option(min=0, help="Folds; default the records' own, else 5. 0: train on all, no test."),
+]
+
+
+Group = Annotated[
+    str,
+    typer.Option(
+        metavar="KEY,...", help="Keys whose values are never in training and test at once."
+    ),
+]
+
+
+Test = Annotated[
+    str | None,
+    typer.Option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
+]
+
+
+SubsetSeed = Annotated[int, typer.Option(help="Seed of the choice of a share of the labels.")]
+
+
+AllowSeen = Annotated[
+    bool,
+    typer.Option("--allow-seen", help="Test also on what --init has heard; reports say so."),
+]
+
+
 def fill(kind: type[S], given: Mapping[str, Any]) -> S:
     """Settings from the options that have the names of their fields: `fill(Recipe, locals())`."""
     return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
+
+
+def passes(epochs: int | None, steps: int | None, default: int) -> int | None:
+    """The passes over the data: the verb's own number where neither option says how long."""
+    return default if epochs is None and steps is None else epochs
 
 
 def result(tally: Tally, *lines: Mapping[str, object], note: str = "") -> int:

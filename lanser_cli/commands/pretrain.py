@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli.choices import Targets
+from lanser_cli.choices import Control, Targets
 from lanser_cli.commands import options
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import UsageError
@@ -21,6 +21,13 @@ def command(
     targets: Annotated[
         Targets, typer.Option(help="hard: the weak label; soft: all of emotion_scores.")
     ] = "hard",
+    control: Annotated[
+        Control,
+        typer.Option(
+            help="Learn something else in its place: labels shuffled within speakers, drawn from "
+            "their prior, clusters of transcripts, three-way sentiment, or the human label."
+        ),
+    ] = "none",
     labels: Annotated[
         Path | None,
         typer.Option(help="JSONL whose emotion, by id, replaces the one in the shards."),
@@ -28,7 +35,10 @@ def command(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Train on this split alone.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 30,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; default 30, without --steps.")
+    ] = None,
+    steps: options.Steps = None,
     batch_size: options.BatchSize = 32,
     accumulate: options.Accumulate = 1,
     lr: options.LearningRate = 1e-3,
@@ -82,6 +92,7 @@ def command(
     from lanser_cli.training.pretrain import pretrain
     from lanser_cli.training.recipe import Recipe
 
+    epochs = options.passes(epochs, steps, 30)
     recipe = options.fill(Recipe, locals())
     if output is None:
         raise UsageError("pretrain needs -o RUN, the folder to make")
@@ -93,6 +104,7 @@ def command(
             trim=trim,
             normalise=normalise,
             targets=targets,
+            control=control,
             labels=labels,
             split=split,
             device=device,

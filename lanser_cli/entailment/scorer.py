@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 """The small cross-encoder that ships in the package."""
 
-_EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin"}
 
 
@@ -58,7 +58,7 @@ class PairScorer:
         import transformers
 
         self.name = model
-        self._folder = str(_EMBEDDED_FOLDER) if model == EMBEDDED else model
+        self._folder = str(EMBEDDED_FOLDER) if model == EMBEDDED else model
         self._device = device
         on_cuda = device.startswith("cuda")
         if precision not in get_args(ScoringPrecision):

@@ -9,7 +9,9 @@ from pathlib import Path
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import certificate, report
-from lanser_cli.evaluation.metrics import Result, measure
+from lanser_cli.evaluation.about import About
+from lanser_cli.evaluation.metrics import Result
+from lanser_cli.evaluation.seeds import measure_run
 from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
 from lanser_cli.tally import Ledger
@@ -45,18 +47,23 @@ def evaluate(
     cited = None if audit is None else certificate.cite(audit)
     paths = {name: _predictions(name) for name in inputs}
     truths = None if reference is None else _by_id(reference, truth)
+    folders = [name for name in inputs if os.path.isdir(name)]
+    abouts = {name: About.of(Path(name)) for name in folders}
     results: dict[str, Result] = {}
     for name, path in paths.items():
         records = _judged(path, ledger, truth, truths)
         if not records:
             where = f"is in {reference}" if reference else f"has '{truth}'"
             raise LanserError(f"{name}: none of its records {where}: nothing to compare with")
-        result = results[name] = measure(records, truth=truth, answer=answer, by=by)
+        result = results[name] = measure_run(records, truth=truth, answer=answer, by=by)
         ledger.done += len(records)
         console.info(
             f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
             f"chance {result.chance:.3f}; {result.interval}"
+            + (f"; sd {result.sd:.3f} over {len(result.seeds)} seeds" if result.seeds else "")
         )
+        if name in abouts and (warning := abouts[name].warning):
+            console.warn(f"eval: {name}: {warning}")
         if result.strays or result.missing:
             strays = ", ".join(f"{count} {word}" for word, count in result.strays.items())
             console.warn(
@@ -64,8 +71,8 @@ def evaluate(
                 f"truth: {strays or 'none'}; each counts as wrong"
             )
     if output is not None:
-        uses = {name: runs.use_of_labels(Path(name)) for name in inputs if os.path.isdir(name)}
-        report.evaluation(output, results, uses, audit=cited)
+        uses = {name: runs.use_of_labels(Path(name)) for name in folders}
+        report.evaluation(output, results, uses, audit=cited, abouts=abouts)
         if cited and not cited["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")

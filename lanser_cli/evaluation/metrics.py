@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,12 @@ class Result:
         unit: what the intervals take for independent: the values of a key such as `speaker`, or
             each `record`.
         units: how many of them there are; with fewer than five speakers there is no interval.
+        by_unit: UAR of each, over the classes it has; empty where each record is its own.
+        seeds: UAR and WA of each seed, where several answered: every score is then their mean,
+            while counts are sums.
+        sd: standard deviation of UAR over the seeds.
+        folds: records and UAR of each fold, where records name their `test_fold`.
+        folds_uar: the mean of these; `uar` is of all folds' records pooled.
     """
 
     n: int
@@ -72,6 +78,11 @@ class Result:
     missing: int
     unit: str
     units: int
+    by_unit: dict[str, float] = field(default_factory=dict)
+    seeds: dict[str, dict[str, float]] = field(default_factory=dict)
+    sd: float | None = None
+    folds: dict[str, dict[str, float]] = field(default_factory=dict)
+    folds_uar: float | None = None
 
     @property
     def interval(self) -> str:
@@ -86,13 +97,14 @@ class Result:
         """UAR of guessing."""
         return 1 / len(self.recalls)
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | None]:
         """The few numbers that a result line holds."""
         return {
             "n": self.n,
             "uar": self.uar.value,
             "wa": self.wa.value,
             "chance": self.chance,
+            **({"seeds": len(self.seeds), "sd": self.sd} if self.seeds else {}),
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -134,7 +146,7 @@ def measure(
     unit, owners = _units(judged, by)
     counts, times = _confusions(true, given, owners, labels)
     total = (times[:, None, None] * counts).sum(axis=0)
-    values = _scores(total[None])[:, 0]
+    values = scores(total[None])[:, 0]
     lows, highs = _intervals(values, total, counts, times)
     uar, wa, macro_f1, weighted_f1 = (
         Estimate(round(float(value), 6), low, high)
@@ -206,21 +218,38 @@ def _intervals(
     times: NDArray[np.int64],
 ) -> tuple[list[float | None], list[float | None]]:
     """Bounds of each score; None for all where there are too few units."""
+    units = int(times.sum())
+    if units < FEWEST_UNITS:
+        return [None] * len(values), [None] * len(values)
+    pseudo = units * values[:, None] - (units - 1) * scores(total[None] - counts)
+    reaches = reach(pseudo, times)
+    low = [
+        max(value - far, 0) for value, far in zip(values, reaches, strict=True) if far is not None
+    ]
+    high = [
+        min(value + far, 1) for value, far in zip(values, reaches, strict=True) if far is not None
+    ]
+    return [round(float(x), 6) for x in low], [round(float(x), 6) for x in high]
+
+
+def reach(pseudo: NDArray[np.float64], times: NDArray[np.int64]) -> list[float | None]:
+    """How far a 95 % interval goes to either side; None where there are too few units for one.
+
+    Args:
+        pseudo: the jackknife's pseudo-values, `[scores, kinds]`.
+        times: how many units are of each kind.
+    """
     from scipy.stats import t as student
 
     units = int(times.sum())
     if units < FEWEST_UNITS:
-        return [None] * len(values), [None] * len(values)
-    without = _scores(total[None] - counts)
-    pseudo = units * values[:, None] - (units - 1) * without
+        return [None] * len(pseudo)
     mean = (pseudo * times).sum(axis=1, keepdims=True) / units
     variance = ((pseudo - mean) ** 2 * times).sum(axis=1) / (units - 1)
-    reach = student.ppf(0.975, units - 1) * np.sqrt(variance / units)
-    low, high = np.clip(values - reach, 0, 1), np.clip(values + reach, 0, 1)
-    return [round(float(x), 6) for x in low], [round(float(x), 6) for x in high]
+    return list(student.ppf(0.975, units - 1) * np.sqrt(variance / units))
 
 
-def _scores(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+def scores(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """UAR, WA, macro and weighted F1 of confusion matrices `[n, k, k + 1]`: `[4, n]`.
 
     As scikit-learn's recall_score, accuracy_score and f1_score over the true labels. A class that a

@@ -12,6 +12,8 @@ import numpy as np
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, require
+from lanser_cli.evaluation.about import About
+from lanser_cli.evaluation.curve import Curves
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
@@ -85,6 +87,7 @@ def evaluation(
     uses: Mapping[str, tuple[str, float]],
     *,
     audit: Mapping[str, Any] | None = None,
+    abouts: Mapping[str, About] | None = None,
 ) -> None:
     """The report of `lanser eval`: one row and one confusion matrix for each named result.
 
@@ -92,8 +95,10 @@ def evaluation(
         uses: of results that are runs: what training started from, and the fraction of labels
             it used. Where fractions differ, they are drawn as label-efficiency curves.
         audit: what `auditing.cite` gives.
+        abouts: of results that are runs, what they say of themselves.
     """
     report = Report(folder, "Evaluation")
+    abouts = abouts or {}
     report.table(
         ["", "records", "UAR", "chance", "WA", "macro F1", "weighted F1"],
         [
@@ -108,6 +113,7 @@ def evaluation(
     )
     for name, result in results.items():
         report.text(f"{name}: {result.interval}.")
+        _parts_of(report, name, result, abouts.get(name))
     if report.can_plot:
         for number, (name, result) in enumerate(results.items(), start=1):
             report.figure(f"confusion-{number}", confusion_figure(name, result))
@@ -116,10 +122,86 @@ def evaluation(
     numbers: dict[str, Any] = {
         "results": {name: result.as_json() for name, result in results.items()}
     }
+    if abouts:
+        numbers["runs"] = {name: about.as_json() for name, about in abouts.items()}
     if audit is not None:
         report.text(_audit_words(audit))
         numbers["audit"] = audit
     report.write(numbers)
+
+
+def efficiency(folder: Path, curves: Curves, about: About) -> None:
+    """The report of `lanser efficiency`: both curves, and what lies between them."""
+    report = Report(folder, "Label efficiency")
+    first = next(iter(curves.results.values()))[0]
+    if about.warning:
+        report.text(f"WARNING: --init: {about.warning}.")
+    report.table(
+        ["labels used", "UAR from scratch", "UAR from --init", "difference"],
+        [
+            [f"{fraction:g}", scratch.uar, init.uar, difference]
+            for fraction, scratch, init, difference in zip(
+                curves.fractions, *curves.results.values(), curves.differences, strict=True
+            )
+        ],
+    )
+    report.text(f"Mean difference along the logarithm of the labels used: {curves.area}.")
+    scratch_best = curves.results["scratch"][-1].uar.value
+    if curves.reaches is None:
+        report.text(f"--init nowhere has the UAR of scratch with most labels, {scratch_best:.3f}.")
+    else:
+        most = "at most " if curves.reaches == curves.fractions[0] else ""
+        report.text(
+            f"--init has the UAR of scratch with most labels, {scratch_best:.3f}, with {most}"
+            f"{curves.reaches:g} of the labels."
+        )
+    report.text(
+        f"Both arms make the same steps from the same labels, folds and seeds; {first.interval}, "
+        "Student's t on the jackknife, each left out of both curves at once."
+    )
+    if report.can_plot:
+        named = {
+            (arm, fraction): result
+            for arm, results in curves.results.items()
+            for fraction, result in zip(curves.fractions, results, strict=True)
+        }
+        names = {f"{arm} {fraction:g}": (arm, fraction) for arm, fraction in named}
+        results = {name: named[use] for name, use in names.items()}
+        report.figure("label-efficiency", efficiency_figure(results, names))
+    report.write(curves.as_json() | {"about": about.as_json()})
+
+
+def _parts_of(report: Report, name: str, result: Result, about: About | None) -> None:
+    """What a result is made of: seeds, folds, speakers; and what its run started from had heard."""
+    if about and about.warning:
+        report.text(f"WARNING: {name}: {about.warning}.")
+    if result.seeds:
+        report.text(
+            f"{name}: mean of {len(result.seeds)} seeds, between which UAR has a standard "
+            f"deviation of {result.sd:.3f}; the interval is over {result.unit}s of that mean."
+        )
+        report.table(
+            ["seed", "UAR", "WA"],
+            [[seed, f"{one['uar']:.3f}", f"{one['wa']:.3f}"] for seed, one in result.seeds.items()],
+        )
+    if result.folds:
+        report.text(
+            f"{name}: UAR of all folds' records pooled {result.uar.value:.3f}, mean of the folds' "
+            f"UAR {result.folds_uar:.3f}."
+        )
+        validation = about.validation if about else {}
+        report.table(
+            ["fold", "records", "UAR", *(["validation UAR"] if validation else [])],
+            [
+                [fold, one["n"], f"{one['uar']:.3f}"]
+                + ([f"{validation[fold]:.3f}"] if fold in validation else [])
+                for fold, one in result.folds.items()
+            ],
+        )
+    if result.by_unit:
+        report.table(
+            [result.unit, "UAR"], [[unit, f"{uar:.3f}"] for unit, uar in result.by_unit.items()]
+        )
 
 
 def _audit_words(audit: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -177,7 +178,9 @@ class StepSampler(Sampler[list[Key]]):
 
     Args:
         count: utterances.
+        epochs: how many; None where `steps` says how long.
         batch_size: at most, on this rank.
+        steps: how many in all, in place of whole epochs.
         resampled: draw the utterances of an epoch with replacement instead.
         buffer: 0 shuffles all utterances at once. Otherwise the shards are shuffled, and the
             utterances within each; the sequence is then shuffled again in blocks of this many,
@@ -189,9 +192,10 @@ class StepSampler(Sampler[list[Key]]):
         self,
         count: int,
         batch_size: int,
-        epochs: int,
+        epochs: int | None,
         *,
         seed: int,
+        steps: int | None = None,
         rank: int = 0,
         ranks: int = 1,
         start: int = 0,
@@ -199,21 +203,26 @@ class StepSampler(Sampler[list[Key]]):
         buffer: int = 0,
         shards: NDArray[np.int64] | None = None,
     ) -> None:
-        self._count, self.batch_size, self._epochs = count, batch_size, epochs
+        self._count, self.batch_size = count, batch_size
         self._seed, self._rank, self._ranks, self._start = seed, rank, ranks, start
         self._resampled, self._buffer = resampled, buffer
         self._shards = np.zeros(count, np.int64) if shards is None else shards
         self.steps_per_epoch = -(-count // (batch_size * ranks))
+        self.total = self.steps_per_epoch * (epochs or 0) if steps is None else steps
+        """Steps from the first to the last."""
         sizes = [len(self._mine(step, r)) for step in (0, -1) for r in range(ranks)]
         self.smallest = max(1, min(sizes))
         """Utterances of the smallest batch of any rank."""
 
     def __len__(self) -> int:
-        return self.steps_per_epoch * self._epochs - self._start
+        return self.total - self._start
 
     def __iter__(self) -> Iterator[list[Key]]:
+        return itertools.islice(self._from_start(), len(self))
+
+    def _from_start(self) -> Iterator[list[Key]]:
         first_epoch, skip = divmod(self._start, self.steps_per_epoch)
-        for epoch in range(first_epoch, self._epochs):
+        for epoch in itertools.count(first_epoch):
             order = self.order(epoch)
             for step in range(skip, self.steps_per_epoch):
                 mine = self._mine(step, self._rank)

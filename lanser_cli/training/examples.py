@@ -9,6 +9,7 @@ from functools import cache, partial
 from lanser_cli.choices import ClassWeights, Targets
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
+from lanser_cli.training.heard import marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +33,23 @@ class WeakUtterance(Record):
         scored: the labels that were scored, in the taxonomy's order; one tuple for all alike.
         probabilities: of these labels; empty for hard targets.
         score: of the weak label, 0..1, where there is one.
+        marks: what hearing it leaves, as `heard.marks`.
     """
 
     scored: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
     score: float | None = None
+    marks: bytes = b""
 
     @classmethod
-    def of(cls, record: Record, targets: Targets) -> WeakUtterance:
-        """Hold what `targets` need of a record with a weak label."""
-        kept = ("id", "audio_filepath", "offset", "duration", "emotion")
+    def of(cls, record: Record, targets: Targets, besides: Sequence[str] = ()) -> WeakUtterance:
+        """Hold what `targets` need of a record with a weak label, and some keys besides."""
+        kept = ("id", "audio_filepath", "offset", "duration", "emotion", *besides)
         fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
         scores = record.emotion_scores or {}
         chances = tuple(scores.values()) if targets == "soft" else ()
         score = record.fields.get("emotion_score")
-        return cls(fields, _shared(tuple(scores)), chances, score)
+        return cls(fields, _shared(tuple(scores)), chances, score, marks(record))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lanser_cli.pipe import windows
 from lanser_cli.records import Record, Reject, to_json
 from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
-from lanser_cli.training import runs
+from lanser_cli.training import heard, runs
 from lanser_cli.training.examples import human_examples, human_label_set
 from lanser_cli.training.folds import Fold, Protocol, divide
 from lanser_cli.training.identity import identity
@@ -30,6 +30,54 @@ from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 
+TEST_FOLD = "test_fold"
+"""Key of a test record that names the fold whose model predicted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What training starts from.
+
+    Attributes:
+        init: run folder to take the front-end and backbone from; None starts from scratch.
+        model: name of an architecture; None: that of `init`, or the default.
+        crop: the seconds it hears at once; None likewise.
+        trim, normalise: as `Architecture` and `FrontEnd` have them; off and None: those of `init`.
+        allow_seen: test also on what `init` has heard.
+    """
+
+    init: Path | None = None
+    model: str | None = None
+    crop: float | None = None
+    trim: bool = False
+    normalise: Normalising | None = None
+    allow_seen: bool = False
+
+    def architecture(self) -> Architecture:
+        """What to fine-tune; its labels are those of the data.
+
+        Raises:
+            UsageError: `init` is another architecture, or has several models.
+        """
+        if self.init is None:
+            front_end = FrontEnd(normalise=self.normalise or "none")
+            return Architecture(
+                self.model or "resnet50", (), self.crop or 3.0, front_end, self.trim
+            )
+        found = runs.read_architecture(self.source)
+        if self.model not in (None, found.name):
+            raise UsageError(f"--init {self.init} is a {found.name}, not a {self.model}")
+        if self.normalise not in (None, found.front_end.normalise):
+            raise UsageError(f"--init {self.init} has --normalise {found.front_end.normalise}")
+        crop, trim = self.crop or found.crop_seconds, self.trim or found.trim
+        return replace(found, crop_seconds=crop, trim=trim)
+
+    @property
+    def source(self) -> Path:
+        """The folder with the weights to start from."""
+        assert self.init is not None
+        return runs.one_model(self.init, "--init")
+
 
 @dataclass(frozen=True, slots=True)
 class Tested:
@@ -37,12 +85,25 @@ class Tested:
 
     Attributes:
         labels: the classes.
-        records: the test records of all folds with their `prediction`, in input order; empty where
-            there is no test.
+        records: the test records of all folds in input order, with their `prediction` or, of
+            several seeds, `predictions`; empty where there is no test.
+        seen: what `--init` has heard of them; None from scratch.
+        protocol: the name of the standard protocol, if it is one.
+        missing: what is not as that protocol's corpus was published, in words.
     """
 
     labels: tuple[str, ...]
     records: list[Record]
+    seen: dict[str, Any] | None
+    protocol: str | None = None
+    missing: str | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """What a result line says besides the scores."""
+        found: dict[str, Any] = {"labels": list(self.labels)}
+        if self.protocol is not None:
+            found |= {"protocol": self.protocol, "missing": self.missing}
+        return found if self.seen is None else found | {"seen": self.seen}
 
 
 def finetune(
@@ -52,126 +113,229 @@ def finetune(
     recipe: Recipe,
     ledger: Ledger,
     *,
-    init: Path | None = None,
-    model: str | None = None,
-    crop: float | None = None,
-    trim: bool = False,
-    normalise: Normalising | None = None,
+    start: Start,
+    seeds: int = 1,
     device: str = "auto",
     resume: bool = False,
     fetch: Path | None = None,
 ) -> Tested:
-    """Train and test every fold; write `fold-NAME/` folders and the pooled `predictions.jsonl`.
+    """Train and test on the labelled records of inputs, as `tune` does.
 
     Args:
         inputs, fetch: as `gather` takes them.
-        init: run folder to take the front-end and backbone from; None starts from scratch.
-        model, crop: name of an architecture, and the seconds it hears at once; None: those of
-            `init`, or the defaults.
-        trim, normalise: as `Architecture` and `FrontEnd` have them; off and None: those of `init`.
+    """
+    if recipe.freeze and start.init is None:
+        raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
+    start.architecture()  # what cannot be started from is said before anything is read
+    take = protocol.standard.take if protocol.standard else labelled
+    records = gather(inputs, ledger, fetch, take=take)
+    return tune(
+        *(records, run, protocol, recipe, ledger),
+        start=start,
+        seeds=seeds,
+        device=device,
+        resume=resume,
+    )
+
+
+def tune(
+    records: Sequence[Record],
+    run: Path,
+    protocol: Protocol,
+    recipe: Recipe,
+    ledger: Ledger,
+    *,
+    start: Start,
+    seeds: int = 1,
+    device: str = "auto",
+    resume: bool = False,
+) -> Tested:
+    """Train and test every fold; write `fold-NAME/` folders and the pooled `predictions.jsonl`.
+
+    Args:
+        records: with their labels.
+        ledger: has what is used and what is rejected.
+        seeds: how many trainings, of `recipe.seed` and the numbers after it, over the same folds.
+            More than one are each a run folder `seed-N`.
 
     Raises:
         LanserError: fewer than two labels, or records that cannot be divided so.
-        UsageError: `init` is another architecture, or has the models of several folds.
+        UsageError: `start` cannot be started from or has heard what is tested, or `run` is another.
     """
-    if recipe.freeze and init is None:
-        raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
     where = choose_device(device)
-    architecture = _architecture(init, model, crop, trim, normalise)
-    records = gather(inputs, ledger, fetch, take=_labelled)
     labels = human_label_set(records)
-    architecture = replace(architecture, labels=labels)
+    architecture = replace(start.architecture(), labels=labels)
     folds = divide(records, protocol)
-    used = {record.id for fold in folds for side in (fold.training, fold.test) for record in side}
+    used = {r.id for fold in folds for side in (fold.training, fold.judged) for r in side}
     if unused := len(records) - len(used):
         ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
     recipe, top = recipe.on(where), RunFolder(run)
-    source = None if init is None else runs.one_model(init, "--init")
     divided = ((one, (one.label, one.word(protocol.group), one.word("fold"))) for one in records)
-    ranks_now = Ranks.from_environment().count
-    same = identity(architecture, recipe, divided, ranks_now, init=source, **asdict(protocol))
+    same = identity(
+        *(architecture, recipe, divided, Ranks.from_environment().count),
+        init=None if start.init is None else start.source,
+        **asdict(protocol),
+    )
+    several = {"--seeds": str(seeds)} if seeds > 1 else {}
     if resume:
-        top.check_same(same)
+        top.check_same(same | several)
+    seen = _seen(folds, start)
     top.create(resume=resume)
     details: dict[str, Any] = {
-        "recipe": asdict(recipe),
         "protocol": asdict(protocol),
-        "init": str(init) if init else None,
-        "identity": same,
+        "init": str(start.init) if start.init else None,
+        "seen": seen,
     }
-    predicted: dict[str, Record] = {}
+    missing = protocol.standard.missing(records) if protocol.standard else None
+    if missing is not None:
+        details["missing"] = missing
+    by_seed: dict[str, dict[str, Record]] = {}
+    numbers = range(recipe.seed, recipe.seed + seeds)
     with process_group(where) as ranks:
-        if ranks.leads:
-            details["place"] = recipe.place(where, ranks.count)
-            top.write_config("finetune", architecture, **details)
-        for fold in folds:
-            folder = RunFolder(run / f"fold-{fold.name}")
-            network = _model_of_fold(
-                fold, folder, recipe, where, architecture, init, details, resume, ranks.leads
+        details["place"] = recipe.place(where, ranks.count)
+        if ranks.leads and seeds > 1:
+            about = details | {"recipe": asdict(recipe), "identity": same | several}
+            top.write_config("finetune", architecture, **about, seeds=list(numbers))
+        for number in numbers:
+            one = _Seed(
+                RunFolder(run / f"seed-{number}") if seeds > 1 else top,
+                architecture,
+                replace(recipe, seed=number),
+                details | {"identity": same | {"--seed": str(number)}},
+                start,
+                where,
+                resume,
+                ranks.leads,
             )
-            if not ranks.leads:
-                continue
-            predictor = Predictor([network], "finetune")
-            for window in windows(fold.test, WINDOW):
-                for outcome in predictor(window):
-                    if isinstance(outcome, Record):
-                        predicted[outcome.id] = outcome
-                    elif isinstance(outcome, Reject):
-                        ledger.reject(outcome)
-                        used.discard(str(outcome.id))
-    ledger.done = len(used)
-    ordered = [predicted[record.id] for record in records if record.id in predicted]
-    if ordered:
-        lines = [to_json(record.fields) + "\n" for record in ordered]
-        write_whole(run / "predictions.jsonl", "".join(lines))
-    return Tested(labels, ordered)
+            found = by_seed[str(number)] = one.tested(folds, ledger, used)
+            _write(
+                one.run.path / "predictions.jsonl", [found[r.id] for r in records if r.id in found]
+            )
+    pooled = [_pooled(record.id, by_seed) for record in records if record.id in found]
+    if seeds > 1:
+        _write(run / "predictions.jsonl", pooled)
+    ledger.done += len(used)
+    return Tested(labels, pooled, seen, protocol.protocol, missing)
 
 
-def _labelled(record: Record) -> Record | str:
+def _pooled(identifier: str, by_seed: Mapping[str, Mapping[str, Record]]) -> Record:
+    """A test record with the answers of all seeds."""
+    records = {seed: found[identifier] for seed, found in by_seed.items()}
+    first, *others = records.values()
+    if not others:
+        return first
+    kept = {key: first.fields[key] for key in first.fields if key not in ("prediction", "scores")}
+    return Record(kept | {"predictions": {seed: one.prediction for seed, one in records.items()}})
+
+
+def labelled(record: Record) -> Record | str:
+    """The record, or why fine-tuning leaves it out."""
     return record if record.label is not None else "no label"
 
 
-def _architecture(
-    init: Path | None,
-    model: str | None,
-    crop: float | None,
-    trim: bool,
-    normalise: Normalising | None,
-) -> Architecture:
-    """What to fine-tune; its labels are filled in from the data."""
-    if init is None:
-        front_end = FrontEnd(normalise=normalise or "none")
-        return Architecture(model or "resnet50", (), crop or 3.0, front_end, trim)
-    found = runs.read_architecture(runs.one_model(init, "--init"))
-    if model not in (None, found.name):
-        raise UsageError(f"--init {init} is a {found.name}, not a {model}")
-    if normalise not in (None, found.front_end.normalise):
-        raise UsageError(f"--init {init} has --normalise {found.front_end.normalise}")
-    return replace(found, crop_seconds=crop or found.crop_seconds, trim=trim or found.trim)
+def _seen(folds: Sequence[Fold], start: Start) -> dict[str, Any] | None:
+    """What the model to start from has heard of the test and validation sides."""
+    if start.init is None:
+        return None
+    judged = {record.id: record for fold in folds for record in fold.judged}
+    seen = heard.compare(list(judged.values()), start.source)
+    heard.refuse(seen, allowed=start.allow_seen)
+    return asdict(seen)
 
 
-def _model_of_fold(
-    fold: Fold,
-    folder: RunFolder,
-    recipe: Recipe,
-    device: torch.device,
-    architecture: Architecture,
-    init: Path | None,
-    details: dict[str, Any],
-    resume: bool,
-    leads: bool,
-) -> SpeechClassifier:
-    if resume and folder.finished:
-        console.info(f"fold {fold.name}: trained already")
-        return runs.load_model(folder.path, str(device))
-    torch.manual_seed(recipe.seed)
-    model = SpeechClassifier(architecture)
-    if init is not None:
-        runs.transfer(model, init)
-    if leads:
-        folder.create(resume=True)
-        speakers = sorted({record.speaker for record in fold.test if record.speaker})
-        folder.write_config("finetune", architecture, **details, test_speakers=speakers)
-    examples = human_examples(fold.training, architecture.labels)
-    what = f"finetune fold {fold.name}"
-    return train(model, examples, recipe, folder, device, resume=resume, what=what)
+def _write(path: Path, records: Sequence[Record]) -> None:
+    """Write records, if there are any."""
+    if records:
+        write_whole(path, "".join(to_json(record.fields) + "\n" for record in records))
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """The training of one seed, in a run folder of its own."""
+
+    run: RunFolder
+    architecture: Architecture
+    recipe: Recipe
+    details: dict[str, Any]
+    start: Start
+    device: torch.device
+    resume: bool
+    leads: bool
+
+    def tested(self, folds: Sequence[Fold], ledger: Ledger, used: set[str]) -> dict[str, Record]:
+        """Train every fold; the test records by id, each with its prediction.
+
+        A record whose sound cannot be read is rejected, and no longer `used`.
+        """
+        details = self.details | {"recipe": asdict(self.recipe)}
+        if self.leads:
+            self.run.create(resume=True)
+            self.run.write_config("finetune", self.architecture, **details)
+        found: dict[str, Record] = {}
+        for fold in folds:
+            folder = RunFolder(self.run.path / f"fold-{fold.name}")
+            network = self._model_of(fold, folder, details)
+            if not self.leads:
+                continue
+            predictor = Predictor([network], "finetune")
+            test = self._predicted(predictor, fold.test, ledger, used)
+            found |= {one.id: one.with_fields(**{TEST_FOLD: fold.name}) for one in test}
+            if validation := self._predicted(predictor, fold.validation, ledger, used):
+                _write(folder.path / "validation.jsonl", validation)
+                console.info(f"finetune: fold {fold.name}: validation {_uar(validation)}")
+        return found
+
+    def _predicted(
+        self, predictor: Predictor, records: Sequence[Record], ledger: Ledger, used: set[str]
+    ) -> list[Record]:
+        found = []
+        for window in windows(records, WINDOW):
+            for outcome in predictor(window):
+                if isinstance(outcome, Record):
+                    found.append(outcome)
+                elif isinstance(outcome, Reject) and outcome.id in used:
+                    ledger.reject(outcome)
+                    used.discard(str(outcome.id))
+        return found
+
+    def _model_of(self, fold: Fold, folder: RunFolder, details: dict[str, Any]) -> SpeechClassifier:
+        if self.resume and folder.finished:
+            console.info(f"fold {fold.name}: trained already")
+            return runs.load_model(folder.path, str(self.device))
+        torch.manual_seed(self.recipe.seed)
+        model = SpeechClassifier(self.architecture)
+        init = self.start.init
+        if init is not None:
+            runs.transfer(model, init)
+        if self.leads:
+            folder.create(resume=True)
+            folder.write_config(
+                "finetune",
+                self.architecture,
+                **details,
+                test_speakers=_speakers(fold.test),
+                validation_speakers=_speakers(fold.validation),
+            )
+            marks = ((heard.marks(one), one.audio_filepath) for one in fold.training)
+            heard.write(
+                folder.path, heard.heard(marks), None if init is None else self.start.source
+            )
+        examples = human_examples(fold.training, self.architecture.labels)
+        what = f"finetune fold {fold.name}"
+        return train(
+            model, examples, self.recipe, folder, self.device, resume=self.resume, what=what
+        )
+
+
+def _speakers(records: Sequence[Record]) -> list[str]:
+    return sorted({record.speaker for record in records if record.speaker})
+
+
+def _uar(records: Sequence[Record]) -> str:
+    from sklearn.metrics import recall_score
+
+    truth = [str(record.label) for record in records]
+    answers = [str(record.prediction) for record in records]
+    labels = sorted(set(truth))
+    uar = recall_score(truth, answers, labels=labels, average="macro")
+    return f"UAR {uar:.3f} over {len(records)} records of {', '.join(_speakers(records))}"

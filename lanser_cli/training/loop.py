@@ -124,6 +124,7 @@ class _Training:
             len(crops),
             recipe.batch_size * recipe.accumulate,
             recipe.epochs,
+            steps=recipe.steps,
             seed=recipe.seed,
             rank=ranks.rank,
             ranks=ranks.count,
@@ -132,7 +133,7 @@ class _Training:
             buffer=recipe.shuffle_buffer,
             shards=crops.shards,
         )
-        self.total = self.sampler.steps_per_epoch * recipe.epochs
+        self.total = self.sampler.total
         pieces = min(recipe.accumulate, self.sampler.smallest)
         self.learner = Learner(model, recipe, device, ranks, what, pieces)
         self.meter = Meter(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lanser_cli import console
-from lanser_cli.choices import Normalising, Targets
+from lanser_cli.choices import Control, Normalising, Targets
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
@@ -19,6 +19,7 @@ from lanser_cli.records import Record, Reject
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
+from lanser_cli.training import controls, heard
 from lanser_cli.training.examples import WeakUtterance, weak_examples, weak_label_set
 from lanser_cli.training.identity import identity
 from lanser_cli.training.loop import choose_device, train
@@ -38,6 +39,7 @@ def pretrain(
     trim: bool = False,
     normalise: Normalising = "none",
     targets: Targets = "hard",
+    control: Control = "none",
     labels: Path | None = None,
     split: str | None = None,
     device: str = "auto",
@@ -52,29 +54,36 @@ def pretrain(
         crop: seconds the network hears at once.
         trim, normalise: as `Architecture` and `FrontEnd` have them.
         targets: hard or soft.
+        control: what takes the place of the weak label.
         labels: JSONL whose weak labels replace, by id, those of the records.
         split: train on the records of this split alone.
 
     Returns:
-        What was made: run, utterances, labels.
+        What was made: run, utterances, labels, and the control if there is one.
 
     Raises:
         LanserError: fewer than two different weak labels, or none of `labels` is for the data.
     """
+    controls.check(control, targets)
     where = choose_device(device)
-    records = _weak_utterances(inputs, ledger, targets, labels, split, fetch)
+    found = _weak_utterances(inputs, ledger, targets, control, labels, split, fetch)
+    records = controls.controlled(found, control, recipe.seed)
     front_end = FrontEnd(normalise=normalise)
     architecture = Architecture(model, weak_label_set(records), crop, front_end, trim)
     examples = weak_examples(records, architecture.labels, by_score=recipe.score_weighted)
     ledger.done = len(examples)
     recipe, folder = recipe.on(where), RunFolder(run)
-    heard = ((example.record, (example.target, example.weight)) for example in examples)
+    learned = ((example.record, (example.target, example.weight)) for example in examples)
     same = identity(
-        architecture, recipe, heard, Ranks.from_environment().count, targets=targets, split=split
+        *(architecture, recipe, learned, Ranks.from_environment().count),
+        targets=targets,
+        control=control,
+        split=split,
     )
     if resume:
         folder.check_same(same)
     result = {"run": str(run), "utterances": len(examples), "labels": list(architecture.labels)}
+    result |= {} if control == "none" else {"control": control}
     if resume and folder.finished:
         console.info(f"pretrain: {run} is trained already; nothing to do")
         return result
@@ -83,9 +92,16 @@ def pretrain(
     with process_group(where) as ranks:
         if ranks.leads:
             folder.create(resume=resume)
-            details = {"recipe": asdict(recipe), "targets": targets, "identity": same}
-            place = recipe.place(where, ranks.count)
-            folder.write_config("pretrain", architecture, **details, place=place)
+            details = {
+                "recipe": asdict(recipe),
+                "targets": targets,
+                "control": control,
+                "identity": same,
+                "place": recipe.place(where, ranks.count),
+            }
+            folder.write_config("pretrain", architecture, **details)
+            traces = ((record.marks, record.audio_filepath) for record in records)
+            heard.write(run, heard.heard(traces), None)
         unread: set[str] = set()
         train(
             *(network, examples, recipe, folder, where),
@@ -105,6 +121,7 @@ def _weak_utterances(
     inputs: Sequence[str] | None,
     ledger: Ledger,
     targets: Targets,
+    control: Control,
     labels: Path | None,
     split: str | None,
     fetch: Path | None,
@@ -122,7 +139,9 @@ def _weak_utterances(
             record = overlay(record, label)
         if record.emotion is None:
             return "no weak label"
-        return WeakUtterance.of(record, targets)
+        return controls.missing(record, control) or WeakUtterance.of(
+            record, targets, controls.kept_for(control)
+        )
 
     records = gather(inputs, ledger, fetch, take=take)
     if new is not None:

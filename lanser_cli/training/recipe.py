@@ -19,7 +19,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs: passes over the data.
+        epochs: passes over the data; None where `steps` says how long.
         batch_size: utterances a step and rank, or a piece of a step with `accumulate`.
         accumulate: batches whose gradients add up to one step.
         lr: peak learning rate of AdamW, after a linear warm-up over a tenth of the steps; a cosine
@@ -44,12 +44,14 @@ class Recipe:
         seed: of everything that is drawn.
         resampled: draw utterances with replacement.
         shuffle_buffer: shuffle in blocks of this many, shard by shard; 0 shuffles all at once.
+        steps: of the optimizer in all, however much data there is; None where `epochs` says it.
 
     Raises:
-        UsageError: both `resampled` and `shuffle_buffer`, or `noise_db` is no range.
+        UsageError: both `resampled` and `shuffle_buffer`, `noise_db` is no range, or both or none
+            of `epochs` and `steps`.
     """  # noqa: E501
 
-    epochs: int
+    epochs: int | None
     batch_size: int = 32
     accumulate: int = 1
     lr: float = 1e-3
@@ -73,8 +75,11 @@ class Recipe:
     seed: int = 0
     resampled: bool = False
     shuffle_buffer: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
+        if (self.epochs is None) is (self.steps is None):
+            raise UsageError("say how long to train by --epochs or by --steps, not by both")
         if self.resampled and self.shuffle_buffer:
             raise UsageError(
                 "--resampled draws from everything at once: leave --shuffle-buffer out"

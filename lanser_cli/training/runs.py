@@ -6,7 +6,9 @@ metrics.jsonl        one line a logging step
 checkpoints/         the last two states for an exact resume, while it trains
 .lock                which process trains here
 predictions.jsonl    where the verb predicts
+heard.npy            what was heard, by the model it started from as well
 fold-1/ ...          cross-validation: a run folder for each fold
+seed-0/ ...          several seeds: a run folder for each
 """
 
 from __future__ import annotations
@@ -138,7 +140,7 @@ def use_of_labels(folder: Path) -> tuple[str, float]:
 
 
 def model_folders(folder: Path) -> list[Path]:
-    """The folders with weights: this one, or those of its folds.
+    """The folders with weights: this one, or those of its folds and seeds.
 
     Raises:
         LanserError: no finished model.
@@ -147,6 +149,7 @@ def model_folders(folder: Path) -> list[Path]:
     if (folder / "model.safetensors").exists():
         return [folder]
     folds = sorted(folder.glob("fold-*/model.safetensors"))
+    folds += sorted(folder.glob("seed-*/fold-*/model.safetensors"))
     if not folds:
         raise LanserError(f"{folder}: no model.safetensors: the run is not finished (--resume)")
     return [path.parent for path in folds]
@@ -161,7 +164,7 @@ def one_model(folder: Path, option: str) -> Path:
     """
     found = model_folders(folder)
     if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+        names = ", ".join(str(path.relative_to(folder)) for path in found)
         raise UsageError(
             f"{option} {folder}: this run has a model for each of its folds ({names}): name one, "
             f"such as {option} {found[0]}"

@@ -1,4 +1,5 @@
-"""The corpora whose file names say everything: RAVDESS, EmoDB, CREMA-D, SAVEE, TESS."""
+"""The corpora whose file names say everything: RAVDESS, EmoDB, CREMA-D, SAVEE, TESS,
+nEMO."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ NAMED = {
     "crema-d": "AudioWAV/1040_ITH_SAD_X.wav",
     "savee": "AudioData/DC/su07.wav",
     "tess": "YAF_pleasant_surprised/YAF_dog_ps.wav",
+    "nemo": "samples/EB0_anger_1.wav",
 }
 OTHER = {
     "ravdess": "03-01-08-02-01-02-08.wav",
@@ -30,6 +32,7 @@ OTHER = {
     "crema-d": "1041_ITH_SAD_XX.wav",
     "savee": "su08.wav",
     "tess": "YAF_cat_ps.wav",
+    "nemo": "EB0_anger_2.wav",
 }
 TAXONOMY = {
     "ravdess": "ravdess8",
@@ -62,6 +65,20 @@ def test_ravdess_real(data: Data) -> None:
         "intensity": "normal",
         "sex": "male",
     }
+
+
+def test_nemo_real(data: Data) -> None:
+    records, rejects, dropped = sorted_out(corpora.read("nemo", data("nemo")))
+    assert not rejects and not dropped and len(records) == 4481
+    rows = (data("nemo") / "data.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    table = {row.split("\t")[0].removesuffix(".wav"): row.split("\t") for row in rows}
+    for record in records:
+        _, emotion, text, _, speaker, sex, _ = table[record.id]
+        assert (record.label, record.speaker) == (emotion, speaker.strip())
+        assert (record.fields["sex"], record.text) == (sex, text.strip())
+    sentences = {(r.fields["sentence"], r.text) for r in records}
+    assert len({number for number, _ in sentences}) == 90
+    assert records[0].fields["lang"] == "pl"
 
 
 def test_emodb_real(data: Data) -> None:

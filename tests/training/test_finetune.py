@@ -136,3 +136,68 @@ def test_a_class_that_a_fold_lacks_is_said(capsys):
     divide(records, Protocol(folds=3))
     said = capsys.readouterr().err
     assert "has no rare in its training" in said and said.count("has no rare in its test") == 2
+
+
+def test_a_fraction_takes_as_much_of_each_speaker():
+    records = corpus(speakers=5, clips=20)
+    half, fifth = subset(records, 0.5, seed=3), subset(records, 0.2, seed=3)
+    assert {record.id for record in fifth} < {record.id for record in half}
+    for part, count in ((half, 5), (fifth, 2)):
+        for speaker in speakers(records):
+            mine = [record.label for record in part if record.speaker == speaker]
+            assert [mine.count(label) for label in "ab"] == [count, count]
+
+
+def test_the_choice_of_a_fraction_has_a_seed_of_its_own():
+    def trained(**words):
+        return [
+            [record.id for record in fold.training]
+            for fold in divide(corpus(), Protocol(folds=3, fraction=0.5, **words))
+        ]
+
+    assert trained() != trained(subset_seed=1)
+    whole = [
+        [record.id for record in fold.test]
+        for seed in (0, 1)
+        for fold in divide(corpus(), Protocol(folds=3, fraction=0.5, subset_seed=seed))
+    ]
+    assert whole[:3] == whole[3:], "the folds stay"
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_validation_speakers_are_of_both_sexes_and_on_no_other_side(count):
+    records = [
+        record.with_fields(sex=("male", "female")[int(record.speaker[1:]) % 2])
+        for record in corpus(speakers=12)
+    ]
+    for fold in divide(records, Protocol(folds=4, validation=count, fraction=0.5)):
+        apart = speakers(fold.validation)
+        assert len(apart) == count
+        assert not apart & (speakers(fold.training) | speakers(fold.test))
+        assert {record.fields["sex"] for record in fold.validation} == {"male", "female"}
+        assert len(fold.validation) == count * 8, "the fraction is of training records only"
+
+
+def test_validation_leaves_someone_to_train_on():
+    with pytest.raises(UsageError, match="--validation 4: fold 1 has 4 values of 'speaker'"):
+        divide(corpus(), Protocol(folds=3, validation=4))
+
+
+def test_no_value_of_several_groups_straddles_and_every_record_is_tested_once():
+    records = [
+        record.with_fields(sentence=f"t{int(record.id[-1]) // 2}") for record in corpus(speakers=6)
+    ]
+    folds = divide(records, Protocol(folds=3, group="speaker,sentence"))
+    assert [fold.name for fold in folds] == ["1-1", "1-2", "2-1", "2-2", "3-1", "3-2"]
+    for fold in folds:
+        for key in ("speaker", "sentence"):
+            sides = [{record.fields[key] for record in side} for side in (fold.training, fold.test)]
+            assert sides[0] and sides[1] and not sides[0] & sides[1]
+    tested = [record.id for fold in folds for record in fold.test]
+    assert sorted(tested) == sorted(record.id for record in records)
+
+
+def test_a_hold_out_must_keep_every_group_apart():
+    records = [record.with_fields(sentence="one") for record in corpus()]
+    with pytest.raises(LanserError, match="sentence one is in training and in test"):
+        divide(records, Protocol(test="speaker=s1", group="speaker,sentence"))

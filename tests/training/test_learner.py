@@ -147,7 +147,7 @@ def test_all_options_at_once(labelled: Path, tmp_path: Path, lanser: Lanser) -> 
     assert config["recipe"]["noise_db"] == "10..40" and config["recipe"]["accumulate"] == 2
     assert config["architecture"]["trim"] is True
     assert config["architecture"]["front_end"]["normalise"] == "utterance"
-    lanser("finetune", labelled, "--init", run, "--folds", 2, *more, "-o", tuned)
+    lanser("finetune", labelled, "--init", run, "--allow-seen", "--folds", 2, *more, "-o", tuned)
     [config] = read_jsonl(_flat(tuned / "config.json"))
     assert config["architecture"]["trim"] is True
     answers = read_jsonl(lanser("predict", labelled, "--run", tuned).stdout)

@@ -108,6 +108,48 @@ def test_a_resumed_run_is_the_uninterrupted_run(corpus, tmp_path, monkeypatch):
     assert lines[0] == lines[1] and lines[0]
 
 
+@pytest.mark.parametrize("steps", [2, 7])
+def test_steps_end_wherever_an_epoch_does(corpus, tmp_path, monkeypatch, steps):
+    """Of 3 steps an epoch; resumed from a checkpoint, it is the same run."""
+    recipe = Recipe(None, batch_size=16, precision="float32", steps=steps, checkpoint_every=5)
+    examples = human_examples(corpus, ("high", "low"))
+    run, killed = run_folder(tmp_path / "run"), run_folder(tmp_path / "killed")
+    train(fresh(), examples, recipe, run, CPU)
+    last = read_jsonl(run.path / "metrics.jsonl")[-1]
+    assert (last["step"], last["epoch"]) == (steps, round(steps / 3, 4))
+    assert last["lr"] == pytest.approx(recipe.lr * schedule((steps - 1) / steps))
+    if steps < 5:
+        return
+    save = RunFolder.save_checkpoint
+
+    def save_and_die(self, state):
+        save(self, state)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(RunFolder, "save_checkpoint", save_and_die)
+        train(fresh(), examples, recipe, killed, CPU)
+    train(fresh(seed=9), examples, recipe, killed, CPU, resume=True)
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (killed.path / name).read_bytes() == (run.path / name).read_bytes(), name
+
+
+def test_steps_and_epochs_of_the_same_length_are_the_same_training(corpus, tmp_path):
+    examples = human_examples(corpus, ("high", "low"))
+    weights = []
+    for number, words in enumerate(({"epochs": 2}, {"epochs": None, "steps": 6})):
+        run = run_folder(tmp_path / str(number))
+        train(fresh(), examples, Recipe(**words, batch_size=16, precision="float32"), run, CPU)
+        weights.append((run.path / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("words", [{"epochs": 2, "steps": 6}, {"epochs": None}])
+def test_either_epochs_or_steps_say_how_long(words):
+    with pytest.raises(UsageError, match="--epochs or by --steps"):
+        Recipe(**words)
+
+
 def test_resuming_with_other_options_is_refused(corpus, tmp_path, monkeypatch):
     run = run_folder(tmp_path / "run")
     examples = human_examples(corpus, ("high", "low"))

@@ -1,0 +1,98 @@
+"""lanser efficiency: how many labels a pre-trained start saves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+from lanser_cli.errors import UsageError
+from lanser_cli.tally import Ledger
+
+
+def command(
+    inputs: options.ShardsOrRecords = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to make.", metavar="DIR")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Run folder that the one arm starts from.")
+    ] = None,
+    allow_seen: options.AllowSeen = False,
+    fractions: Annotated[
+        str, typer.Option(metavar="F,F,...", help="Shares of the training labels.")
+    ] = ".05,.1,.25,.5,1",
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each arm and fraction, from --seed on.")
+    ] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each training.")] = 1500,
+    folds: options.Folds = None,
+    group: options.Group = "speaker",
+    test: options.Test = None,
+    batch_size: options.BatchSize = 32,
+    lr: options.LearningRate = 1e-3,
+    weight_decay: options.WeightDecay = 0.05,
+    class_weights: options.ClassWeights = "none",
+    label_smoothing: options.LabelSmoothing = 0.1,
+    mixup: options.Mixup = 0.2,
+    gain_db: options.GainDb = 0.0,
+    noise_db: options.NoiseDb = None,
+    tempo: options.Tempo = 0.0,
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    deterministic: options.Deterministic = False,
+    workers: options.LoaderWorkers = 0,
+    checkpoint_every: options.CheckpointEvery = 500,
+    checkpoint_minutes: options.CheckpointMinutes = 10.0,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="What the intervals take for independent, as in eval."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Train every N-th point, from the I-th; then call once without."
+        ),
+    ] = None,
+    resume: options.Resume = False,
+    device: options.OneDevice = "auto",
+    seed: options.Seed = 0,
+    subset_seed: options.SubsetSeed = 0,
+    fetch: options.Fetch = None,
+    rejects: options.Rejects = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Draw the label-efficiency curve: UAR against the share of labels, with and without --init.
+
+    Both arms have the same architecture, folds, seeds, labels and number of steps. Each point is a
+    run folder in DIR/points. Prints the curves, the area between them and the labels saved as one
+    JSON line, and writes points.jsonl and report.html. Parts run side by side on one DIR:
+
+        lanser efficiency corpus.jsonl --init runs/pre -o curve --part 1/2 &
+        lanser efficiency corpus.jsonl --init runs/pre -o curve --part 2/2; wait
+        lanser efficiency corpus.jsonl --init runs/pre -o curve --resume
+    """
+    from lanser_cli.evaluation.efficiency import Grid, efficiency
+    from lanser_cli.training.finetune import Start
+    from lanser_cli.training.folds import Protocol
+    from lanser_cli.training.recipe import Recipe
+
+    protocol = options.fill(Protocol, locals())
+    recipe = options.fill(Recipe, locals() | {"epochs": None})
+    if output is None:
+        raise UsageError("efficiency needs -o DIR, the folder to make")
+    with Ledger("efficiency", rejects) as ledger:
+        made = efficiency(
+            *(inputs, output, protocol, recipe, ledger),
+            grid=Grid.parse(fractions, seeds),
+            start=options.fill(Start, locals()),
+            by=by,
+            part=part,
+            device=device,
+            resume=resume,
+            fetch=fetch,
+        )
+    return options.result(ledger, made)

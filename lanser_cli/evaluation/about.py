@@ -1,0 +1,64 @@
+"""What a report says of a run besides its scores: what its start had heard, and its validation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lanser_cli import jsonl
+from lanser_cli.evaluation.seeds import measure_run
+from lanser_cli.records import Record
+from lanser_cli.training import runs
+from lanser_cli.training.heard import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a run folder says of itself.
+
+    Attributes:
+        seen: what the model that it started from had heard of its test side; None from scratch.
+        validation: UAR on the speakers set apart, by fold, the mean over seeds.
+        protocol: the name of its standard protocol, if it has one.
+        missing: what is not as that protocol's corpus was published, in words.
+    """
+
+    seen: Seen | None
+    validation: dict[str, float]
+    protocol: str | None = None
+    missing: str | None = None
+
+    @classmethod
+    def of(cls, run: Path) -> About:
+        """Read it from a run folder."""
+        uars: dict[str, list[float]] = {}
+        files = [*run.glob("fold-*/validation.jsonl"), *run.glob("seed-*/fold-*/validation.jsonl")]
+        for path in sorted(files):
+            items = jsonl.read_records([str(path)], "eval")
+            result = measure_run(item for item in items if isinstance(item, Record))
+            uars.setdefault(path.parent.name.removeprefix("fold-"), []).append(result.uar.value)
+        config = runs.read_config(run)
+        seen = config.get("seen")
+        return cls(
+            None if seen is None else Seen(**seen),
+            {fold: round(fmean(found), 6) for fold, found in uars.items()},
+            (config.get("protocol") or {}).get("protocol"),
+            config.get("missing"),
+        )
+
+    @property
+    def warning(self) -> str:
+        """What a reader must know before the scores; empty where there is nothing."""
+        parts = []
+        if self.seen is not None and (self.seen.any or not self.seen.checked):
+            parts.append(f"{self.seen}: the result may be too good")
+        if self.missing:
+            parts.append(
+                f"not all of {self.protocol}, so it compares with no other: {self.missing}"
+            )
+        return "; ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)

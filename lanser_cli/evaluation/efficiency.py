@@ -1,0 +1,244 @@
+"""Label efficiency: UAR against the share of labels used, from scratch and from a trained start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lanser_cli import console, jsonl
+from lanser_cli.devices import Ranks
+from lanser_cli.errors import UsageError
+from lanser_cli.evaluation import curve, report
+from lanser_cli.evaluation.about import About
+from lanser_cli.evaluation.seeds import measure_run
+from lanser_cli.models.classifier import Architecture
+from lanser_cli.output import write_json, write_whole
+from lanser_cli.parts import parse_part, take_part
+from lanser_cli.provenance import command_line, versions
+from lanser_cli.records import Record, Reject, to_json
+from lanser_cli.shards.gather import gather
+from lanser_cli.tally import Ledger
+from lanser_cli.training import runs
+from lanser_cli.training.examples import human_label_set
+from lanser_cli.training.finetune import Start, labelled, tune
+from lanser_cli.training.folds import Protocol, divide
+from lanser_cli.training.identity import identity
+from lanser_cli.training.loop import choose_device
+from lanser_cli.training.recipe import Recipe
+from lanser_cli.training.runs import RunFolder
+
+Arm = Literal["scratch", "init"]
+ARMS: tuple[Arm, ...] = ("scratch", "init")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One fine-tuning over all folds: what it starts from, the share of labels, the seed."""
+
+    arm: Arm
+    fraction: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-{self.fraction:g}-seed-{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """All points of a curve.
+
+    Attributes:
+        fractions: of the training labels, growing, in 0..1.
+        seeds: how many, from that of the recipe on. Each draws its own part of the labels, the
+            same in both arms.
+    """
+
+    fractions: tuple[float, ...]
+    seeds: int
+
+    @classmethod
+    def parse(cls, fractions: str, seeds: int) -> Grid:
+        """Read `.05,.1,1`.
+
+        Raises:
+            UsageError: not numbers above 0 and up to 1.
+        """
+        try:
+            found = tuple(sorted({float(word) for word in fractions.split(",")}))
+        except ValueError:
+            found = ()
+        if not found or not 0 < found[0] <= found[-1] <= 1:
+            raise UsageError(
+                f"--fractions '{fractions}': write numbers above 0 and up to 1 with commas between "
+                "them, such as .05,.1,.25,.5,1"
+            )
+        return cls(found, seeds)
+
+    def points(self, first_seed: int) -> list[Point]:
+        """Both arms, fraction by fraction, seed by seed."""
+        return [
+            Point(arm, fraction, first_seed + number)
+            for fraction in self.fractions
+            for number in range(self.seeds)
+            for arm in ARMS
+        ]
+
+
+def efficiency(
+    inputs: Sequence[str] | None,
+    output: Path,
+    protocol: Protocol,
+    recipe: Recipe,
+    ledger: Ledger,
+    *,
+    grid: Grid,
+    start: Start,
+    by: str | None = None,
+    part: str | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    fetch: Path | None = None,
+) -> dict[str, Any]:
+    """Fine-tune every point, measure the curves, and write points.jsonl and a report.
+
+    Args:
+        inputs, fetch: as `gather` takes them.
+        start: the start of the one arm; the other has its architecture, untrained.
+        by: key whose values the intervals take for independent.
+        part: `I/N`: train this share of the points, and measure nothing.
+
+    Returns:
+        What was made; without `part` also the numbers of the curves.
+
+    Raises:
+        UsageError: no start, a wrong part, or `output` holds other curves.
+        LanserError: as `tune`.
+    """
+    if start.init is None:
+        raise UsageError("efficiency compares a trained start with scratch: name it with --init")
+    share = parse_part(part)
+    architecture = start.architecture()
+    scratch = Start(
+        model=architecture.name,
+        crop=architecture.crop_seconds,
+        trim=architecture.trim,
+        normalise=architecture.front_end.normalise,
+    )
+    records = gather(inputs, ledger, fetch, take=labelled)
+    same = _identity(records, architecture, protocol, recipe, grid, start, device)
+    everything = divide(records, replace(protocol, fraction=grid.fractions[-1]))
+    if not any(fold.test for fold in everything):
+        raise UsageError("efficiency needs a test: leave --folds 0 out")
+    used = {r.id for fold in everything for side in (fold.training, fold.judged) for r in side}
+    _open(output, same, grid, resume=resume or share is not None)
+    points = grid.points(recipe.seed)
+    rejects: dict[str, Reject] = {}
+    for number, point in enumerate(take_part(points, share), start=1):
+        folder = output / "points" / point.name
+        if (folder / "predictions.jsonl").exists():
+            continue
+        console.info(f"efficiency: {point.name}, point {number}")
+        draw = protocol.subset_seed + point.seed - recipe.seed
+        tune(
+            records,
+            folder,
+            replace(protocol, fraction=point.fraction, subset_seed=draw),
+            replace(recipe, seed=point.seed),
+            _Rejects(rejects),
+            start=start if point.arm == "init" else scratch,
+            device=device,
+            resume=(folder / "config.json").exists(),
+        )
+    made: dict[str, Any] = {"run": str(output), "points": len(points)}
+    if share is None:
+        found = {point: _read(output / "points" / point.name) for point in points}
+        tested = {record.id for fold in everything for record in fold.test}
+        for record in records:
+            if record.id in tested and record.id not in next(iter(found.values())):
+                lost = Reject.of(record, "efficiency", "was rejected when it was tested")
+                rejects.setdefault(record.id, lost)
+        made |= _measure(output, found, recipe, by)
+    for reject in rejects.values():
+        ledger.reject(reject)
+    ledger.done = len(used - rejects.keys())
+    if unused := len(records) - len(used):
+        ledger.dropped[f"beyond --fractions {grid.fractions[-1]:g}"] += unused
+    return made
+
+
+class _Rejects(Ledger):
+    """The ledger of a point: every point rejects the same records, and they are said once."""
+
+    def __init__(self, found: dict[str, Reject]) -> None:
+        super().__init__("efficiency")
+        self._found = found
+
+    def reject(self, reject: Reject) -> None:
+        self._found.setdefault(str(reject.id), reject)
+
+
+def _identity(
+    records: Sequence[Record],
+    architecture: Architecture,
+    protocol: Protocol,
+    recipe: Recipe,
+    grid: Grid,
+    start: Start,
+    device: str,
+) -> dict[str, str]:
+    """What a resumed call must share with the first."""
+    divided = ((one, (one.label, one.word(protocol.group), one.word("fold"))) for one in records)
+    return identity(
+        replace(architecture, labels=human_label_set(records)),
+        recipe.on(choose_device(device)),
+        divided,
+        Ranks.from_environment().count,
+        init=start.source,
+        **asdict(protocol),
+        fractions=",".join(f"{fraction:g}" for fraction in grid.fractions),
+        seeds=grid.seeds,
+    )
+
+
+def _open(output: Path, same: dict[str, str], grid: Grid, *, resume: bool) -> None:
+    """Make the folder, or go on with it; several parts may do so at once."""
+    path = output / "config.json"
+    if path.exists():
+        if not resume:
+            raise UsageError(f"{output} holds curves already: go on with --resume, or remove it")
+        RunFolder(output).check_same(same)
+        return
+    (output / "points").mkdir(parents=True, exist_ok=True)
+    mine = path.with_name(f"config.json.{os.getpid()}")
+    about = {"schema": runs.SCHEMA, "verb": "efficiency", "argv": command_line()}
+    write_json(mine, {**about, "versions": versions(), **asdict(grid), "identity": same})
+    os.replace(mine, path)
+
+
+def _read(folder: Path) -> dict[str, Record]:
+    """The test records of a point by id."""
+    items = jsonl.read_records([str(folder / "predictions.jsonl")], "efficiency")
+    return {item.id: item for item in items if isinstance(item, Record)}
+
+
+def _measure(
+    output: Path, found: dict[Point, dict[str, Record]], recipe: Recipe, by: str | None
+) -> dict[str, Any]:
+    """Write points.jsonl and the report; the numbers of the result line."""
+    lines = []
+    for point, records in found.items():
+        result = measure_run(records.values(), by=by)
+        numbers = {"uar": result.uar.value, "wa": result.wa.value, "n": result.n}
+        units = {"unit": result.unit, "by_unit": result.by_unit}
+        lines.append(to_json({**asdict(point), "steps": recipe.steps, **numbers, **units}) + "\n")
+    write_whole(output / "points.jsonl", "".join(lines))
+    curves = curve.Curves.of({(p.arm, p.fraction, p.seed): r for p, r in found.items()}, by)
+    [init] = [p for p in list(found)[:2] if p.arm == "init"]
+    about = About.of(output / "points" / init.name)
+    report.efficiency(output, curves, about)
+    console.info(f"efficiency: report in {output / 'report.html'}")
+    return {**curves.summary(), "seen": None if about.seen is None else asdict(about.seen)}

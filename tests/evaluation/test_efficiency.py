@@ -1,0 +1,197 @@
+"""The label-efficiency curve: its numbers, and one folder that parts and resumed calls fill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+from conftest import ROOT, Lanser, read_jsonl
+from scipy.stats import t as student
+from sklearn.metrics import balanced_accuracy_score
+
+from lanser_cli.errors import UsageError
+from lanser_cli.evaluation.curve import Curves, area, crossing
+from lanser_cli.evaluation.efficiency import Grid
+from lanser_cli.records import Record
+
+FRACTIONS = (0.1, 0.5, 1.0)
+LINE = ("--device", "cpu", "--steps", "1", "--folds", "3", "--fractions", "1,.5", "--seeds", "2")
+
+
+def made_up(speakers=6, clips=10):
+    """Answers at each point; the init arm is right more often, most at few labels."""
+    draw = np.random.default_rng(2)
+    truths = ["abc"[draw.integers(3)] for _ in range(speakers * clips)]
+    right = {"scratch": (0.3, 0.4, 0.6), "init": (0.5, 0.65, 0.7)}
+    return {
+        (arm, fraction, seed): {
+            str(n): Record(
+                {
+                    "id": str(n),
+                    "label": truth,
+                    "speaker": f"s{n // clips}",
+                    "prediction": truth if draw.random() < share else "abc"[draw.integers(3)],
+                }
+            )
+            for n, truth in enumerate(truths)
+        }
+        for arm, shares in right.items()
+        for fraction, share in zip(FRACTIONS, shares, strict=True)
+        for seed in (0, 1)
+    }
+
+
+def uar(records):
+    return balanced_accuracy_score([r.label for r in records], [r.prediction for r in records])
+
+
+def test_the_area_is_the_mean_difference_along_the_logarithm_with_a_jackknife_over_speakers():
+    points = made_up()
+
+    def difference(left_out=None):
+        gaps = []
+        for fraction in FRACTIONS:
+            means = {
+                arm: fmean(
+                    uar([r for r in points[arm, fraction, seed].values() if r.speaker != left_out])
+                    for seed in (0, 1)
+                )
+                for arm in ("scratch", "init")
+            }
+            gaps.append(means["init"] - means["scratch"])
+        widths = np.diff(np.log(FRACTIONS))
+        return sum(w * (a + b) / 2 for w, a, b in zip(widths, gaps, gaps[1:], strict=False)) / sum(
+            widths
+        )
+
+    curves = Curves.of(points)
+    whole = difference()
+    pseudo = [6 * whole - 5 * difference(f"s{number}") for number in range(6)]
+    reach = student.ppf(0.975, 5) * stdev(pseudo) / np.sqrt(6)
+    assert curves.area.value == pytest.approx(whole, abs=1e-6)
+    assert curves.area.low == pytest.approx(whole - reach, abs=2e-6)
+    assert curves.area.high == pytest.approx(whole + reach, abs=2e-6)
+    for place, fraction in enumerate(FRACTIONS):
+        expected = fmean(uar(points["init", fraction, seed].values()) for seed in (0, 1))
+        assert curves.results["init"][place].uar.value == pytest.approx(expected, abs=1e-6)
+
+
+def test_four_speakers_give_values_without_intervals():
+    curves = Curves.of(made_up(speakers=4))
+    assert curves.area.low is None and curves.differences[0].low is None
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"),
+    [(0.3, 0.01), (0.5, 0.1), (0.6, 10**-0.5), (0.7, 1.0), (0.75, None)],
+)
+def test_labels_saved_are_read_off_the_curve(goal, expected):
+    """UAR 0.4, 0.5, 0.7 at 1, 10 and 100 %: 0.6 is half way between the last two."""
+    found = crossing((0.01, 0.1, 1.0), np.array([0.4, 0.5, 0.7]), goal)
+    assert found == (None if expected is None else pytest.approx(expected, abs=1e-6))
+
+
+def test_the_area_of_one_fraction_is_its_difference():
+    assert area((1.0,), np.array([[0.25, 0.5]])).tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("text", ["", "0,1", "0.5,1.2", "half"])
+def test_fractions_must_be_shares(text):
+    with pytest.raises(UsageError, match="--fractions"):
+        Grid.parse(text, 1)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    labelled: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, lanser: Lanser
+) -> tuple[Path, dict]:
+    folder = tmp_path_factory.mktemp("efficiency") / "curve"
+    done = lanser("efficiency", labelled, "--init", tiny_run, *LINE, "-o", folder)
+    assert b"efficiency: 12 in, 12 used, 0 rejected" in done.stderr
+    [made] = read_jsonl(done.stdout)
+    return folder, made
+
+
+def test_every_point_is_a_run_folder_and_a_line(whole: tuple[Path, dict]) -> None:
+    folder, made = whole
+    lines = read_jsonl(folder / "points.jsonl")
+    assert len(lines) == made["points"] == 8
+    assert {(one["arm"], one["fraction"], one["seed"]) for one in lines} == {
+        (arm, fraction, seed)
+        for arm in ("scratch", "init")
+        for fraction in (0.5, 1.0)
+        for seed in (0, 1)
+    }
+    for one in lines:
+        point = folder / "points" / f"{one['arm']}-{one['fraction']:g}-seed-{one['seed']}"
+        records = read_jsonl(point / "predictions.jsonl")
+        expected = balanced_accuracy_score(
+            [r["label"] for r in records], [r["prediction"] for r in records]
+        )
+        assert one["uar"] == pytest.approx(expected, abs=1e-6)
+        assert set(one["by_unit"]) == {"s0", "s1", "s2"} and one["steps"] == 1
+    arms = {
+        arm: json.loads((folder / f"points/{arm}-0.5-seed-1/config.json").read_text())
+        for arm in ("scratch", "init")
+    }
+    assert arms["scratch"]["protocol"] == arms["init"]["protocol"], "the same labels and folds"
+    assert arms["scratch"]["architecture"] == arms["init"]["architecture"]
+    report = json.loads((folder / "report.json").read_text())
+    assert report["area"] == made["area"] and report["fractions"] == [0.5, 1.0]
+    for name in ("report.html", "label-efficiency.png", "label-efficiency.svg"):
+        assert (folder / name).exists()
+
+
+def test_the_example_in_the_documentation_is_a_point(whole: tuple[Path, dict]) -> None:
+    text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    example = json.loads(text.split("```json point\n")[1].split("```")[0])
+    assert list(example) == list(read_jsonl(whole[0] / "points.jsonl")[0])
+
+
+def test_parts_and_a_killed_run_give_the_same_bytes(
+    whole: tuple[Path, dict], labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    folder, made = whole
+    line = ("efficiency", labelled, "--init", tiny_run, *LINE)
+    parts = tmp_path / "parts"
+    for part in ("1/2", "2/2"):
+        done = lanser(*line, "-o", parts, "--part", part)
+        assert "area" not in read_jsonl(done.stdout)[0] and not (parts / "points.jsonl").exists()
+    assert len(list(parts.glob("points/*/predictions.jsonl"))) == 8
+    killed = tmp_path / "killed"
+    shutil.copytree(folder, killed)
+    for name in ("points.jsonl", "report.json"):
+        (killed / name).unlink()
+    shutil.rmtree(killed / "points" / "init-1-seed-1")
+    half = killed / "points" / "scratch-0.5-seed-0"
+    (half / "predictions.jsonl").unlink()
+    (half / "fold-2" / "model.safetensors").unlink()
+    for other in (parts, killed):
+        [again] = read_jsonl(lanser(*line, "-o", other, "--resume").stdout)
+        assert (other / "points.jsonl").read_bytes() == (folder / "points.jsonl").read_bytes()
+        assert {**again, "run": ""} == {**made, "run": ""}
+
+
+def test_another_curve_is_not_put_into_the_folder(
+    whole: tuple[Path, dict], labelled: Path, tiny_run: Path, lanser: Lanser
+) -> None:
+    folder, _ = whole
+    line = ("efficiency", labelled, "--init", tiny_run, *LINE, "-o", folder)
+    assert b"holds curves already" in lanser(*line, check=2).stderr
+    other = lanser(*line, "--steps", "2", "--resume", check=2)
+    assert b"--steps, 1 and not 2" in other.stderr
+    other = lanser(*line, "--fractions", "1", "--part", "1/2", check=2)
+    assert b"--fractions, 0.5,1 and not 1" in other.stderr
+
+
+def test_a_curve_needs_a_start_and_a_test(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    done = lanser("efficiency", labelled, *LINE, "-o", tmp_path / "x", check=2)
+    assert b"--init" in done.stderr
+    line = ("efficiency", labelled, "--init", tiny_run, *LINE, "--folds", "0")
+    assert b"--folds 0" in lanser(*line, "-o", tmp_path / "x", check=2).stderr

@@ -1,0 +1,123 @@
+"""Several seeds, folds and speakers of one run: against scikit-learn and a jackknife by hand."""
+
+from __future__ import annotations
+
+import json
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from scipy.stats import t as student
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from lanser_cli.errors import LanserError
+from lanser_cli.evaluation.metrics import measure
+from lanser_cli.evaluation.seeds import measure_run
+from lanser_cli.records import Record
+
+SEEDS = ("0", "1", "2")
+
+
+def answered(speakers=6, clips=12, seeds=SEEDS):
+    """Records that each seed answers, right more often for later speakers; in three folds."""
+    draw = np.random.default_rng(1)
+    made = []
+    for number in range(speakers * clips):
+        speaker, label = number // clips, "abc"[draw.integers(3)]
+        answers = {
+            seed: label if draw.random() < 0.4 + 0.08 * speaker else "abc"[draw.integers(3)]
+            for seed in seeds
+        }
+        fields = {"id": str(number), "label": label, "predictions": answers}
+        made.append(Record({**fields, "speaker": f"s{speaker}", "test_fold": str(speaker // 2)}))
+    return made
+
+
+def uar(records, seed):
+    truth, answers = zip(*[(r.label, r.fields["predictions"][seed]) for r in records], strict=True)
+    return balanced_accuracy_score(truth, answers)
+
+
+def test_the_score_is_the_mean_over_seeds_and_its_spread_is_apart():
+    records = answered()
+    result = measure_run(records)
+    each = [uar(records, seed) for seed in SEEDS]
+    assert result.n == len(records) and tuple(result.seeds) == SEEDS
+    assert [one["uar"] for one in result.seeds.values()] == pytest.approx(each, abs=1e-6)
+    assert result.uar.value == pytest.approx(fmean(each), abs=1e-6)
+    assert result.sd == pytest.approx(stdev(each), abs=2e-6)
+    f1 = [
+        f1_score([r.label for r in records], [r.fields["predictions"][s] for r in records],
+                 average="macro")
+        for s in SEEDS
+    ]  # fmt: skip
+    assert result.macro_f1.value == pytest.approx(fmean(f1), abs=1e-6)
+    assert sum(map(sum, result.confusion)) == 3 * len(records)
+    assert result.summary()["seeds"] == 3
+
+
+def test_the_interval_is_students_over_speakers_of_the_mean_over_seeds():
+    records = answered()
+    result = measure_run(records)
+    names = sorted({record.speaker for record in records})
+
+    def score(kept):
+        return fmean(uar(kept, seed) for seed in SEEDS)
+
+    whole = score(records)
+    pseudo = [
+        6 * whole - 5 * score([r for r in records if r.speaker != name]) for name in names
+    ]  # leaving a speaker out of all seeds at once
+    reach = student.ppf(0.975, 5) * stdev(pseudo) / np.sqrt(6)
+    assert (result.unit, result.units) == ("speaker", 6)
+    assert result.uar.low == pytest.approx(whole - reach, abs=2e-6)
+    assert result.uar.high == pytest.approx(whole + reach, abs=2e-6)
+    for name in names:
+        mine = [record for record in records if record.speaker == name]
+        assert result.by_unit[name] == pytest.approx(score(mine), abs=1e-6)
+
+
+def test_pooled_uar_and_the_mean_of_folds_are_both_scikit_learns():
+    records = answered()
+    result = measure_run(records)
+    folds = {name: [r for r in records if r.fields["test_fold"] == name] for name in "012"}
+    for name, mine in folds.items():
+        assert result.folds[name]["n"] == len(mine)
+        expected = fmean(uar(mine, seed) for seed in SEEDS)
+        assert result.folds[name]["uar"] == pytest.approx(expected, abs=1e-6)
+    means = [fmean(uar(mine, seed) for mine in folds.values()) for seed in SEEDS]
+    assert result.folds_uar == pytest.approx(fmean(means), abs=1e-6)
+    assert abs(result.folds_uar - result.uar.value) > 1e-4, "they are two things"
+
+
+def test_one_seed_is_measured_as_ever_with_its_folds_and_speakers():
+    records = [
+        record.with_fields(prediction=record.fields["predictions"]["0"], predictions=None)
+        for record in answered()
+    ]
+    found, plain = measure_run(records), measure(records)
+    assert (found.uar, found.wa, found.confusion) == (plain.uar, plain.wa, plain.confusion)
+    assert found.seeds == {} and found.sd is None and len(found.folds) == 3
+    assert len(found.by_unit) == 6
+
+
+def test_records_without_speaker_are_each_their_own_unit():
+    records = [record.with_fields(speaker=None) for record in answered()]
+    result = measure_run(records)
+    assert (result.unit, result.units, result.by_unit) == ("record", len(records), {})
+    assert result.uar.low < result.uar.value < result.uar.high
+
+
+def test_a_seed_that_did_not_answer_a_record_is_named():
+    records = answered()
+    records[3] = records[3].with_fields(predictions={"0": "a", "1": "b"})
+    with pytest.raises(LanserError, match="'3' has no answer of seed 2"):
+        measure_run(records)
+
+
+def test_the_example_in_the_documentation_is_measured():
+    text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    example = Record.parse(json.loads(text.split("```json predictions\n")[1].split("```")[0]))
+    result = measure_run([example, example.with_fields(id="x", label="fearful")])
+    assert [one["uar"] for one in result.seeds.values()] == [0.5, 0.5]

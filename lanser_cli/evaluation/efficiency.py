@@ -134,7 +134,8 @@ def efficiency(
     if not any(fold.test for fold in everything):
         raise UsageError("efficiency needs a test: leave --folds 0 out")
     used = {r.id for fold in everything for side in (fold.training, fold.judged) for r in side}
-    _open(output, same, grid, resume=resume or share is not None)
+    if Ranks.from_environment().leads:
+        _open(output, same, grid, resume=resume or share is not None)
     points = grid.points(recipe.seed)
     rejects: dict[str, Reject] = {}
     for number, point in enumerate(take_part(points, share), start=1):
@@ -154,7 +155,7 @@ def efficiency(
             resume=(folder / "config.json").exists(),
         )
     made: dict[str, Any] = {"run": str(output), "points": len(points)}
-    if share is None:
+    if share is None and Ranks.from_environment().leads:
         found = {point: _read(output / "points" / point.name) for point in points}
         tested = {record.id for fold in everything for record in fold.test}
         for record in records:

@@ -13,6 +13,9 @@ from lanser_cli.training.draws import Key
 MOST = 0.05
 """Share of what was asked for that may be unreadable."""
 
+FEW = 2
+"""So many unreadable ones end no run, however small it is."""
+
 _ENOUGH = 10_000
 """Utterances whose share is sure enough; less than a whole epoch of fewer would be chance."""
 
@@ -45,11 +48,12 @@ class Unread:
         """Count a step of all ranks.
 
         Raises:
-            LanserError: more than a twentieth of what was asked for cannot be read.
+            LanserError: more than a twentieth of what was asked for cannot be read, or nothing.
         """
         self.asked += asked
         self.missed += missed
-        if self.missed > MOST * max(self.asked, self._least):
+        nothing = self.asked >= self._least and self.missed == self.asked
+        if nothing or self.missed > max(FEW, MOST * max(self.asked, self._least)):
             raise LanserError(
                 f"{self._what}: {self.missed:.0f} of {self.asked:.0f} utterances asked for so far "
                 f"cannot be read, more than {MOST:.0%}: look at the first of them above, and at "

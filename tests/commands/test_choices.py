@@ -17,7 +17,11 @@ from lanser_cli.app import VERBS
 from lanser_cli.choices import (
     Calibration,
     Check,
+    ClassWeights,
     Codec,
+    Control,
+    HearingPrecision,
+    Normalising,
     ScoringPrecision,
     Segmenting,
     SplitBy,
@@ -87,9 +91,19 @@ def test_the_options_that_are_choices() -> None:
         ("shard", "--codec"): get_args(Codec),
         ("shard", "--split-by"): get_args(SplitBy),
         ("audit", "--allow"): tuple(check.value for check in Check),
+        ("transcribe", "--precision"): get_args(HearingPrecision),
         ("pretrain", "--targets"): get_args(Targets),
-        ("pretrain", "--precision"): get_args(TrainingPrecision),
-        ("finetune", "--precision"): get_args(TrainingPrecision),
+        ("pretrain", "--control"): get_args(Control),
+        **{
+            (verb, option): get_args(choices)
+            for verb in ("pretrain", "finetune", "efficiency")
+            for option, choices in (
+                ("--precision", TrainingPrecision),
+                ("--class-weights", ClassWeights),
+                ("--normalise", Normalising),
+            )
+            if (verb, option) != ("efficiency", "--normalise")  # that of --init
+        },
     }
 
 

@@ -17,6 +17,7 @@ from lanser_cli.commands import options
 from lanser_cli.entailment.entail_label import LabelSettings
 from lanser_cli.shards.pack import Packing
 from lanser_cli.shards.selection import Selection
+from lanser_cli.training.finetune import Start
 from lanser_cli.training.folds import Protocol
 from lanser_cli.training.recipe import Recipe
 
@@ -28,6 +29,10 @@ FILLED = [
     ("pretrain", Recipe),
     ("finetune", Protocol),
     ("finetune", Recipe),
+    ("finetune", Start),
+    ("efficiency", Protocol),
+    ("efficiency", Recipe),
+    ("efficiency", Start),
 ]
 """Every `options.fill(kind, locals())` there is."""
 

@@ -112,7 +112,7 @@ def test_a_killed_run_of_several_seeds_is_resumed_to_the_same_bytes(
     line = ("finetune", labelled, *SLIM, *LINE, "--validation", "1", "-o", killed)
     lanser(*line, check=2)
     lanser(*line, "--resume")
-    for pattern in ("*.jsonl", "*.safetensors", "*.npy"):
+    for pattern in ("predictions.jsonl", "validation.jsonl", "*.safetensors", "*.npy"):
         assert files(killed, pattern) == files(run, pattern)
     other = lanser(*line, "--seeds", "3", "--resume", check=2)
     assert b"--seeds, 2 and not 3" in other.stderr

@@ -76,7 +76,10 @@ def faults(kind: type[Any], command: Callable[..., int]) -> list[str]:
     ("verb", "kind"), FILLED, ids=[f"{verb}-{kind.__name__}" for verb, kind in FILLED]
 )
 def test_every_field_has_its_option(verb: str, kind: type[Any]) -> None:
-    assert faults(kind, import_module(f"lanser_cli.commands.{verb}").command) == []
+    found = faults(kind, import_module(f"lanser_cli.commands.{verb}").command)
+    if (verb, kind) == ("efficiency", Recipe):  # which counts steps, always
+        found = [one for one in found if one.partition(":")[0] not in ("epochs", "steps")]
+    assert found == []
 
 
 def test_no_use_of_fill_is_missing_here() -> None:

@@ -220,7 +220,8 @@ def test_more_ranks_than_utterances_is_one_sentence(
 
 
 INJECTS = """
-import json, random, sys
+import json, os, random, sys
+os.fsync = lambda file: None  # hundreds of checkpoints
 from pathlib import Path
 import torch
 from lanser_cli.errors import LanserError

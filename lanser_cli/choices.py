@@ -40,3 +40,6 @@ Targets: TypeAlias = Literal["hard", "soft"]
 
 TrainingPrecision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 """What a network trains in."""
+
+Probe: TypeAlias = Literal["ridge", "mlp"]
+"""What reads a target off a representation: a weighted sum, or one hidden layer."""

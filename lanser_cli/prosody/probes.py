@@ -202,13 +202,15 @@ def _mlp(x: Array, y: Array, split: Split, seed: int) -> Array:
     def fitted(train: Index, test: Index, decay: float) -> Array:
         inputs, unseen = _scaled(x[train], x[test])
         mean, spread = y[train].mean(), y[train].std() or 1.0
-        network = MLPRegressor(64, alpha=decay, max_iter=100, random_state=seed)
+        network = MLPRegressor(
+            hidden_layer_sizes=(64,), solver="lbfgs", alpha=decay, max_iter=100, random_state=seed
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             network.fit(inputs, (y[train] - mean) / spread)
         return np.asarray(network.predict(unseen) * spread + mean)
 
-    decays = (0.1, 10.0, 100.0)
+    decays = (1.0, 10.0, 100.0)
     errors = [
         sum(float(((fitted(a, b, decay) - y[b]) ** 2).sum()) for a, b in split.inner)
         for decay in decays

@@ -67,7 +67,8 @@ work = pathlib.Path(sys.argv[1])
 read = lambda name: json.loads((work / name / "report.json").read_text())
 [weak] = read("weak-labels")["results"].values()
 tuned, scratch = read("report")["results"].values()
-r2 = read("prosody")["mean_r2"]
+probe = json.loads((work / "prosody" / "probe.json").read_text())
+r2, verdict = probe["median"], probe["verdicts"]["within"]
 def show(e):
     return f"{e['value']:.3f}" + (f" [{e['low']:.3f}, {e['high']:.3f}]" if e["low"] else "")
 
@@ -78,6 +79,7 @@ On synthetic speech, see examples/README.md; in brackets a 95 % interval:
   weak label = emotion the sentence was written for   {show(weak['wa'])} of {weak['n']}, chance {weak['chance']:.3f}
   UAR of the fine-tuned model, {tuned['units']} voices held out      {show(tuned['uar'])}, chance {tuned['chance']:.3f}
       the same trained from scratch                   {show(scratch['uar'])}
-  prosody probe, mean R2                              {r2['trained']:.3f}
-      of the same network untrained                   {r2['untrained']:.3f}""")
+  prosody probe, median R2 within a voice             {r2['trained']['within']:.3f}
+      of its best control ({verdict['control']}){' ' * (28 - len(verdict['control']))}{r2[verdict['control']]['within']:.3f}
+      that training taught it prosody is              {verdict['verdict']}""")
 PYTHON

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import EKMAN, Lanser, read_jsonl, write_jsonl
+from conftest import EKMAN, ROOT, Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.prosody import controls, layers, words
@@ -107,6 +108,12 @@ def test_the_whole_report(lanser: Lanser, speech, pretrained: Path, tmp_path: Pa
     for name in ("controls.png", "layers.svg", "report.html"):
         assert (tmp_path / "out" / name).stat().st_size > 1000
     page = (tmp_path / "out/report.html").read_text()
+    formats = (ROOT / "docs/formats.md").read_text()
+    table = formats.split("### `probe.json`")[1].split("## ")[0]
+    documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M))))
+    assert documented == set(numbers) - {"schema", "argv", "versions"}
+    [example] = re.findall(r"^```json verdict\n(.*?)^```$", table, re.M | re.S)
+    assert list(json.loads(example)) == list(line["verdicts"]["within"])
     assert "best control" in page and "Emotion within fixed sentences" in page
 
 

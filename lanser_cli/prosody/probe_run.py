@@ -80,10 +80,11 @@ def probe_run(
     where = parse_devices(device)[0]
     runs.model_folders(run)
     records = gather(inputs, ledger, fetch, take=_with_speaker)
-    kept, parts = _held_out(run, measured(records, ledger), ledger)
+    kept = measured(_held_out(run, records, ledger, folds), ledger)
     ledger.done = len(kept)
     if len(kept) < FEWEST:
         raise LanserError(f"{len(kept)} utterances could be read; a probe needs {FEWEST} at least")
+    parts = divide(run, kept)
     speakers = [str(record.speaker) for record in kept]
     groups = splits(speakers, [part.rows for part in parts], folds)
     every = {name: np.array([one.prosody[name] for one in kept]) for name in UNITS}
@@ -100,13 +101,13 @@ def probe_run(
         }
     ]
     found = table(columns, targets, speakers, groups, probe=probe, seed=seed)
-    apart = varying({"duration": every["duration"]})
-    if apart:
-        apart = table(columns, apart, speakers, groups, probe=probe, seed=seed).as_json()["targets"]
+    duration: dict[str, Any] = {}
+    if apart := varying({"duration": every["duration"]}):
+        duration = table(columns, apart, speakers, groups, probe=probe, seed=seed).as_json()
     numbers = {
         **_about(run, kept, parts, groups, missing, probe),
         **found.as_json(),
-        "duration": apart.get("duration"),
+        "duration": duration["targets"]["duration"] if duration else None,
         "fixed_sentence": words.fixed_sentence(kept, heard.columns, speakers, groups),
         "words_against_voice": words.against_voice(kept, heard.answers),
     }
@@ -120,13 +121,13 @@ def _with_speaker(record: Record) -> Record | str:
     return record if record.speaker else "no speaker"
 
 
-def _held_out(
-    run: Path, records: Sequence[Measured], ledger: Ledger
-) -> tuple[list[Measured], list[Part]]:
-    """The records that some network never heard the speaker of, and the networks' shares."""
+def _held_out(run: Path, records: Sequence[Record], ledger: Ledger, folds: int) -> list[Record]:
+    """The records of speakers that a network of the run never heard."""
     parts = divide(run, records)
+    # Refuses one speaker now, and not when all have been measured.
+    splits([str(record.speaker) for record in records], [part.rows for part in parts], folds)
     if not all(part.known for part in parts):
-        console.warn(
+        console.info(
             f"probe-prosody: {run} names no speakers that it was tested on: make sure that it was "
             "not trained on the speakers of these records"
         )
@@ -138,12 +139,7 @@ def _held_out(
         )
     if lost := len(records) - len(rows):
         ledger.dropped["speaker not held out"] += lost
-    place = {int(row): number for number, row in enumerate(sorted(rows))}
-    moved = [
-        Part(part.folder, np.array([place[int(row)] for row in part.rows]), part.known)
-        for part in parts
-    ]
-    return [records[row] for row in sorted(rows)], moved
+    return [records[row] for row in np.sort(rows)]
 
 
 def _heard(records: Sequence[Measured], parts: Sequence[Part], device: str, seed: int) -> Heard:

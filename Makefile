@@ -55,6 +55,7 @@ bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoE
 	$(BIN)/python tests/bench/shards.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/intervals.py
 	$(BIN)/python tests/bench/train.py
+	$(BIN)/python tests/bench/prosody.py $(if $(SPEECH),--speech $(SPEECH))
 
 bench-gpu: $(VENV)/dev ## The same on a GPU
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT)) gpu

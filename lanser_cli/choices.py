@@ -52,3 +52,6 @@ ClassWeights: TypeAlias = Literal["none", "sqrt", "balanced"]
 
 Normalising: TypeAlias = Literal["none", "utterance"]
 """Whose mean and deviation each band of log-mel is freed of, besides those of the training data."""
+
+Probe: TypeAlias = Literal["ridge", "mlp"]
+"""What reads a target off a representation: a weighted sum, or one hidden layer."""

@@ -75,7 +75,8 @@ read = lambda name: json.loads((work / name / "report.json").read_text())
 [weak] = read("weak-labels")["results"].values()
 tuned, scratch = read("report")["results"].values()
 seen = read("report")["runs"][str(work / "finetuned-pretrained")]["seen"]
-r2 = read("prosody")["mean_r2"]
+probe = json.loads((work / "prosody" / "probe.json").read_text())
+r2, verdict = probe["median"], probe["verdicts"]["within"]
 def show(e):
     return f"{e['value']:.3f}" + (f" [{e['low']:.3f}, {e['high']:.3f}]" if e["low"] else "")
 
@@ -87,6 +88,7 @@ On synthetic speech, see examples/README.md; in brackets a 95 % interval:
   UAR of the fine-tuned model, {tuned['units']} voices held out      {show(tuned['uar'])}, chance {tuned['chance']:.3f}
       the same trained from scratch                   {show(scratch['uar'])}
       test voices that pre-training had heard         {seen['voice']} of {tuned['units']}, by other sentences
-  prosody probe, mean R2                              {r2['trained']:.3f}
-      of the same network untrained                   {r2['untrained']:.3f}""")
+  prosody probe, median R2 within a voice             {r2['trained']['within']:.3f}
+      of its best control ({verdict['control']}){' ' * (28 - len(verdict['control']))}{r2[verdict['control']]['within']:.3f}
+      that training taught it prosody is              {verdict['verdict']}""")
 PYTHON

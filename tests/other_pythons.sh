@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 heavy='torch|torchaudio|transformers|openai-whisper|timm'
 mapfile -t light < <(sed -n '/^dependencies = \[/,/^\]/s/^  "\(.*\)",$/\1/p' pyproject.toml |
     grep -vE "^($heavy)[<>=]")
-rooms=(tests/audio tests/corpora tests/shards tests/prosody tests/evaluation/test_metrics.py
+rooms=(tests/audio tests/corpora tests/shards tests/prosody/test_targets.py tests/evaluation/test_metrics.py
     tests/entailment/test_{cache,crosswalk,taxonomies,templates}.py tests/commands/test_manifest.py
     tests/test_{house,jsonl,map,records,start_up}.py)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lanser_cli.choices import Probe
 from lanser_cli.commands import options
 from lanser_cli.errors import UsageError
 from lanser_cli.tally import Ledger
@@ -15,9 +16,11 @@ from lanser_cli.tally import Ledger
 def command(
     inputs: options.ShardsOrRecords = None,
     run: Annotated[
-        Path | None, typer.Option("--run", "-r", help="Run folder of pretrain or finetune.")
+        Path | None,
+        typer.Option("--run", "-r", help="Run folder of pretrain or finetune, with all its folds."),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds; speakers are kept apart.")] = 5,
+    probe: Annotated[Probe, typer.Option(help="A weighted sum, or one hidden layer.")] = "ridge",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
@@ -28,11 +31,11 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Probe a network's representation for pitch, loudness, rate and pauses.
+    """Probe a network's layers for pitch, loudness, rate, pauses and the quality of the voice.
 
-    Ridge regressions predict prosody measured on the sound from the network's pooled features; the
-    same is done for an untrained network, the mean log-mel spectrum, and shuffled utterances.
-    Prints R2 as one JSON line.
+    The same is asked of untrained networks, log-mel statistics, transcripts, labels, sex, speakers
+    and shuffled utterances. The verdict is "shown" only where the trained network surely knows
+    more than the best of these. Prints the numbers as one JSON line.
     """
     from lanser_cli.prosody.probe_run import probe_run
 
@@ -45,6 +48,7 @@ def command(
             ledger,
             output=output,
             folds=folds,
+            probe=probe,
             device=device,
             seed=seed,
             fetch=fetch,

@@ -68,10 +68,10 @@ class Report:
         data = base64.b64encode(png.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
 
-    def write(self, numbers: Mapping[str, Any]) -> None:
-        """Write `report.json` and `report.html`."""
+    def write(self, numbers: Mapping[str, Any], name: str = "report.json") -> None:
+        """Write the numbers to `name`, and `report.html`."""
         about = {"schema": SCHEMA, "argv": command_line(), "versions": versions()}
-        write_json(self._folder / "report.json", {**about, **numbers})
+        write_json(self._folder / name, {**about, **numbers})
         page = _PAGE.format(
             title=html.escape(self._title),
             body="\n".join(self._parts),
@@ -225,7 +225,7 @@ def confusion_figure(name: str, result: Result) -> Figure:
     counts = np.asarray(result.confusion, dtype=float)
     rows = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
-    figure, axes = _figure(1.6 + 0.55 * len(result.labels), 1.2 + 0.5 * len(result.labels))
+    figure, axes = canvas(1.6 + 0.55 * len(result.labels), 1.2 + 0.5 * len(result.labels))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(result.labels))
     axes.set_xticks(ticks, result.labels, rotation=60, ha="right")
@@ -246,7 +246,7 @@ def efficiency_figure(
     results: Mapping[str, Result], uses: Mapping[str, tuple[str, float]]
 ) -> Figure:
     """UAR against the fraction of labels used, a line for each thing training started from."""
-    figure, axes = _figure(6, 4)
+    figure, axes = canvas(6, 4)
     for start in dict.fromkeys(start for start, _ in uses.values()):
         names = [name for name, (other, _) in uses.items() if other == start]
         names.sort(key=lambda name: uses[name][1])
@@ -266,24 +266,8 @@ def efficiency_figure(
     return figure
 
 
-def bar_figure(
-    groups: Sequence[str], bars: Mapping[str, Sequence[float]], ylabel: str, title: str
-) -> Figure:
-    """Groups of bars side by side."""
-    figure, axes = _figure(1.5 + 1.1 * len(groups), 4)
-    width = 0.8 / len(bars)
-    for number, (name, heights) in enumerate(bars.items()):
-        places = [index + (number - (len(bars) - 1) / 2) * width for index in range(len(groups))]
-        axes.bar(places, heights, width, label=name)
-    axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_ylabel(ylabel)
-    axes.set_title(title)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
-    return figure
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def canvas(width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of so many inches, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))

@@ -1,38 +1,52 @@
-"""The probe as a whole: measure the sound, embed it by several models, compare, report."""
+"""The probe as a whole: measure the sound, embed it by several networks, compare, report."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from lanser_cli import console
+from lanser_cli.choices import Probe
 from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError
-from lanser_cli.evaluation import report
-from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.pipe import windows
-from lanser_cli.prosody.probes import ProbeScore, compare, protocol, shuffled
-from lanser_cli.prosody.targets import TARGETS, UNITS, measure
-from lanser_cli.records import Record, Reject
+from lanser_cli.prosody import controls, layers, words
+from lanser_cli.prosody.held_out import Part, divide
+from lanser_cli.prosody.layers import Features
+from lanser_cli.prosody.measured import Measured, measured
+from lanser_cli.prosody.probes import Split, splits
+from lanser_cli.prosody.report import write_report
+from lanser_cli.prosody.table import TRAINED, Table, table, varying
+from lanser_cli.prosody.targets import TARGETS, UNITS
+from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
-from lanser_cli.training.predict import WINDOW, embed, load_window, per_utterance
+from lanser_cli.training.predict import WINDOW, load_window, per_utterance
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-
-TRAINED, UNTRAINED, INPUT, CONTROL = "trained", "untrained", "mean log-mel", "trained, shuffled"
 FEWEST = 20
 """Utterances below which a probe says nothing."""
+
+SEEDS = 5
+"""Networks that were not trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the networks of a run, and their controls, make of the records.
+
+    Attributes:
+        columns: as `table` takes them.
+        answers: the label that each record's own network gives it.
+    """
+
+    columns: dict[str, list[Features]]
+    answers: list[str]
 
 
 def probe_run(
@@ -42,122 +56,171 @@ def probe_run(
     *,
     output: Path | None = None,
     folds: int = 5,
+    probe: Probe = "ridge",
     device: str = "auto",
     seed: int = 0,
     fetch: Path | None = None,
 ) -> dict[str, Any]:
-    """Probe the representation of a run folder for prosody.
+    """Probe the representations of a run for prosody, next to controls, and judge.
 
-    Next to the trained network stand three controls: the same network untrained, the mean log-mel
-    spectrum (what its input says in the plainest way), and the trained representation dealt out
-    to other utterances.
+    Every network of a run is probed, each on the speakers that it was not trained on.
 
     Args:
         inputs, fetch: as `gather` takes them.
         output: folder for the report.
+        folds: outer folds of each network's probes.
 
     Returns:
-        The numbers; docs/formats.md specifies them.
+        What the result line holds; docs/formats.md specifies it and `probe.json`.
 
     Raises:
-        LanserError: too few utterances could be read.
-        UsageError: the run has the models of several folds.
+        LanserError: too few utterances could be read, a speaker is not named, or a network has one
+            speaker alone to be probed on.
     """
-    device = parse_devices(device)[0]
-    trained = runs.load_model(runs.one_model(run, "--run"), device)
-    records = gather(inputs, ledger, fetch, take=lambda record: record)
-    torch.manual_seed(seed)
-    untrained = SpeechClassifier(trained.architecture).to(device).eval()
-    # What tells the two apart is to be the training, not the scale of the input.
-    untrained.front_end.load_state_dict(trained.front_end.state_dict())
-    kept, features, targets = _measured(records, ledger, trained, untrained)
+    where = parse_devices(device)[0]
+    runs.model_folders(run)
+    records = gather(inputs, ledger, fetch, take=_with_speaker)
+    kept = measured(_held_out(run, records, ledger, folds), ledger)
     ledger.done = len(kept)
     if len(kept) < FEWEST:
         raise LanserError(f"{len(kept)} utterances could be read; a probe needs {FEWEST} at least")
-    features[CONTROL] = shuffled(features[TRAINED], seed)
-    named = [record.speaker for record in kept]
-    speakers = [str(name) for name in named] if all(named) else None
-    table = compare(features, targets, speakers, folds=folds, seed=seed)
-    # What hardly any utterance has (pitch in whispers) or all share cannot be probed.
-    shown = [target for target in TARGETS if math.isfinite(table[TRAINED][target].r2)]
-    if not shown:
+    parts = divide(run, kept)
+    speakers = [str(record.speaker) for record in kept]
+    groups = splits(speakers, [part.rows for part in parts], folds)
+    every = {name: np.array([one.prosody[name] for one in kept]) for name in UNITS}
+    targets = varying({name: every[name] for name in TARGETS})
+    if not targets:
         raise LanserError("no prosodic target differs among these utterances: nothing to probe")
-    means = {
-        name: round(float(np.mean([scores[target].r2 for target in shown])), 6)
-        for name, scores in table.items()
-    }
+    heard = _heard(kept, parts, where, seed)
+    others, missing = controls.known(kept)
+    columns = {**heard.columns, **{name: [{"": one}] for name, one in others.items()}}
+    columns[controls.SHUFFLED] = [
+        {
+            name: controls.shuffled(one, [part.rows for part in parts], seed)
+            for name, one in heard.columns[TRAINED][0].items()
+        }
+    ]
+    found = table(columns, targets, speakers, groups, probe=probe, seed=seed)
+    duration: dict[str, Any] = {}
+    if apart := varying({"duration": every["duration"]}):
+        duration = table(columns, apart, speakers, groups, probe=probe, seed=seed).as_json()
     numbers = {
-        "run": str(run),
-        "utterances": len(kept),
-        "protocol": protocol(speakers, folds),
-        "mean_r2": means,
-        "r2": {
-            name: {target: asdict(scores[target]) for target in shown}
-            for name, scores in table.items()
-        },
+        **_about(run, kept, parts, groups, missing, probe),
+        **found.as_json(),
+        "duration": duration["targets"]["duration"] if duration else None,
+        "fixed_sentence": words.fixed_sentence(kept, heard.columns, speakers, groups),
+        "words_against_voice": words.against_voice(kept, heard.answers),
     }
-    console.info(
-        f"probe-prosody: mean R2 {means[TRAINED]:.3f} trained, {means[UNTRAINED]:.3f} untrained, "
-        f"{means[INPUT]:.3f} mean log-mel, {means[CONTROL]:.3f} shuffled"
-    )
+    _say(found, numbers, missing)
     if output is not None:
-        _write_report(output, numbers, table, shown)
-    return numbers
+        write_report(output, numbers, found)
+    return _summary(numbers)
 
 
-def _measured(
-    records: Sequence[Record],
-    ledger: Ledger,
-    trained: SpeechClassifier,
-    untrained: SpeechClassifier,
-) -> tuple[list[Record], dict[str, Array], dict[str, Array]]:
-    """Records that could be read, their representations by name, their prosody by target."""
-    kept: list[Record] = []
-    vectors: dict[str, list[Array]] = {TRAINED: [], UNTRAINED: [], INPUT: []}
-    prosody: list[dict[str, float]] = []
-    with console.progress("probe-prosody", len(records)) as meter:
-        for window in windows(records, WINDOW):
-            outcomes, waveforms = load_window(window, "probe-prosody")
-            for outcome in outcomes:
-                if isinstance(outcome, Reject):
-                    ledger.reject(outcome)
-            if waveforms:
-                clips = list(waveforms.values())
-                kept += [window[index] for index in waveforms]
-                prosody += [measure(clip.numpy()) for clip in clips]
-                vectors[TRAINED].append(embed(trained, clips))
-                vectors[UNTRAINED].append(embed(untrained, clips))
-                spectra = per_utterance(
-                    trained, clips, lambda crops: trained.front_end(crops).mean(dim=(1, 3))
-                )
-                vectors[INPUT].append(spectra.double().numpy())
-            meter.advance(len(window))
-    features = {name: np.concatenate(parts) for name, parts in vectors.items() if parts}
-    targets = {name: np.array([values[name] for values in prosody]) for name in TARGETS}
-    return kept, features, targets
+def _with_speaker(record: Record) -> Record | str:
+    return record if record.speaker else "no speaker"
 
 
-def _write_report(
-    folder: Path,
-    numbers: dict[str, Any],
-    table: dict[str, dict[str, ProbeScore]],
-    shown: Sequence[str],
-) -> None:
-    page = report.Report(folder, "What the representation knows of prosody")
-    page.text(
-        f"R2 of ridge regressions from the representation to prosody, on "
-        f"{numbers['utterances']} utterances; {numbers['protocol']}. In brackets: 95 % bootstrap "
-        "intervals. 'untrained' is the same network before training."
+def _held_out(run: Path, records: Sequence[Record], ledger: Ledger, folds: int) -> list[Record]:
+    """The records of speakers that a network of the run never heard."""
+    parts = divide(run, records)
+    # Refuses one speaker now, and not when all have been measured.
+    splits([str(record.speaker) for record in records], [part.rows for part in parts], folds)
+    if not all(part.known for part in parts):
+        console.info(
+            f"probe-prosody: {run} names no speakers that it was tested on: make sure that it was "
+            "not trained on the speakers of these records"
+        )
+    rows = np.concatenate([part.rows for part in parts])
+    if len(np.unique(rows)) < len(rows):
+        raise LanserError(
+            f"{run}: a speaker of these records was held out from several of its networks: name "
+            "the folder of one fold"
+        )
+    if lost := len(records) - len(rows):
+        ledger.dropped["speaker not held out"] += lost
+    return [records[row] for row in np.sort(rows)]
+
+
+def _heard(records: Sequence[Measured], parts: Sequence[Part], device: str, seed: int) -> Heard:
+    """Embed every record by its own network, and by networks that were not trained."""
+    names = [TRAINED, *(f"{controls.UNTRAINED} {n}" for n in range(SEEDS))]
+    collected: dict[str, list[Features]] = {name: [] for name in names}
+    statistics: list[controls.Matrix] = []
+    answers: list[str] = []
+    with console.progress("probe-prosody: networks", len(records)) as meter:
+        for part in parts:
+            trained = runs.load_model(part.folder, device)
+            networks = {TRAINED: trained}
+            for number, name in enumerate(names[1:]):
+                networks[name] = layers.untrained(
+                    trained.architecture, trained.front_end, seed + number
+                ).to(device)
+            for clips in _sounds([records[row] for row in part.rows]):
+                for name, network in networks.items():
+                    collected[name].append(layers.embed(network, clips))
+                statistics.append(controls.log_mel_statistics(trained.front_end, clips))
+                probabilities = per_utterance(trained, clips, lambda x, m=trained: m(x).softmax(-1))
+                labels = trained.architecture.labels
+                answers += [labels[int(index)] for index in probabilities.argmax(dim=1)]
+                meter.advance(len(clips))
+    # Networks come one after the other; their rows go back to the order of the records.
+    order = np.argsort(np.concatenate([part.rows for part in parts]))
+    stacked = {
+        name: {layer: rows[order] for layer, rows in layers.stack(each).items()}
+        for name, each in collected.items()
+    }
+    return Heard(
+        {
+            TRAINED: [stacked[TRAINED]],
+            controls.UNTRAINED: [stacked[name] for name in names[1:]],
+            controls.LOG_MEL: [{"": np.concatenate(statistics)[order]}],
+        },
+        [answers[row] for row in order],
     )
-    rows: list[list[str]] = []
-    for target in shown:
-        scores = [table[name][target] for name in table]
-        cells = [f"{score.r2:.3f} [{score.low:.3f}, {score.high:.3f}]" for score in scores]
-        rows.append([f"{target} ({UNITS[target]})", *cells])
-    rows.append(["mean", *(f"{numbers['mean_r2'][name]:.3f}" for name in table)])
-    page.table(["", *table], rows)
-    if page.can_plot:
-        bars = {name: [table[name][target].r2 for target in shown] for name in table}
-        page.figure("r2", report.bar_figure(shown, bars, "R2", "Linear probes of prosody"))
-    page.write(numbers)
-    console.info(f"probe-prosody: report in {folder / 'report.html'}")
+
+
+def _sounds(records: Sequence[Measured]) -> Iterator[list[torch.Tensor]]:
+    for window in windows(records, WINDOW):
+        outcomes, waveforms = load_window(window, "probe-prosody")
+        if lost := next((outcome for outcome in outcomes if outcome is not None), None):
+            raise LanserError(f"{lost.id}: could be read before, and now cannot: probe again")
+        yield list(waveforms.values())
+
+
+def _about(
+    run: Path,
+    records: Sequence[Measured],
+    parts: Sequence[Part],
+    groups: Sequence[Split],
+    missing: Sequence[str],
+    probe: Probe,
+) -> dict[str, Any]:
+    return {
+        "run": str(run),
+        "networks": len(parts),
+        "held_out": "by the run" if all(part.known for part in parts) else "not known",
+        "utterances": len(records),
+        "speakers": len({record.speaker for record in records}),
+        "folds": len(groups),
+        "probe": probe,
+        "left_out": list(missing),
+    }
+
+
+def _summary(numbers: dict[str, Any]) -> dict[str, Any]:
+    """What the result line holds: all but the tables by target and layer."""
+    return {name: value for name, value in numbers.items() if name not in ("targets", "layers")}
+
+
+def _say(found: Table, numbers: dict[str, Any], missing: Sequence[str]) -> None:
+    for line in missing:
+        console.info(f"probe-prosody: left out: {line}")
+    if lost := {name: count for name, count in found.missing.items() if count}:
+        listed = ", ".join(f"{name} of {count}" for name, count in lost.items())
+        console.info(f"probe-prosody: not defined: {listed}, of {numbers['utterances']} utterances")
+    for name, one in numbers["median"].items():
+        console.info(
+            f"probe-prosody: {name}: median R2 {one['r2']}, within speakers {one['within']}"
+        )
+    console.info(f"probe-prosody: {found.decisive.sentence('prosody within a speaker')}")

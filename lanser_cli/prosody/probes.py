@@ -1,197 +1,218 @@
 """Linear probes: how much of a target can be read off a frozen representation by a weighted sum.
 
-Ridge regression on z-scored features, out-of-fold R2 with no speaker on both sides of a fold. A
-number means little alone: compare it with the same probe on an untrained network, on plain
-log-mel statistics, and on `shuffled` features, which is what a probe of this size makes of targets
-that have nothing to do with the sound. Score minus control is the selectivity of Hewitt and Liang
-(2019), "Designing and Interpreting Probes with Control Tasks".
+Ridge regression on z-scored features. No speaker is on both sides of an outer fold, and none on
+both sides of an inner fold, on which the penalty and the layer are chosen: what one speaker says is
+alike, so that a penalty chosen on single utterances would be far too weak.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lanser_cli.choices import Probe
 from lanser_cli.errors import LanserError
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-MIN_UTTERANCES = 10
-"""With fewer that have the target, there is no score."""
+PENALTIES = np.logspace(-1, 6, 15)
+"""Of the ridge, for features of standard deviation 1."""
 
-RESAMPLES = 1000
-"""Bootstrap samples behind an interval."""
+FEWEST = 10
+"""Training utterances with a target below which it is not probed."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeScore:
-    """Out-of-fold R2 (1 perfect, 0 as good as the training mean, below 0 worse), its 95% bootstrap
-    interval `low`..`high`, and the number of utterances `n` that had the target. NaN where there
-    is nothing to score: too few utterances, or all of the same value."""
+class Split:
+    """One outer fold: where to train, where to test, and the inner folds within training."""
 
-    r2: float
-    low: float
-    high: float
-    n: int
+    train: Index
+    test: Index
+    inner: tuple[tuple[Index, Index], ...]
 
 
-def probe(
-    features: NDArray[Any],
-    targets: Mapping[str, NDArray[Any]],
-    groups: Sequence[str] | None,
-    *,
-    folds: int = 5,
-    seed: int = 0,
-) -> dict[str, ProbeScore]:
-    """Fit one linear probe per target and score each on speakers it has not seen.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What probes say of utterances that they were not trained on.
 
-    R2 is 1 - sum (y - prediction)^2 / sum (y - mean of the training folds)^2 over all utterances.
-    The ridge penalty is chosen inside the training folds by leave-one-out. The interval
-    resamples speakers where there are several, else utterances: what one speaker says does not
-    vary freely. With a handful of speakers it is rough.
+    Attributes:
+        chosen: `[n, targets]`, each from the layer that was best on the inner folds; NaN where
+            there is no target, or too little to learn from.
+        by_layer: layer → the same from that layer alone.
+        mean: `[n, targets]`, the mean that the training utterances have: what R2 starts from.
+    """
+
+    chosen: Array
+    by_layer: dict[str, Array]
+    mean: Array
+
+
+def splits(
+    speakers: Sequence[str], parts: Sequence[Index], folds: int, *, inner: int = 4
+) -> list[Split]:
+    """Outer and inner folds by speaker, each within one of the `parts`.
 
     Args:
-        features: `[n, d]`, finite; computed on in float64.
-        targets: name → `[n]`; utterances where a target is NaN are left out for that target.
-        groups: `[n]` speakers, or None if unknown. `protocol` says what comes of them.
-        folds: at least 2; fewer speakers than that make fewer folds.
-        seed: of the shuffling of folds (one speaker only) and of the bootstrap.
+        parts: rows that share a representation; those of all others are never mixed with them.
+        folds: outer folds in a part; fewer speakers than that make fewer folds.
+
+    Raises:
+        LanserError: a part has one speaker.
+    """
+    from sklearn.model_selection import GroupKFold, KFold
+
+    who = np.asarray(speakers)
+    found = []
+    for rows in parts:
+        distinct = len(np.unique(who[rows]))
+        if distinct < 2:
+            raise LanserError(
+                f"probe-prosody: all utterances to probe one network on are by '{who[rows][0]}': "
+                "a probe is tested on another speaker than it was trained on; give it two or more "
+                "(where a run has folds: in each of them)"
+            )
+        outer = GroupKFold(min(folds, distinct))
+        for train, test in outer.split(rows, groups=who[rows]):
+            train, test = rows[train], rows[test]
+            several = len(np.unique(who[train]))
+            if several > 1:
+                inside = GroupKFold(min(inner, several)).split(train, groups=who[train])
+            else:  # two speakers in all: the penalty can only be chosen on one
+                inside = KFold(min(inner, len(train))).split(train)
+            found.append(Split(train, test, tuple((train[a], train[b]) for a, b in inside)))
+    return found
+
+
+def answer(
+    layers: Mapping[str, NDArray[Any]],
+    targets: NDArray[Any],
+    folds: Sequence[Split],
+    *,
+    probe: Probe = "ridge",
+    seed: int = 0,
+) -> Answers:
+    """Probe every layer for every target.
+
+    Args:
+        layers: layer → `[n, d]`, finite.
+        targets: `[n, targets]`; NaN where an utterance has none.
+        probe: `mlp` puts a hidden layer of 64 on the layer that the ridge chose.
 
     Raises:
         LanserError: a feature is NaN or infinite.
-        ValueError: lengths that do not match, or fewer than two folds.
     """
-    x = np.asarray(features, dtype=np.float64)
-    ys = {name: np.asarray(target, dtype=np.float64) for name, target in targets.items()}
-    speakers = np.asarray(["" for _ in x] if groups is None else list(groups))
-    _check(x, ys, speakers, folds)
-    scores: dict[str, ProbeScore] = {}
+    y = np.asarray(targets, dtype=np.float64)
+    empty = np.full(y.shape, np.nan)
+    found = Answers(empty.copy(), {name: empty.copy() for name in layers}, empty.copy())
+    for name, features in layers.items():
+        if bad := int((~np.isfinite(features)).any(axis=1).sum()):
+            raise LanserError(
+                f"{bad} of {len(y)} utterances have NaN or infinite features in {name}: check the "
+                "model's weights"
+            )
     # Targets that the same utterances have share one decomposition of the features.
-    by_mask: dict[bytes, list[str]] = {}
-    for name, y in ys.items():
-        by_mask.setdefault(np.isfinite(y).tobytes(), []).append(name)
-    for mask, names in by_mask.items():
-        keep = np.frombuffer(mask, dtype=bool)
-        y = np.stack([ys[name][keep] for name in names], axis=1)
-        scored = _score(x[keep], y, speakers[keep], folds, seed)
-        scores.update(zip(names, scored, strict=True))
-    return {name: scores[name] for name in ys}
+    masks, member = np.unique(np.isfinite(y), axis=1, return_inverse=True)
+    for number in range(masks.shape[1]):
+        columns = np.flatnonzero(member.ravel() == number)
+        for split in folds:
+            _answer_fold(layers, y, columns, _kept(split, masks[:, number]), found, probe, seed)
+    return found
 
 
-def compare(
-    representations: Mapping[str, NDArray[Any]],
-    targets: Mapping[str, NDArray[Any]],
-    groups: Sequence[str] | None,
-    *,
-    folds: int = 5,
-    seed: int = 0,
-) -> dict[str, dict[str, ProbeScore]]:
-    """`probe` every representation `[n, d]` of the same utterances: same folds, same resamples."""
-    return {
-        name: probe(features, targets, groups, folds=folds, seed=seed)
-        for name, features in representations.items()
-    }
+def _kept(split: Split, mask: NDArray[np.bool_]) -> Split:
+    inner = tuple((a[mask[a]], b[mask[b]]) for a, b in split.inner)
+    inner = tuple(pair for pair in inner if all(map(len, pair)))
+    return Split(split.train[mask[split.train]], split.test[mask[split.test]], inner)
 
 
-def shuffled(features: NDArray[Any], seed: int = 0) -> NDArray[Any]:
-    """The control: the rows of `features` dealt out to other utterances.
+def _answer_fold(
+    layers: Mapping[str, NDArray[Any]],
+    y: Array,
+    columns: Index,
+    split: Split,
+    found: Answers,
+    probe: Probe,
+    seed: int,
+) -> None:
+    if len(split.train) < FEWEST or not len(split.test) or not split.inner:
+        return
+    wanted = y[:, columns]
+    place = np.ix_(split.test, columns)
+    found.mean[place] = wanted[split.train].mean(axis=0)
+    least = np.full(len(columns), np.inf)
+    best = [next(iter(layers))] * len(columns)
+    for name, features in layers.items():
+        x = np.asarray(features, dtype=np.float64)
+        errors = sum(
+            ((_ridge(x[a], wanted[a], x[b]) - wanted[b]) ** 2).sum(axis=1) for a, b in split.inner
+        )  # [penalties, targets]
+        errors = np.asarray(errors)
+        penalty = errors.argmin(axis=0)
+        each = np.arange(len(columns))
+        predicted = _ridge(x[split.train], wanted[split.train], x[split.test])
+        found.by_layer[name][place] = predicted[penalty, :, each].T
+        better = errors[penalty, each] < least
+        least = np.where(better, errors[penalty, each], least)
+        best = [name if now else before for now, before in zip(better, best, strict=True)]
+    for name, column in zip(best, columns, strict=True):
+        if probe == "mlp":
+            x = np.asarray(layers[name], dtype=np.float64)
+            found.chosen[split.test, column] = _mlp(x, y[:, column], split, seed)
+        else:
+            found.chosen[split.test, column] = found.by_layer[name][split.test, column]
 
-    To the probe this is the same as shuffled targets, but targets and speakers stay where they
-    are, so that the folds and what the training mean predicts are those of the real probe.
+
+def _scaled(x: Array, unseen: Array) -> tuple[Array, Array]:
+    """Both z-scored by the first; what does not vary there is 0."""
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    flat = spread <= 1e-9 * np.maximum(1.0, np.abs(mean))
+    scale = np.where(flat, np.inf, spread)
+    return (x - mean) / scale, (unseen - mean) / scale
+
+
+def _ridge(x: Array, y: Array, unseen: Array) -> Array:
+    """Train on `[n, d]`, `[n, targets]`; predict `[penalties, m, targets]`.
+
+    One eigendecomposition serves all penalties and targets, of the smaller of the two Gram
+    matrices.
     """
-    return features[np.random.default_rng(seed).permutation(len(features))]
-
-
-def protocol(groups: Sequence[str] | None, folds: int = 5) -> str:
-    """How `probe` splits these utterances, in words, for the report."""
-    speakers = len(set(groups or ()))
-    if speakers > 1:
-        return f"{min(folds, speakers)} folds, no speaker in two of them"
-    who = "one speaker only" if speakers else "speakers unknown"
-    return f"{folds} shuffled folds ({who}: a speaker may be in training and test)"
-
-
-def _check(x: Array, ys: Mapping[str, Array], speakers: NDArray[Any], folds: int) -> None:
-    if folds < 2:
-        raise ValueError(f"folds: {folds} is not 2 or more")
-    if x.ndim != 2 or len(speakers) != len(x):
-        raise ValueError(f"features of shape {x.shape} for {len(speakers)} speakers")
-    for name, y in ys.items():
-        if y.shape != (len(x),):
-            raise ValueError(f"target '{name}' of shape {y.shape} for {len(x)} utterances")
-    bad = int((~np.isfinite(x)).any(axis=1).sum())
-    if bad:
-        raise LanserError(
-            f"{bad} of {len(x)} utterances have NaN or infinite features: check the model's weights"
-        )
-
-
-def _score(x: Array, y: Array, speakers: NDArray[Any], folds: int, seed: int) -> list[ProbeScore]:
-    """Scores of the targets `y` `[n, targets]`, none of them NaN."""
-    count, wanted = y.shape
-    nothing = ProbeScore(float("nan"), float("nan"), float("nan"), count)
-    if count < MIN_UTTERANCES:
-        return [nothing] * wanted
-    error, spread = np.empty_like(y), np.empty_like(y)
-    for train, test in _splits(speakers, folds, seed):
-        mean = y[train].mean(axis=0)
-        error[test] = (y[test] - _predict(x[train], y[train], x[test])) ** 2
-        spread[test] = (y[test] - mean) ** 2
-    _, unit = np.unique(speakers, return_inverse=True)
-    if unit.max() == 0:
-        unit = np.arange(count)
-    lows, highs = _interval(error, spread, unit, seed)
-    varies = np.ptp(y, axis=0) > 0
-    return [
-        ProbeScore(
-            1.0 - float(error[:, k].sum() / spread[:, k].sum()),
-            float(lows[k]),
-            float(highs[k]),
-            count,
-        )
-        if varies[k]
-        else nothing
-        for k in range(wanted)
-    ]
-
-
-def _splits(speakers: NDArray[Any], folds: int, seed: int) -> Iterator[tuple[Index, Index]]:
-    """Indices for training and test: speakers apart where there are two or more."""
-    from sklearn.model_selection import GroupKFold, KFold
-
-    distinct = len(np.unique(speakers))
-    if distinct > 1:
-        yield from GroupKFold(min(folds, distinct)).split(speakers, groups=speakers)
+    x, unseen = _scaled(x, unseen)
+    mean = y.mean(axis=0)
+    if x.shape[1] <= len(x):
+        values, vectors = np.linalg.eigh(x.T @ x)
+        left, right = unseen @ vectors, vectors.T @ (x.T @ (y - mean))
     else:
-        splitter = KFold(min(folds, len(speakers)), shuffle=True, random_state=seed)
-        yield from splitter.split(speakers)
+        values, vectors = np.linalg.eigh(x @ x.T)
+        left, right = unseen @ (x.T @ vectors), vectors.T @ (y - mean)
+    values = np.maximum(values, 0.0)
+    return np.stack([left @ (right / (values + p)[:, None]) + mean for p in PENALTIES])
 
 
-def _predict(x: Array, y: Array, unseen: Array) -> Array:
-    """Train on `[n, d]`, `[n, targets]`; predict `[m, targets]`. A penalty for each target."""
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def _mlp(x: Array, y: Array, split: Split, seed: int) -> Array:
+    """The answers of a small network: one hidden layer of 64, its decay chosen on inner folds."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPRegressor
 
-    ridge = RidgeCV(alphas=np.logspace(-2, 6, 17), alpha_per_target=True)
-    model = make_pipeline(StandardScaler(), ridge).fit(x, y)
-    return np.asarray(model.predict(unseen)).reshape(len(unseen), -1)
+    def fitted(train: Index, test: Index, decay: float) -> Array:
+        inputs, unseen = _scaled(x[train], x[test])
+        mean, spread = y[train].mean(), y[train].std() or 1.0
+        network = MLPRegressor(
+            hidden_layer_sizes=(64,), solver="lbfgs", alpha=decay, max_iter=100, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            network.fit(inputs, (y[train] - mean) / spread)
+        return np.asarray(network.predict(unseen) * spread + mean)
 
-
-def _interval(error: Array, spread: Array, unit: Index, seed: int) -> tuple[Array, Array]:
-    """95% percentile bootstrap of R2 per target, drawing `unit`s (speakers or utterances) anew."""
-    units = int(unit.max()) + 1
-    sums = np.zeros((2, units, error.shape[1]))
-    np.add.at(sums[0], unit, error)
-    np.add.at(sums[1], unit, spread)
-    # How often each unit is drawn; same seed, same draws for every representation compared.
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(units, np.full(units, 1 / units), size=RESAMPLES).astype(np.float64)
-    r2 = 1.0 - drawn @ sums[0] / np.maximum(drawn @ sums[1], np.finfo(float).tiny)
-    low, high = np.percentile(r2, [2.5, 97.5], axis=0)
-    return low, high
+    decays = (1.0, 10.0, 100.0)
+    errors = [
+        sum(float(((fitted(a, b, decay) - y[b]) ** 2).sum()) for a, b in split.inner)
+        for decay in decays
+    ]
+    return fitted(split.train, split.test, decays[int(np.argmin(errors))])

@@ -1,0 +1,112 @@
+"""What a representation is compared with: what can be known without having learned anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lanser_cli import entailment
+from lanser_cli.models.front_end import LogMel
+from lanser_cli.models.hub import loading
+from lanser_cli.records import Record
+
+Matrix = NDArray[Any]
+
+PERCENTILES = (5, 25, 50, 75, 95)
+
+LOG_MEL, TRANSCRIPT, LABEL, SEX, SPEAKER, SHUFFLED, UNTRAINED = (
+    "log-mel statistics",
+    "transcript",
+    "label",
+    "sex",
+    "speaker",
+    "shuffled",
+    "untrained",
+)
+
+
+@torch.inference_mode()
+def log_mel_statistics(front_end: LogMel, waveforms: Sequence[Tensor]) -> Matrix:
+    """Mean, sd, mean absolute step and percentiles over time of each band: `[n, 8 mels]`.
+
+    What the network is given, in plain numbers that know of time: a mean alone says nothing of how
+    a voice moves.
+    """
+    device = next(front_end.buffers()).device
+    rows = []
+    for waveform in waveforms:
+        bands = front_end(waveform[None].to(device))[0, 0].float().cpu().numpy()
+        steps = np.abs(np.diff(bands, axis=1))
+        moves = steps.mean(axis=1) if steps.shape[1] else np.zeros(len(bands))
+        rows.append(
+            np.concatenate(
+                [bands.mean(1), bands.std(1), moves, np.percentile(bands, PERCENTILES, 1).ravel()]
+            )
+        )
+    return np.stack(rows)
+
+
+def known(records: Sequence[Record]) -> tuple[dict[str, Matrix], list[str]]:
+    """Controls that come from the records alone, and in words which are left out, and why."""
+    found: dict[str, Matrix] = {}
+    missing = []
+    texts = [record.text for record in records]
+    if all(texts):
+        found[TRANSCRIPT] = _embedded([str(text) for text in texts])
+    else:
+        missing.append(f"{TRANSCRIPT}: {texts.count(None)} records have no text")
+    label = "label" if all(record.label for record in records) else "emotion"
+    for name, key in ((LABEL, label), (SEX, "sex"), (SPEAKER, "speaker")):
+        words = [record.word(key) for record in records]
+        if all(words):
+            found[name] = one_hot([str(word) for word in words])
+        else:
+            missing.append(f"{name}: {words.count(None)} records have none")
+    return found, missing
+
+
+def one_hot(words: Sequence[str]) -> Matrix:
+    """A column for each word, in their order."""
+    return np.equal.outer(np.array(words), np.unique(words)).astype(np.float64)
+
+
+def shuffled(features: Matrix, parts: Sequence[NDArray[np.intp]], seed: int) -> Matrix:
+    """Rows dealt out to other utterances of the same part.
+
+    To the probe this is the same as shuffled targets, but targets and speakers stay where they
+    are. A probe's score minus this one is its selectivity: Hewitt and Liang (2019), "Designing and
+    Interpreting Probes with Control Tasks".
+    """
+    dealt = features.copy()
+    for rows in parts:
+        dealt[rows] = features[np.random.default_rng(seed).permutation(rows)]
+    return dealt
+
+
+def _embedded(texts: Sequence[str]) -> Matrix:
+    """The mean over tokens of the last layer of the encoder that ships: `[n, 384]`."""
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = str(Path(entailment.__file__).parent / "embedded")
+    with loading(folder, "--model embedded"):
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    distinct = sorted(set(texts))
+    rows: dict[str, Matrix] = {}
+    with torch.inference_mode():
+        for begin in range(0, len(distinct), 32):
+            batch = distinct[begin : begin + 32]
+            inputs = tokenizer(
+                batch, padding=True, truncation=True, max_length=256, return_tensors="pt"
+            )
+            states = model(**inputs).last_hidden_state
+            mask = inputs["attention_mask"][..., None]
+            means = (states * mask).sum(dim=1) / mask.sum(dim=1)
+            rows.update(zip(batch, means.numpy(), strict=True))
+    return np.stack([rows[text] for text in texts])

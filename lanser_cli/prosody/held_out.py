@@ -1,0 +1,52 @@
+"""Which speakers a run's networks may be probed on: those that they were not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Record
+from lanser_cli.training import runs
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A network, and the records that it is probed on.
+
+    Attributes:
+        folder: the run folder of the network.
+        rows: places in the records.
+        known: whether the run says that it was not trained on their speakers.
+    """
+
+    folder: Path
+    rows: NDArray[np.intp]
+    known: bool
+
+
+def divide(run: Path, records: Sequence[Record]) -> list[Part]:
+    """Each network of a run with the records of the speakers that it never heard.
+
+    A run of `finetune` names the speakers that it was tested on. One that names none, as those of
+    `pretrain` and `finetune --folds 0`, is probed on all records, and `known` is false.
+
+    Raises:
+        LanserError: there is no finished model, or it was tested on none of these speakers.
+    """
+    found = []
+    for folder in runs.model_folders(run):
+        tested = set(runs.read_config(folder).get("test_speakers") or ())
+        rows = [i for i, one in enumerate(records) if not tested or one.speaker in tested]
+        found.append(Part(folder, np.array(rows, dtype=np.intp), bool(tested)))
+    found = [part for part in found if len(part.rows)]
+    if not found:
+        raise LanserError(
+            f"{run}: none of its networks was tested on a speaker of these records, so that each "
+            "may have been trained on them: probe it on the corpus that it was tested on"
+        )
+    return found

@@ -1,0 +1,124 @@
+"""Whether a network hears the voice and not the words: two tests that words cannot pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanser_cli.prosody import controls, verdict
+from lanser_cli.prosody.layers import Features
+from lanser_cli.prosody.probes import Answers, Split, answer
+from lanser_cli.prosody.table import TRAINED
+from lanser_cli.records import Record
+
+SENTENCE = "sentence"
+"""The control that knows the words and nothing else."""
+
+
+def fixed_sentence(
+    records: Sequence[Record],
+    columns: Mapping[str, Sequence[Features]],
+    speakers: Sequence[str],
+    folds: Sequence[Split],
+) -> dict[str, Any] | None:
+    """Emotion from frozen features, where every emotion was spoken with the same words.
+
+    Only sentences that have every label count, so that the words say nothing of the label: the
+    control `sentence`, which knows them, is at chance.
+
+    Returns:
+        UAR of each column with its interval, `chance`, and the verdict on trained minus the best
+        control; None where the records have no two labels on a common sentence.
+    """
+    rows = _balanced(records)
+    if not len(rows):
+        return None
+    labels = sorted({str(records[row].label) for row in rows})
+    truth = np.full((len(records), len(labels)), np.nan)
+    truth[rows] = np.equal.outer([str(records[row].label) for row in rows], labels)
+    sentences = [str(record.word("sentence")) for record in records]
+    words: list[Features] = [{"": controls.one_hot(sentences)}]
+    by_speaker = {
+        name: np.mean(
+            [_recalls(answer(one, truth, folds), truth, speakers) for one in variants], axis=0
+        )
+        for name, variants in {**columns, SENTENCE: words}.items()
+    }
+    shown = {name: verdict.estimate(values) for name, values in by_speaker.items()}
+    if not np.isfinite(by_speaker[TRAINED]).any():
+        return None
+    judged = verdict.judge(by_speaker.pop(TRAINED), by_speaker)
+    return {
+        "utterances": len(rows),
+        "sentences": len({sentences[row] for row in rows}),
+        "labels": labels,
+        "chance": round(1 / len(labels), 6),
+        "uar": {name: asdict(one) for name, one in shown.items()},
+        **judged.as_json(),
+    }
+
+
+def against_voice(records: Sequence[Record], answers: Sequence[str]) -> dict[str, Any] | None:
+    """Whom a network follows where the words say one emotion and the voice another.
+
+    Args:
+        answers: the network's own label for each record.
+
+    Returns:
+        Shares of the answers that are the record's `label` (voice) and its `emotion` (words), a
+        mean over speakers; None where no record has two that differ and that the network knows.
+    """
+    names = set(answers) | {record.label for record in records}
+    torn = [
+        (str(record.speaker), answer == record.label, answer == record.emotion)
+        for record, answer in zip(records, answers, strict=True)
+        if record.label and record.emotion in names and record.emotion != record.label
+    ]
+    if not torn:
+        return None
+    who = np.array([speaker for speaker, *_ in torn])
+    found: dict[str, Any] = {"utterances": len(torn), "speakers": len(np.unique(who))}
+    for name, place in (("voice", 1), ("words", 2)):
+        hits = np.array([bool(one[place]) for one in torn])
+        shares = np.array([hits[who == speaker].mean() for speaker in np.unique(who)])
+        found[name] = asdict(verdict.estimate(shares))
+    return found
+
+
+def _balanced(records: Sequence[Record]) -> list[int]:
+    """Rows of the sentences that were spoken with every label there is."""
+    spoken: dict[str, set[str]] = {}
+    for record in records:
+        if record.label and (sentence := record.word("sentence")):
+            spoken.setdefault(sentence, set()).add(record.label)
+    labels = {record.label for record in records if record.label}
+    whole = {sentence for sentence, found in spoken.items() if found == labels}
+    if len(labels) < 2:
+        return []
+    return [
+        row
+        for row, record in enumerate(records)
+        if record.label and record.word("sentence") in whole
+    ]
+
+
+def _recalls(
+    answers: Answers, truth: NDArray[np.float64], speakers: Sequence[str]
+) -> NDArray[np.float64]:
+    """UAR of each speaker, in order of first mention; NaN for one without an answer."""
+    # Less the share that each label has in training: a rare one is to be answered as well.
+    lean = answers.chosen - answers.mean
+    known = np.isfinite(lean).all(axis=1)
+    given = np.where(known, np.nan_to_num(lean).argmax(axis=1), -1)
+    true = np.nan_to_num(truth).argmax(axis=1)
+    who = np.asarray(speakers)
+    found = []
+    for speaker in dict.fromkeys(speakers):
+        own = known & (who == speaker)
+        hits = [float((given[own & (true == k)] == k).mean()) for k in np.unique(true[own])]
+        found.append(float(np.mean(hits)) if hits else float("nan"))
+    return np.array(found)

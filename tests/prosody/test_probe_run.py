@@ -1,0 +1,310 @@
+"""The probe as a whole, as a user sees it: what it says, refuses, leaves out and writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import EKMAN, ROOT, Lanser, read_jsonl, write_jsonl
+
+from lanser_cli.models.classifier import Architecture, SpeechClassifier
+from lanser_cli.prosody import controls, layers, words
+from lanser_cli.prosody.probes import splits
+from lanser_cli.prosody.targets import TARGETS
+from lanser_cli.records import Record
+from lanser_cli.training.runs import RunFolder
+
+RATE = 16_000
+SMALL = Architecture("resnet18-slim", ("anger", "joy"), crop_seconds=1.0)
+
+
+def voice(seed: int, base: float):
+    """Two seconds of a buzz whose pitch, level and rate are drawn."""
+    draw = np.random.default_rng(seed)
+    time = np.arange(2 * RATE) / RATE
+    f0 = base * 2 ** (draw.uniform(-0.4, 0.4) + 0.1 * draw.standard_normal() * time)
+    phase = 2 * np.pi * np.cumsum(f0) / RATE
+    buzz = sum(np.sin(k * phase + k) / k for k in range(1, 9))
+    swell = 0.55 - 0.45 * np.cos(2 * np.pi * draw.uniform(2, 5) * time)
+    sound = draw.uniform(0.02, 0.1) * buzz * swell + 0.0005 * draw.standard_normal(len(time))
+    return sound.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """48 clips by 8 speakers, each sentence in both labels, some with a weak label that differs."""
+    folder = tmp_path_factory.mktemp("voices")
+    values = []
+    for number in range(48):
+        speaker = number % 8
+        path = folder / f"clip-{number:02d}.wav"
+        soundfile.write(path, voice(number, (110.0, 220.0)[speaker % 2]), RATE)
+        values.append(
+            {
+                "id": path.stem,
+                "audio_filepath": str(path),
+                "speaker": f"s{speaker}",
+                "sex": ("male", "female")[speaker % 2],
+                "label": ("anger", "joy")[number // 8 % 2],
+                "sentence": f"{number // 16 % 3}",
+                "text": f"sentence number {number // 16 % 3}",
+                "emotion": ("joy", "anger")[number % 2],
+            }
+        )
+    return values
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("runs") / "pretrained", "pretrain")
+
+
+def save(path: Path, verb: str, seed: int = 0, **details) -> Path:
+    torch.manual_seed(seed)
+    run = RunFolder(path)
+    run.create(resume=False)
+    run.write_config(verb, SMALL, **details)
+    run.write_model(SpeechClassifier(SMALL))
+    return path
+
+
+def with_folds(path: Path, *tested: list[str]) -> Path:
+    """A run of finetune whose networks were tested on these speakers."""
+    run = RunFolder(path)
+    run.create(resume=False)
+    run.write_config("finetune", SMALL)
+    for number, speakers in enumerate(tested, start=1):
+        save(path / f"fold-{number}", "finetune", seed=number, test_speakers=speakers)
+    return path
+
+
+def probe(lanser: Lanser, records: Path, run: Path, *more: object, check: int = 0):
+    return lanser("probe-prosody", records, "--run", run, "--device", "cpu", *more, check=check)
+
+
+def test_the_whole_report(lanser: Lanser, speech, pretrained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    records = write_jsonl(tmp_path / "x.jsonl", speech)
+    done = probe(lanser, records, pretrained, "-o", tmp_path / "out", "--folds", "4")
+    [line] = read_jsonl(done.stdout)
+    numbers = json.loads((tmp_path / "out/probe.json").read_text())
+    assert {key: numbers[key] for key in line} == line
+    assert list(line["median"]) == [
+        *("trained", "untrained", "log-mel statistics", "transcript", "label", "sex", "speaker"),
+        "shuffled",
+    ]
+    assert (line["utterances"], line["speakers"], line["networks"]) == (48, 8, 1)
+    assert line["verdict"] in ("shown", "not shown") and line["left_out"] == []
+    assert line["held_out"] == "not known" and b"names no speakers that it was" in done.stderr
+    assert set(numbers["targets"]) <= set(TARGETS) and "f0_mean" in numbers["targets"]
+    assert list(numbers["layers"]) == ["stem", *(f"block {s}.{b}" for s in "1234" for b in "12")]
+    assert set(line["duration"] or {}) <= set(line["median"])
+    assert numbers["missing"]["f0_mean"] == 0
+    for name in ("controls.png", "layers.svg", "report.html"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000
+    page = (tmp_path / "out/report.html").read_text()
+    formats = (ROOT / "docs/formats.md").read_text()
+    table = formats.split("### `probe.json`")[1].split("## ")[0]
+    documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M))))
+    assert documented == set(numbers) - {"schema", "argv", "versions"}
+    [example] = re.findall(r"^```json verdict\n(.*?)^```$", table, re.M | re.S)
+    assert list(json.loads(example)) == list(line["verdicts"]["within"])
+    assert "best control" in page and "Emotion within fixed sentences" in page
+
+
+def test_what_only_the_words_say_is_chance_within_a_sentence(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", speech), pretrained)
+    fixed = read_jsonl(done.stdout)[0]["fixed_sentence"]
+    assert (fixed["utterances"], fixed["sentences"], fixed["chance"]) == (48, 3, 0.5)
+    assert fixed["uar"]["sentence"]["value"] == 0.5
+    assert fixed["verdict"] == "not shown"  # the labels were dealt out without the sound
+
+
+def test_without_transcripts_labels_and_sex_their_columns_are_left_out_and_said(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    kept = ("id", "audio_filepath", "speaker")
+    bare = [{key: value[key] for key in kept} for value in speech]
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", bare), pretrained)
+    [line] = read_jsonl(done.stdout)
+    assert list(line["median"]) == [
+        *("trained", "untrained", "log-mel statistics", "speaker", "shuffled")
+    ]
+    assert [words.split(":")[0] for words in line["left_out"]] == ["transcript", "label", "sex"]
+    assert b"left out: transcript: 48 records have no text" in done.stderr
+    assert line["fixed_sentence"] is None and line["words_against_voice"] is None
+
+
+def test_every_fold_is_probed_on_the_speakers_it_was_not_trained_on(
+    lanser: Lanser, speech, tmp_path: Path
+) -> None:
+    run = with_folds(tmp_path / "run", ["s0", "s1", "s2"], ["s3", "s4", "s5"])
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", speech), run)
+    [line] = read_jsonl(done.stdout)
+    assert (line["networks"], line["speakers"], line["utterances"]) == (2, 6, 36)
+    assert line["folds"] == 6 and line["held_out"] == "by the run"
+    assert b"12 dropped (speaker not held out)" in done.stderr
+
+
+def test_a_run_that_was_tested_on_none_of_the_speakers_is_refused(
+    lanser: Lanser, speech, tmp_path: Path
+) -> None:
+    run = with_folds(tmp_path / "run", ["x"], ["y"])
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", speech), run, check=1)
+    assert b"tested on a speaker of these records" in done.stderr
+
+
+def test_a_fold_of_one_speaker_is_refused_with_the_reason(
+    lanser: Lanser, speech, tmp_path: Path
+) -> None:
+    run = with_folds(tmp_path / "run", ["s0", "s1", "s2"], ["s3"])
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", speech), run, check=1)
+    assert b"all utterances to probe one network on are by 's3'" in done.stderr
+
+
+def test_five_speakers_have_values_and_no_verdict(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    few = [value for value in speech if value["speaker"] < "s5"]
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", few), pretrained, "--folds", "2")
+    [line] = read_jsonl(done.stdout)
+    assert line["verdict"] == "no verdict"
+    assert line["verdicts"]["within"]["difference"]["low"] is None
+    assert line["median"]["trained"]["r2"] is not None
+    assert b"No verdict" in done.stderr
+
+
+def test_silent_and_short_clips_are_counted_and_harm_nothing(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    odd = []
+    for number, samples in enumerate((RATE, 320)):
+        path = tmp_path / f"odd-{number}.wav"
+        soundfile.write(path, np.zeros(samples, np.float32), RATE)
+        odd.append({**speech[number], "id": path.stem, "audio_filepath": str(path)})
+    records = write_jsonl(tmp_path / "x.jsonl", [*speech, *odd])
+    [line] = read_jsonl(probe(lanser, records, pretrained).stdout)
+    assert line["utterances"] == 50
+    assert line["missing"]["f0_mean"] == line["missing"]["intensity_mean"] == 2
+
+
+def test_a_run_without_its_weights_is_one_error(lanser: Lanser, speech, tmp_path: Path) -> None:
+    run = save(tmp_path / "run", "pretrain")
+    (run / "model.safetensors").unlink()
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", speech), run, check=1)
+    assert b"the run is not finished" in done.stderr
+
+
+# ---------------------------------------------------------------- layers
+
+
+def test_what_is_behind_the_sound_is_not_pooled() -> None:
+    """The frames of a short clip say what they say in a crop that holds nothing else."""
+    model = SpeechClassifier(SMALL).eval()
+    sound = torch.from_numpy(voice(0, 150.0)[: RATE // 2])
+    found = layers.embed(model, [sound])
+    with torch.inference_mode():
+        maps = model.backbone.maxpool(
+            model.backbone.act1(
+                model.backbone.bn1(model.backbone.conv1(model.front_end(sound[None])))
+            )
+        )
+    alone = maps.mean(dim=(2, 3))[0].numpy()
+    padded = layers.embed(model, [torch.cat([sound, torch.zeros(RATE // 2 - 1)])])["stem"][0]
+    assert np.abs(found["stem"][0] - alone).mean() < 0.2 * np.abs(padded - alone).mean()
+
+
+def test_the_last_layer_of_a_full_crop_is_the_pooled_representation() -> None:
+    model = SpeechClassifier(SMALL).eval()
+    sound = torch.from_numpy(voice(1, 150.0)[:RATE])
+    with torch.inference_mode():
+        pooled = model.embed(sound[None])[0].numpy()
+    np.testing.assert_allclose(layers.embed(model, [sound])["block 4.2"][0], pooled, atol=1e-5)
+
+
+def test_every_branch_of_an_untrained_network_is_live() -> None:
+    model = SpeechClassifier(SMALL)
+    dead = layers.embed(model.eval(), [torch.from_numpy(voice(2, 150.0))])
+    live = layers.untrained(SMALL, model.front_end, 0)
+    scales = [
+        float(block.bn2.weight.detach().abs().min())
+        for stage in ("layer1", "layer4")
+        for block in getattr(live.backbone, stage)
+    ]
+    assert min(scales) == 1.0
+    found = layers.embed(live, [torch.from_numpy(voice(2, 150.0))])
+    assert not np.allclose(found["block 1.1"], dead["block 1.1"], rtol=0.1)
+    other = layers.untrained(SMALL, model.front_end, 1)
+    assert not torch.equal(live.backbone.conv1.weight, other.backbone.conv1.weight)
+
+
+def test_log_mel_statistics_are_those_of_the_front_end() -> None:
+    model = SpeechClassifier(SMALL).eval()
+    sound = torch.from_numpy(voice(3, 150.0))
+    [found] = controls.log_mel_statistics(model.front_end, [sound])
+    with torch.inference_mode():
+        bands = model.front_end(sound[None])[0, 0].numpy()
+    np.testing.assert_allclose(found[:64], bands.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(found[64:128], bands.std(axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        found[128:192], np.abs(bands[:, 1:] - bands[:, :-1]).mean(1), atol=1e-5
+    )
+    np.testing.assert_allclose(found[320:384], np.median(bands, axis=1), atol=1e-5)
+
+
+# ---------------------------------------------------------------- words
+
+
+def spoken(**same) -> list[Record]:
+    """Six speakers, two sentences, three labels, each twice."""
+    return [
+        Record(
+            {"id": f"{s}-{w}-{e}-{n}", "speaker": f"s{s}", "sentence": f"{w}", "label": e, **same}
+        )
+        for s in range(6)
+        for w in range(2)
+        for e in EKMAN[:3]
+        for n in range(2)
+    ]
+
+
+def test_emotion_that_is_in_the_features_is_found_within_a_sentence() -> None:
+    records = spoken()
+    speakers = [str(record.speaker) for record in records]
+    draw = np.random.default_rng(0)
+    hears = controls.one_hot([str(record.label) for record in records])
+    noise = draw.standard_normal((len(records), 4))
+    columns = {"trained": [{"": hears + 0.1 * noise[:, :3]}], "untrained": [{"": noise}]}
+    folds = splits(speakers, [np.arange(len(records))], 3)
+    found = words.fixed_sentence(records, columns, speakers, folds)
+    assert found is not None
+    assert found["uar"]["trained"]["value"] == 1.0 and found["verdict"] == "shown"
+    assert found["uar"]["sentence"]["value"] == pytest.approx(1 / 3)
+
+
+def test_a_sentence_that_is_not_spoken_in_every_label_does_not_count() -> None:
+    records = [r for r in spoken() if r.fields["sentence"] == "0" or r.label != "anger"]
+    speakers = [str(record.speaker) for record in records]
+    noise = np.random.default_rng(0).standard_normal((len(records), 4))
+    columns = {"trained": [{"": noise}], "untrained": [{"": noise}]}
+    folds = splits(speakers, [np.arange(len(records))], 3)
+    found = words.fixed_sentence(records, columns, speakers, folds)
+    assert found is not None and (found["utterances"], found["sentences"]) == (36, 1)
+
+
+def test_answers_that_follow_the_voice_and_the_words_are_counted() -> None:
+    records = [record.with_fields(emotion="fear") for record in spoken()]
+    voices = [str(record.label) for record in records]
+    found = words.against_voice(records, voices)
+    assert found is not None and found["utterances"] == sum(v != "fear" for v in voices)
+    assert (found["voice"]["value"], found["words"]["value"]) == (1.0, 0.0)
+    other = words.against_voice(records, ["fear"] * len(records))
+    assert other is not None and (other["voice"]["value"], other["words"]["value"]) == (0.0, 1.0)
+    assert words.against_voice(spoken(), voices) is None  # no words that say an emotion

@@ -46,6 +46,7 @@ VERBS = (
     "finetune",
     "predict",
     "eval",
+    "compare",
     "probe-prosody",
 )
 """In the order of the pipeline; each is a module of `lanser_cli.commands` that has a `command`."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, require
+from lanser_cli.evaluation.difference import COMPARED, Difference, signed
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+
+SCORE_NAMES = dict(zip(COMPARED, ("UAR", "WA", "macro F1"), strict=True))
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -122,6 +125,34 @@ def evaluation(
     report.write(numbers)
 
 
+def comparison(folder: Path, differences: Sequence[Difference]) -> None:
+    """The report of `lanser compare`: a row for each score of each comparison."""
+    report = Report(folder, "Comparison")
+    report.table(
+        ["", "against", "score", "other", "reference", "difference", "p", "p (Holm)"]
+        + ["detectable", "units"],
+        [
+            [each.other, each.reference, SCORE_NAMES[name], f"{one.other:.3f}"]
+            + [f"{one.reference:.3f}", signed(one.difference), f"{one.p:.4f}", f"{one.p_holm:.4f}"]
+            + ["" if one.detectable is None else f"{one.detectable:.3f}"]
+            + [f"{each.units} {each.unit}s"]
+            for each in differences
+            for name, one in each.scores.items()
+        ],
+    )
+    report.text(
+        "Difference: other less reference; in brackets: Student's t on the paired jackknife over "
+        "units. p: share of sign flips over units that make the difference as large; Holm: "
+        f"adjusted for {len(differences)} comparisons. Detectable: the least true difference that "
+        "so many units find at 0.05 with a power of 80 %."
+    )
+    for words in dict.fromkeys(each.reservation for each in differences if each.reservation):
+        report.text(f"{words}.")
+    if report.can_plot:
+        report.figure("differences", difference_figure(differences))
+    report.write({"differences": [each.as_json() for each in differences]})
+
+
 def _audit_words(audit: Mapping[str, Any]) -> str:
     """The certificate in a few sentences."""
     sides = ", ".join(f"{side['name']} ({side['records']} records)" for side in audit["sides"])
@@ -181,6 +212,25 @@ def efficiency_figure(
     axes.set_xlabel("fraction of the labelled records used for training")
     axes.set_ylabel("UAR")
     axes.legend()
+    return figure
+
+
+def difference_figure(differences: Sequence[Difference]) -> Figure:
+    """Difference of UAR and its interval, a line for each comparison."""
+    figure, axes = _figure(6, 1.2 + 0.4 * len(differences))
+    places = range(len(differences))
+    found = [each.scores["uar"].difference for each in differences]
+    axes.errorbar(
+        [one.value for one in found],
+        places,
+        xerr=[[one.reach[side] for one in found] for side in (0, 1)],
+        fmt="o",
+        capsize=3,
+    )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(places, [f"{each.other}\nless {each.reference}" for each in differences])
+    axes.set_ylim(len(differences) - 0.5, -0.5)
+    axes.set_xlabel("difference of UAR")
     return figure
 
 

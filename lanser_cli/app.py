@@ -44,6 +44,7 @@ VERBS = (
     "audit",
     "pretrain",
     "finetune",
+    "baseline",
     "predict",
     "eval",
     "compare",

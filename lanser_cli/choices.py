@@ -40,3 +40,12 @@ Targets: TypeAlias = Literal["hard", "soft"]
 
 TrainingPrecision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 """What a network trains in."""
+
+Perturbing: TypeAlias = Literal["gain", "noise", "telephone"]
+"""How sound is changed to see what a model bears."""
+
+Removing: TypeAlias = Literal["none", "batch"]
+"""What is taken from a trained model's answers: nothing, or their mean over the input."""
+
+Scaling: TypeAlias = Literal["none", "speaker"]
+"""Whether features are brought to one mean and spread for each speaker, test speakers too."""

@@ -75,6 +75,9 @@ TABLE = {
         lambda things: (*SLIM, "--epochs", "1", "--folds", "2"),
         learns=True,
     ),
+    "baseline": Verb(
+        *("records", "folder"), lambda things: ("--folds", "2", "--workers", "1"), learns=True
+    ),
     "predict": Verb(
         *("records", "records"), lambda things: ("--run", things.run, "--device", "cpu")
     ),

@@ -151,7 +151,7 @@ def read_answers(
         LanserError: no record has a truth, or most are not in the reference.
         UsageError: a record lacks the key `by`.
     """
-    judged = _Judged(name, ledger, truth, reference)
+    judged = Judged(name, ledger, (truth, answer, by or "speaker"), reference)
     try:
         answers = Answers.of(judged, truth=truth, answer=answer, by=by)
     except LanserError as error:
@@ -162,11 +162,21 @@ def read_answers(
     return answers
 
 
-class _Judged:
-    """The records of an input that have a truth, their own or that of the reference."""
+class Judged:
+    """The records of an input that have a truth, their own or that of the reference.
 
-    def __init__(self, name: str, ledger: Ledger, truth: str, reference: Reference | None) -> None:
-        self._name, self._ledger, self._truth, self._reference = name, ledger, truth, reference
+    Of each only what measuring needs is kept, since there may be millions. Iterate once, then
+    `check`.
+
+    Args:
+        keys: that are kept besides `id`; the first is the truth.
+    """
+
+    def __init__(
+        self, name: str, ledger: Ledger, keys: tuple[str, ...], reference: Reference | None = None
+    ) -> None:
+        self._name, self._ledger, self._truth, self._reference = name, ledger, keys[0], reference
+        self._keys = dict.fromkeys(("id", *keys))
         self._path = predictions_of(name)
         self._read = self._there = self._strange = 0
         self._first = ""
@@ -184,13 +194,14 @@ class _Judged:
                     self._strange += 1
                     ledger.dropped["not in the reference"] += 1
                     continue
+                fields = {key: item.fields[key] for key in self._keys if key in item.fields}
                 if reference is not None:
-                    item = item.with_fields(**{truth: reference.truths[item.id]})
-                if item.fields.get(truth) is None:
+                    fields[truth] = reference.truths[item.id]
+                if fields.get(truth) is None:
                     ledger.dropped[f"no {truth}"] += 1
                 else:
                     self._there += 1
-                    yield item
+                    yield Record(fields)
 
     def check(self) -> None:
         """Say what the reference and the input do not share.

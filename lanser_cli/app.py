@@ -45,6 +45,7 @@ VERBS = (
     "pretrain",
     "finetune",
     "baseline",
+    "text-only",
     "predict",
     "eval",
     "compare",

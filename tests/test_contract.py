@@ -78,6 +78,9 @@ TABLE = {
     "baseline": Verb(
         *("records", "folder"), lambda things: ("--folds", "2", "--workers", "1"), learns=True
     ),
+    "text-only": Verb(
+        *("records", "folder"), lambda things: ("--folds", "2", "--device", "cpu"), learns=True
+    ),
     "predict": Verb(
         *("records", "records"), lambda things: ("--run", things.run, "--device", "cpu")
     ),

@@ -126,10 +126,10 @@ def predictions_of(name: str) -> str:
     path = os.path.join(name, "predictions.jsonl")
     if os.path.exists(path):
         return path
-    runs.read_config(Path(name))
     inner = sorted(str(found.parent) for found in Path(name).glob("*/predictions.jsonl"))
     if inner:
         raise LanserError(f"{name}: holds several runs: name one or more of {', '.join(inner)}")
+    runs.read_config(Path(name))
     raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lanser_cli import console
+from lanser_cli.audio.perturbation import perturbations
 from lanser_cli.errors import UsageError
-from lanser_cli.evaluation import certificate, report
+from lanser_cli.evaluation import certificate, fusion, report
 from lanser_cli.evaluation.answers import Reference, predictions_of, read_answers
+from lanser_cli.evaluation.difference import Difference, signed
 from lanser_cli.evaluation.metrics import Result, result_of
+from lanser_cli.evaluation.report import short
+from lanser_cli.evaluation.robustness import robustness
+from lanser_cli.evaluation.strays import advice
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 
@@ -25,8 +31,11 @@ def evaluate(
     output: Path | None = None,
     audit: Path | None = None,
     by: str | None = None,
-) -> dict[str, Result]:
-    """Evaluate each input, write the report to `output` if there is one, and return the results.
+    fuse: bool = False,
+    perturb: str | None = None,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Evaluate each input, write the report to `output` if there is one, and return result lines.
 
     Args:
         inputs: run folders, or JSONL with truth and answer.
@@ -34,35 +43,64 @@ def evaluate(
         reference: JSONL to take the truth from, by id.
         audit: a certificate of `lanser audit`, which the report cites.
         by: key whose values the intervals take for independent, as in `measure`.
+        fuse: measure what all inputs answer together as well, as one more input.
+        perturb: changes of the sound, joined by commas, under which runs are tested once more.
+        device: that this is done on.
 
     Raises:
-        UsageError: there is a certificate but no report.
+        UsageError: there is a certificate but no report, or there is no such change of sound.
         LanserError: an input is not there, or has nothing to compare.
     """
     if audit is not None and output is None:
         raise UsageError("--audit is cited in the report: say -o DIR as well")
     cited = None if audit is None else certificate.cite(audit)
+    changes = [] if perturb is None else perturbations(perturb)
     for name in inputs:
         predictions_of(name)
+        if changes and not os.path.isdir(name):
+            raise UsageError(f"--perturb tests runs, and {name} is no run folder")
     truths = None if reference is None else Reference.read(reference, truth, ledger)
     results: dict[str, Result] = {}
-    for name in dict.fromkeys(inputs):
-        answers = read_answers(name, ledger, truth=truth, answer=answer, by=by, reference=truths)
+    changed: dict[str, dict[str, Difference]] = {}
+    names = list(dict.fromkeys(inputs))
+    for name in [*names, *([fusion.FUSED] if fuse else [])]:
+        if name == fusion.FUSED:
+            answers = fusion.fuse(names, truth=truth, by=by)
+        else:
+            answers = read_answers(
+                name, ledger, truth=truth, answer=answer, by=by, reference=truths
+            )
         result = results[name] = result_of(answers)
         console.info(
             f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
             f"chance {result.chance:.3f}; {result.interval}"
         )
         if result.strays or result.missing:
-            strays = ", ".join(f"{count} {word}" for word, count in result.strays.items())
+            strays = ", ".join(f"{count} {short(word)}" for word, count in result.strays.items())
             console.warn(
                 f"eval: {name}: {result.missing} answers missing, and answers that never are the "
                 f"truth: {strays or 'none'}; each counts as wrong"
             )
+            for words in advice(result.strays, result.labels):
+                console.warn(f"eval: {name}: {words}")
+        if changes and name != fusion.FUSED:
+            changed[name] = robustness(Path(name), changes, truth=truth, by=by, device=device)
+            for words, lost in changed[name].items():
+                uar = lost.scores["uar"]
+                console.info(
+                    f"eval: {name}: {words}: UAR {uar.other:.3f}, {signed(uar.difference)}"
+                )
     if output is not None:
         uses = {name: runs.use_of_labels(Path(name)) for name in inputs if os.path.isdir(name)}
-        report.evaluation(output, results, uses, audit=cited)
+        report.evaluation(output, results, uses, audit=cited, perturbed=changed)
         if cited and not cited["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
-    return results
+    lines: list[dict[str, Any]] = []
+    for name, result in results.items():
+        lines.append({"input": name, **result.as_json()})
+        if name in changed:
+            lines[-1]["perturbed"] = {
+                words: lost.as_json()["uar"] for words, lost in changed[name].items()
+            }
+    return lines

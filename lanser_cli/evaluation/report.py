@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+
+MOST_LETTERS = 40
+"""Of a label or name in a figure."""
+
+MOST_DRAWN = 60
+"""Classes of a confusion matrix that is drawn."""
 
 SCORE_NAMES = dict(zip(COMPARED, ("UAR", "WA", "macro F1"), strict=True))
 
@@ -63,9 +70,11 @@ class Report:
 
     def figure(self, name: str, figure: Figure) -> None:
         """Save a figure as NAME.png and NAME.svg, and show it in the page."""
-        png = self._folder / f"{name}.png"
-        figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
-        figure.savefig(self._folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+        png, svg = (self._folder / f"{name}.{kind}" for kind in ("png", "svg"))
+        with warnings.catch_warnings():  # of letters that the font lacks: they are drawn as boxes
+            warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support")
+            figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
+            figure.savefig(svg, bbox_inches="tight", metadata={"Date": None})
         data = base64.b64encode(png.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
 
@@ -88,13 +97,15 @@ def evaluation(
     uses: Mapping[str, tuple[str, float]],
     *,
     audit: Mapping[str, Any] | None = None,
+    perturbed: Mapping[str, Mapping[str, Difference]] | None = None,
 ) -> None:
     """The report of `lanser eval`: one row and one confusion matrix for each named result.
 
     Args:
         uses: of results that are runs: what training started from, and the fraction of labels
             it used. Where fractions differ, they are drawn as label-efficiency curves.
-        audit: what `auditing.cite` gives.
+        audit: what `certificate.cite` gives.
+        perturbed: of results that are runs, by change of sound: the difference it makes.
     """
     report = Report(folder, "Evaluation")
     report.table(
@@ -111,14 +122,30 @@ def evaluation(
     )
     for name, result in results.items():
         report.text(f"{name}: {result.interval}.")
+    for name, changes in (perturbed or {}).items():
+        report.text(f"{name} with the sound changed; the difference is to unchanged sound:")
+        table = [(words, lost.scores["uar"]) for words, lost in changes.items()]
+        report.table(
+            ["sound", "UAR", "difference"],
+            [["unchanged", f"{table[0][1].reference:.3f}", ""]]
+            + [[words, f"{uar.other:.3f}", signed(uar.difference)] for words, uar in table],
+        )
     if report.can_plot:
         for number, (name, result) in enumerate(results.items(), start=1):
+            if len(result.labels) > MOST_DRAWN:
+                report.text(f"{name}: {len(result.labels)} classes are too many for a figure.")
+                continue
             report.figure(f"confusion-{number}", confusion_figure(name, result))
         if len({fraction for _, fraction in uses.values()}) > 1:
             report.figure("label-efficiency", efficiency_figure(results, uses))
     numbers: dict[str, Any] = {
         "results": {name: result.as_json() for name, result in results.items()}
     }
+    if perturbed:
+        numbers["perturbed"] = {
+            name: {words: lost.as_json()["uar"] for words, lost in changes.items()}
+            for name, changes in perturbed.items()
+        }
     if audit is not None:
         report.text(_audit_words(audit))
         numbers["audit"] = audit
@@ -177,11 +204,12 @@ def confusion_figure(name: str, result: Result) -> Figure:
     figure, axes = _figure(1.6 + 0.55 * len(result.labels), 1.2 + 0.5 * len(result.labels))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(result.labels))
-    axes.set_xticks(ticks, result.labels, rotation=60, ha="right")
-    axes.set_yticks(ticks, result.labels)
+    words = [short(label) for label in result.labels]
+    axes.set_xticks(ticks, words, rotation=60, ha="right")
+    axes.set_yticks(ticks, words)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
-    axes.set_title(f"{name}: UAR {result.uar.value:.3f}, WA {result.wa.value:.3f}")
+    axes.set_title(f"{short(name)}: UAR {result.uar.value:.3f}, WA {result.wa.value:.3f}")
     for row in ticks:
         for column in ticks:
             if shares[row, column] >= 0.005:
@@ -206,7 +234,7 @@ def efficiency_figure(
             yerr=[[uar.reach[side] for uar in uars] for side in (0, 1)],
             fmt="o-",
             capsize=3,
-            label=start,
+            label=short(start),
         )
     axes.set_xscale("log")
     axes.set_xlabel("fraction of the labelled records used for training")
@@ -228,7 +256,8 @@ def difference_figure(differences: Sequence[Difference]) -> Figure:
         capsize=3,
     )
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(places, [f"{each.other}\nless {each.reference}" for each in differences])
+    pairs = [f"{short(each.other)}\nless {short(each.reference)}" for each in differences]
+    axes.set_yticks(places, pairs)
     axes.set_ylim(len(differences) - 0.5, -0.5)
     axes.set_xlabel("difference of UAR")
     return figure
@@ -251,6 +280,15 @@ def bar_figure(
     return figure
 
 
+def short(text: str) -> str:
+    """A text as it fits a figure: one line of `MOST_LETTERS`, the middle left out."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    if len(line) <= MOST_LETTERS:
+        return line
+    half = MOST_LETTERS // 2
+    return f"{line[:half]}…{line[-half + 1 :]}"
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure
 
@@ -265,5 +303,6 @@ def _can_plot() -> bool:
     except LanserError as error:
         console.warn(f"no figures in the report: {error}")
         return False
+    matplotlib.rcParams["text.parse_math"] = False  # a $ in a label is a dollar
     matplotlib.rcParams["svg.hashsalt"] = "lanser"  # the same figure gives the same bytes
     return True

@@ -38,7 +38,9 @@ def test_it_leaves_runs_that_eval_and_compare_read(
     lanser: Lanser, corpus: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    [line] = read_jsonl(lanser("baseline", corpus, "--folds", "6", "-o", run).stdout)
+    [line] = read_jsonl(
+        lanser("baseline", corpus, "--folds", "6", "--workers", "1", "-o", run).stdout
+    )
     assert line["labels"] == ["angry", "sad"]
     for name in CLASSIFIERS:
         assert line[name]["n"] == 48 and line[name]["uar"] > 0.9
@@ -108,7 +110,9 @@ def test_sound_too_short_is_a_reject(lanser: Lanser, corpus: Path, tmp_path: Pat
     soundfile.write(tmp_path / "short.wav", tone(0.02), 16_000)
     short = {"id": "short", "audio_filepath": str(tmp_path / "short.wav"), "label": "sad"}
     path = write_jsonl(tmp_path / "all.jsonl", [*read_jsonl(corpus), {**short, "speaker": "s0"}])
-    done = lanser("baseline", path, "--folds", "2", "-o", tmp_path / "run", check=3)
+    done = lanser(
+        "baseline", path, "--folds", "2", "--workers", "1", "-o", tmp_path / "run", check=3
+    )
     assert b"short: 320 samples at 16 kHz are too short" in done.stderr
 
 

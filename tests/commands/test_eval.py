@@ -77,13 +77,12 @@ def test_no_label_breaks_a_report_and_quiet_is_quiet(lanser: Lanser, tmp_path: P
     assert done.stderr == b""
     assert read_jsonl(done.stdout)[0]["labels"] == sorted(ODD)
     assert (tmp_path / "report" / "confusion-1.png").stat().st_size > 1000
-    assert "&lt;b&gt;&amp;amp;" not in (tmp_path / "report" / "confusion-1.png").name
     size = (tmp_path / "report" / "confusion-1.png").read_bytes()[16:24]
     assert int.from_bytes(size[:4], "big") < 4000 and int.from_bytes(size[4:], "big") < 4000
 
 
 def test_too_many_classes_are_no_figure(lanser: Lanser, tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", answers([(f"c{n}", f"c{n}") for n in range(700)]))
+    path = write_jsonl(tmp_path / "a.jsonl", answers([(f"c{n}", f"c{n}") for n in range(70)]))
     lanser("eval", path, "-o", tmp_path / "report", "--quiet")
     assert not (tmp_path / "report" / "confusion-1.png").exists()
     assert "too many for a figure" in (tmp_path / "report" / "report.html").read_text()

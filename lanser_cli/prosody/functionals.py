@@ -61,7 +61,7 @@ def functionals(waveform: NDArray[np.float32], front_end: LogMel) -> Array:
     """The vector of `[samples]`, 16 kHz mono: `[d]`, NaN where prosody is not defined.
 
     Of each log-mel band the mean over time. Of each cepstral coefficient mean, standard deviation,
-    that of its steps, skewness, five percentiles, how its first and last third differ from the
+    that of its steps, skewness, kurtosis, five percentiles, how its first and last third differ from the
     middle, and the spread of its contour smoothed over 50, 150 and 450 ms.
 
     Raises:
@@ -84,14 +84,15 @@ def _contours(values: Array) -> list[Array]:
     from scipy.ndimage import uniform_filter1d
 
     mean, spread = values.mean(axis=0), values.std(axis=0)
-    skewness = ((values - mean) ** 3).mean(axis=0) / np.maximum(spread, 1e-6) ** 3
+    scaled = (values - mean) / np.maximum(spread, 1e-6)
     third = len(values) // 3
     first, middle, last = (
         part.mean(axis=0)
         for part in (values[:third], values[third : 2 * third], values[2 * third :])
     )
     return [
-        *(mean, spread, np.diff(values, axis=0).std(axis=0), skewness),
+        *(mean, spread, np.diff(values, axis=0).std(axis=0)),
+        *((scaled**3).mean(axis=0), (scaled**4).mean(axis=0) - 3),
         *np.percentile(values, (5, 25, 50, 75, 95), axis=0),
         *(first - middle, last - middle),
         *(uniform_filter1d(values, frames, axis=0).std(axis=0) for frames in SCALES),

@@ -61,8 +61,8 @@ def functionals(waveform: NDArray[np.float32], front_end: LogMel) -> Array:
     """The vector of `[samples]`, 16 kHz mono: `[d]`, NaN where prosody is not defined.
 
     Of each log-mel band the mean over time. Of each cepstral coefficient mean, standard deviation,
-    that of its steps, skewness, kurtosis, five percentiles, how its first and last third differ from the
-    middle, and the spread of its contour smoothed over 50, 150 and 450 ms.
+    that of its steps, skewness, kurtosis, five percentiles, how its first and last third differ
+    from the middle, and the spread of its contour smoothed over 50, 150 and 450 ms.
 
     Raises:
         RecordError: it is shorter than 0.1 s.

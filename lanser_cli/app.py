@@ -46,8 +46,11 @@ VERBS = (
     "pretrain",
     "finetune",
     "efficiency",
+    "baseline",
+    "text-only",
     "predict",
     "eval",
+    "compare",
     "probe-prosody",
 )
 """In the order of the pipeline; each is a module of `lanser_cli.commands` that has a `command`."""

@@ -55,3 +55,12 @@ Normalising: TypeAlias = Literal["none", "utterance"]
 
 Probe: TypeAlias = Literal["ridge", "mlp"]
 """What reads a target off a representation: a weighted sum, or one hidden layer."""
+
+Perturbing: TypeAlias = Literal["gain", "noise", "telephone"]
+"""How sound is changed to see what a model bears."""
+
+Removing: TypeAlias = Literal["none", "batch"]
+"""What is taken from a trained model's answers: nothing, or their mean over the input."""
+
+Scaling: TypeAlias = Literal["none", "speaker"]
+"""Whether features are brought to one mean and spread for each speaker, test speakers too."""

@@ -83,10 +83,17 @@ TABLE = {
         ),
         learns=True,
     ),
+    "baseline": Verb(
+        *("records", "folder"), lambda things: ("--folds", "2", "--workers", "1"), learns=True
+    ),
+    "text-only": Verb(
+        *("records", "folder"), lambda things: ("--folds", "2", "--device", "cpu"), learns=True
+    ),
     "predict": Verb(
         *("records", "records"), lambda things: ("--run", things.run, "--device", "cpu")
     ),
     "eval": Verb("records", "lines", learns=True),
+    "compare": Verb("records", "lines", lambda things: (things.records,), learns=True),
     "probe-prosody": Verb(
         *("records", "lines"),
         lambda things: ("--run", things.run, "--folds", "2", "--device", "cpu"),
@@ -197,7 +204,11 @@ def counts(done: Done, name: str) -> dict[str, int]:
 
 def settled(value: dict[str, Any]) -> dict[str, Any]:
     """A result line without the paths in it."""
-    return {key: item for key, item in value.items() if key not in ("run", "input", "shards")}
+    return {
+        key: item
+        for key, item in value.items()
+        if key not in ("run", "input", "reference", "shards")
+    }
 
 
 def test_every_verb_is_in_the_table() -> None:
@@ -425,7 +436,7 @@ def test_verbs_that_need_all_records_reject_too(
     assert len(said) == len(broken)
     assert any(f"{path}:3: not JSON" in line for line in said)
     assert len(read_jsonl(done.out)) == 1
-    if name == "eval":
+    if name in ("eval", "compare"):
         assert read_jsonl(done.out)[0]["n"] == COUNT
     else:
         counts = f"{COUNT + len(broken)} in, {COUNT} used, {len(broken)} rejected"

@@ -91,6 +91,16 @@ def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
         assert f"`{key}`" in page, key
 
 
+def test_compare_example_has_the_keys_of_a_comparison(tmp_path, lanser):
+    values = [{"id": str(n), "label": "ab"[n % 2], "prediction": "ab"[n % 3 % 2]} for n in range(9)]
+    path = write_jsonl(tmp_path / "x.jsonl", values)
+    [made] = read_jsonl(lanser("compare", path, path).stdout)
+    [example] = map(json.loads, blocks("docs/formats.md", "json compare"))
+    assert list(example) == list(made)
+    for score in ("uar", "wa", "macro_f1"):
+        assert list(example[score]) == list(made[score])
+
+
 def test_metrics_example():
     [example] = map(json.loads, blocks("docs/formats.md", "json metrics"))
     golden = (ROOT / "tests" / "golden" / "pretrain.metrics.jsonl").read_text()

@@ -41,6 +41,18 @@ def command(
             "speaker, or each record where not all have one.",
         ),
     ] = None,
+    fuse: Annotated[
+        bool,
+        typer.Option("--fuse", help="Score the mean of all inputs' log-probabilities as well."),
+    ] = False,
+    perturb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="gain,noise,telephone",
+            help="Test runs once more with the sound changed so, and state what they lose.",
+        ),
+    ] = None,
+    device: options.OneDevice = "auto",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -52,7 +64,7 @@ def command(
     from lanser_cli.evaluation.evaluate import evaluate
 
     with Ledger("eval", rejects) as ledger:
-        results = evaluate(
+        lines = evaluate(
             inputs or ["-"],
             ledger,
             truth=truth,
@@ -61,6 +73,8 @@ def command(
             output=output,
             audit=audit,
             by=by,
+            fuse=fuse,
+            perturb=perturb,
+            device=device,
         )
-    lines = [{"input": name, **found.as_json()} for name, found in results.items()]
     return options.result(ledger, *lines)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lanser_cli.choices import Removing
 from lanser_cli.commands import options
-from lanser_cli.errors import UsageError
 from lanser_cli.pipe import Pipe
 
 
@@ -17,6 +17,17 @@ def command(
     run: Annotated[
         Path | None, typer.Option("--run", "-r", help="Run folder of pretrain or finetune.")
     ] = None,
+    crosswalk: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE:TARGET",
+            help="Sum the probabilities of the run's labels, of taxonomy SOURCE, into those of "
+            "TARGET (a name, or a crosswalk file): goemotions:ravdess8.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        Removing, typer.Option(help="Divide probabilities by their mean over the input (batch).")
+    ] = "none",
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -31,13 +42,12 @@ def command(
     A run with folds votes: the mean of its models' probabilities. Do not score such a vote on the
     records the folds were trained on; use the run's own predictions.jsonl.
     """
-    from lanser_cli.shards import reader, remote
+    from lanser_cli.shards import remote
     from lanser_cli.training import predict
 
-    if run is None:
-        raise UsageError("predict needs --run RUN, the folder of a trained model")
     pipe = Pipe("predict", output, rejects=rejects, resume=resume, part=part, window=predict.WINDOW)
     sources = remote.fetch(inputs or ["-"], fetch)
-    reader.check_inputs(sources)
-    items = reader.records_of(sources, "predict")
-    return predict.predict_records(items, run, pipe, device=device).exit_code
+    tally = predict.predict_files(
+        *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device
+    )
+    return tally.exit_code

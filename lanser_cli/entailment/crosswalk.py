@@ -45,8 +45,11 @@ class Crosswalk:
         return summed / summed.sum(axis=-1, keepdims=True)
 
 
-def load_crosswalk(spec: str, source: Taxonomy) -> Crosswalk:
+def load_crosswalk(spec: str, source: Taxonomy, *, partial: bool = False) -> Crosswalk:
     """The crosswalk from `source` to a taxonomy (its name or file), or the one in a file.
+
+    Args:
+        partial: labels of the target that nothing leads to are left out of it; else an error.
 
     Raises:
         UsageError: a label leads nowhere, or nothing leads to one; the message names them.
@@ -56,7 +59,7 @@ def load_crosswalk(spec: str, source: Taxonomy) -> Crosswalk:
         target = load_taxonomy(str(value["to"]))
         if not isinstance(value["map"], dict):
             raise UsageError(f"{spec}: 'map' must be an object: label -> label or null")
-        return _checked(source, target, value["map"], spec)
+        return _checked(source, target, value["map"], spec, partial)
     target = load_taxonomy(spec)
     by_common: dict[str, list[str]] = {}
     for label, common in zip(target.labels, target.common, strict=True):
@@ -71,11 +74,11 @@ def load_crosswalk(spec: str, source: Taxonomy) -> Crosswalk:
                 f"--crosswalk {spec}: '{label}' could become {' or '.join(ways)}: {_advice(target)}"
             )
         mapping[label] = ways[0] if ways else None
-    return _checked(source, target, mapping, f"--crosswalk {spec}")
+    return _checked(source, target, mapping, f"--crosswalk {spec}", partial)
 
 
 def _checked(
-    source: Taxonomy, target: Taxonomy, mapping: Mapping[str, str | None], where: str
+    source: Taxonomy, target: Taxonomy, mapping: Mapping[str, str | None], where: str, partial: bool
 ) -> Crosswalk:
     for label, other in mapping.items():
         if label not in source.labels:
@@ -92,7 +95,10 @@ def _checked(
             "leave it out"
         )
     reached = set(mapping.values())
-    if gaps := [label for label in target.labels if label not in reached]:
+    gaps = [label for label in target.labels if label not in reached]
+    if partial:
+        target = target.without(gaps)
+    elif gaps:
         raise UsageError(
             f"{where}: no label of {source.name} leads to {', '.join(gaps)}: {_advice(target)}"
         )

@@ -56,6 +56,16 @@ class Taxonomy:
         common = tuple(name if name in COMMON else None for name in names)
         return cls("custom", "given on the command line", names, names, names, common)
 
+    def without(self, labels: Sequence[str]) -> Taxonomy:
+        """The same less some labels."""
+        kept = [place for place, label in enumerate(self.labels) if label not in labels]
+        columns = (self.labels, self.nouns, self.adjectives, self.common)
+        return Taxonomy(
+            self.name,
+            self.source,
+            *(tuple(column[place] for place in kept) for column in columns),  # type: ignore[arg-type]
+        )
+
     @classmethod
     def from_file(cls, path: Path) -> Taxonomy:
         """Read a taxonomy file.

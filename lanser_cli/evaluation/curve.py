@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lanser_cli.evaluation.metrics import FEWEST_UNITS, Estimate, Result, reach, scores
-from lanser_cli.evaluation.seeds import confusions, measure_run
+from lanser_cli.evaluation.answers import Answers
+from lanser_cli.evaluation.metrics import Array, Estimate, Result, reach
+from lanser_cli.evaluation.seeds import mean_and_pseudo, measure_run
 from lanser_cli.records import Record
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,13 @@ class Curves:
             arm: tuple(measure_run(_pool(seeds[arm, one]), by=by) for one in fractions)
             for arm in arms
         }
-        first = results[arms[0]][0]
-        found = [_uar_and_without(list(each.values()), first) for each in seeds.values()]
-        whole, without = zip(*found, strict=True)
+        found = [_uar_and_pseudo(_pool(each), by) for each in seeds.values()]
+        whole, parts = zip(*found, strict=True)
         shape = (len(arms), len(fractions), -1)
-        uars, others = np.reshape(whole, shape)[..., 0], np.reshape(np.array(without), shape)
-        gaps, gaps_without = uars[1] - uars[0], others[1] - others[0]
+        uars, pseudo = np.reshape(whole, shape)[..., 0], np.reshape(np.array(parts), shape)
+        gaps, gaps_of_units = uars[1] - uars[0], pseudo[1] - pseudo[0]
         values = np.append(gaps, area(fractions, gaps[:, None]))
-        left_out = np.vstack([gaps_without, area(fractions, gaps_without)])
+        left_out = np.vstack([gaps_of_units, area(fractions, gaps_of_units)])
         *differences, between = _estimates(values, left_out)
         reaches = crossing(fractions, uars[1], uars[0, -1])
         return cls(fractions, results, tuple(differences), between, reaches)
@@ -127,32 +125,20 @@ def _pool(seeds: Mapping[int, Mapping[str, Record]]) -> list[Record]:
     ]
 
 
-def _uar_and_without(seeds: Sequence[Mapping[str, Record]], result: Result) -> tuple[float, Array]:
-    """UAR, mean over seeds; and without each unit, `[units]`."""
-    records = list(seeds[0].values())
-    keyed = result.unit != "record"
-    owners = [record.word(result.unit) if keyed else record.id for record in records]
-    given = [[found[record.id].prediction for record in records] for found in seeds]
-    counts = confusions([record.label for record in records], given, owners, result.labels)
-    totals = counts.sum(axis=1)
-    whole = float(np.mean([scores(total[None])[0, 0] for total in totals]))
-    if counts.shape[1] < FEWEST_UNITS:
-        return whole, np.zeros(0)
-    left_out = [scores(total[None] - seed)[0] for total, seed in zip(totals, counts, strict=True)]
-    return whole, np.mean(left_out, axis=0)
+def _uar_and_pseudo(records: Sequence[Record], by: str | None) -> tuple[float, Array]:
+    """UAR, mean over seeds; and its pseudo-values, `[units]`."""
+    answers = Answers.of(records, by=by)
+    # Each record a unit of its own where it is none of another's, so that all points have the same.
+    owners = answers.owners or answers.ids
+    values, pseudo, _ = mean_and_pseudo([replace(one, owners=owners) for one in answers.by_seed()])
+    return float(values[0]), pseudo[0]
 
 
-def _estimates(values: Array, without: Array) -> list[Estimate]:
-    """Values with the intervals that their jackknife `[values, units]` gives."""
-    units = without.shape[1]
-    pseudo = units * values[:, None] - (units - 1) * without
-    reaches = reach(pseudo, np.ones(units, np.int64))
+def _estimates(values: Array, pseudo: Array) -> list[Estimate]:
+    """Values with the intervals that their pseudo-values `[values, units]` give."""
+    reaches = reach(pseudo, np.ones(pseudo.shape[1], np.int64))
     return [
-        Estimate(
-            round(float(value), 6),
-            None if far is None else round(float(value) - far, 6),
-            None if far is None else round(float(value) + far, 6),
-        )
+        Estimate.of(value, far, (-math.inf, math.inf))
         for value, far in zip(values, reaches, strict=True)
     ]
 

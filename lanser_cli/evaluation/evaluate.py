@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lanser_cli import console, jsonl
-from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.evaluation import certificate, report
+from lanser_cli import console
+from lanser_cli.audio.perturbation import perturbations
+from lanser_cli.errors import UsageError
+from lanser_cli.evaluation import certificate, fusion, report
 from lanser_cli.evaluation.about import About
+from lanser_cli.evaluation.answers import Reference, predictions_of, read_answers
+from lanser_cli.evaluation.difference import Difference, signed
 from lanser_cli.evaluation.metrics import Result
-from lanser_cli.evaluation.seeds import measure_run
-from lanser_cli.pipe import unique
-from lanser_cli.records import Record, Reject
+from lanser_cli.evaluation.report import short
+from lanser_cli.evaluation.robustness import robustness
+from lanser_cli.evaluation.seeds import result_of_run
+from lanser_cli.evaluation.strays import advice
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 
@@ -28,8 +33,11 @@ def evaluate(
     output: Path | None = None,
     audit: Path | None = None,
     by: str | None = None,
-) -> dict[str, Result]:
-    """Evaluate each input, write the report to `output` if there is one, and return the results.
+    fuse: bool = False,
+    perturb: str | None = None,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Evaluate each input, write the report to `output` if there is one, and return result lines.
 
     Args:
         inputs: run folders, or JSONL with truth and answer.
@@ -37,26 +45,36 @@ def evaluate(
         reference: JSONL to take the truth from, by id.
         audit: a certificate of `lanser audit`, which the report cites.
         by: key whose values the intervals take for independent, as in `measure`.
+        fuse: measure what all inputs answer together as well, as one more input.
+        perturb: changes of the sound, joined by commas, under which runs are tested once more.
+        device: that this is done on.
 
     Raises:
-        UsageError: there is a certificate but no report.
+        UsageError: there is a certificate but no report, or there is no such change of sound.
         LanserError: an input is not there, or has nothing to compare.
     """
     if audit is not None and output is None:
         raise UsageError("--audit is cited in the report: say -o DIR as well")
     cited = None if audit is None else certificate.cite(audit)
-    paths = {name: _predictions(name) for name in inputs}
-    truths = None if reference is None else _by_id(reference, truth)
-    folders = [name for name in inputs if os.path.isdir(name)]
+    changes = [] if perturb is None else perturbations(perturb)
+    for name in inputs:
+        predictions_of(name)
+        if changes and not os.path.isdir(name):
+            raise UsageError(f"--perturb tests runs, and {name} is no run folder")
+    folders = [name for name in dict.fromkeys(inputs) if os.path.isdir(name)]
     abouts = {name: About.of(Path(name)) for name in folders}
+    truths = None if reference is None else Reference.read(reference, truth, ledger)
     results: dict[str, Result] = {}
-    for name, path in paths.items():
-        records = _judged(path, ledger, truth, truths)
-        if not records:
-            where = f"is in {reference}" if reference else f"has '{truth}'"
-            raise LanserError(f"{name}: none of its records {where}: nothing to compare with")
-        result = results[name] = measure_run(records, truth=truth, answer=answer, by=by)
-        ledger.done += len(records)
+    changed: dict[str, dict[str, Difference]] = {}
+    names = list(dict.fromkeys(inputs))
+    for name in [*names, *([fusion.FUSED] if fuse else [])]:
+        if name == fusion.FUSED:
+            answers = fusion.fuse(names, truth=truth, by=by)
+        else:
+            answers = read_answers(
+                name, ledger, truth=truth, answer=answer, by=by, reference=truths
+            )
+        result = results[name] = result_of_run(answers)
         console.info(
             f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
             f"chance {result.chance:.3f}; {result.interval}"
@@ -65,60 +83,31 @@ def evaluate(
         if name in abouts and (warning := abouts[name].warning):
             console.warn(f"eval: {name}: {warning}")
         if result.strays or result.missing:
-            strays = ", ".join(f"{count} {word}" for word, count in result.strays.items())
+            strays = ", ".join(f"{count} {short(word)}" for word, count in result.strays.items())
             console.warn(
                 f"eval: {name}: {result.missing} answers missing, and answers that never are the "
                 f"truth: {strays or 'none'}; each counts as wrong"
             )
+            for words in advice(result.strays, result.labels):
+                console.warn(f"eval: {name}: {words}")
+        if changes and name != fusion.FUSED:
+            changed[name] = robustness(Path(name), changes, truth=truth, by=by, device=device)
+            for words, lost in changed[name].items():
+                uar = lost.scores["uar"]
+                console.info(
+                    f"eval: {name}: {words}: UAR {uar.other:.3f}, {signed(uar.difference)}"
+                )
     if output is not None:
         uses = {name: runs.use_of_labels(Path(name)) for name in folders}
-        report.evaluation(output, results, uses, audit=cited, abouts=abouts)
+        report.evaluation(output, results, uses, audit=cited, abouts=abouts, perturbed=changed)
         if cited and not cited["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
-    return results
-
-
-def _predictions(name: str) -> str:
-    """The JSONL that an input stands for."""
-    if not os.path.isdir(name):
-        jsonl.check_files([name])
-        return name
-    runs.read_config(Path(name))
-    path = os.path.join(name, "predictions.jsonl")
-    if not os.path.exists(path):
-        raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
-    return path
-
-
-def _judged(
-    path: str, ledger: Ledger, truth: str, truths: Mapping[str, object] | None
-) -> list[Record]:
-    """The records that have a truth, their own or that of the reference."""
-    records = []
-    for item in unique(jsonl.read_records([path], "eval"), "eval"):
-        ledger.read += 1
-        if isinstance(item, Reject):
-            ledger.reject(item)
-        elif isinstance(item, Record):
-            if truths is not None and item.id not in truths:
-                ledger.dropped["not in the reference"] += 1
-                continue
-            record = item if truths is None else item.with_fields(**{truth: truths[item.id]})
-            if record.fields.get(truth) is None:
-                ledger.dropped[f"no {truth}"] += 1
-            else:
-                records.append(record)
-    return records
-
-
-def _by_id(path: Path, key: str) -> dict[str, object]:
-    truths: dict[str, object] = {}
-    for item in jsonl.read_records([str(path)], "eval"):
-        if isinstance(item, Reject):
-            raise LanserError(f"--reference: {item.error}")
-        if item.fields.get(key) is not None:
-            truths[item.id] = item.fields[key]
-    if not truths:
-        raise LanserError(f"--reference {path}: no record in it has '{key}'")
-    return truths
+    lines: list[dict[str, Any]] = []
+    for name, result in results.items():
+        lines.append({"input": name, **result.as_json()})
+        if name in changed:
+            lines[-1]["perturbed"] = {
+                words: lost.as_json()["uar"] for words, lost in changed[name].items()
+            }
+    return lines

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.evaluation.answers import Answers
 from lanser_cli.records import Record
+
+Array = NDArray[np.float64]
+
+SCORES = ("uar", "wa", "macro_f1", "weighted_f1")
+"""In the order of `scores`."""
 
 FEWEST_UNITS = 5
 """Speakers below which an interval means nothing: it would have at most three degrees of freedom.
@@ -25,6 +30,15 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def of(cls, value: float, reach: float | None, room: tuple[float, float]) -> Estimate:
+        """A value with an interval of so much to either side, within `room`; to six digits."""
+        value = float(value)
+        if reach is None:
+            return cls(round(value, 6))
+        low, high = max(value - reach, room[0]), min(value + reach, room[1])
+        return cls(round(value, 6), round(float(low), 6), round(float(high), 6))
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -112,49 +126,37 @@ class Result:
 
 
 def measure(
-    records: Sequence[Record],
+    records: Iterable[Record],
     *,
     truth: str = "label",
     answer: str = "prediction",
     by: str | None = None,
 ) -> Result:
-    """Compare two keys over records.
+    """Compare two keys over records; as `result_of` the `Answers` in them."""
+    return result_of(Answers.of(records, truth=truth, answer=answer, by=by))
 
-    Records that lack the truth are not counted; a missing answer counts as a wrong one, and so does
-    one that never occurs as truth.
+
+def result_of(answers: Answers) -> Result:
+    """How good answers are.
+
+    A missing answer counts as a wrong one, and so does one that never occurs as truth.
 
     The intervals are Student's t on the jackknife over units (Efron and Tibshirani 1993, chapter
     11; Tukey 1958): clips of one speaker are not independent, so a speaker is left out whole.
     `tests/bench/intervals.py` simulates how often they hold the truth.
-
-    Args:
-        by: key whose values are the units; None for `speaker` where every record has one, else
-            each record by itself.
-
-    Raises:
-        LanserError: no record has the truth, or none has an answer.
-        UsageError: a record lacks the key `by`.
     """
-    judged = [record for record in records if record.fields.get(truth) is not None]
-    if not judged:
-        raise LanserError(f"no record has '{truth}', so there is nothing to compare with")
-    if all(record.fields.get(answer) is None for record in judged):
-        raise LanserError(f"no record has '{answer}': run lanser predict, or name another --answer")
-    true = [str(record.fields[truth]) for record in judged]
-    given = [record.word(answer) for record in judged]
-    labels = tuple(sorted(set(true)))
-    unit, owners = _units(judged, by)
-    counts, times = _confusions(true, given, owners, labels)
+    labels, given = answers.labels, answers.given
+    (counts,), times = confusions(answers)
     total = (times[:, None, None] * counts).sum(axis=0)
     values = scores(total[None])[:, 0]
-    lows, highs = _intervals(values, total, counts, times)
+    reaches = reach(pseudo_values(values, total, counts, times), times)
     uar, wa, macro_f1, weighted_f1 = (
-        Estimate(round(float(value), 6), low, high)
-        for value, low, high in zip(values, lows, highs, strict=True)
+        Estimate.of(*pair, (0.0, 1.0)) for pair in zip(values, reaches, strict=True)
     )
     sizes = total.sum(axis=1)
+    known = set(labels)
     return Result(
-        len(judged),
+        len(given),
         labels,
         uar,
         wa,
@@ -165,91 +167,85 @@ def measure(
             for index, name in enumerate(labels)
         },
         confusion=total[:, :-1].tolist(),
-        strays=dict(sorted(Counter(one for one in given if one and one not in labels).items())),
+        strays={
+            name: count
+            for name, count in sorted(Counter(one for one in given if one).items())
+            if name not in known
+        },
         missing=given.count(None),
-        unit=unit,
+        unit=answers.unit,
         units=int(times.sum()),
     )
 
 
-def _units(records: Sequence[Record], by: str | None) -> tuple[str, list[str] | None]:
-    """The name of the unit and the unit of each record; None where each is its own."""
-    owners = [record.word(by or "speaker") for record in records]
-    if all(owners):
-        return by or "speaker", [str(owner) for owner in owners]
-    if by is not None:
-        raise UsageError(
-            f"--by {by}: {owners.count(None)} of {len(records)} records do not have it: name "
-            "another key"
-        )
-    return "record", None
-
-
-def _confusions(
-    true: Sequence[str],
-    given: Sequence[str | None],
-    owners: Sequence[str] | None,
-    labels: Sequence[str],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Confusions of the units, and how many units have each.
+def confusions(*several: Answers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Confusions of the units in several answers to the same records, and how many are alike.
 
     Returns:
-        `[kinds, labels, labels + 1]`, whose last column is for every other answer; `[kinds]`.
+        `[answers, kinds, labels, labels + 1]`, whose last column is for every other answer; how
+        many units are of each kind, `[kinds]`.
     """
-    place = {label: index for index, label in enumerate(labels)}
-    width = len(labels) + 1
-    cells = [place[t] * width + place.get(g or "", width - 1) for t, g in zip(true, given)]  # noqa: B905
-    if owners is None:  # units that are alike are counted once: there may be millions
-        found, times = np.unique(cells, return_counts=True)
-        counts = np.zeros((len(found), len(labels) * width), np.int64)
-        counts[np.arange(len(found)), found] = 1
+    first = several[0]
+    place = {label: index for index, label in enumerate(first.labels)}
+    width = len(place) + 1
+    size = len(place) * width
+    rows_of = [place[true] * width for true in first.truths]
+    cells = np.array(
+        [
+            [row + place.get(one or "", width - 1) for row, one in zip(rows_of, each.given)]  # noqa: B905
+            for each in several
+        ]
+    )
+    if first.owners is None:  # units that are alike are counted once: there may be millions
+        codes = cells[0].copy()
+        for other in cells[1:]:
+            codes = codes * size + other
+        _, examples, times = np.unique(codes, return_index=True, return_counts=True)
+        owners, cells = np.arange(len(examples)), cells[:, examples]
     else:
-        rows = {owner: index for index, owner in enumerate(dict.fromkeys(owners))}
-        counts = np.zeros((len(rows), len(labels) * width), np.int64)
-        np.add.at(counts, ([rows[owner] for owner in owners], cells), 1)
+        rows = {owner: index for index, owner in enumerate(dict.fromkeys(first.owners))}
+        owners = np.array([rows[owner] for owner in first.owners])
         times = np.ones(len(rows), np.int64)
-    return counts.reshape(-1, len(labels), width), times.astype(np.int64)
+    counts = np.zeros((len(several), len(times), size), np.int64)
+    for table, own in zip(counts, cells, strict=True):
+        np.add.at(table, (owners, own), 1)
+    return counts.reshape(len(several), len(times), -1, width), times.astype(np.int64)
 
 
-def _intervals(
-    values: NDArray[np.float64],
-    total: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    times: NDArray[np.int64],
-) -> tuple[list[float | None], list[float | None]]:
-    """Bounds of each score; None for all where there are too few units."""
-    units = int(times.sum())
-    if units < FEWEST_UNITS:
-        return [None] * len(values), [None] * len(values)
-    pseudo = units * values[:, None] - (units - 1) * scores(total[None] - counts)
-    reaches = reach(pseudo, times)
-    low = [
-        max(value - far, 0) for value, far in zip(values, reaches, strict=True) if far is not None
-    ]
-    high = [
-        min(value + far, 1) for value, far in zip(values, reaches, strict=True) if far is not None
-    ]
-    return [round(float(x), 6) for x in low], [round(float(x), 6) for x in high]
-
-
-def reach(pseudo: NDArray[np.float64], times: NDArray[np.int64]) -> list[float | None]:
-    """How far a 95 % interval goes to either side; None where there are too few units for one.
+def pseudo_values(
+    values: Array, total: NDArray[np.int64], counts: NDArray[np.int64], times: NDArray[np.int64]
+) -> Array:
+    """The jackknife's pseudo-values of `scores`: `[scores, kinds]`; none for fewer than two units.
 
     Args:
-        pseudo: the jackknife's pseudo-values, `[scores, kinds]`.
-        times: how many units are of each kind.
+        values, total: of all units together.
+        counts, times: as from `confusions`, of one of the answers.
     """
+    units = int(times.sum())
+    if units < FEWEST_UNITS:
+        return np.empty((len(values), 0))
+    return units * values[:, None] - (units - 1) * scores(total[None] - counts)
+
+
+def reach(pseudo: Array, times: NDArray[np.int64]) -> list[float | None]:
+    """How far a 95 % interval goes to either side; None where there are too few units for one."""
     from scipy.stats import t as student
 
     units = int(times.sum())
     if units < FEWEST_UNITS:
         return [None] * len(pseudo)
+    return list(student.ppf(0.975, units - 1) * standard_errors(pseudo, times))
+
+
+def standard_errors(pseudo: Array, times: NDArray[np.int64]) -> Array:
+    """Of the means of pseudo-values `[scores, kinds]`, of which each occurs so often."""
+    units = int(times.sum())
     mean = (pseudo * times).sum(axis=1, keepdims=True) / units
     variance = ((pseudo - mean) ** 2 * times).sum(axis=1) / (units - 1)
-    return list(student.ppf(0.975, units - 1) * np.sqrt(variance / units))
+    return np.asarray(np.sqrt(variance / units))
 
 
-def scores(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+def scores(confusion: NDArray[Any]) -> Array:
     """UAR, WA, macro and weighted F1 of confusion matrices `[n, k, k + 1]`: `[4, n]`.
 
     As scikit-learn's recall_score, accuracy_score and f1_score over the true labels. A class that a

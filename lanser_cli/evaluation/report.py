@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from lanser_cli import console
 from lanser_cli.errors import LanserError, require
 from lanser_cli.evaluation.about import About
 from lanser_cli.evaluation.curve import Curves
+from lanser_cli.evaluation.difference import COMPARED, Difference, signed
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+
+MOST_LETTERS = 40
+"""Of a label or name in a figure."""
+
+MOST_DRAWN = 60
+"""Classes of a confusion matrix that is drawn."""
+
+SCORE_NAMES = dict(zip(COMPARED, ("UAR", "WA", "macro F1"), strict=True))
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -62,9 +72,11 @@ class Report:
 
     def figure(self, name: str, figure: Figure) -> None:
         """Save a figure as NAME.png and NAME.svg, and show it in the page."""
-        png = self._folder / f"{name}.png"
-        figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
-        figure.savefig(self._folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+        png, svg = (self._folder / f"{name}.{kind}" for kind in ("png", "svg"))
+        with warnings.catch_warnings():  # of letters that the font lacks: they are drawn as boxes
+            warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support")
+            figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
+            figure.savefig(svg, bbox_inches="tight", metadata={"Date": None})
         data = base64.b64encode(png.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
 
@@ -88,14 +100,16 @@ def evaluation(
     *,
     audit: Mapping[str, Any] | None = None,
     abouts: Mapping[str, About] | None = None,
+    perturbed: Mapping[str, Mapping[str, Difference]] | None = None,
 ) -> None:
     """The report of `lanser eval`: one row and one confusion matrix for each named result.
 
     Args:
         uses: of results that are runs: what training started from, and the fraction of labels
             it used. Where fractions differ, they are drawn as label-efficiency curves.
-        audit: what `auditing.cite` gives.
+        audit: what `certificate.cite` gives.
         abouts: of results that are runs, what they say of themselves.
+        perturbed: of results that are runs, by change of sound: the difference it makes.
     """
     report = Report(folder, "Evaluation")
     abouts = abouts or {}
@@ -114,8 +128,19 @@ def evaluation(
     for name, result in results.items():
         report.text(f"{name}: {result.interval}.")
         _parts_of(report, name, result, abouts.get(name))
+    for name, changes in (perturbed or {}).items():
+        report.text(f"{name} with the sound changed; the difference is to unchanged sound:")
+        table = [(words, lost.scores["uar"]) for words, lost in changes.items()]
+        report.table(
+            ["sound", "UAR", "difference"],
+            [["unchanged", f"{table[0][1].reference:.3f}", ""]]
+            + [[words, f"{uar.other:.3f}", signed(uar.difference)] for words, uar in table],
+        )
     if report.can_plot:
         for number, (name, result) in enumerate(results.items(), start=1):
+            if len(result.labels) > MOST_DRAWN:
+                report.text(f"{name}: {len(result.labels)} classes are too many for a figure.")
+                continue
             report.figure(f"confusion-{number}", confusion_figure(name, result))
         if len({fraction for _, fraction in uses.values()}) > 1:
             report.figure("label-efficiency", efficiency_figure(results, uses))
@@ -124,10 +149,43 @@ def evaluation(
     }
     if abouts:
         numbers["runs"] = {name: about.as_json() for name, about in abouts.items()}
+    if perturbed:
+        numbers["perturbed"] = {
+            name: {words: lost.as_json()["uar"] for words, lost in changes.items()}
+            for name, changes in perturbed.items()
+        }
     if audit is not None:
         report.text(_audit_words(audit))
         numbers["audit"] = audit
     report.write(numbers)
+
+
+def comparison(folder: Path, differences: Sequence[Difference]) -> None:
+    """The report of `lanser compare`: a row for each score of each comparison."""
+    report = Report(folder, "Comparison")
+    report.table(
+        ["", "against", "score", "other", "reference", "difference", "p", "p (Holm)"]
+        + ["detectable", "units"],
+        [
+            [each.other, each.reference, SCORE_NAMES[name], f"{one.other:.3f}"]
+            + [f"{one.reference:.3f}", signed(one.difference), f"{one.p:.4f}", f"{one.p_holm:.4f}"]
+            + ["" if one.detectable is None else f"{one.detectable:.3f}"]
+            + [f"{each.units} {each.unit}s"]
+            for each in differences
+            for name, one in each.scores.items()
+        ],
+    )
+    report.text(
+        "Difference: other less reference; in brackets: Student's t on the paired jackknife over "
+        "units. p: share of sign flips over units that make the difference as large; Holm: "
+        f"adjusted for {len(differences)} comparisons. Detectable: the least true difference that "
+        "so many units find at 0.05 with a power of 80 %."
+    )
+    for words in dict.fromkeys(each.reservation for each in differences if each.reservation):
+        report.text(f"{words}.")
+    if report.can_plot:
+        report.figure("differences", difference_figure(differences))
+    report.write({"differences": [each.as_json() for each in differences]})
 
 
 def efficiency(folder: Path, curves: Curves, about: About) -> None:
@@ -228,11 +286,12 @@ def confusion_figure(name: str, result: Result) -> Figure:
     figure, axes = canvas(1.6 + 0.55 * len(result.labels), 1.2 + 0.5 * len(result.labels))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(result.labels))
-    axes.set_xticks(ticks, result.labels, rotation=60, ha="right")
-    axes.set_yticks(ticks, result.labels)
+    words = [short(label) for label in result.labels]
+    axes.set_xticks(ticks, words, rotation=60, ha="right")
+    axes.set_yticks(ticks, words)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
-    axes.set_title(f"{name}: UAR {result.uar.value:.3f}, WA {result.wa.value:.3f}")
+    axes.set_title(f"{short(name)}: UAR {result.uar.value:.3f}, WA {result.wa.value:.3f}")
     for row in ticks:
         for column in ticks:
             if shares[row, column] >= 0.005:
@@ -257,13 +316,42 @@ def efficiency_figure(
             yerr=[[uar.reach[side] for uar in uars] for side in (0, 1)],
             fmt="o-",
             capsize=3,
-            label=start,
+            label=short(start),
         )
     axes.set_xscale("log")
     axes.set_xlabel("fraction of the labelled records used for training")
     axes.set_ylabel("UAR")
     axes.legend()
     return figure
+
+
+def difference_figure(differences: Sequence[Difference]) -> Figure:
+    """Difference of UAR and its interval, a line for each comparison."""
+    figure, axes = canvas(6, 1.2 + 0.4 * len(differences))
+    places = range(len(differences))
+    found = [each.scores["uar"].difference for each in differences]
+    axes.errorbar(
+        [one.value for one in found],
+        places,
+        xerr=[[one.reach[side] for one in found] for side in (0, 1)],
+        fmt="o",
+        capsize=3,
+    )
+    axes.axvline(0, color="black", linewidth=0.8)
+    pairs = [f"{short(each.other)}\nless {short(each.reference)}" for each in differences]
+    axes.set_yticks(places, pairs)
+    axes.set_ylim(len(differences) - 0.5, -0.5)
+    axes.set_xlabel("difference of UAR")
+    return figure
+
+
+def short(text: str) -> str:
+    """A text as it fits a figure: one line of `MOST_LETTERS`, the middle left out."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    if len(line) <= MOST_LETTERS:
+        return line
+    half = MOST_LETTERS // 2
+    return f"{line[:half]}…{line[-half + 1 :]}"
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Any]:
@@ -281,5 +369,6 @@ def _can_plot() -> bool:
     except LanserError as error:
         console.warn(f"no figures in the report: {error}")
         return False
+    matplotlib.rcParams["text.parse_math"] = False  # a $ in a label is a dollar
     matplotlib.rcParams["svg.hashsalt"] = "lanser"  # the same figure gives the same bytes
     return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import heapq
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,55 +14,127 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lanser_cli.audio import sound
+from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.digests import string64
+from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
-from lanser_cli.pipe import Pipe, unique
+from lanser_cli.pipe import Pipe, unique, windows
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
+from lanser_cli.training.translation import Translation
 from lanser_cli.workers import spread
 
 STAGE = "predict"
 WINDOW = 64
 """Records whose sound is in memory together."""
 
+SAMPLE = 1000
+"""Records that the mean of `--calibrate batch` is taken over."""
+
 _CROPS_AT_ONCE = 64
 
 
-def predict_records(
-    items: Iterable[Outcome], run: Path, pipe: Pipe, *, device: str = "auto"
+def predict_files(
+    inputs: Sequence[str],
+    run: Path | None,
+    pipe: Pipe,
+    *,
+    crosswalk: str | None = None,
+    calibrate: Removing = "none",
+    device: str = "auto",
 ) -> Tally:
     """Predict the emotion of records, each id once, with the model of a run folder.
 
+    Args:
+        inputs: as `reader.records_of` takes them.
+        crosswalk: `SOURCE:TARGET`, to answer in the labels of TARGET.
+        calibrate: `batch` divides the probabilities by their mean over the input, or over 1,000
+            records of it, chosen by their ids.
+
     Raises:
-        UsageError, LanserError: there is no such device; or as `make_predictor`.
+        UsageError, LanserError: there is no run or no such device; the input is a stream, which
+            is not read twice; or as `Translation.of`.
     """
-    process = spread(partial(make_predictor, run=run), parse_devices(device))
-    return pipe.run(unique(items, STAGE), process)
+    if run is None:
+        raise UsageError("predict needs --run RUN, the folder of a trained model")
+    reader.check_inputs(inputs)
+    devices, translation = parse_devices(device), None
+    if crosswalk is not None or calibrate == "batch":
+        labels = runs.read_architecture(runs.model_folders(run)[0]).labels
+        translation = Translation.of(labels, crosswalk)
+    if translation is not None and calibrate == "batch":
+        if not all(os.path.exists(name) for name in inputs):
+            raise UsageError("--calibrate batch reads its input twice: name files, not a stream")
+        translation = translation.without_mean(_sampled(inputs, run, devices[0]))
+    make = partial(make_predictor, run=run, translation=translation)
+    return pipe.run(_unique(inputs), spread(make, devices))
 
 
-def make_predictor(device: str, *, run: Path, stage: str = STAGE) -> Predictor:
+def _unique(inputs: Sequence[str]) -> Iterator[Outcome]:
+    return unique(reader.records_of(inputs, STAGE), STAGE)
+
+
+def _sampled(inputs: Sequence[str], run: Path, device: str) -> NDArray[np.float64]:
+    """Probabilities of the run's labels for a sample of the input: `[n, labels]`."""
+    records = (item for item in _unique(inputs) if isinstance(item, Record))
+    sample = heapq.nsmallest(SAMPLE, records, key=lambda record: string64(record.id))
+    predictor = make_predictor(device, run=run)
+    rows = [
+        list((outcome.scores or {}).values())
+        for window in windows(sample, WINDOW)
+        for outcome in predictor(window)
+        if isinstance(outcome, Record)
+    ]
+    if not rows:
+        raise LanserError("--calibrate batch: no sound of the input can be read")
+    return np.array(rows)
+
+
+def make_predictor(
+    device: str, *, run: Path, stage: str = STAGE, translation: Translation | None = None
+) -> Predictor:
     """Load the model of a run folder, or the models of its folds, which then vote.
 
     Raises:
         LanserError: not a run folder, or unfinished.
     """
     models = [runs.load_model(folder, device) for folder in runs.model_folders(run)]
-    return Predictor(models, stage)
+    return Predictor(models, stage, translation)
 
 
 class Predictor:
-    """A window function: the mean probability over crops, and over models if there are several."""
+    """A window function: the mean probability over crops, and over models if there are several.
 
-    def __init__(self, models: Sequence[SpeechClassifier], stage: str = STAGE) -> None:
+    Args:
+        translation: to the labels that are answered; None for the models' own.
+        change: applied to each waveform `[samples]`, with the id of its record.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[SpeechClassifier],
+        stage: str = STAGE,
+        translation: Translation | None = None,
+        change: Callable[[NDArray[np.float32], str], NDArray[np.float32]] | None = None,
+    ) -> None:
         self.labels = models[0].architecture.labels
         if any(model.architecture.labels != self.labels for model in models):
             raise LanserError("the folds of this run have different labels: name one of them")
         self._models, self._stage = models, stage
+        self._translation, self._change = translation, change
+        if translation is not None:
+            self.labels = translation.labels
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         outcomes, waveforms = load_window(window, self._stage)
+        if self._change is not None:
+            waveforms = {
+                index: torch.from_numpy(self._change(clip.numpy(), window[index].id))
+                for index, clip in waveforms.items()
+            }
         if waveforms:
             clips = list(waveforms.values())
             answers = [
@@ -68,6 +142,8 @@ class Predictor:
                 for model in self._models
             ]
             mean = torch.stack(answers).mean(dim=0)
+            if self._translation is not None:
+                mean = torch.from_numpy(self._translation(mean.double().numpy()))
             for index, probabilities in zip(waveforms, mean, strict=True):
                 outcomes[index] = self._predicted(window[index], probabilities)
         return [outcome for outcome in outcomes if outcome is not None]

@@ -1,0 +1,65 @@
+"""lanser compare: whether one run is better than another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lanser_cli.commands import options
+from lanser_cli.tally import Ledger
+
+
+def command(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, or JSONL with truth and answer (- reads standard input). The first "
+            "is the reference that the others are compared with.",
+            show_default=False,
+        ),
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B", help="Compare B with A as well, such as on another corpus. Repeatable."
+        ),
+    ] = None,
+    truth: Annotated[str, typer.Option(help="Key of the truth.")] = "label",
+    answer: Annotated[str, typer.Option(help="Key of the answer.")] = "prediction",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="What is taken for independent, such as speaker or voice; default: the speaker, "
+            "or each record where not all have one.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+    ] = None,
+    seed: options.Seed = 0,
+    rejects: options.Rejects = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Compare runs on the same records: differences with intervals, and exact p.
+
+    Units such as speakers are paired. p is that of sign flips over units, adjusted by Holm for
+    all comparisons of the command. Says what difference so many units could have found. Prints one
+    JSON line a comparison.
+    """
+    from lanser_cli.evaluation.compare import compare
+
+    with Ledger("compare", rejects) as ledger:
+        found = compare(
+            *(inputs or [], pair or [], ledger),
+            truth=truth,
+            answer=answer,
+            by=by,
+            output=output,
+            seed=seed,
+        )
+    return options.result(ledger, *(each.as_json() for each in found))

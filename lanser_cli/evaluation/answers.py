@@ -1,0 +1,291 @@
+"""Answers: what measuring needs of records, as columns, since there may be millions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lanser_cli import console, jsonl
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.pipe import unique
+from lanser_cli.records import Record, Reject
+from lanser_cli.tally import Ledger
+from lanser_cli.training import runs
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Truth and answer of records, about 100 bytes each.
+
+    Attributes:
+        ids, truths: of each record.
+        given: the answers; None where one is missing. Of several seeds those of the first.
+        unit: what is taken for independent: the name of a key, or `record`.
+        owners: the unit of each record; None where each is its own.
+        folds: the `test_fold` of each record; None where not all have one.
+        seeds: the answers of each seed, where several answered (`predictions`); else empty.
+    """
+
+    ids: list[str]
+    truths: list[str]
+    given: list[str | None]
+    unit: str
+    owners: list[str] | None
+    folds: list[str] | None = None
+    seeds: Mapping[str, list[str | None]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        records: Iterable[Record],
+        *,
+        truth: str = "label",
+        answer: str = "prediction",
+        by: str | None = None,
+    ) -> Answers:
+        """Keep truth, answer and unit of the records that have the truth.
+
+        Args:
+            by: key whose values are the units; None for `speaker` where every record has one, else
+                each record by itself.
+
+        Raises:
+            LanserError: no record has the truth, none has an answer, or one lacks that of a seed.
+            UsageError: a record lacks the key `by`.
+        """
+        same: dict[str, str] = {}  # one object for all words that are alike
+        ids: list[str] = []
+        truths: list[str] = []
+        given: list[str | None] = []
+        owners: list[str | None] = []
+        folds: list[str | None] = []
+        seeds: dict[str, list[str | None]] = {}
+
+        def shared(word: str | None) -> str | None:
+            return None if word is None else same.setdefault(word, word)
+
+        for record in records:
+            if record.fields.get(truth) is None:
+                continue
+            ids.append(record.id)
+            true = str(record.fields[truth])
+            truths.append(same.setdefault(true, true))
+            owners.append(shared(record.word(by or "speaker") or None))
+            folds.append(shared(record.word("test_fold")))
+            several = _of_seeds(record, answer)
+            if len(ids) == 1:
+                seeds = {seed: [] for seed in several}
+            for seed, found in seeds.items():
+                if seed not in several:
+                    raise LanserError(
+                        f"'{record.id}' has no answer of seed {seed} in its 'predictions'"
+                    )
+                found.append(shared(several[seed]))
+            first = next(iter(seeds), None)
+            given.append(shared(record.word(answer)) if first is None else seeds[first][-1])
+        if not ids:
+            raise LanserError(f"no record has '{truth}', so there is nothing to compare with")
+        if all(word is None for word in given):
+            raise LanserError(
+                f"no record has '{answer}': run lanser predict, or name another --answer"
+            )
+        tested = None if None in folds else [fold for fold in folds if fold is not None]
+        named = [owner for owner in owners if owner is not None]
+        if len(named) == len(ids):
+            return cls(ids, truths, given, by or "speaker", named, tested, seeds)
+        if by is not None:
+            raise UsageError(
+                f"--by {by}: {len(ids) - len(named)} of {len(ids)} records do not have it: name "
+                "another key"
+            )
+        return cls(ids, truths, given, "record", None, tested, seeds)
+
+    def by_seed(self) -> list[Answers]:
+        """The answers of each seed; of one alone themselves."""
+        if not self.seeds:
+            return [self]
+        return [replace(self, given=given, seeds={}) for given in self.seeds.values()]
+
+    def pooled(self, seeds: Sequence[str]) -> Answers:
+        """Every seed's answer as a record of its own, whose unit stays what it is.
+
+        UAR and WA are then the means over the seeds. Where one alone answered, its answers stand
+        for each of `seeds`.
+
+        Raises:
+            LanserError: other seeds answered.
+        """
+        if not seeds:
+            return self
+        if self.seeds and list(self.seeds) != list(seeds):
+            raise LanserError(
+                f"seeds {', '.join(self.seeds)} answered in one and {', '.join(seeds)} in the "
+                "other: compare runs of the same seeds"
+            )
+        return Answers(
+            [f"{identifier} of seed {seed}" for seed in seeds for identifier in self.ids],
+            self.truths * len(seeds),
+            [word for seed in seeds for word in self.seeds.get(seed, self.given)],
+            self.unit,
+            (self.owners or self.ids) * len(seeds),
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that occur as truth, sorted."""
+        return tuple(sorted(set(self.truths)))
+
+
+def _of_seeds(record: Record, answer: str) -> Mapping[str, str | None]:
+    """What several seeds answered, if they did."""
+    found = record.fields.get("predictions")
+    if answer != "prediction" or not isinstance(found, dict) or len(found) < 2:
+        return {}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Truths by id, from a file of their own."""
+
+    path: Path
+    truths: Mapping[str, object]
+
+    @classmethod
+    def read(cls, path: Path, key: str, ledger: Ledger) -> Reference:
+        """The records of a JSONL file that have `key`; lines that hold none are rejects.
+
+        Raises:
+            LanserError: the file is not there, or no record in it has the key.
+        """
+        truths: dict[str, object] = {}
+        same: dict[str, str] = {}
+        for item in jsonl.read_records([str(path)], ledger.stage):
+            if isinstance(item, Reject):
+                ledger.read += 1
+                ledger.reject(item)
+            elif (found := item.fields.get(key)) is not None:
+                truths[item.id] = same.setdefault(found, found) if isinstance(found, str) else found
+        if not truths:
+            raise LanserError(f"--reference {path}: no record in it has '{key}'")
+        return cls(path, truths)
+
+
+def predictions_of(name: str) -> str:
+    """The JSONL that an input stands for: itself, or the predictions of a run folder.
+
+    Raises:
+        LanserError: it is not there, or this run has none.
+    """
+    if not os.path.isdir(name):
+        jsonl.check_files([name])
+        return name
+    path = os.path.join(name, "predictions.jsonl")
+    if os.path.exists(path):
+        return path
+    inner = sorted(str(found.parent) for found in Path(name).glob("*/predictions.jsonl"))
+    if inner:
+        raise LanserError(f"{name}: holds several runs: name one or more of {', '.join(inner)}")
+    runs.read_config(Path(name))
+    raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
+
+
+def read_answers(
+    name: str,
+    ledger: Ledger,
+    *,
+    truth: str = "label",
+    answer: str = "prediction",
+    by: str | None = None,
+    reference: Reference | None = None,
+) -> Answers:
+    """The answers of a run folder or JSONL, each id once; the ledger has what is left out.
+
+    Args:
+        reference: takes the place of the records' own truth.
+
+    Raises:
+        LanserError: no record has a truth, or most are not in the reference.
+        UsageError: a record lacks the key `by`.
+    """
+    keys = (truth, answer, by or "speaker", "predictions", "test_fold")
+    judged = Judged(name, ledger, keys, reference)
+    try:
+        answers = Answers.of(judged, truth=truth, answer=answer, by=by)
+    except LanserError as error:
+        judged.check()
+        raise type(error)(f"{name}: {error}") from None
+    judged.check()
+    ledger.done += len(answers.ids)
+    return answers
+
+
+class Judged:
+    """The records of an input that have a truth, their own or that of the reference.
+
+    Of each only what measuring needs is kept, since there may be millions. Iterate once, then
+    `check`.
+
+    Args:
+        keys: that are kept besides `id`; the first is the truth.
+    """
+
+    def __init__(
+        self, name: str, ledger: Ledger, keys: tuple[str, ...], reference: Reference | None = None
+    ) -> None:
+        self._name, self._ledger, self._truth, self._reference = name, ledger, keys[0], reference
+        self._keys = dict.fromkeys(("id", *keys))
+        self._path = predictions_of(name)
+        self._read = self._there = self._strange = 0
+        self._first = ""
+
+    def __iter__(self) -> Iterator[Record]:
+        ledger, reference, truth = self._ledger, self._reference, self._truth
+        for item in unique(jsonl.read_records([self._path], ledger.stage), ledger.stage):
+            ledger.read += 1
+            if isinstance(item, Reject):
+                ledger.reject(item)
+            elif isinstance(item, Record):
+                self._read += 1
+                if reference is not None and item.id not in reference.truths:
+                    self._first = self._first or item.id
+                    self._strange += 1
+                    ledger.dropped["not in the reference"] += 1
+                    continue
+                fields = {key: item.fields[key] for key in self._keys if key in item.fields}
+                if reference is not None:
+                    fields[truth] = reference.truths[item.id]
+                if fields.get(truth) is None:
+                    ledger.dropped[f"no {truth}"] += 1
+                else:
+                    self._there += 1
+                    yield Record(fields)
+
+    def check(self) -> None:
+        """Say what the reference and the input do not share.
+
+        Raises:
+            LanserError: most ids are not in the reference, or no record has a truth.
+        """
+        if self._reference is not None:
+            path, total = self._reference.path, len(self._reference.truths)
+            if 2 * self._strange > self._read:
+                raise LanserError(
+                    f"{self._name}: {self._strange} of its {self._read} ids are not in {path}, "
+                    f"such as '{self._first}': name the reference of these records"
+                )
+            if self._strange:
+                console.warn(
+                    f"{self._ledger.stage}: {self._name}: {self._strange} of {self._read} ids are "
+                    f"not in {path}, such as '{self._first}': they are left out"
+                )
+            if self._there < total:
+                console.warn(
+                    f"{self._ledger.stage}: {self._name}: {total - self._there} of {total} records "
+                    f"of {path} have no answer in it: they count neither as right nor as wrong"
+                )
+        if not self._there:
+            where = f"is in {self._reference.path}" if self._reference else f"has '{self._truth}'"
+            raise LanserError(f"{self._name}: none of its records {where}: nothing to compare with")

@@ -1,0 +1,73 @@
+"""The verb compare: runs on the same records, in pairs, to differences and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lanser_cli import console
+from lanser_cli.errors import UsageError
+from lanser_cli.evaluation import report
+from lanser_cli.evaluation.answers import Answers, predictions_of, read_answers
+from lanser_cli.evaluation.difference import Difference, difference, holm
+from lanser_cli.tally import Ledger
+
+STAGE = "compare"
+
+
+def compare(
+    inputs: Sequence[str],
+    pairs: Sequence[str],
+    ledger: Ledger,
+    *,
+    truth: str = "label",
+    answer: str = "prediction",
+    by: str | None = None,
+    output: Path | None = None,
+    seed: int = 0,
+) -> list[Difference]:
+    """Compare answers pair by pair, adjust p for all of them, and write the report.
+
+    Args:
+        inputs: run folders or JSONL; the first is the reference of the others.
+        pairs: further comparisons, `REFERENCE,OTHER`, such as those on other corpora.
+        truth, answer, by: as `Answers.of` takes them.
+        output: folder for the report.
+        seed: of the sign flips, where there are too many to take all.
+
+    Raises:
+        UsageError: there is nothing to compare, a pair is not of this form, or a record lacks the
+            key `by`.
+        LanserError: an input is not there, or two are not of the same records.
+    """
+    if len(inputs) == 1 or not (inputs or pairs):
+        raise UsageError("compare needs two runs: the reference, and another of the same records")
+    wanted = [(inputs[0], other) for other in inputs[1:]] + [_pair(words) for words in pairs]
+    names = list(dict.fromkeys(name for pair in wanted for name in pair))
+    for name in names:
+        predictions_of(name)
+    answers: dict[str, Answers] = {
+        name: read_answers(name, ledger, truth=truth, answer=answer, by=by) for name in names
+    }
+    found = holm([_difference(pair, answers, seed) for pair in wanted])
+    for each in found:
+        console.info(f"{STAGE}: {each}")
+    for words in dict.fromkeys(each.reservation for each in found if each.reservation):
+        console.info(f"{STAGE}: {words}")
+    if output is not None:
+        report.comparison(output, found)
+        console.info(f"{STAGE}: report in {output / 'report.html'}")
+    return found
+
+
+def _difference(pair: tuple[str, str], answers: Mapping[str, Answers], seed: int) -> Difference:
+    first, second = (answers[name] for name in pair)
+    seeds = list(first.seeds or second.seeds)
+    return difference(pair, first.pooled(seeds), second.pooled(seeds), seed=seed)
+
+
+def _pair(words: str) -> tuple[str, str]:
+    reference, _, other = words.partition(",")
+    if not (reference and other) or "," in other:
+        raise UsageError(f"--pair '{words}': write REFERENCE,OTHER such as runs/a,runs/b")
+    return reference, other

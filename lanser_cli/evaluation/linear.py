@@ -1,0 +1,203 @@
+"""Linear classifiers on fixed features, in the same folds as fine-tuning.
+
+The cost C is chosen on each fold's training side alone, by inner folds that keep the same groups
+apart. Nothing of a test side is seen before it is answered.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanser_cli import console
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.evaluation.metrics import Result, measure
+from lanser_cli.output import write_json, write_whole
+from lanser_cli.provenance import command_line, versions
+from lanser_cli.records import Record, to_json
+from lanser_cli.training.folds import Fold, Protocol
+
+Array = NDArray[np.float64]
+Classifier: TypeAlias = Literal["svm", "logistic"]
+
+COSTS: dict[Classifier, tuple[float, ...]] = {
+    "svm": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    "logistic": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+}
+"""Costs to choose from; of equal ones the first."""
+
+INNER_FOLDS = 4
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """Answers to the test records of all folds, in the order of the input.
+
+    Attributes:
+        records: with `prediction` and, where the classifier knows probabilities, `scores`.
+        costs: the C that each fold chose.
+    """
+
+    records: list[Record]
+    costs: dict[str, float]
+
+
+def over_folds(
+    classifier: Classifier,
+    features: Array,
+    records: Sequence[Record],
+    folds: Sequence[Fold],
+    *,
+    group: str = "speaker",
+    seed: int = 0,
+) -> Tested:
+    """Train on each fold's training side and answer its test side.
+
+    Args:
+        features: `[records, d]`; NaN where one is not defined, which becomes the training mean.
+        group: key that inner folds keep apart, or several joined by commas, of which the first.
+
+    Raises:
+        LanserError: a fold has one class to train on.
+    """
+    rows = {record.id: row for row, record in enumerate(records)}
+    answered: dict[str, Record] = {}
+    costs: dict[str, float] = {}
+    for fold in folds:
+        labels = np.array([str(record.label) for record in fold.training])
+        if len(set(labels)) < 2:
+            raise LanserError(f"fold {fold.name}: all it has to train on is '{labels[0]}'")
+        known = features[[rows[record.id] for record in fold.training]]
+        owners = np.array([str(record.word(group.split(",")[0])) for record in fold.training])
+        cost = costs[fold.name] = _best_cost(classifier, known, labels, owners, seed)
+        model = _fitted(classifier, cost, known, labels)
+        asked = features[[rows[record.id] for record in fold.test]]
+        for record, fields in zip(fold.test, _answers(model, asked), strict=True):
+            answered[record.id] = record.with_fields(**fields)
+    return Tested([answered[one.id] for one in records if one.id in answered], costs)
+
+
+def scaled_by_speaker(features: Array, records: Sequence[Record]) -> Array:
+    """Features with mean 0 and standard deviation 1 for each speaker, of test speakers as well.
+
+    Raises:
+        UsageError: a record has no speaker.
+    """
+    speakers = np.array([record.speaker or "" for record in records])
+    if "" in speakers:
+        raise UsageError(
+            f"--normalise speaker: '{records[speakers.tolist().index('')].id}' has no 'speaker'"
+        )
+    scaled = np.empty_like(features)
+    with warnings.catch_warnings():  # of features that no clip of a speaker has
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for speaker in set(speakers):
+            own = features[speakers == speaker]
+            spread = np.nanstd(own, axis=0)
+            scaled[speakers == speaker] = (own - np.nanmean(own, axis=0)) / np.where(
+                spread > 1e-9, spread, 1.0
+            )
+    return scaled
+
+
+def write_run(
+    folder: Path, verb: str, start: str, tested: Tested, protocol: Protocol, **details: Any
+) -> Result:
+    """Leave a folder that `eval` and `compare` read like a run's; return how good it is.
+
+    Args:
+        start: what the run is called where others have what they started from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [to_json(record.fields) + "\n" for record in tested.records]
+    write_whole(folder / "predictions.jsonl", "".join(lines))
+    about = {"schema": _SCHEMA, "verb": verb, "argv": command_line(), "versions": versions()}
+    more = {"init": start, "protocol": asdict(protocol), "costs": tested.costs, **details}
+    write_json(folder / "config.json", {**about, **more})
+    result = measure(tested.records)
+    console.info(
+        f"{verb}: {folder}: {result.n} records, UAR {result.uar}, WA {result.wa}, chance "
+        f"{result.chance:.3f}; {result.interval}"
+    )
+    return result
+
+
+def check_new(folder: Path | None, verb: str) -> Path:
+    """The folder to make.
+
+    Raises:
+        UsageError: none is named, or it holds a run already.
+    """
+    if folder is None:
+        raise UsageError(f"{verb} needs -o RUN, the folder to make")
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: remove it, or name another with -o")
+    return folder
+
+
+def _fitted(classifier: Classifier, cost: float, features: Array, labels: Array) -> Any:
+    """A pipeline: fill in means, scale, classify with classes weighted alike."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    if classifier == "svm":
+        last: Any = SVC(kernel="linear", C=cost, class_weight="balanced")
+    else:
+        last = LogisticRegression(C=cost, class_weight="balanced", max_iter=1000)
+    model = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), last)
+    with warnings.catch_warnings():  # of a cost too high to be chosen
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(features, labels)
+
+
+def _best_cost(
+    classifier: Classifier, features: Array, labels: Any, owners: Any, seed: int
+) -> float:
+    """The cost with the best UAR over inner folds; the middle one where there can be none."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    costs = COSTS[classifier]
+    count = min(INNER_FOLDS, len(set(owners)))
+    splits: list[tuple[Any, Any]] = []
+    if count > 1:
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():  # of a class with fewer groups than folds
+            warnings.simplefilter("ignore", UserWarning)
+            splits = list(splitter.split(features, labels, owners))
+    splits = [(train, test) for train, test in splits if len(set(labels[train])) > 1]
+    if not splits:
+        return costs[len(costs) // 2]
+    truths = np.concatenate([labels[test] for _, test in splits])
+    recalls = []
+    for cost in costs:
+        given = np.concatenate(
+            [
+                _fitted(classifier, cost, features[train], labels[train]).predict(features[test])
+                for train, test in splits
+            ]
+        )
+        recalls.append(np.mean([np.mean(given[truths == one] == one) for one in set(truths)]))
+    return costs[int(np.argmax(recalls))]
+
+
+def _answers(model: Any, features: Array) -> list[Mapping[str, Any]]:
+    """The fields that each row gets."""
+    words: list[str] = model.predict(features).tolist()
+    if not hasattr(model, "predict_proba"):  # a support vector machine knows none
+        return [{"prediction": word} for word in words]
+    names = model[-1].classes_.tolist()
+    return [
+        {"prediction": word, "scores": dict(zip(names, np.round(row, 6).tolist(), strict=True))}
+        for word, row in zip(words, model.predict_proba(features), strict=True)
+    ]

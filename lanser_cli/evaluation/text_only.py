@@ -1,0 +1,133 @@
+"""The verb text-only: what the words alone tell of a labelled corpus' emotions.
+
+A corpus of fixed sentences tells nothing by its words: a classifier of text is then at chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lanser_cli import jsonl
+from lanser_cli.choices import Removing
+from lanser_cli.devices import parse_devices
+from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
+from lanser_cli.entailment.label_scorer import LabelScorer
+from lanser_cli.entailment.labeller import probabilities
+from lanser_cli.entailment.scorer import PairScorer
+from lanser_cli.entailment.task import Task
+from lanser_cli.entailment.taxonomy import load_taxonomy
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.evaluation.linear import Array, Tested, check_new, over_folds, write_run
+from lanser_cli.evaluation.strays import taxonomy_of
+from lanser_cli.pipe import unique
+from lanser_cli.records import Record, Reject
+from lanser_cli.tally import Ledger
+from lanser_cli.training.examples import human_label_set
+from lanser_cli.training.folds import Protocol, divide
+
+STAGE = "text-only"
+
+
+def text_only(
+    inputs: Sequence[str] | None,
+    run: Path | None,
+    protocol: Protocol,
+    ledger: Ledger,
+    *,
+    taxonomy: str = "goemotions",
+    crosswalk: str | None = None,
+    calibrate: Removing = "none",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Test two readers of the transcript; write the folders `entailment` and `logistic` of a run.
+
+    `entailment` is trained on no label: the taxonomy's label that the text entails most, brought to
+    the corpus' labels. `logistic` is logistic regression on the embedded model's vector of the
+    text, trained in the folds of fine-tuning. Both answer the same test records.
+
+    Args:
+        inputs: JSONL of records with `text` and `label`.
+        crosswalk: as `load_crosswalk`; None finds the shipped taxonomy of the corpus' labels.
+        calibrate: `batch` subtracts each label's mean log-odds over the corpus.
+
+    Returns:
+        The result line.
+
+    Raises:
+        LanserError: no record has both, or they cannot be divided so.
+        UsageError: there is no folder to write, or no crosswalk to the labels.
+    """
+    run = check_new(run, STAGE)
+    records = _records(inputs or ["-"], ledger)
+    labels = human_label_set(records)
+    way = _way(taxonomy, crosswalk, labels)
+    folds = divide(records, protocol)
+    if not any(fold.test for fold in folds):
+        raise LanserError("--folds 0 leaves nothing to test on")
+    scorer = PairScorer(device=parse_devices(device)[0])
+    texts = [str(record.text).strip() for record in records]
+    distinct = list(dict.fromkeys(texts))
+    place = {text: row for row, text in enumerate(distinct)}
+    each = [place[text] for text in texts]
+    odds = LabelScorer(scorer, way.source, Task(way.source).templates).raw(distinct)[each]
+    if calibrate == "batch":
+        odds = odds - odds.mean(axis=0)
+    entailed = _answered(records, probabilities(odds, way), way.target.labels)
+    vectors = scorer.embed(distinct).astype(np.float64)[each]
+    trained = over_folds(
+        *("logistic", vectors, records, folds), group=protocol.group, seed=protocol.seed
+    )
+    ledger.done += len(records)
+    tested = {record.id for record in trained.records}
+    made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
+    for name, start, found in (
+        ("entailment", f"entailment of {taxonomy}", Tested(entailed, {})),
+        ("logistic", "logistic regression on text", trained),
+    ):
+        kept = Tested([one for one in found.records if one.id in tested], found.costs)
+        details = {"taxonomy": taxonomy, "crosswalk": way.target.name, "calibration": calibrate}
+        made[name] = write_run(run / name, STAGE, start, kept, protocol, **details).summary()
+    return made
+
+
+def _records(inputs: Sequence[str], ledger: Ledger) -> list[Record]:
+    jsonl.check_files(inputs)
+    records = []
+    for item in unique(jsonl.read_records(inputs, STAGE), STAGE):
+        ledger.read += 1
+        if isinstance(item, Reject):
+            ledger.reject(item)
+        elif isinstance(item, Record):
+            if item.label is None:
+                ledger.dropped["no label"] += 1
+            elif not (item.text or "").strip():
+                ledger.dropped["no text"] += 1
+            else:
+                records.append(item)
+    if not records:
+        raise LanserError(f"{STAGE}: no record has 'text' and 'label': {ledger}")
+    return records
+
+
+def _way(taxonomy: str, crosswalk: str | None, labels: Sequence[str]) -> Crosswalk:
+    target = crosswalk or getattr(taxonomy_of(labels), "name", None)
+    if target is None:
+        raise UsageError(
+            f"no taxonomy that ships has the labels {', '.join(labels)}: write a crosswalk file "
+            "from --taxonomy to them, and name it with --crosswalk"
+        )
+    return load_crosswalk(target, load_taxonomy(taxonomy), partial=True)
+
+
+def _answered(records: Sequence[Record], chances: Array, labels: Sequence[str]) -> list[Record]:
+    return [
+        record.with_fields(
+            prediction=labels[int(row.argmax())],
+            scores=dict(zip(labels, np.round(row, 6).tolist(), strict=True)),
+        )
+        for record, row in zip(records, chances, strict=True)
+    ]

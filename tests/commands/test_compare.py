@@ -1,0 +1,70 @@
+"""lanser compare on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Lanser, read_jsonl, write_jsonl
+
+
+def predictions(path: Path, right: int, *, speakers: int = 6, corpus: str = "c") -> Path:
+    """Ten clips a speaker; the first `right` of each are answered rightly."""
+    return write_jsonl(
+        path,
+        [
+            {
+                "id": f"{corpus}-{speaker}-{clip}",
+                "speaker": f"s{speaker}",
+                "label": "ab"[clip % 2],
+                "prediction": "ab"[clip % 2] if clip < right else "ba"[clip % 2],
+            }
+            for speaker in range(speakers)
+            for clip in range(10)
+        ],
+    )
+
+
+def test_others_are_compared_with_the_first_and_pairs_on_other_corpora_join_the_family(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    files = [predictions(tmp_path / f"{right}.jsonl", right) for right in (4, 6, 8)]
+    far = [predictions(tmp_path / f"far{n}.jsonl", n, speakers=4, corpus="d") for n in (4, 8)]
+    report = tmp_path / "report"
+    done = lanser("compare", *files, "--pair", f"{far[0]},{far[1]}", "-o", report)
+    lines = read_jsonl(done.stdout)
+    assert [(line["reference"], line["other"]) for line in lines] == [
+        *((str(files[0]), str(other)) for other in files[1:]),
+        (str(far[0]), str(far[1])),
+    ]
+    assert [line["uar"]["difference"] for line in lines] == pytest.approx([0.2, 0.4, 0.4])
+    assert [line["uar"]["p"] for line in lines] == [2 / 64, 2 / 64, 2 / 16]
+    assert [line["uar"]["p_holm"] for line in lines] == [6 / 64, 6 / 64, 2 / 16]
+    assert "4 speakers cannot reach p < 0.05 of 3 comparisons" in done.stderr.decode()
+    kept = json.loads((report / "report.json").read_text())
+    assert kept["differences"] == lines
+    page = (report / "report.html").read_text()
+    assert "+0.200" in page and "cannot reach" in page
+
+
+@pytest.mark.parametrize("words", [[], ["one.jsonl"], ["--pair", "one.jsonl"]])
+def test_one_run_alone_is_a_usage_error(lanser: Lanser, words: list[str], tmp_path: Path) -> None:
+    predictions(tmp_path / "one.jsonl", 4)
+    done = lanser("compare", *words, cwd=tmp_path, check=2)
+    assert done.stdout == b"" and done.stderr.count(b"\n") == 1
+
+
+def test_other_ids_are_one_sentence(lanser: Lanser, tmp_path: Path) -> None:
+    one = predictions(tmp_path / "one.jsonl", 4)
+    other = predictions(tmp_path / "other.jsonl", 4, corpus="d")
+    done = lanser("compare", one, other, check=1)
+    assert done.stderr.count(b"\n") == 1 and b"'c-0-0' is in" in done.stderr
+
+
+def test_the_unit_is_named_by_an_option(lanser: Lanser, tmp_path: Path) -> None:
+    one, other = (predictions(tmp_path / f"{n}.jsonl", n) for n in (4, 6))
+    done = lanser("compare", one, other, "--by", "id")
+    [line] = read_jsonl(done.stdout)
+    assert (line["unit"], line["units"], line["exact"]) == ("id", 60, False)
+    lanser("compare", one, other, "--by", "voice", check=2)

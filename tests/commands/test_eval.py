@@ -1,0 +1,132 @@
+"""lanser eval: what it says of losses, and labels that no figure breaks on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Lanser, read_jsonl, write_jsonl
+
+
+def answers(pairs: list[tuple[str, str]], **more: object) -> list[dict]:
+    return [
+        {"id": f"r{n}", "label": label, "prediction": given, **more}
+        for n, (label, given) in enumerate(pairs)
+    ]
+
+
+def test_ids_that_are_not_in_the_reference_are_counted_and_said(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    gold = write_jsonl(tmp_path / "gold.jsonl", answers([("a", ""), ("b", "")] * 10))
+    some = answers([("x", "a"), ("x", "b")] * 7) + [{"id": "odd", "prediction": "a"}]
+    path = write_jsonl(tmp_path / "some.jsonl", some)
+    done = lanser("eval", path, "--reference", gold)
+    assert read_jsonl(done.stdout)[0]["n"] == 14
+    said = done.stderr.decode()
+    assert f"1 of 15 ids are not in {gold}, such as 'odd'" in said
+    assert f"6 of 20 records of {gold} have no answer in it" in said
+    assert "15 in, 14 used, 0 rejected, 1 dropped (not in the reference)" in said
+
+
+def test_a_reference_of_other_records_is_refused_and_the_rejects_are_written(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    gold = write_jsonl(tmp_path / "gold.jsonl", answers([("a", ""), ("b", "")]))
+    path = tmp_path / "others.jsonl"
+    lines = [json.dumps({"id": f"other{n}", "prediction": "a"}) for n in range(5)]
+    path.write_text("\n".join([*lines, json.dumps({"id": "r0", "prediction": "a"}), "torn"]) + "\n")
+    rejects = tmp_path / "rejects.jsonl"
+    done = lanser("eval", path, "--reference", gold, "--rejects", rejects, check=1)
+    assert done.stderr.count(b"\n") == 1 and done.stdout == b""
+    assert b"5 of its 6 ids are not in" in done.stderr and b"'other0'" in done.stderr
+    assert [one["record"] for one in read_jsonl(rejects)] == ["torn"]
+
+
+def test_a_bad_line_of_the_reference_is_a_reject(lanser: Lanser, tmp_path: Path) -> None:
+    gold = write_jsonl(tmp_path / "gold.jsonl", answers([("a", ""), ("b", "")]))
+    gold.write_text(gold.read_text() + "torn\n")
+    path = write_jsonl(tmp_path / "some.jsonl", answers([("x", "a"), ("x", "b")]))
+    done = lanser("eval", path, "--reference", gold, check=3)
+    assert read_jsonl(done.stdout)[0]["wa"]["value"] == 1.0
+    assert f"{gold}:3: not JSON" in done.stderr.decode()
+
+
+def test_spellings_that_differ_by_case_or_blanks_are_pointed_out(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", answers([("happy", "Happy "), ("sad", "sad")]))
+    said = lanser("eval", path).stderr.decode()
+    assert "'Happy ' and 'happy' differ by case or blanks alone" in said
+
+
+def test_the_crosswalk_that_would_map_strays_is_named(lanser: Lanser, tmp_path: Path) -> None:
+    pairs = [("happy", "joy"), ("sad", "grief"), ("angry", "annoyance"), ("calm", "calm")]
+    path = write_jsonl(tmp_path / "a.jsonl", answers(pairs))
+    said = lanser("eval", path).stderr.decode()
+    assert "--crosswalk goemotions:ravdess8" in said
+
+
+ODD = ["a$b$c", "愤怒", "😡😀", "غضب", "x" * 5000, "line\nbreak\ttab", "\\frac{1}{2}", "<b>&amp;"]
+
+
+def test_no_label_breaks_a_report_and_quiet_is_quiet(lanser: Lanser, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "odd $x$ 怒.jsonl", answers([(one, one) for one in ODD]))
+    done = lanser("eval", path, "-o", tmp_path / "report", "--quiet")
+    assert done.stderr == b""
+    assert read_jsonl(done.stdout)[0]["labels"] == sorted(ODD)
+    assert (tmp_path / "report" / "confusion-1.png").stat().st_size > 1000
+    size = (tmp_path / "report" / "confusion-1.png").read_bytes()[16:24]
+    assert int.from_bytes(size[:4], "big") < 4000 and int.from_bytes(size[4:], "big") < 4000
+
+
+def test_too_many_classes_are_no_figure(lanser: Lanser, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", answers([(f"c{n}", f"c{n}") for n in range(70)]))
+    lanser("eval", path, "-o", tmp_path / "report", "--quiet")
+    assert not (tmp_path / "report" / "confusion-1.png").exists()
+    assert "too many for a figure" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_runs_are_fused_by_their_mean_log_probability(lanser: Lanser, tmp_path: Path) -> None:
+    one = [0.6, 0.4], [0.9, 0.1]
+    two = [0.1, 0.9], [0.2, 0.8]
+    files = []
+    for name, table in (("one", one), ("two", two)):
+        values = answers([("b", "?"), ("a", "?")])
+        for value, (a, b) in zip(values, table, strict=True):
+            value |= {"scores": {"a": a, "b": b}, "prediction": "a" if a > b else "b"}
+        files.append(write_jsonl(tmp_path / f"{name}.jsonl", values))
+    lines = read_jsonl(lanser("eval", *files, "--fuse").stdout)
+    # log 0.6 + log 0.1 < log 0.4 + log 0.9: b; log 0.9 + log 0.2 > log 0.1 + log 0.8: a
+    assert [line["input"] for line in lines] == [*map(str, files), "fused"]
+    assert [line["wa"]["value"] for line in lines] == [0.5, 0.5, 1.0]
+    bare = write_jsonl(tmp_path / "bare.jsonl", answers([("a", "a"), ("b", "b")]))
+    done = lanser("eval", files[0], bare, "--fuse", check=1)
+    assert b"has 'scores'" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_million_records_take_less_than_a_gigabyte(tmp_path: Path) -> None:
+    import resource
+    import subprocess
+    import sys
+
+    from conftest import ENVIRONMENT, ROOT
+
+    path = tmp_path / "many.jsonl"
+    scores = {f"label{n}": round(1 / 28, 6) for n in range(28)}
+    with path.open("w", encoding="utf-8") as stream:
+        for n in range(1_000_000):
+            record = {"id": f"utterance-{n:07d}", "speaker": f"s{n % 500}", "scores": scores}
+            record |= {"label": f"label{n % 28}", "prediction": f"label{n % 27}"}
+            stream.write(json.dumps(record) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "lanser_cli", "eval", str(path)],
+        capture_output=True,
+        env={**ENVIRONMENT, "PATH": "/usr/bin"},
+        cwd=ROOT,
+        check=True,
+    )
+    assert json.loads(done.stdout)["n"] == 1_000_000
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1_000_000  # kB

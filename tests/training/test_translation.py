@@ -1,0 +1,61 @@
+"""Zero-shot: a run's answers in the labels of another taxonomy, with the batch's mean removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Lanser, read_jsonl
+
+from lanser_cli.errors import UsageError
+from lanser_cli.training.translation import Translation
+
+
+def test_probabilities_are_summed_through_the_crosswalk() -> None:
+    way = Translation.of(("joy", "anger", "annoyance", "grief"), "goemotions:ravdess8")
+    assert way.labels == ("happy", "sad", "angry")
+    [row] = way(np.array([[0.1, 0.2, 0.3, 0.4]]))
+    assert row == pytest.approx([0.1, 0.4, 0.5])
+
+
+def test_what_all_answers_have_in_common_is_removed() -> None:
+    way = Translation.of(("a", "b"), None)
+    batch = np.array([[0.9, 0.1], [0.7, 0.3], [0.8, 0.2]])
+    calibrated = way.without_mean(batch)(batch)
+    odds = batch / batch.mean(axis=0)
+    np.testing.assert_allclose(calibrated, odds / odds.sum(axis=1, keepdims=True))
+    assert calibrated.argmax(axis=1).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"), [("ravdess8", "SOURCE:TARGET"), ("ravdess8:ekman6", "'joy'")]
+)
+def test_a_crosswalk_that_does_not_fit_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Translation.of(("joy", "anger"), spec)
+
+
+def test_predict_answers_in_the_labels_of_the_corpus(
+    lanser: Lanser, labelled: Path, tiny_run: Path
+) -> None:
+    line = ("predict", labelled, "--run", tiny_run, "--device", "cpu")
+    plain = read_jsonl(lanser(*line).stdout)
+    done = lanser(*line, "--crosswalk", "ekman6:ravdess8")
+    mapped = read_jsonl(done.stdout)
+    for one, other in zip(plain, mapped, strict=True):
+        assert other["scores"]["happy"] == pytest.approx(one["scores"]["joy"], abs=2e-6)
+        assert other["prediction"] == max(other["scores"], key=other["scores"].__getitem__)
+    assert b"no label of the run leads to neutral, calm" in done.stderr
+    batch = lanser(*line, "--crosswalk", "ekman6:ravdess8", "--calibrate", "batch")
+    rows = np.array([list(one["scores"].values()) for one in mapped])
+    rows = rows / rows.mean(axis=0)
+    expected = rows / rows.sum(axis=1, keepdims=True)
+    found = [list(one["scores"].values()) for one in read_jsonl(batch.stdout)]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    stream = lanser(
+        *("predict", "-", "--run", tiny_run, "--calibrate", "batch"),
+        input=labelled.read_bytes(),
+        check=2,
+    )
+    assert b"reads its input twice" in stream.stderr

@@ -14,19 +14,12 @@ from lanser_cli.tally import Ledger
 def command(
     inputs: options.ShardsOrRecords = None,
     output: options.RunOutput = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, help="Folds; default the records' own, else 5.")
-    ] = None,
-    group: Annotated[
-        str, typer.Option(help="Key whose values are never in training and test at once.")
-    ] = "speaker",
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
-    ] = None,
-    fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
-    ] = 1.0,
+    folds: options.Folds = None,
+    group: options.Group = "speaker",
+    test: options.Test = None,
+    protocol: options.StandardProtocol = None,
+    fraction: options.Fraction = 1.0,
+    subset_seed: options.SubsetSeed = 0,
     normalise: Annotated[
         Scaling,
         typer.Option(help="Scale features for each speaker, test speakers too: report it apart."),
@@ -51,10 +44,10 @@ def command(
     from lanser_cli.prosody.baseline import baseline
     from lanser_cli.training.folds import Protocol
 
-    protocol = options.fill(Protocol, locals())
+    how = options.fill(Protocol, locals())
     with Ledger("baseline", rejects) as ledger:
         made = baseline(
-            *(inputs, output, protocol, ledger),
+            *(inputs, output, how, ledger),
             normalise=normalise,
             processes=workers or cpu_count(),
             fetch=fetch,

@@ -28,23 +28,14 @@ def command(
     folds: options.Folds = None,
     group: options.Group = "speaker",
     test: options.Test = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A standard protocol, such as emodb-7-loso, in place of these three; a wrong name "
-            "lists all.",
-        ),
-    ] = None,
+    protocol: options.StandardProtocol = None,
     validation: Annotated[
         int,
         typer.Option(
             min=0, help="Speakers of each training side to set apart, to be measured at the end."
         ),
     ] = 0,
-    fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
-    ] = 1.0,
+    fraction: options.Fraction = 1.0,
     subset_seed: options.SubsetSeed = 0,
     seeds: Annotated[
         int, typer.Option(min=1, help="Trainings over the same folds, from --seed on.")

@@ -272,6 +272,21 @@ Test = Annotated[
 ]
 
 
+StandardProtocol = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A standard protocol, such as emodb-7-loso, in place of these three; a wrong name "
+        "lists all.",
+    ),
+]
+
+
+Fraction = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
+]
+
+
 SubsetSeed = Annotated[int, typer.Option(help="Seed of the choice of a share of the labels.")]
 
 

@@ -27,19 +27,12 @@ def command(
     calibrate: Annotated[
         Removing, typer.Option(help="Subtract what labels score on average (batch).")
     ] = "none",
-    folds: Annotated[
-        int | None, typer.Option(min=2, help="Folds; default the records' own, else 5.")
-    ] = None,
-    group: Annotated[
-        str, typer.Option(help="Key whose values are never in training and test at once.")
-    ] = "speaker",
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
-    ] = None,
-    fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
-    ] = 1.0,
+    folds: options.Folds = None,
+    group: options.Group = "speaker",
+    test: options.Test = None,
+    protocol: options.StandardProtocol = None,
+    fraction: options.Fraction = 1.0,
+    subset_seed: options.SubsetSeed = 0,
     seed: options.Seed = 0,
     device: options.OneDevice = "auto",
     rejects: options.Rejects = None,
@@ -55,10 +48,10 @@ def command(
     from lanser_cli.evaluation.text_only import text_only
     from lanser_cli.training.folds import Protocol
 
-    protocol = options.fill(Protocol, locals())
+    how = options.fill(Protocol, locals())
     with Ledger("text-only", rejects) as ledger:
         made = text_only(
-            *(inputs, output, protocol, ledger),
+            *(inputs, output, how, ledger),
             taxonomy=taxonomy,
             crosswalk=crosswalk,
             calibrate=calibrate,

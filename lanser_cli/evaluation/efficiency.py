@@ -23,7 +23,7 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.finetune import Start, labelled, tune
+from lanser_cli.training.finetune import Start, tune
 from lanser_cli.training.folds import Protocol, divide
 from lanser_cli.training.identity import identity
 from lanser_cli.training.loop import choose_device
@@ -128,7 +128,7 @@ def efficiency(
         trim=architecture.trim,
         normalise=architecture.front_end.normalise,
     )
-    records = gather(inputs, ledger, fetch, take=labelled)
+    records = gather(inputs, ledger, fetch, take=protocol.take)
     same = _identity(records, architecture, protocol, recipe, grid, start, device)
     everything = divide(records, replace(protocol, fraction=grid.fractions[-1]))
     if not any(fold.test for fold in everything):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.evaluation.metrics import Result, measure
+from lanser_cli.evaluation.metrics import Result
+from lanser_cli.evaluation.seeds import measure_run
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
 from lanser_cli.records import Record, to_json
@@ -80,7 +81,7 @@ def over_folds(
         model = _fitted(classifier, cost, known, labels)
         asked = features[[rows[record.id] for record in fold.test]]
         for record, fields in zip(fold.test, _answers(model, asked), strict=True):
-            answered[record.id] = record.with_fields(**fields)
+            answered[record.id] = record.with_fields(**fields, test_fold=fold.name)
     return Tested([answered[one.id] for one in records if one.id in answered], costs)
 
 
@@ -121,7 +122,7 @@ def write_run(
     about = {"schema": _SCHEMA, "verb": verb, "argv": command_line(), "versions": versions()}
     more = {"init": start, "protocol": asdict(protocol), "costs": tested.costs, **details}
     write_json(folder / "config.json", {**about, **more})
-    result = measure(tested.records)
+    result = measure_run(tested.records)
     console.info(
         f"{verb}: {folder}: {result.n} records, UAR {result.uar}, WA {result.wa}, chance "
         f"{result.chance:.3f}; {result.interval}"

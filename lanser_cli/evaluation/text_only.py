@@ -62,7 +62,7 @@ def text_only(
         UsageError: there is no folder to write, or no crosswalk to the labels.
     """
     run = check_new(run, STAGE)
-    records = _records(inputs or ["-"], ledger)
+    records = _records(inputs or ["-"], protocol, ledger)
     labels = human_label_set(records)
     way = _way(taxonomy, crosswalk, labels)
     folds = divide(records, protocol)
@@ -94,7 +94,7 @@ def text_only(
     return made
 
 
-def _records(inputs: Sequence[str], ledger: Ledger) -> list[Record]:
+def _records(inputs: Sequence[str], protocol: Protocol, ledger: Ledger) -> list[Record]:
     jsonl.check_files(inputs)
     records = []
     for item in unique(jsonl.read_records(inputs, STAGE), STAGE):
@@ -102,12 +102,13 @@ def _records(inputs: Sequence[str], ledger: Ledger) -> list[Record]:
         if isinstance(item, Reject):
             ledger.reject(item)
         elif isinstance(item, Record):
-            if item.label is None:
-                ledger.dropped["no label"] += 1
-            elif not (item.text or "").strip():
+            taken = protocol.take(item)
+            if isinstance(taken, str):
+                ledger.dropped[taken] += 1
+            elif not (taken.text or "").strip():
                 ledger.dropped["no text"] += 1
             else:
-                records.append(item)
+                records.append(taken)
     if not records:
         raise LanserError(f"{STAGE}: no record has 'text' and 'label': {ledger}")
     return records

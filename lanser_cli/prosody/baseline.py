@@ -58,7 +58,7 @@ def baseline(
         UsageError: there is no folder to write, or it holds something.
     """
     run = check_new(run, STAGE)
-    labelled = gather(inputs, ledger, fetch, take=_labelled)
+    labelled = gather(inputs, ledger, fetch, take=protocol.take)
     records, features = _measured(labelled, ledger, processes)
     labels = human_label_set(records)
     if normalise == "speaker":
@@ -82,10 +82,6 @@ def baseline(
         )
         made[classifier] = result.summary()
     return made
-
-
-def _labelled(record: Record) -> Record | str:
-    return record if record.label is not None else "no label"
 
 
 def _measured(

@@ -127,8 +127,7 @@ def finetune(
     if recipe.freeze and start.init is None:
         raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
     start.architecture()  # what cannot be started from is said before anything is read
-    take = protocol.standard.take if protocol.standard else labelled
-    records = gather(inputs, ledger, fetch, take=take)
+    records = gather(inputs, ledger, fetch, take=protocol.take)
     return tune(
         *(records, run, protocol, recipe, ledger),
         start=start,
@@ -226,11 +225,6 @@ def _pooled(identifier: str, by_seed: Mapping[str, Mapping[str, Record]]) -> Rec
         return first
     kept = {key: first.fields[key] for key in first.fields if key not in ("prediction", "scores")}
     return Record(kept | {"predictions": {seed: one.prediction for seed, one in records.items()}})
-
-
-def labelled(record: Record) -> Record | str:
-    """The record, or why fine-tuning leaves it out."""
-    return record if record.label is not None else "no label"
 
 
 def _seen(folds: Sequence[Fold], start: Start) -> dict[str, Any] | None:

@@ -84,6 +84,12 @@ class Protocol:
         """The standard protocol, if it is one."""
         return None if self.protocol is None else standard(self.protocol)
 
+    def take(self, record: Record) -> Record | str:
+        """The record, or why this protocol leaves it out."""
+        if self.standard:
+            return self.standard.take(record)
+        return record if record.label is not None else "no label"
+
     def held_out(self) -> tuple[str, frozenset[str]] | None:
         """The key and the values of the hold-out."""
         if self.test is None:

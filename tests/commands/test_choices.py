@@ -22,6 +22,9 @@ from lanser_cli.choices import (
     Control,
     HearingPrecision,
     Normalising,
+    Probe,
+    Removing,
+    Scaling,
     ScoringPrecision,
     Segmenting,
     SplitBy,
@@ -104,6 +107,10 @@ def test_the_options_that_are_choices() -> None:
             )
             if (verb, option) != ("efficiency", "--normalise")  # that of --init
         },
+        ("baseline", "--normalise"): get_args(Scaling),
+        ("text-only", "--calibrate"): get_args(Removing),
+        ("predict", "--calibrate"): get_args(Removing),
+        ("probe-prosody", "--probe"): get_args(Probe),
     }
 
 

@@ -33,6 +33,8 @@ FILLED = [
     ("efficiency", Protocol),
     ("efficiency", Recipe),
     ("efficiency", Start),
+    ("baseline", Protocol),
+    ("text_only", Protocol),
 ]
 """Every `options.fill(kind, locals())` there is."""
 

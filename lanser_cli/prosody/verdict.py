@@ -1,4 +1,4 @@
-"""The verdict: does the trained representation know more than the best of its controls?"""
+"""The verdict: whether the trained representation knows more than the best of its controls."""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.texts import spoken_form
 
-FLAGS = ("empty", "repetition", "speech_rate", "low_logprob", "no_speech", "vad", "cut_off")
+FLAGS = (
+    *("empty", "repetition", "speech_rate", "low_logprob", "no_speech", "hallucination", "vad"),
+    "cut_off",
+)
 """What `asr.flags` may hold."""
 
 DEDUPE = ("audio", "text")

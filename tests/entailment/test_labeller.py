@@ -372,14 +372,14 @@ def test_the_embedded_model_bears_any_text(embedded, text: str) -> None:  # type
 def test_the_embedded_model_is_small_and_says_where_it_comes_from() -> None:
     from safetensors import safe_open
 
-    from lanser_cli.entailment.scorer import _EMBEDDED_FOLDER
+    from lanser_cli.entailment.scorer import EMBEDDED_FOLDER
 
-    weights = _EMBEDDED_FOLDER / "model.safetensors"
+    weights = EMBEDDED_FOLDER / "model.safetensors"
     assert weights.stat().st_size <= 50 * 1024**2
     with safe_open(weights, "np") as tensors:
         kinds = {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
     assert kinds <= {"F16", "I64"} and "F16" in kinds
-    cards = [path for path in _EMBEDDED_FOLDER.iterdir() if path.suffix == ".md"]
+    cards = [path for path in EMBEDDED_FOLDER.iterdir() if path.suffix == ".md"]
     assert cards, "no model card"
     card = cards[0].read_text(encoding="utf-8").lower()
     for word in ("license", "data", "minilm"):

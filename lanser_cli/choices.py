@@ -14,6 +14,9 @@ Segmenting: TypeAlias = Literal["none", "vad", "fixed"]
 ScoringPrecision: TypeAlias = Literal["auto", "float32", "bfloat16", "int8"]
 """What an entailment model computes in."""
 
+HearingPrecision: TypeAlias = Literal["auto", "float32", "int8"]
+"""What an ASR model computes in."""
+
 Calibration: TypeAlias = Literal["none", "null", "batch"]
 """What is subtracted from a label's score: nothing, its score for no text, its mean score."""
 

@@ -87,7 +87,7 @@ class Made:
 
 MADE = {
     "manifest": Made(("csv", "table.csv")),
-    "transcribe": Made(("speech", "--device", "cpu"), "rounded"),
+    "transcribe": Made(("speech", *CPU), "rounded"),
     "entail-label": Made(("few.jsonl", "--taxonomy", "ekman6", *CPU), "rounded"),
     "taxonomies": Made(()),
     "shard": Made(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lanser_cli.asr.quality import DEFAULTS, Thresholds
+from lanser_cli.choices import HearingPrecision
 
 if TYPE_CHECKING:
     from lanser_cli.audio.sound import Waveform
@@ -26,6 +27,7 @@ class Transcript:
         no_speech_prob: 0..1.
         lang: BCP-47 tag, where the engine detected it.
         context_seconds: how long a window the engine heard the clip in, where it can choose.
+        precision: what the engine computed in, where it can choose: float32, float16 or int8.
     """
 
     text: str
@@ -33,6 +35,7 @@ class Transcript:
     no_speech_prob: float | None = None
     lang: str | None = None
     context_seconds: float | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,16 @@ class Options:
         limits: where Whisper decodes a clip again.
         full_context: whether Whisper hears every clip in 30 s. Other engines always do, or have
             no window.
+        precision: what to compute in. auto: float16 on a GPU; on a CPU int8 for `embedded`, whose
+            weights have 8 bits, where that is fast, and float32 elsewhere and with `full_context`.
+            An engine that cannot compute in it raises UsageError.
     """
 
     device: str = "cpu"
     lang: str | None = None
     limits: Thresholds = DEFAULTS
     full_context: bool = False
+    precision: HearingPrecision = "auto"
 
 
 class Engine(Protocol):

@@ -17,7 +17,7 @@ from lanser_cli.asr.wer import Score
 from lanser_cli.audio.segments import Segmentation, segment
 from lanser_cli.audio.utterance import with_sound
 from lanser_cli.audio.vad import VoiceActivity
-from lanser_cli.choices import Segmenting
+from lanser_cli.choices import HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.errors import RecordError
 from lanser_cli.output import warn_of
@@ -43,6 +43,7 @@ class TranscribeSettings:
         compression_ratio_threshold, logprob_threshold, no_speech_threshold,
             words_per_second_threshold: as `Thresholds`.
         full_context: whether Whisper hears every clip in 30 s.
+        precision: what the model computes in, as `Options`.
 
     Raises:
         UsageError: the bounds of an utterance do not fit together.
@@ -62,6 +63,7 @@ class TranscribeSettings:
     no_speech_threshold: float = DEFAULTS.no_speech
     words_per_second_threshold: float = DEFAULTS.words_per_second
     full_context: bool = False
+    precision: HearingPrecision = "auto"
 
     def __post_init__(self) -> None:
         _ = self.segmentation  # it checks its bounds
@@ -146,6 +148,7 @@ def make_transcriber(device: str, settings: TranscribeSettings) -> WindowFunctio
         lang=settings.lang,
         limits=limits,
         full_context=settings.full_context,
+        precision=settings.precision,
     )
     return Transcriber(engine, settings.batch_size, limits, voice, settings.vad_threshold)
 

@@ -153,6 +153,7 @@ class Transcriber:
             "words_per_second": _rounded(len(text.split()) / seconds),
             "speech_seconds": _rounded(speech),
             "context_seconds": heard.context_seconds,
+            "precision": heard.precision,
             "flags": found + (["cut_off"] if record.cut_off else []),
         }
         known = {key: value for key, value in details.items() if value is not None}

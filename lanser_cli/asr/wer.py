@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,47 @@ from lanser_cli.records import Outcome, Record, Reject
 STAGE = "transcribe"
 
 
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Word errors, and the words that were said."""
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    words: int = 0
+
+    def __add__(self, other: Errors) -> Errors:
+        return Errors(
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.words + other.words,
+        )
+
+    @property
+    def count(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+
+def word_errors(said: str, heard: str, lang: str | None = None) -> Errors:
+    """The fewest errors that turn one text into the other.
+
+    Both are normalised as in Whisper's evaluation. English spelling, numbers and contractions count
+    as equal where `lang` is English or unknown; elsewhere case and punctuation alone do.
+    """
+    import jiwer
+
+    normalised = _normaliser((lang or "en").lower()[:2] == "en")
+    said, heard = normalised(said).strip(), normalised(heard).strip()
+    if not said:
+        return Errors(insertions=len(heard.split()))
+    found = jiwer.process_words(said, heard)
+    words = found.hits + found.substitutions + found.deletions
+    return Errors(found.substitutions, found.deletions, found.insertions, words)
+
+
 class Score:
     """Counts word errors by id. The references are held in memory.
-
-    Both texts are normalised as in Whisper's evaluation. English spelling, numbers and
-    contractions count as equal for records whose `lang` is English or unknown; for others case and
-    punctuation alone do.
 
     Raises:
         LanserError: the file cannot be read, or holds no record with `text`.
@@ -46,29 +82,18 @@ class Score:
                 self._references[item.id] = item.text
         if not self._references:
             raise LanserError(f"{reference}: no record with 'text' in it to score against")
-        self.substitutions = self.deletions = self.insertions = self.words = self.utterances = 0
+        self.errors, self.utterances = Errors(), 0
 
     def add(self, record: Record) -> None:
         """Count the errors of a transcript, if there is a reference for it."""
-        import jiwer
-
         said = self._references.get(record.id)
         if said is None or record.text is None:
             what = "transcripts without a reference" if said is None else "transcripts without text"
             self._left_out[what] += 1
             return
-        normalised = _normaliser(str(record.fields.get("lang") or "en").lower()[:2] == "en")
-        said, heard = normalised(said).strip(), normalised(record.text).strip()
         self._scored.add(record.id)
         self.utterances += 1
-        if not said:
-            self.insertions += len(heard.split())
-            return
-        found = jiwer.process_words(said, heard)
-        self.substitutions += found.substitutions
-        self.deletions += found.deletions
-        self.insertions += found.insertions
-        self.words += found.hits + found.substitutions + found.deletions
+        self.errors += word_errors(said, record.text, record.word("lang"))
 
     def watching(self, process: Process) -> Process:
         """The same process; at its end the rate is said on stderr."""
@@ -100,13 +125,13 @@ class Score:
         return found
 
     def __str__(self) -> str:
-        if not self.words:
+        found = self.errors
+        if not found.words:
             return f"word error rate: none of {len(self._references)} references was transcribed"
-        errors = self.substitutions + self.deletions + self.insertions
         return (
-            f"word error rate {100 * errors / self.words:.2f} %: {self.substitutions} "
-            f"substitutions, {self.deletions} deletions, {self.insertions} insertions in "
-            f"{self.words} words of {self.utterances} utterances "
+            f"word error rate {100 * found.count / found.words:.2f} %: {found.substitutions} "
+            f"substitutions, {found.deletions} deletions, {found.insertions} insertions in "
+            f"{found.words} words of {self.utterances} utterances "
             f"({len(self._references)} references)"
         )
 

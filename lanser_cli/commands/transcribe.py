@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli.asr import engines
-from lanser_cli.choices import Segmenting
+from lanser_cli.choices import HearingPrecision, Segmenting
 from lanser_cli.commands import options
 from lanser_cli.pipe import Pipe
 
@@ -73,6 +73,13 @@ def command(
             help="Whisper: hear every clip in 30 s, not in its length and a margin; slower, exact.",
         ),
     ] = False,
+    precision: Annotated[
+        HearingPrecision,
+        typer.Option(
+            help="What Whisper computes in on a CPU; auto: int8 for the embedded model where the "
+            "CPU is fast at it, unless --full-context; else float32."
+        ),
+    ] = "auto",
     score: Annotated[
         Path | None,
         typer.Option(

@@ -39,7 +39,11 @@ def accelerate(model: Any, precision: str, on_cpu: bool) -> None:
     if on_cpu:
         devices.keep_memory()
     if on_cpu and loaded_in(model.config.model_type, precision, on_cpu) == "float32":
-        kinds = {"float32": onednn.OneDnnLinear, "bfloat16": Bfloat16Linear, "int8": Int8Linear}
+        kinds = {
+            "float32": onednn.OneDnnLinear,
+            "bfloat16": Bfloat16Linear,
+            "int8": onednn.Int8Linear,
+        }
         inside = model.base_model.encoder.layer if in_family else model.base_model
         if precision != "float32" or onednn.has_onednn():
             onednn.replace_linears(inside, kinds[precision])
@@ -58,32 +62,6 @@ class Bfloat16Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x.bfloat16(), self.weight, self.bias)
-
-
-class Int8Linear(nn.Module):
-    """A linear map in int8, with a scale for each token and one for each output; float32 out.
-
-    Dynamic quantisation usually has one scale for a whole batch. Then the token with the largest
-    value decides how coarsely all the others are rounded.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.detach()
-        scale = (weight.abs().amax(dim=1) / 127).clamp_(min=1e-30)
-        quantised = (weight / scale[:, None]).round_().to(torch.int8)
-        self.register_buffer("weight", quantised.t().contiguous())
-        self.register_buffer("scale", scale)
-        self.register_buffer(
-            "bias", torch.zeros(1) if linear.bias is None else linear.bias.detach()
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        scale = (rows.abs().amax(dim=1, keepdim=True) / 127).clamp_(min=1e-30)
-        sums = torch._int_mm((rows / scale).round_().to(torch.int8), self.weight)
-        out = torch.addcmul(self.bias, sums.float().mul_(self.scale), scale)
-        return out.view(*x.shape[:-1], -1)
 
 
 class FirstTokenLayer(nn.Module):

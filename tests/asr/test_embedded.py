@@ -22,6 +22,7 @@ from lanser_cli.asr.engines import embedded, make_engine
 from lanser_cli.asr.quality import Thresholds
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.models.onednn import int8_pays
 
 SPEECH = ROOT / "examples" / "speech"
 NAMES = [f"utt-{number:04d}" for number in range(1, 17)]
@@ -31,7 +32,16 @@ Clips = list[np.ndarray]
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return make_engine("embedded")
+    return make_engine("embedded", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def engines(engine: Engine) -> dict[str, Engine]:
+    """By what they compute in."""
+    return {"float32": engine, "int8": make_engine("embedded", precision="int8")}
+
+
+PRECISIONS = pytest.mark.parametrize("precision", ["float32", "int8"])
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +73,18 @@ def word_error_rate(said: list[str], heard: list[str]) -> float:
 # ---------------------------------------------------------------- what it hears
 
 
-def test_it_understands_synthetic_speech(engine: Engine, clips: Clips, said: list[str]) -> None:
-    found = engine.transcribe(clips)
+@PRECISIONS
+def test_it_understands_synthetic_speech(
+    engines: dict[str, Engine], precision: str, clips: Clips, said: list[str]
+) -> None:
+    found = engines[precision].transcribe(clips)
     assert word_error_rate(said, [transcript.text for transcript in found]) < 0.12
     for clip, transcript in zip(clips, found, strict=True):
         assert transcript.avg_logprob is not None and -0.8 < transcript.avg_logprob < 0
         assert transcript.no_speech_prob is not None and transcript.no_speech_prob < 0.6
         assert transcript.lang == "en"
         assert transcript.context_seconds == whisper_context.context_seconds(len(clip))
+        assert transcript.precision == precision
 
 
 def test_it_understands_acted_emotion(shared: Path, engine: Engine) -> None:
@@ -96,8 +110,12 @@ def test_full_context_is_what_openai_whisper_writes(exact: Engine, clips: Clips)
     assert {transcript.context_seconds for transcript in found} == {30.0}
 
 
-def test_a_text_does_not_depend_on_what_shares_its_batch(engine: Engine, clips: Clips) -> None:
+@PRECISIONS
+def test_a_text_does_not_depend_on_what_shares_its_batch(
+    engines: dict[str, Engine], precision: str, clips: Clips
+) -> None:
     """Nor on a neighbour that is silent, or that has to be heard again."""
+    engine = engines[precision]
     some = clips[:4]
     alone = [texts(engine, [clip])[0] for clip in some]
     others = [np.zeros(40_000, np.float32), tone(3.0)]
@@ -170,8 +188,19 @@ def test_it_is_the_default_and_says_how_it_heard(
     short = read_jsonl(lanser("transcribe", *paths, env=nowhere).stdout)
     assert {record["asr"]["model"] for record in short} == {"embedded"}
     assert all(3.0 <= record["asr"]["context_seconds"] < 10.0 for record in short)
+    expected = "int8" if int8_pays() else "float32"
+    assert {record["asr"]["precision"] for record in short} == {expected}
     full = read_jsonl(lanser("transcribe", *paths, "--full-context", env=nowhere).stdout)
     assert {record["asr"]["context_seconds"] for record in full} == {30.0}
+    assert {record["asr"]["precision"] for record in full} == {"float32"}  # exact
+    asked = read_jsonl(lanser("transcribe", paths[0], "--precision", "int8", env=nowhere).stdout)
+    assert asked[0]["asr"]["precision"] == "int8"
+
+
+@pytest.mark.parametrize("model", ["hf:nowhere"])
+def test_a_precision_that_an_engine_does_not_have_is_refused(model: str) -> None:
+    with pytest.raises(UsageError, match="--precision: hf: models compute in float32"):
+        make_engine(model, precision="int8")
 
 
 # ---------------------------------------------------------------- its file

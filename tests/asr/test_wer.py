@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.asr.wer import Score
+from lanser_cli.asr.wer import Errors, Score
 from lanser_cli.errors import LanserError
 from lanser_cli.pipe import one_process
 from lanser_cli.records import Record
@@ -35,13 +35,13 @@ def reference(tmp_path: Path) -> Path:
 def test_errors_are_counted(reference: Path) -> None:
     score = Score(reference)
     score.add(heard("a", "the color he said is not 21"))
-    assert (score.words, str(score).split(":")[0]) == (7, "word error rate 0.00 %")
+    assert (score.errors, str(score).split(":")[0]) == (Errors(words=7), "word error rate 0.00 %")
     score.add(heard("b", "red greens blue grey day"))
-    assert (score.substitutions, score.deletions, score.insertions) == (1, 0, 1)
+    assert score.errors == Errors(1, 0, 1, 11)
     score.add(heard("b", "red"))
-    assert (score.substitutions, score.deletions, score.insertions) == (1, 3, 1)
+    assert score.errors == Errors(1, 3, 1, 15)
     score.add(heard("c", "hello there"))
-    assert (score.insertions, score.words) == (3, 15)
+    assert score.errors == Errors(1, 3, 3, 15)
     score.add(heard("d", "zwei katzen!", lang="de"))
     score.add(heard("unknown", "x"))
     score.add(Record({"id": "b"}))
@@ -79,7 +79,7 @@ def test_english_is_not_done_to_other_languages(tmp_path: Path) -> None:
     for lang, errors in (("en", 0), ("en-GB", 0), (None, 0), ("cs", 1)):
         score = Score(path)
         score.add(heard("a", "mister", lang=lang))
-        assert score.substitutions == errors
+        assert score.errors.substitutions == errors
 
 
 def test_nothing_to_score(tmp_path: Path, reference: Path) -> None:

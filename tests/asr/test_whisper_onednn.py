@@ -1,7 +1,8 @@
-"""A Whisper made lighter for a CPU computes what openai-whisper computes."""
+"""A Whisper made faster for a CPU computes what openai-whisper computes."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ MELS = 8
 
 @pytest.fixture(scope="module")
 def models() -> tuple[Any, Any]:
-    """The same model as it comes and lightened."""
+    """The same model as it comes and made faster."""
     made = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -31,7 +32,7 @@ def models() -> tuple[Any, Any]:
         made.append(model)
     if not onednn.has_onednn():
         pytest.skip("PyTorch was built without oneDNN here")
-    whisper_onednn.lighten(made[1])
+    whisper_onednn.accelerate(made[1])
     return made[0], made[1]
 
 
@@ -76,9 +77,32 @@ def test_every_linear_map_is_taken(models: tuple[Any, Any]) -> None:
     assert not [m for m in light.modules() if isinstance(m, torch.nn.Linear)]
 
 
+@torch.inference_mode()
+def test_in_int8_the_numbers_are_nearly_the_same() -> None:
+    torch.manual_seed(3)
+    plain = Whisper(ModelDimensions(MELS, FRAMES // 2, 64, 4, 2, 51_864, 12, 64, 4, 2)).eval()
+    torch.nn.init.normal_(plain.decoder.positional_embedding, std=0.1)
+    fast = copy.deepcopy(plain)
+    whisper_onednn.accelerate(fast, "int8")
+    linears = [m for m in plain.modules() if isinstance(m, torch.nn.Linear)]
+    taken = [m for m in fast.modules() if isinstance(m, onednn.Int8Linear)]
+    assert len(taken) == len(linears) and not [
+        m for m in fast.modules() if isinstance(m, torch.nn.Linear)
+    ]
+    mels = torch.randn(3, MELS, FRAMES)
+    heard = plain.encoder(mels)
+    difference = (whisper_onednn.encode(fast, mels) - heard).norm() / heard.norm()
+    assert 1e-6 < float(difference) < 0.02
+    tokens = torch.randint(0, 50_000, (3, 5))
+    wanted, found = plain.decoder(tokens, heard), fast.decoder(tokens, heard)
+    assert 1e-6 < float((found - wanted).norm() / wanted.norm()) < 0.03
+    alone = fast.decoder(tokens[:1], heard[:1])
+    torch.testing.assert_close(alone, found[:1], rtol=1e-5, atol=1e-5)
+
+
 def test_without_onednn_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onednn, "has_onednn", lambda: False)
     model = Whisper(ModelDimensions(MELS, FRAMES // 2, 32, 4, 1, 51_864, 12, 32, 4, 1))
     before = list(map(type, model.modules()))
-    whisper_onednn.lighten(model)
+    whisper_onednn.accelerate(model)
     assert list(map(type, model.modules())) == before

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
+from scipy.stats import t as student
+
+from lanser_cli.asr.wer import Errors
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +63,41 @@ def test_texts_are_those_of_whisper() -> None:
 def test_next_to_the_whisper_command_with_the_weights_that_ship() -> None:
     """In full context the texts are Whisper's own; by default most are, in less time."""
     out = bench("whisper", "--clips", "6", "--repeats", "1")
-    found = re.findall(r"texts equal (.*): (\d) of 6$", out, re.M)
-    assert dict(found)["in full context"] == "6" and int(dict(found)["by default"]) >= 4
-    times = dict(re.findall(r"^\| (.*) \| [0-9.]+ \| ([0-9.]+)x \|$", out, re.M))
-    assert float(times["whisper, as it comes (5 beams)"]) > 1.0
+    rows = re.findall(r"^\| (.*?) \| [0-9.]+ \| ([0-9.]+)x? \| (\d?) \|", out, re.M)
+    found = {name: (float(times or 1), equal) for name, times, equal in rows}
+    assert found["lanser transcribe --full-context"][1] == "6"
+    assert int(found["lanser transcribe"][1]) >= 4
+    assert found["whisper, as it comes (5 beams)"][0] > 1.0
+
+
+def test_word_error_rates_stand_beside_their_cost(tmp_path: Path) -> None:
+    speech = ROOT / "examples" / "speech"
+    written = read_jsonl(speech / "written.jsonl")[:6]
+    values = [
+        {
+            "id": one["id"],
+            "audio_filepath": str(speech / "unlabeled" / f"{one['id']}.ogg"),
+            "text": one["written"],
+        }
+        for one in written
+    ]
+    listed = write_jsonl(tmp_path / "set.jsonl", values)
+    models = ("--model", "embedded", "--model", "embedded --full-context")
+    command = [sys.executable, ROOT / "tests/bench/words.py", listed, *models]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    rows = re.findall(r"^\| set \| (.*) \| 6 \| 6 ids \| ([0-9.]+) \[.*\] \| (\d) \|", out, re.M)
+    assert [(name, again) for name, _, again in rows] == [
+        ("embedded", "0"),
+        ("embedded --full-context", "6"),
+    ]
+    assert all(float(rate) < 15 for _, rate, _ in rows)
+
+
+def test_units_of_one_size_have_the_classical_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests/bench"))
+    words = importlib.import_module("words")
+    wrong = [1, 4, 0, 2, 3, 2]
+    found = words.rate([Errors(substitutions=count, words=20) for count in wrong])
+    rates = [count / 20 for count in wrong]
+    low, high = student.interval(0.95, 5, np.mean(rates), np.std(rates, ddof=1) / 6**0.5)
+    assert found == f"{100 * np.mean(rates):.2f} [{100 * max(low, 0):.2f}, {100 * high:.2f}]"

@@ -1,13 +1,17 @@
 """How fast speech becomes records, and in how much memory.
 
-    python tests/bench/transcribe.py [--speech FOLDER] [PART ...]
+    python tests/bench/transcribe.py [--speech FOLDER or JSONL] [--weights FOLDER] [PART ...]
 
 Each figure is a ratio to a peer in the same run. FOLDER holds short clips (RAVDESS); without one,
-the synthetic speech of examples/ is taken. The parts:
+the synthetic speech of examples/ is taken. JSONL has `audio_filepath` and `text`: then the word
+error rates are printed too. The parts:
 
     whisper   64 clips through `lanser transcribe`, next to the `whisper` command line (which here
               decodes by soundfile, so that it needs no ffmpeg), all with the weights that ship; and
-              to `whisper.transcribe` clip by clip, greedily, whose text is that of --full-context
+              to `whisper.transcribe` clip by clip, greedily, whose text is that of --full-context.
+              With --weights, tiny.en for CTranslate2 (`ct2-transformers-converter --model
+              openai/whisper-tiny.en --copy_files tokenizer.json`, or as published by Systran), next
+              to faster-whisper too, its plain loop and its batches; it must be installed
     overhead  an engine that costs nothing: clips/s from a manifest to a file of records in two
               processes, next to a bare soundfile loop in two processes
     memory    peak memory over 1,000 and 10,000 clips, and over a recording of 10 minutes and of 3
@@ -29,6 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,6 +48,7 @@ from lanser_cli.asr import transcriber
 from lanser_cli.asr.engine import Transcript
 from lanser_cli.asr.engines import embedded
 from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead, make_transcriber
+from lanser_cli.asr.wer import Errors, word_errors
 from lanser_cli.audio import segments
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.sound import read
@@ -67,10 +73,23 @@ SIZES = {  # width, heads, layers, mel bands; as OpenAI's
 }
 
 
-def clips(folder: Path, count: int) -> list[Path]:
-    """`count` files, the folder's own over and over."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return [found[index % len(found)] for index in range(count)]
+def clips(speech: Path, count: int) -> list[Path]:
+    """`count` files, evenly from all of the folder or list; over and over where it has fewer."""
+    if speech.is_dir():
+        found = sorted(path for path in speech.rglob("*") if path.suffix.lower() in SUFFIXES)
+    else:
+        found = list(references(speech))
+    if count > len(found):
+        return [found[index % len(found)] for index in range(count)]
+    return [found[index * len(found) // count] for index in range(count)]
+
+
+def references(speech: Path) -> dict[Path, str]:
+    """What was said in each file; nothing where `speech` is a folder."""
+    if speech.is_dir():
+        return {}
+    lines = map(json.loads, speech.read_text("utf-8").splitlines())
+    return {Path(line["audio_filepath"]): line["text"] for line in lines}
 
 
 def checkpoint(path: Path, size: str, *, layers: int | None = None) -> Path:
@@ -132,6 +151,33 @@ room.cli()
 """The `whisper` command without ffmpeg, which would cost it time and not every machine has."""
 
 
+FASTER = """
+import json, sys
+import numpy, soundfile
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+weights, kind, beams, batch, out, *paths = sys.argv[1:]
+model = WhisperModel(weights, device="cpu", compute_type=kind)
+options = {"language": "en", "beam_size": int(beams), "without_timestamps": True}
+sounds = [soundfile.read(path, dtype="float32")[0] for path in paths]
+if batch == "0":
+    texts = [
+        "".join(one.text for one in model.transcribe(sound, **options)[0]) for sound in sounds
+    ]
+else:  # one recording with a stamp for each clip, which it takes for itself
+    ends = numpy.cumsum([len(sound) / 16000 for sound in sounds])
+    starts = [0.0, *ends[:-1]]
+    stamps = [{"start": start, "end": end} for start, end in zip(starts, ends)]
+    texts = [""] * len(sounds)
+    found, _ = BatchedInferencePipeline(model).transcribe(
+        numpy.concatenate(sounds), clip_timestamps=stamps, batch_size=int(batch), **options
+    )
+    for one in found:
+        texts[int(numpy.searchsorted(starts, one.start + 0.01)) - 1] += one.text
+json.dump(texts, open(out, "w"))
+"""
+"""faster-whisper on many short clips: its loop, or its batches of one recording's parts."""
+
+
 def command(words: Sequence[object], folder: Path) -> float:
     """Seconds that a command takes, from its start to its end."""
     begun = time.perf_counter()
@@ -140,7 +186,11 @@ def command(words: Sequence[object], folder: Path) -> float:
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "CUDA_VISIBLE_DEVICES": "",
+        },
     )
     seconds = time.perf_counter() - begun
     # The whisper command ends well even where it skipped every file.
@@ -165,6 +215,14 @@ def shipped(path: Path) -> Path:
     return path
 
 
+def word_error_rate(paths: Sequence[Path], texts: Sequence[str], said: dict[Path, str]) -> str:
+    if not said:
+        return ""
+    pairs = zip(paths, texts, strict=True)
+    found = sum((word_errors(said[path], text) for path, text in pairs), Errors())
+    return f"{100 * found.count / found.words:.1f} %"
+
+
 def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
     paths = clips(arguments.speech, arguments.clips)
     path = shipped(folder / "tiny.en.pt")
@@ -181,25 +239,45 @@ def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
         "whisper, as it comes (5 beams)": whispers,
         "whisper --beam_size None": [*whispers, "--beam_size", "None"],
     }
+    answers: dict[str, Path] = {}
+    for kind, beams, batch in product(("int8", "float32"), (1, 5), (0, 16)):
+        if arguments.weights is not None:
+            name = f"faster-whisper {kind}, {beams} beams, " + ("batches" if batch else "its loop")
+            answers[name] = folder / f"{kind}-{beams}-{batch}.json"
+            words = (sys.executable, "-c", FASTER, arguments.weights, kind, beams, batch)
+            commands[name] = [*words, answers[name], *paths]
+    skipped = [name for name in commands if arguments.leave_out and arguments.leave_out in name]
+    for name in skipped:
+        del commands[name]
     took: dict[str, list[float]] = {name: [] for name in commands}
+    heard: dict[str, list[str]] = {}
     for _ in range(arguments.repeats):  # alternating, since the machine is not ours alone
         out.unlink(missing_ok=True)
         full.unlink(missing_ok=True)
         for name, words in commands.items():
             took[name].append(command(words, folder))
+            if name.startswith("whisper"):  # both write the same files
+                written = [(folder / path.stem).with_suffix(".txt") for path in paths]
+                heard[name] = [" ".join(file.read_text("utf-8").split()) for file in written]
     begun = time.perf_counter()
     texts = clip_by_clip(embedded.load("cpu"), paths)
     took["whisper.transcribe, greedy, clip by clip"] = [time.perf_counter() - begun]
-    for name, file in (("by default", out), ("in full context", full)):
-        mine = [json.loads(line)["text"] for line in file.read_text("utf-8").splitlines()]
-        equal = sum(one == other for one, other in zip(mine, texts, strict=True))
-        print(f"{len(paths)} clips, texts equal {name}: {equal} of {len(paths)}")
-    print()
-    row("", "s (median)", "times lanser's (median)")
-    row("---", "---", "---")
+    heard["whisper.transcribe, greedy, clip by clip"] = texts
+    for name, file in (("lanser transcribe", out), ("lanser transcribe --full-context", full)):
+        if name in commands:
+            lines = file.read_text("utf-8").splitlines()
+            heard[name] = [json.loads(line)["text"] for line in lines]
+    heard |= {name: json.loads(answers[name].read_text()) for name in answers if name in commands}
+    said = references(arguments.speech)
+    print(f"{len(paths)} clips, load before {os.getloadavg()[0]:.1f}; seconds are medians\n")
+    row("", "s", "times lanser's", f"texts as whisper.transcribe's, of {len(paths)}", "word errors")
+    row(*["---"] * 5)
     for name, seconds in took.items():
         times = (each / own for each, own in zip(seconds, took["lanser transcribe"], strict=False))
-        row(name, f"{median(seconds):.1f}", f"{median(times):.2f}x")
+        mine = [text.strip() for text in heard.get(name, [])]
+        equal = sum(one == other for one, other in zip(mine, texts, strict=True)) if mine else ""
+        wrong = word_error_rate(paths, mine, said) if mine else ""
+        row(name, f"{median(seconds):.1f}", f"{median(times):.2f}x", equal, wrong)
 
 
 # ---------------------------------------------------------------- overhead
@@ -420,7 +498,9 @@ def main() -> None:
     ravdess = ROOT.parent / "shared" / "data" / "ravdess"
     default = ravdess if ravdess.is_dir() else ROOT / "examples" / "speech" / "unlabeled"
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--speech", type=Path, default=default, help="folder of short clips")
+    parser.add_argument("--speech", type=Path, default=default, help="folder or JSONL of clips")
+    parser.add_argument("--weights", type=Path, help="folder of tiny.en for CTranslate2")
+    parser.add_argument("--leave-out", help="leave out the commands with this in their name")
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)

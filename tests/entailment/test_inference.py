@@ -14,6 +14,7 @@ from conftest import save_nli
 from lanser_cli.entailment import Cascade, LabelScorer, PairScorer, Taxonomy, Template, inference
 from lanser_cli.entailment.cascade import CLOSE, measure_tolerance
 from lanser_cli.errors import UsageError
+from lanser_cli.models import onednn
 
 SIZES = {
     "vocab_size": 90,
@@ -87,7 +88,7 @@ def test_a_token_is_quantised_by_its_own_scale() -> None:
     linear = torch.nn.Linear(64, 48)
     quiet = torch.randn(5, 64)
     with torch.inference_mode():
-        int8 = inference.Int8Linear(linear)
+        int8 = onednn.Int8Linear(linear)
         alone = int8(quiet)
         beside = int8(torch.cat([quiet, 1e4 * torch.randn(1, 64)]))[:5]
         assert torch.equal(alone, beside)

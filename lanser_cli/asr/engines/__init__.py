@@ -10,6 +10,7 @@ from importlib import import_module
 
 from lanser_cli.asr.engine import Engine, Options
 from lanser_cli.asr.quality import DEFAULTS, Thresholds
+from lanser_cli.choices import HearingPrecision
 from lanser_cli.errors import UsageError
 
 
@@ -78,6 +79,7 @@ def make_engine(
     lang: str | None = None,
     limits: Thresholds = DEFAULTS,
     full_context: bool = False,
+    precision: HearingPrecision = "auto",
 ) -> Engine:
     """Load the engine that `--model` names.
 
@@ -88,12 +90,13 @@ def make_engine(
         limits: where Whisper decodes a clip again.
         full_context: whether Whisper hears every clip in 30 s. Other engines always do, or have
             no window.
+        precision: what to compute in, as in `Options`.
 
     Raises:
-        UsageError: no such engine.
+        UsageError: no such engine, or it cannot do what it is told.
         LanserError: its weights cannot be had, or an extra is missing.
     """
     kind, name = find(model)
     factory = getattr(import_module(f"{__name__}.{kind.module}"), kind.factory)
-    engine: Engine = factory(name, Options(device, lang, limits, full_context))
+    engine: Engine = factory(name, Options(device, lang, limits, full_context, precision))
     return engine

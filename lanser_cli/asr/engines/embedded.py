@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from lanser_cli.asr import whisper_weights
 from lanser_cli.asr.engine import Options
 from lanser_cli.asr.engines.whisper import WhisperEngine
 from lanser_cli.errors import LanserError
+from lanser_cli.models.onednn import int8_pays
 
 if TYPE_CHECKING:
     from whisper.model import Whisper
@@ -33,5 +35,10 @@ def load(device: str, path: Path = WEIGHTS) -> Whisper:
 
 
 def make(name: str, options: Options) -> WhisperEngine:
-    """The engine `embedded`; raises as `load`."""
+    """The engine `embedded`; raises as `load`.
+
+    Its weights have 8 bits, so that a CPU with arithmetic for 8 bits loses hardly anything by it.
+    """
+    if options.precision == "auto" and options.device == "cpu" and not options.full_context:
+        options = replace(options, precision="int8" if int8_pays() else "float32")
     return WhisperEngine(load(options.device), "embedded", options)

@@ -27,8 +27,10 @@ class FasterEngine:
         faster_whisper = require("faster_whisper", "faster")
         kind, _, index = options.device.partition(":")
         where: dict[str, Any] = {"device": kind, "device_index": int(index or 0)}
-        if kind == "cuda":
+        if kind == "cuda" and options.precision == "auto":
             where["compute_type"] = "float16"
+        elif options.precision != "auto":
+            where["compute_type"] = options.precision
         with loading(name, OFFLINE):
             try:
                 self._model = faster_whisper.WhisperModel(name, **where)

@@ -21,6 +21,8 @@ class TransformersEngine:
         import transformers
 
         device, lang = options.device, options.lang
+        if options.precision != "auto":
+            raise UsageError("--precision: hf: models compute in float32, on a GPU in float16")
         with loading(name, OFFLINE):
             self._pipeline: Any = transformers.pipeline(
                 "automatic-speech-recognition",

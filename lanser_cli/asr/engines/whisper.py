@@ -68,10 +68,14 @@ class WhisperEngine:
     Args:
         model: in float32; on CUDA as `whisper.load_model` gives it.
         name: as in `--model`.
-        options: language, what looks bad, and whether to hear 30 s at once.
+        options: language, what looks bad, whether to hear 30 s at once, and precision.
+
+    Attributes:
+        precision: float32, int8, or on CUDA float16.
 
     Raises:
-        UsageError: no such language, or none that this model understands.
+        UsageError: no such language, or none that this model understands; or a precision that is
+            not for this device.
     """
 
     max_seconds: float | None = whisper_context.FULL
@@ -88,8 +92,12 @@ class WhisperEngine:
                 raise UsageError(f"--lang '{lang}': {name} understands English only")
         self._model, self._limits = model, options.limits
         self._half = model.device.type == "cuda"
+        if self._half and options.precision != "auto":
+            raise UsageError(f"--precision {options.precision} is for CPUs: leave it out on a GPU")
+        chosen = "float32" if options.precision == "auto" else options.precision
+        self.precision = "float16" if self._half else chosen
         if not self._half:
-            whisper_onednn.lighten(model)
+            whisper_onednn.accelerate(model, self.precision)
         self._short = whisper_context.ShortContext(model)
         self._lang = lang or (None if model.is_multilingual else "en")
         # Short windows cost German three points of word error rate: see docs/method.md.
@@ -131,7 +139,7 @@ class WhisperEngine:
             if row in decoder.stopped
             or len(result.tokens) >= task.sample_len
             or _is_unsure(result, self._limits)
-            else _transcript(result, seconds)
+            else self._transcript(result, seconds)
             for row, result in enumerate(results)
         ]
 
@@ -146,7 +154,7 @@ class WhisperEngine:
             todo = [index for index in todo if _is_bad(best[index], self._limits)]
             if not todo:
                 break
-        return [_transcript(best[index], whisper_context.FULL) for index in range(len(clips))]
+        return [self._transcript(best[index], whisper_context.FULL) for index in range(len(clips))]
 
     def _encode(self, clips: list[Waveform], seconds: float) -> torch.Tensor:
         """Clips, filled up to `seconds` -> `[clips, positions, width]`."""
@@ -157,6 +165,16 @@ class WhisperEngine:
         if self._half:
             return self._model.encoder(mels)
         return whisper_onednn.encode(self._model, mels)
+
+    def _transcript(self, result: DecodingResult, seconds: float) -> Transcript:
+        return Transcript(
+            result.text.strip(),
+            avg_logprob=_finite(result.avg_logprob),
+            no_speech_prob=_finite(result.no_speech_prob),
+            lang=result.language,
+            context_seconds=seconds,
+            precision=self.precision,
+        )
 
     @property
     def _longest(self) -> int:
@@ -222,16 +240,6 @@ def _is_unsure(result: DecodingResult, limits: Thresholds) -> bool:
     """Whether a text repeats itself, or is improbable."""
     return bool(
         result.compression_ratio > limits.compression_ratio or result.avg_logprob < limits.logprob
-    )
-
-
-def _transcript(result: DecodingResult, seconds: float) -> Transcript:
-    return Transcript(
-        result.text.strip(),
-        avg_logprob=_finite(result.avg_logprob),
-        no_speech_prob=_finite(result.no_speech_prob),
-        lang=result.language,
-        context_seconds=seconds,
     )
 
 

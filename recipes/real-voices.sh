@@ -98,7 +98,7 @@ pretrain() {
 tune() {
     local fraction seed run number=0 init=(--model "$model" --crop "$crop")
     [ "$1" = scratch ] || init=(--init "$work/pretrained/$1")
-    may_reject lanser manifest "$kind" "$root" --resume -o "$tuned/corpus.jsonl"
+    [ -e "$tuned/corpus.jsonl" ] || may_reject lanser manifest "$kind" "$root" -o "$tuned/corpus.jsonl"
     for fraction in $fractions; do
         for seed in ${SEEDS:-0 1 2}; do
             run="$tuned/$1/$fraction-seed-$seed"
@@ -123,7 +123,8 @@ points() {
         [[ $arm = weak-* ]] && p=${arm#weak-}
         [ "$arm" = shuffled ] && p=$best
         python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=real-voices \
-            "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "pretrain_steps=$pretrain_steps"
+            "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "crop=$crop" "folds=$folds" \
+            "clips=${CLIPS:-all}" "pretrain_steps=$pretrain_steps"
     done
 }
 

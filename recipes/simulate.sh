@@ -73,19 +73,20 @@ tune() {
 
 points() {
     local strength accuracy runs
-    store scratch null null null "$work"/scratch-*/predictions.jsonl
+    store scratch null null "$work"/scratch-*/predictions.jsonl
     for strength in $strengths; do
         for accuracy in $accuracies; do
             runs=("$work/$strength"-*/tuned-"$accuracy"/predictions.jsonl)
-            [ -e "${runs[0]}" ] && store weak "$strength" "$accuracy" "$pretrain_steps" "${runs[@]}"
+            [ -e "${runs[0]}" ] && store weak "$strength" "$accuracy" "${runs[@]}"
         done
     done
 }
 
-# store ARM STRENGTH ACCURACY PRETRAIN_STEPS PREDICTIONS...
+# store ARM STRENGTH ACCURACY PREDICTIONS...
 store() {
-    python "$here/store_points.py" "${@:5}" --by voice --to "$results" --set recipe=simulate \
-        "arm=$1" "strength=$2" "accuracy=$3" "pretrain_steps=$4" "sentences=${SENTENCES:-50}"
+    python "$here/store_points.py" "${@:4}" --by voice --to "$results" --set recipe=simulate \
+        "arm=$1" "strength=$2" "accuracy=$3" "crop=$crop" \
+        "sentences=${SENTENCES:-50}" "pretrain_steps=$pretrain_steps"
 }
 
 # The answers of all seeds, each with its seed before the id.

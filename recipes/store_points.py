@@ -73,7 +73,9 @@ def new_lines(
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("predictions", type=Path, nargs="+", help="predictions.jsonl of run folders")
+    parser.add_argument(
+        "predictions", type=Path, nargs="+", help="predictions.jsonl of run folders"
+    )
     parser.add_argument("--to", type=Path, required=True, help="JSONL to append to")
     parser.add_argument("--by", help="what is taken for independent (default: the speaker)")
     parser.add_argument(

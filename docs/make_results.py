@@ -2,8 +2,8 @@
 
     python docs/make_results.py
 
-A table stands between two comments, `<!-- results: NAME -->` and `<!-- end -->`, and is all that its
-file says: nothing is typed by hand. Where a file is not there, the table says "not run yet".
+A table stands between two comments, `<!-- results: NAME -->` and `<!-- end -->`, and is what its file
+says: nothing is typed by hand. Where a file is not there, the table says "not run yet".
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
 
 
 def real_voices(points: list[Point]) -> str:
-    """UAR of each corpus, share of labels and arm; its gain over scratch, paired by seed and unit."""
+    """UAR of each corpus, share of labels and arm; its gain over scratch, by seed and unit."""
     rows, held = [], []
     settings = ("corpus", "fraction", "model", "crop", "folds", "clips", "pretrain_steps", "steps")
     for where, here in groups(points, *settings):

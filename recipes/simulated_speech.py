@@ -20,6 +20,7 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -40,9 +41,10 @@ def plan(
         for speaker in make_corpus.SPEAKERS
         if speaker.voice != without
     ]
+    turn = cycle(speakers)
     found = []
     for emotion, texts in sentences.items():
-        turns = [speakers[number % len(speakers)] for number in range(len(texts))]
+        turns = [next(turn) for _ in texts]
         rng.shuffle(turns)
         for number, (text, speaker) in enumerate(zip(texts, turns, strict=True), start=1):
             path = folder / f"{emotion}-{number:02d}.ogg"

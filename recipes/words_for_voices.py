@@ -1,11 +1,11 @@
-"""Give clips of real emotional voices sentences whose words say the emotion with a known probability.
+"""Give real emotional voices sentences whose words say the emotion with a known probability.
 
     python recipes/words_for_voices.py nEMO/ --sentences go_dev.tsv go_test.tsv --p 0.5 > words.jsonl
 
-The clips are nEMO's: acted emotion in Polish, whose sentences say nothing of it. What a clip gets as
-`text` is a real English sentence that its readers gave one label (GoEmotions; use parts that no
-model here was trained on: dev and test). The text says the emotion of the voice with probability
-`--p`, else one of the five others, all equally likely. At `--p chance` (one sixth) the words say
+The clips are nEMO's: acted emotion in Polish, whose sentences say nothing of it. What a clip gets
+as `text` is a real English sentence that its readers gave one label (GoEmotions; use parts that no
+model here was trained on: dev and test). It says the emotion of the voice with probability `--p`,
+else one of the five others, all equally likely. At `--p chance` (one sixth) the words say
 nothing of the voice; at 1 all of it. So the answer of an experiment on these records is known.
 
 Every clip is a record: `id`, `audio_filepath`, `speaker`, `text`; and two that no training reads,
@@ -49,10 +49,10 @@ SAYS = {
 
 # GoEmotions' own numbers: the place in its list, from 0.
 GOEMOTIONS = (
-    "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment "
-    "disapproval disgust embarrassment excitement fear gratitude grief joy love nervousness "
+    "admiration amusement anger annoyance approval caring confusion curiosity desire "
+    "disappointment disapproval disgust embarrassment excitement fear gratitude grief joy love nervousness "
     "optimism pride realization relief remorse sadness surprise neutral"
-).split()
+).split()  # noqa: SIM905  (a list of one word a line would fill a page)
 
 NAME = re.compile(rf"(?P<speaker>[A-Z]{{2}}\d)_(?P<emotion>{'|'.join(VOICES)})_(?P<number>\d+)")
 SOUND = (".wav", ".flac", ".opus", ".ogg")
@@ -69,7 +69,7 @@ class Clip:
 
 
 class Sentences:
-    """The sentences of each emotion, dealt out in a drawn order; from the start when all are out."""
+    """The sentences of each emotion, dealt out in a drawn order, and again when all are out."""
 
     def __init__(self, by_emotion: dict[str, list[str]], rng: random.Random) -> None:
         self._decks = {name: rng.sample(found, len(found)) for name, found in by_emotion.items()}

@@ -1,4 +1,4 @@
-"""The experiments whose answer is known: their data are as stated, and their tables are their data."""
+"""The experiments whose answer is known: data as stated, and tables that are what they say."""
 
 from __future__ import annotations
 

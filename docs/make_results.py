@@ -2,8 +2,8 @@
 
     python docs/make_results.py
 
-A table stands between two comments, `<!-- results: NAME -->` and `<!-- end -->`, and is what its file
-says: nothing is typed by hand. Where a file is not there, the table says "not run yet".
+A table stands between two comments, `<!-- results: NAME -->` and `<!-- end -->`, and is what its
+file says: nothing is typed by hand. Where a file is not there, the table says "not run yet".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Give real emotional voices sentences whose words say the emotion with a known probability.
 
-    python recipes/words_for_voices.py nEMO/ --sentences go_dev.tsv go_test.tsv --p 0.5 > words.jsonl
+    python recipes/words_for_voices.py nEMO/ --sentences go_dev.tsv go_test.tsv --p 0.5 > out.jsonl
 
 The clips are nEMO's: acted emotion in Polish, whose sentences say nothing of it. What a clip gets
 as `text` is a real English sentence that its readers gave one label (GoEmotions; use parts that no
@@ -48,11 +48,12 @@ SAYS = {
 }
 
 # GoEmotions' own numbers: the place in its list, from 0.
-GOEMOTIONS = (
-    "admiration amusement anger annoyance approval caring confusion curiosity desire "
-    "disappointment disapproval disgust embarrassment excitement fear gratitude grief joy love nervousness "
-    "optimism pride realization relief remorse sadness surprise neutral"
-).split()  # noqa: SIM905  (a list of one word a line would fill a page)
+GOEMOTIONS = [
+    *("admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion"),
+    *("curiosity", "desire", "disappointment", "disapproval", "disgust", "embarrassment"),
+    *("excitement", "fear", "gratitude", "grief", "joy", "love", "nervousness", "optimism"),
+    *("pride", "realization", "relief", "remorse", "sadness", "surprise", "neutral"),
+]
 
 NAME = re.compile(rf"(?P<speaker>[A-Z]{{2}}\d)_(?P<emotion>{'|'.join(VOICES)})_(?P<number>\d+)")
 SOUND = (".wav", ".flac", ".opus", ".ogg")

@@ -85,6 +85,9 @@ def test_it_trains_and_measures(shared, tmp_path):
     [
         "recipes/embedded_whisper.py",
         "recipes/train_embedded_entailment.py",
+        "recipes/words_for_voices.py",
+        "recipes/simulated_speech.py",
+        "recipes/store_points.py",
         "examples/make_corpus.py",
     ],
 )

@@ -1,0 +1,158 @@
+"""Write the tables of docs/method.md from the points in docs/results/*.jsonl.
+
+    python docs/make_results.py
+
+A table stands between two comments, `<!-- results: NAME -->` and `<!-- end -->`, and is what its
+file says: nothing is typed by hand. Where a file is not there, the table says "not run yet".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+PAGE = Path(__file__).parent / "method.md"
+FOLDER = Path(__file__).parent / "results"
+MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOT_RUN = "*Not run yet: no point is stored, and nothing is claimed.*\n"
+FEWEST = 5
+"""Units below which there is no interval, as in `lanser eval`."""
+
+DECIDES = 0.1
+"""The share of labels whose gain the claims are about."""
+
+Point = dict[str, Any]
+
+
+def read(path: Path) -> list[Point]:
+    """The points of a file; none where it is not there."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float] | None:
+    """Mean and 95 % interval by Student's t; None of too few values."""
+    if len(values) < FEWEST:
+        return None
+    from scipy.stats import t
+
+    mean, reach = fmean(values), t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
+    return mean, mean - reach, mean + reach
+
+
+def shown(values: Sequence[float]) -> str:
+    """Mean and, of enough values, the interval."""
+    if not values:
+        return ""
+    found = interval(values)
+    if found is None:
+        return f"{fmean(values):+.3f}"
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*found)
+
+
+def table(head: str, rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, "|".join(["", *["---"] * (head.count("|") - 1), ""])]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)]) + "\n"
+
+
+def groups(points: list[Point], *keys: str) -> list[tuple[tuple[Any, ...], list[Point]]]:
+    """Points that share these keys, in the order of their values."""
+    found: dict[tuple[Any, ...], list[Point]] = {}
+    for one in points:
+        found.setdefault(tuple(one[key] for key in keys), []).append(one)
+    return sorted(found.items(), key=lambda item: tuple(map(str, item[0])))
+
+
+def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
+    """Of each unit, UAR less that of scratch: the mean over the seeds that both have."""
+    mine = {one["seed"]: one["by_unit"] for one in arm}
+    others = {one["seed"]: one["by_unit"] for one in scratch}
+    seeds = sorted(mine.keys() & others.keys())
+    units = sorted(others[seeds[0]]) if seeds else []
+    return [fmean(mine[seed][unit] - others[seed][unit] for seed in seeds) for unit in units]
+
+
+def real_voices(points: list[Point]) -> str:
+    """UAR of each corpus, share of labels and arm; its gain over scratch, by seed and unit."""
+    rows, held = [], []
+    settings = ("corpus", "fraction", "model", "crop", "folds", "clips", "pretrain_steps", "steps")
+    for where, here in groups(points, *settings):
+        by_arm = dict(groups(here, "arm", "p"))
+        scratch = by_arm.pop(("scratch", None), [])
+        found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
+        for (arm, p), one in {**by_arm, ("scratch", None): scratch}.items():
+            uar = fmean(each["uar"] for each in one) if one else None
+            rows.append(
+                (
+                    *(where[0], f"{where[1]:g}", arm if p is None else f"{arm}, p = {p}"),
+                    *(f"{where[-2]}, {where[-1]}", len(one), "" if uar is None else f"{uar:.3f}"),
+                    shown(found.get((arm, p), [])),
+                )
+            )
+        if where[1] == DECIDES:
+            held += [f"* {where[0]}: {line}\n" for line in verdicts(found)]
+    head = "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"
+    return table(head, rows) + ("\n" + "".join(held) if held else "")
+
+
+def verdicts(found: dict[tuple[str, Any], list[float]]) -> list[str]:
+    """Whether what the method claims came out, for each arm that has an answer beforehand."""
+    lines = []
+    for arm, words in (
+        (("weak", 1), "a gain at p = 1"),
+        (("weak", "chance"), "no gain at p = chance"),
+        (("shuffled", 1), "no gain from shuffled labels"),
+    ):
+        if not (values := found.get(arm)):
+            continue
+        if (seen := interval(values)) is None:
+            answer = f"too few speakers for an interval, {len(values)}"
+        elif words.startswith("no"):
+            answer = "not refuted" if seen[1] <= 0 <= seen[2] else "did not come out"
+        else:
+            answer = "came out" if seen[1] > 0 else "did not come out"
+        lines.append(f"{words}, with {DECIDES:.0%} of the labels: {answer}.")
+    return lines
+
+
+def simulate(points: list[Point]) -> str:
+    """UAR of each strength and accuracy; its gain over scratch, paired by simulation."""
+    rows = []
+    settings = ("model", "crop", "sentences", "fraction", "pretrain_steps", "steps")
+    for where, here in groups(points, *settings):
+        cells = dict(groups(here, "strength", "accuracy"))
+        scratch = {one["seed"]: one["uar"] for one in cells.get((None, None), [])}
+        for (strength, accuracy), cell in cells.items():
+            known = [one["uar"] - scratch[one["seed"]] for one in cell if one["seed"] in scratch]
+            name = ("scratch", "") if strength is None else (strength, accuracy)
+            uar = f"{fmean(one['uar'] for one in cell):.3f}"
+            gain = "" if strength is None else shown(known)
+            rows.append((*name, f"{where[-2]}, {where[-1]}", len(cell), uar, gain))
+    head = "| strength | label accuracy | steps | simulations | UAR | gain over scratch [95 %] |"
+    return table(head, rows)
+
+
+TABLES: dict[str, Callable[[list[Point]], str]] = {
+    "real-voices": real_voices,
+    "simulate": simulate,
+}
+
+
+def rebuilt(page: str, folder: Path = FOLDER) -> str:
+    """The page with its tables as the data say."""
+
+    def fill(marked: re.Match[str]) -> str:
+        points = read(folder / f"{marked[2]}.jsonl")
+        made = TABLES[marked[2]](points) if points else NOT_RUN
+        return f"{marked[1]}\n{made}\n{marked[3]}"
+
+    return MARKED.sub(fill, page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rebuilt(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# Does pre-training on labels from words teach prosody? Real voices, and an answer that is known.
+#
+#   NEMO=/data/nEMO TEXT=/data/GoEmotions CORPUS="ravdess /data/RAVDESS" recipes/real-voices.sh [PART...]
+#
+# The speech without labels is nEMO: acted emotion in Polish. Every clip gets an English sentence that
+# people wrote, which says its emotion with probability P (words_for_voices.py). `entail-label` labels
+# the sentence, with all its errors; the network hears the voice alone. So a gain over scratch must
+# come out at P=1, and none at P=chance, nor for labels shuffled within speakers.
+#
+# Parts, in this order; without any all are done, and what is there already is not made again:
+#   label            words and weak labels for each P, sound to shards
+#   pretrain-ARM     one network an arm, same sound, same steps: weak-P, shuffled, gold (the acted one)
+#   tune-ARM         fine-tune on CORPUS for each share of labels and seed; besides `tune-scratch`
+#   points           what each fine-tuning scored, as lines of RESULTS
+#   compare          each arm with scratch, for each share of labels, paired by speaker
+# `recipes/real-voices.sh list` names them. A part may be stopped; the next call goes on with it.
+#
+# NEMO       folder of nEMO's clips           TEXT   folder with go_dev.tsv and go_test.tsv
+# CORPUS     kind and folder of the labelled corpus, as lanser manifest takes them
+# WORK       folder for all it makes (default: runs/real-voices); call it again with another CORPUS
+# RESULTS    file the points are appended to (default: WORK/results.jsonl)
+# P          (default: chance 0.5 1)          CLIPS  of nEMO, balanced (default: all)
+# FRACTIONS  of the labels (default: 0.05 0.1 0.25 1)
+# SEEDS      (default: 0 1 2); each draws its own part of the labels, the same in every arm
+# MODEL, CROP                     (default: resnet18-slim, 2 seconds)
+# PRETRAIN_STEPS, STEPS, FOLDS    (default: 1500, 400, 4; folds are by speaker, of both sexes)
+# SHARE      I/N: of the tune parts, every N-th training from the I-th on
+#
+# Costs about 7 minutes of two cores a pre-training, 1 a fine-tuning: with the defaults 30 minutes
+# and 72 fine-tunings a corpus. Taxonomy: meld7, which is Ekman's six and neutral, as nEMO has it.
+set -euo pipefail
+: "${NEMO:?folder of nEMO}" "${TEXT:?folder with go_dev.tsv and go_test.tsv}"
+: "${CORPUS:?kind and folder of the labelled corpus}"
+here=$(dirname "$0")
+work=${WORK:-runs/real-voices}
+results=${RESULTS:-$work/results.jsonl}
+model=${MODEL:-resnet18-slim}
+read -r -a ps <<< "${P:-chance 0.5 1}"
+read -r kind root <<< "$CORPUS"
+best=${ps[-1]} # the arm whose labels are shuffled
+arms=("${ps[@]/#/weak-}" shuffled gold)
+tuned="$work/$kind"
+crop=${CROP:-2}
+pretrain_steps=${PRETRAIN_STEPS:-1500}
+steps=${STEPS:-400}
+folds=${FOLDS:-4}
+fractions=${FRACTIONS:-0.05 0.1 0.25 1}
+
+# Exit 3 means done, with some records rejected and listed: go on.
+may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
+
+# A folder has one set of settings: a point that is done is not looked at again.
+same_settings() {
+    mkdir -p "$(dirname "$1")"
+    [ -e "$1" ] || echo "$2" > "$1"
+    [ "$2" = "$(cat "$1")" ] && return
+    echo "$0: $1 says '$(cat "$1")', not '$2': name another WORK" >&2
+    exit 2
+}
+
+label() {
+    local p
+    for p in "${ps[@]}"; do
+        [ -e "$work/words-$p.jsonl" ] || {
+            python "$here/words_for_voices.py" "$NEMO" --sentences "$TEXT"/go_{dev,test}.tsv \
+                --p "$p" ${CLIPS:+--clips "$CLIPS"} > "$work/words.part"
+            mv "$work/words.part" "$work/words-$p.jsonl"
+        }
+        may_reject lanser entail-label "$work/words-$p.jsonl" --taxonomy meld7 --resume \
+            -o "$work/weak-$p.jsonl"
+        may_reject lanser eval "$work/weak-$p.jsonl" --truth voice_emotion --answer emotion \
+            -o "$work/weak-$p"
+    done
+    may_reject lanser shard "$work/weak-$best.jsonl" --resume -o "$work/shards"
+    python - "$work" "$best" <<'PYTHON'
+import json, pathlib, random, sys  # the controls: labels permuted within speakers, and the acted ones
+work, rng = pathlib.Path(sys.argv[1]), random.Random(0)
+records = [json.loads(line) for line in open(work / f"weak-{sys.argv[2]}.jsonl", encoding="utf-8")]
+speakers = {}
+for record in records:
+    speakers.setdefault(record["speaker"], []).append(record["emotion"])
+for labels in speakers.values():
+    rng.shuffle(labels)
+shuffled = [{"id": r["id"], "emotion": speakers[r["speaker"]].pop()} for r in records]
+gold = [{"id": r["id"], "emotion": r["voice_emotion"]} for r in records]
+for name, lines in (("shuffled", shuffled), ("gold", gold)):
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (work / f"{name}.jsonl").write_text(text, encoding="utf-8")
+PYTHON
+}
+
+pretrain() {
+    may_reject lanser pretrain "$work/shards" --labels "$work/$1.jsonl" --model "$model" \
+        --crop "$crop" --steps "$pretrain_steps" --resume -o "$work/pretrained/$1"
+}
+
+tune() {
+    local fraction seed run number=0 init=(--model "$model" --crop "$crop")
+    [ "$1" = scratch ] || init=(--init "$work/pretrained/$1")
+    [ -e "$tuned/corpus.jsonl" ] || may_reject lanser manifest "$kind" "$root" -o "$tuned/corpus.jsonl"
+    for fraction in $fractions; do
+        for seed in ${SEEDS:-0 1 2}; do
+            run="$tuned/$1/$fraction-seed-$seed"
+            number=$((number + 1))
+            mine "$number" && [ ! -e "$run/predictions.jsonl" ] || continue
+            may_reject lanser finetune "$tuned/corpus.jsonl" "${init[@]}" --folds "$folds" \
+                --fraction "$fraction" --seed "$seed" --subset-seed "$seed" \
+                --steps "$steps" --resume -o "$run"
+        done
+    done
+}
+
+# Whether SHARE=I/N has the training of this number.
+mine() { [ -z "${SHARE:-}" ] || [ $((($1 - ${SHARE%/*}) % ${SHARE#*/})) -eq 0 ]; }
+
+points() {
+    local arm p runs
+    for arm in scratch "${arms[@]}"; do
+        runs=("$tuned/$arm"/*/predictions.jsonl)
+        [ -e "${runs[0]}" ] || continue
+        p=null
+        [[ $arm = weak-* ]] && p=${arm#weak-}
+        [ "$arm" = shuffled ] && p=$best
+        python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=real-voices \
+            "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "crop=$crop" "folds=$folds" \
+            "clips=${CLIPS:-all}" "pretrain_steps=$pretrain_steps"
+    done
+}
+
+# The answers of all seeds, each with its seed before the id; then every arm against scratch.
+compare() {
+    local arm fraction run answers seed
+    for fraction in $fractions; do
+        answers=()
+        for arm in scratch "${arms[@]}"; do
+            [ -e "$tuned/$arm" ] || continue
+            for run in "$tuned/$arm/$fraction"-seed-*; do
+                seed=${run##*-}
+                sed -E "s/\"id\": ?\"/&$seed-/" "$run/predictions.jsonl"
+            done > "$tuned/$arm/$fraction.jsonl"
+            answers+=("$tuned/$arm/$fraction.jsonl")
+        done
+        lanser compare "${answers[@]}" --by speaker
+    done
+}
+
+parts=(label "${arms[@]/#/pretrain-}" tune-scratch "${arms[@]/#/tune-}" points compare)
+[ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
+[ $# -eq 0 ] || parts=("$@")
+same_settings "$work/settings" \
+    "$model crop $crop, ${CLIPS:-all} clips, $pretrain_steps steps of pre-training"
+same_settings "$tuned/settings" "$root, $folds folds, $steps steps"
+for part in "${parts[@]}"; do
+    printf '\n== %s\n' "$part" >&2
+    case $part in
+        pretrain-*) pretrain "${part#pretrain-}" ;;
+        tune-*) tune "${part#tune-}" ;;
+        label | points | compare) "$part" ;;
+        *) echo "$0: no part '$part'; $0 list names them" >&2 && exit 2 ;;
+    esac
+done

@@ -1,0 +1,336 @@
+"""The experiments whose answer is known: data as stated, and tables that are what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import ROOT, read_jsonl, write_jsonl
+from scipy.stats import binomtest, chi2_contingency, ttest_1samp
+from test_docs import blocks, shell
+
+
+def script(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+words = script("recipes/words_for_voices.py")
+points = script("recipes/store_points.py")
+results = script("docs/make_results.py")
+EMOTIONS = tuple(words.SAYS)
+
+# ---------------------------------------------------------------- words for voices
+
+
+@pytest.fixture(scope="module")
+def nemo(tmp_path_factory) -> Path:
+    """Names of nEMO's kind: 2 speakers, 6 emotions, 25 clips of each."""
+    folder = tmp_path_factory.mktemp("nemo")
+    for speaker in ("EB0", "WR0"):
+        for emotion in words.VOICES:
+            for number in range(1, 26):
+                (folder / f"{speaker}_{emotion}_{number}.wav").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory) -> Path:
+    """Sentences in GoEmotions' form, 120 for each label that says an emotion, and some to skip."""
+    rows = [
+        f"{label} number {number}\t{words.GOEMOTIONS.index(label)}\tid"
+        for labels in words.SAYS.values()
+        for label in labels
+        for number in range(120)
+    ]
+    rows += ["two labels\t2,14\tid", "of no emotion\t7\tid", "torn\t2\tid", "torn\t14\tid"]
+    path = tmp_path_factory.mktemp("text") / "go.tsv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def given(capsys, nemo: Path, sentences: Path, *options: str) -> list[dict]:
+    assert words.main([str(nemo), "--sentences", str(sentences), *options]) == 0
+    return read_jsonl(capsys.readouterr().out.encode())
+
+
+@pytest.mark.parametrize(("p", "value"), [("chance", 1 / 6), ("0.5", 0.5), ("1", 1.0)])
+def test_words_say_the_emotion_of_the_voice_with_the_probability_named(
+    p, value, nemo, sentences, capsys
+):
+    made = given(capsys, nemo, sentences, "--p", p)
+    assert len(made) == 300
+    right = sum(one["voice_emotion"] == one["text_emotion"] for one in made)
+    low, high = binomtest(right, len(made)).proportion_ci(0.999)
+    assert low <= value <= high
+    for one in made:  # the keys say what the name and the sentence say
+        assert words.VOICES[one["id"].split("_")[1]] == one["voice_emotion"]
+        assert one["text"].split()[0] in words.SAYS[one["text_emotion"]]
+
+
+def test_no_sentence_is_used_twice_where_there_are_enough(nemo, sentences, capsys):
+    for p in ("chance", "1"):
+        made = given(capsys, nemo, sentences, "--p", p)
+        assert len({one["text"] for one in made}) == len(made)
+
+
+def test_scarce_sentences_are_all_used_before_one_is_used_again(nemo, sentences, capsys, tmp_path):
+    few = tmp_path / "few.tsv"
+    few.write_text("".join(line + "\n" for line in sentences.read_text().splitlines()[::9]))
+    made = given(capsys, nemo, few, "--p", "1")
+    counts = Counter(one["text"] for one in made if one["voice_emotion"] == "neutral")
+    assert sum(counts.values()) == 50 and 0 < len(counts) < 50
+    assert max(counts.values()) - min(counts.values()) == 1
+
+
+def test_what_has_no_emotion_or_two_is_no_sentence(sentences):
+    found = {text for texts in words.read_sentences([sentences]).values() for text in texts}
+    assert not found & {"two labels", "of no emotion", "torn"}
+    assert len(found) == 120 * sum(map(len, words.SAYS.values()))
+
+
+def test_the_same_seed_gives_the_same_records(nemo, sentences, capsys):
+    once = given(capsys, nemo, sentences, "--p", "0.5", "--seed", "3")
+    assert given(capsys, nemo, sentences, "--p", "0.5", "--seed", "3") == once
+    assert given(capsys, nemo, sentences, "--p", "0.5", "--seed", "4") != once
+
+
+def test_a_part_of_the_clips_has_as_many_of_each_speaker_and_emotion(nemo, sentences, capsys):
+    made = given(capsys, nemo, sentences, "--clips", "60")
+    counts = Counter((one["speaker"], one["voice_emotion"]) for one in made)
+    assert set(counts.values()) == {5} and len(counts) == 12
+
+
+def test_a_folder_without_clips_is_refused(tmp_path, sentences, capsys):
+    assert words.main([str(tmp_path), "--sentences", str(sentences)]) == 1
+    assert "no clip such as EB0_anger_1.wav" in capsys.readouterr().err
+
+
+def test_text_is_independent_of_the_voice_at_chance_on_all_of_nemo(shared, capsys):
+    text = [str(shared / "text" / f"go_{part}.tsv") for part in ("dev", "test")]
+    for p, value in (("chance", 1 / 6), ("0.5", 0.5), ("1", 1.0)):
+        assert words.main([str(shared / "nemo"), "--p", p, "--sentences", *text]) == 0
+        made = read_jsonl(capsys.readouterr().out.encode())
+        assert len(made) == len({one["id"] for one in made}) == 4481
+        counts = np.zeros((6, 6), int)
+        for one in made:
+            counts[EMOTIONS.index(one["voice_emotion"]), EMOTIONS.index(one["text_emotion"])] += 1
+        assert binomtest(int(np.trace(counts)), counts.sum(), value).pvalue > 0.001
+        dependent = chi2_contingency(counts + (p == "1")).pvalue < 0.001
+        assert dependent == (p != "chance")
+        said = {one["text_emotion"]: one["text"] for one in made}
+        labels = {line.split("\t")[0].strip(): line.split("\t")[1] for path in text
+                  for line in Path(path).read_text().splitlines()}  # fmt: skip
+        for emotion, sentence in said.items():
+            assert words.GOEMOTIONS[int(labels[sentence])] in words.SAYS[emotion]
+
+
+def test_the_numbers_of_goemotions_are_those_of_its_list(shared):
+    assert (shared / "text" / "go_labels.txt").read_text().split() == words.GOEMOTIONS
+
+
+# ---------------------------------------------------------------- the small experiments
+
+TINY = {"CROP": "0.5", "PRETRAIN_STEPS": "2", "STEPS": "2"}
+
+
+def weights(folder: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*.safetensors"))}
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    for name in ("recipes", "lanser_cli", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_real_voices_in_small(shared, checkout):
+    """Two values of p, one seed: every file is there, and a second call makes nothing anew."""
+    for speaker in ("03", "08"):
+        (checkout / "emodb").mkdir(exist_ok=True)
+        for emotion in "WFTN":
+            for clip in sorted((shared / "emodb" / "wav").glob(f"{speaker}*{emotion}?.flac"))[:3]:
+                (checkout / "emodb" / clip.name).symlink_to(clip)
+    recipe = "recipes/real-voices.sh label pretrain-weak-1 tune-scratch tune-weak-1 points"
+    small = {
+        **TINY,
+        "NEMO": str(shared / "nemo"),
+        "TEXT": str(shared / "text"),
+        "CORPUS": "emodb emodb",
+        "P": "chance 1",
+        "CLIPS": "54",
+        "FRACTIONS": "0.5",
+        "SEEDS": "0",
+        "FOLDS": "2",
+    }
+    once = shell(recipe, checkout, **small)
+    assert once.returncode == 0, once.stderr[-3000:]
+    work = checkout / "runs" / "real-voices"
+    weak = read_jsonl(work / "weak-1.jsonl")
+    gold = {one["id"]: one["emotion"] for one in read_jsonl(work / "gold.jsonl")}
+    assert gold == {one["id"]: one["voice_emotion"] for one in weak} and len(gold) > 40
+    mixed = {one["id"]: one["emotion"] for one in read_jsonl(work / "shuffled.jsonl")}
+    for speaker in {one["speaker"] for one in weak}:
+        mine = [one for one in weak if one["speaker"] == speaker]
+        assert Counter(mixed[one["id"]] for one in mine) == Counter(one["emotion"] for one in mine)
+    assert mixed != {one["id"]: one["emotion"] for one in weak}
+    right = {
+        p: sum(
+            one["emotion"] == one["voice_emotion"] for one in read_jsonl(work / f"weak-{p}.jsonl")
+        )
+        for p in ("chance", "1")
+    }
+    assert right["1"] > 2 * right["chance"]
+    scratch, tuned = read_jsonl(work / "results.jsonl")
+    assert (scratch["arm"], scratch["p"], tuned["arm"], tuned["p"]) == ("scratch", None, "weak", 1)
+    assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
+    before = weights(work)
+    assert len(before) == 5  # a start, and two folds of two arms
+    again = shell(recipe, checkout, **small)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert weights(work) == before
+    assert read_jsonl(work / "results.jsonl") == [scratch, tuned]
+    other = shell(recipe, checkout, **small | {"STEPS": "3"})
+    assert other.returncode == 2 and "name another WORK" in other.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite, which speaks, is not installed")
+def test_simulation_in_small(checkout):
+    """The held-out voice is in no speech that is trained on; labels are as accurate as stated."""
+    recipe = "recipes/simulate.sh cell-0-1 cell-1-1 points"
+    small = {**TINY, "STRENGTHS": "0 1", "ACCURACIES": "1", "SEEDS": "1", "SENTENCES": "3"}
+    once = shell(recipe, checkout, **small)
+    assert once.returncode == 0, once.stderr[-3000:]
+    work = checkout / "runs" / "simulate"
+    for strength in "01":
+        speech = read_jsonl(work / f"{strength}-1" / "speech" / "speech.jsonl")
+        assert {one["voice"] for one in speech} == {"slt", "awb", "kal16"} and len(speech) == 18
+        labels = read_jsonl(work / f"{strength}-1" / "speech" / "labels-1.jsonl")
+        assert [one["emotion"] for one in labels] == [one["written_for"] for one in speech]
+    found = read_jsonl(work / "results.jsonl")
+    assert [(one["arm"], one["strength"]) for one in found] == [
+        *(("scratch", None), ("weak", 0), ("weak", 1))
+    ]
+    assert all(set(one["by_unit"]) == {"rms"} for one in found)
+    before = weights(work)
+    again = shell(recipe, checkout, **small)
+    assert again.returncode == 0 and weights(work) == before
+    assert read_jsonl(work / "results.jsonl") == found
+
+
+def test_simulate_says_kindly_that_flite_is_missing(checkout):
+    bare = checkout / "bin"
+    bare.mkdir()
+    for name in ("bash", "dirname", "env"):
+        (bare / name).symlink_to(shutil.which(name) or "")
+    result = shell(f"PATH={bare} recipes/simulate.sh", checkout)
+    assert result.returncode == 2 and "apt-get install flite" in result.stderr
+
+
+def test_simulated_labels_are_right_as_often_as_stated(tmp_path):
+    simulated = script("recipes/simulated_speech.py")
+    corpus = simulated.make_corpus
+    sentences, _ = corpus.read_sentences(ROOT / "examples" / "sentences.tsv")
+    spoken = simulated.plan(sentences, "slt", 0.0, tmp_path, 0)
+    assert {one.speaker.voice for one in spoken} == {"rms", "awb", "kal16"} and len(spoken) == 300
+    for accuracy, value in (("chance", 1 / 6), ("0.7", 0.7), ("1", 1.0)):
+        labels = simulated.weak_labels(spoken, accuracy, 0)
+        right = sum(one["emotion"] == u.emotion for one, u in zip(labels, spoken, strict=True))
+        low, high = binomtest(right, 300).proportion_ci(0.999)
+        assert low <= value <= high
+
+
+def test_at_strength_zero_prosody_is_the_same_for_every_emotion(tmp_path):
+    import random
+
+    simulated = script("recipes/simulated_speech.py")
+    [*spoken] = simulated.plan({"joy": ["one"], "fear": ["one"]}, "slt", 0.0, tmp_path, 0)
+    draw = simulated.make_corpus.draw_prosody
+    speaker = spoken[0].speaker
+    assert draw("joy", speaker, random.Random(1)) == draw("fear", speaker, random.Random(1))
+
+
+# ---------------------------------------------------------------- results are data
+
+
+def test_the_tables_of_the_page_are_what_the_data_say():
+    page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    assert set(results.TABLES) == {name for _, name, _ in results.MARKED.findall(page)}
+    assert results.rebuilt(page) == page, "run: python docs/make_results.py"
+
+
+def invented(**fields) -> dict:
+    return {
+        **{"corpus": "emodb", "model": "m", "crop": 2, "folds": 2, "clips": "all"},
+        **{"pretrain_steps": 5, "steps": 4, "fraction": 0.1, "n": 9, "seed": 0, "uar": 0.5},
+        **fields,
+    }
+
+
+def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp_path):
+    base = {f"s{i}": 0.3 for i in range(6)}
+    better = {f"s{i}": 0.4 + 0.02 * i for i in range(6)}
+    lines = [
+        invented(arm="scratch", p=None, by_unit=base),
+        invented(arm="weak", p=1, by_unit=better),
+        invented(arm="weak", p="chance", by_unit={f"s{i}": 0.28 + 0.01 * i for i in range(6)}),
+        invented(arm="weak", p=1, by_unit=better, seed=7),  # which scratch has not
+    ]
+    write_jsonl(tmp_path / "real-voices.jsonl", lines)
+    page = results.rebuilt("<!-- results: real-voices -->\n<!-- end -->", tmp_path)
+    truth = ttest_1samp(np.array(list(better.values())) - 0.3, 0).confidence_interval()
+    assert f"+0.150 [{truth.low:+.3f}, {truth.high:+.3f}]" in page
+    assert "a gain at p = 1, with 10% of the labels: came out." in page
+    assert "no gain at p = chance, with 10% of the labels: not refuted." in page
+    assert results.rebuilt(page, tmp_path) == page
+
+
+def test_too_few_speakers_give_no_interval(tmp_path):
+    lines = [
+        invented(arm="scratch", p=None, by_unit={"a": 0.3, "b": 0.3}),
+        invented(arm="weak", p=1, by_unit={"a": 0.4, "b": 0.5}),
+    ]
+    made = results.real_voices(lines)
+    assert "| +0.150 |" in made and "too few speakers for an interval, 2" in made
+
+
+def test_the_example_of_a_result_has_the_keys_of_a_point(tmp_path):
+    [example] = map(json.loads, blocks("docs/formats.md", "json result"))
+    run = tmp_path / "run"
+    run.mkdir()
+    config = {
+        "architecture": {"name": "m"},
+        "protocol": {"fraction": 0.1},
+        "recipe": {"seed": 0, "steps": 4},
+        "argv": ["lanser", "finetune"],
+        "versions": {"lanser": "0.1.0"},
+    }
+    (run / "config.json").write_text(json.dumps(config))
+    answers = [
+        {"id": f"{i}", "speaker": f"s{i % 2}", "label": "a" if i < 4 else "b", "prediction": "a"}
+        for i in range(8)
+    ]
+    predictions = write_jsonl(run / "predictions.jsonl", answers)
+    store = [str(predictions), "--to", str(tmp_path / "made.jsonl"), "--set"]
+    store += [f"{k}={example[k]}" for k in list(example)[: list(example).index("model")]]
+    for _ in range(2):  # the second time it is there
+        assert points.main(store) == 0
+    [made] = read_jsonl(tmp_path / "made.jsonl")
+    assert list(made) == list(example)
+    assert made["p"] == 0.5 and made["uar"] == 0.5 and made["by_unit"] == {"s0": 0.5, "s1": 0.5}
+    assert os.listdir(tmp_path) and not list(tmp_path.glob("*.part"))

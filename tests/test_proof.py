@@ -165,7 +165,7 @@ def test_real_voices_in_small(shared, checkout):
         for emotion in "WFTN":
             for clip in sorted((shared / "emodb" / "wav").glob(f"{speaker}*{emotion}?.flac"))[:3]:
                 (checkout / "emodb" / clip.name).symlink_to(clip)
-    recipe = "recipes/real-voices.sh label pretrain-weak-1 tune-scratch tune-weak-1 points"
+    recipe = "recipes/real-voices.sh label pretrain-weak-1 tune-scratch tune-weak-1 points compare"
     small = {
         **TINY,
         "NEMO": str(shared / "nemo"),
@@ -195,6 +195,8 @@ def test_real_voices_in_small(shared, checkout):
         for p in ("chance", "1")
     }
     assert right["1"] > 2 * right["chance"]
+    [compared] = read_jsonl(once.stdout.encode())
+    assert (compared["n"], compared["units"], compared["least_p"]) == (24, 2, 0.5)
     scratch, tuned = read_jsonl(work / "results.jsonl")
     assert (scratch["arm"], scratch["p"], tuned["arm"], tuned["p"]) == ("scratch", None, "weak", 1)
     assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
@@ -212,7 +214,7 @@ def test_real_voices_in_small(shared, checkout):
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite, which speaks, is not installed")
 def test_simulation_in_small(checkout):
     """The held-out voice is in no speech that is trained on; labels are as accurate as stated."""
-    recipe = "recipes/simulate.sh cell-0-1 cell-1-1 points"
+    recipe = "recipes/simulate.sh cell-0-1 cell-1-1 points judge"
     small = {**TINY, "STRENGTHS": "0 1", "ACCURACIES": "1", "SEEDS": "1", "SENTENCES": "3"}
     once = shell(recipe, checkout, **small)
     assert once.returncode == 0, once.stderr[-3000:]
@@ -222,6 +224,11 @@ def test_simulation_in_small(checkout):
         assert {one["voice"] for one in speech} == {"slt", "awb", "kal16"} and len(speech) == 18
         labels = read_jsonl(work / f"{strength}-1" / "speech" / "labels-1.jsonl")
         assert [one["emotion"] for one in labels] == [one["written_for"] for one in speech]
+    compared = [one for one in read_jsonl(once.stdout.encode()) if "least_p" in one]
+    assert [one["unit"] for one in compared] == ["voice", "voice"]
+    for strength in "01":
+        name = f"probe-{strength}-accuracy-1-1"
+        assert json.loads((work / name / "probe.json").read_text())["verdict"] == "no verdict"
     found = read_jsonl(work / "results.jsonl")
     assert [(one["arm"], one["strength"]) for one in found] == [
         *(("scratch", None), ("weak", 0), ("weak", 1))

@@ -12,7 +12,6 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
 from lanser_cli.tally import Ledger
-from lanser_cli.training import runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +187,8 @@ def predictions_of(name: str) -> str:
     inner = sorted(str(found.parent) for found in Path(name).glob("*/predictions.jsonl"))
     if inner:
         raise LanserError(f"{name}: holds several runs: name one or more of {', '.join(inner)}")
+    from lanser_cli.training import runs  # it imports PyTorch, which measuring does not need
+
     runs.read_config(Path(name))
     raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
 

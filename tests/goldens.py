@@ -26,8 +26,10 @@ _NOT_LEARNT = ("chance", "epoch", "lr")
 _VERSIONS = re.compile(r'("versions": ?\{)[^}]*\}')
 _PACKED = re.compile(r'("(?:bytes|sha256)": ?)("[0-9a-f]{64}"|\d+)')
 _NUMBER = re.compile(
-    r'(?P<key>"(?P<name>\w+)": ?)?(?<![\w.])(?P<number>-?\d+\.\d+(e-\d+)?)(?![\w.])'
+    r'(?P<key>"(?P<name>\w+)": ?)?(?<![\w.])(?P<number>-?\d+(\.\d+(e-\d+)?|e-\d+))(?![\w.])'
 )
+_BEST = re.compile(r'("control": ?)"[^"]*"')
+"""The best of several controls, which a last digit may choose."""
 
 
 def settled(text: str, folder: Path, numbers: Numbers = "exact") -> str:
@@ -41,6 +43,7 @@ def settled(text: str, folder: Path, numbers: Numbers = "exact") -> str:
     text = _PACKED.sub(rf"\1{_HIDDEN}", text)
     if numbers == "exact":
         return text
+    text = _BEST.sub(rf"\1{_HIDDEN}", text)
 
     def hidden(match: re.Match[str]) -> str:
         if numbers == "rounded":

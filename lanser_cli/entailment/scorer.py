@@ -142,23 +142,6 @@ class PairScorer:
         scores[rows[order], columns[order]] = found
         return scores
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """A vector for each text: the encoder's last hidden states, mean over the tokens.
-
-        Returns:
-            float32 `[texts, d]`.
-        """
-        import torch
-
-        [end] = self._pairs.tails([""])
-        vectors = []
-        with torch.inference_mode():
-            for head in self._pairs.heads(texts):
-                inputs = self._inputs([(head[: self._pairs.limit - len(end)], end)])
-                states = self._model.base_model(**inputs).last_hidden_state[0]
-                vectors.append(states.float().mean(dim=0).cpu().numpy())
-        return np.stack(vectors)
-
     def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
         """Whether each premise is too long to be read whole next to one of the hypotheses."""
         return self._pairs.truncates(premises, hypotheses)

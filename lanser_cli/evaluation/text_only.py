@@ -20,6 +20,7 @@ from lanser_cli.entailment.labeller import probabilities
 from lanser_cli.entailment.scorer import PairScorer
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import load_taxonomy
+from lanser_cli.entailment.text_vectors import text_vectors
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.linear import Array, Tested, check_new, over_folds, write_run
 from lanser_cli.evaluation.strays import taxonomy_of
@@ -77,7 +78,7 @@ def text_only(
     if calibrate == "batch":
         odds = odds - odds.mean(axis=0)
     entailed = _answered(records, probabilities(odds, way), way.target.labels)
-    vectors = scorer.embed(distinct).astype(np.float64)[each]
+    vectors = text_vectors(distinct).astype(np.float64)[each]
     trained = over_folds(
         *("logistic", vectors, records, folds), group=protocol.group, seed=protocol.seed
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lanser_cli import entailment
+from lanser_cli.entailment.text_vectors import text_vectors
 from lanser_cli.models.front_end import LogMel
-from lanser_cli.models.hub import loading
 from lanser_cli.records import Record
 
 Matrix = NDArray[Any]
@@ -58,7 +56,7 @@ def known(records: Sequence[Record]) -> tuple[dict[str, Matrix], list[str]]:
     missing = []
     texts = [record.text for record in records]
     if all(texts):
-        found[TRANSCRIPT] = _embedded([str(text) for text in texts])
+        found[TRANSCRIPT] = text_vectors([str(text) for text in texts])
     else:
         missing.append(f"{TRANSCRIPT}: {texts.count(None)} records have no text")
     label = "label" if all(record.label for record in records) else "emotion"
@@ -87,26 +85,3 @@ def shuffled(features: Matrix, parts: Sequence[NDArray[np.intp]], seed: int) -> 
     for rows in parts:
         dealt[rows] = features[np.random.default_rng(seed).permutation(rows)]
     return dealt
-
-
-def _embedded(texts: Sequence[str]) -> Matrix:
-    """The mean over tokens of the last layer of the encoder that ships: `[n, 384]`."""
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = str(Path(entailment.__file__).parent / "embedded")
-    with loading(folder, "--model embedded"):
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    distinct = sorted(set(texts))
-    rows: dict[str, Matrix] = {}
-    with torch.inference_mode():
-        for begin in range(0, len(distinct), 32):
-            batch = distinct[begin : begin + 32]
-            inputs = tokenizer(
-                batch, padding=True, truncation=True, max_length=256, return_tensors="pt"
-            )
-            states = model(**inputs).last_hidden_state
-            mask = inputs["attention_mask"][..., None]
-            means = (states * mask).sum(dim=1) / mask.sum(dim=1)
-            rows.update(zip(batch, means.numpy(), strict=True))
-    return np.stack([rows[text] for text in texts])

@@ -20,9 +20,9 @@ from lanser_cli import console
 from lanser_cli.audio import sound
 from lanser_cli.audio.silence import sounding
 from lanser_cli.errors import RecordError
+from lanser_cli.training.augmentation import Augmentation
 from lanser_cli.training.draws import Key, generator
 from lanser_cli.training.examples import Example
-from lanser_cli.training.perturbation import Perturbation
 from lanser_cli.training.stop import ignore_in_worker
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Crops(Dataset[Batch]):
     Args:
         keep: keep what was decoded in memory.
         trim: leave the silence before and after out.
-        perturbation: what is done to each crop.
+        augmentation: what is done to each crop.
 
     Attributes:
         crop: samples of one.
@@ -77,7 +77,7 @@ class Crops(Dataset[Batch]):
         *,
         keep: bool = False,
         trim: bool = False,
-        perturbation: Perturbation | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         records = [example.record for example in examples]
         paths = [record.audio_filepath or "" for record in records]
@@ -92,7 +92,7 @@ class Crops(Dataset[Batch]):
         for index in np.argsort(self.shards, kind="stable"):  # so that each tar is listed once
             self._places[index] = sound.locate(paths[index]) or (-1, -1)
         self.crop, self._seed = crop_samples, seed
-        self._trim, self._perturbation = trim, perturbation
+        self._trim, self._augmentation = trim, augmentation
         self._whole = lru_cache(maxsize=2048)(self._decode) if keep else None
         self._silent: set[int] = set()
 
@@ -124,12 +124,12 @@ class Crops(Dataset[Batch]):
         return torch.tensor(weights)
 
     def _perturbed(self, epoch: int, index: int, draw: float) -> NDArray[np.int16]:
-        if not self._perturbation:
+        if not self._augmentation:
             return self._cut(index, draw, self.crop)
         drawn = generator(self._seed, epoch, index, "perturbed")
-        rate = self._perturbation.rate(drawn)
+        rate = self._augmentation.rate(drawn)
         crop = self._cut(index, draw, math.ceil(self.crop * rate))
-        return self._perturbation(crop, rate, drawn)[: self.crop]
+        return self._augmentation(crop, rate, drawn)[: self.crop]
 
     def _cut(self, index: int, draw: float, size: int) -> NDArray[np.int16]:
         def choose(length: int) -> int:

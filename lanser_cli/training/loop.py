@@ -105,7 +105,7 @@ class _Training:
             recipe.seed,
             keep=recipe.workers == 0,
             trim=model.architecture.trim,
-            perturbation=recipe.perturbation,
+            augmentation=recipe.augmentation,
         )
         self.emphasis = torch.tensor(emphasis(examples, recipe.class_weights), device=device)
         self.unread = Unread(what, len(examples))

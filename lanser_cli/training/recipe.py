@@ -11,7 +11,7 @@ import torch
 
 from lanser_cli.choices import ClassWeights, TrainingPrecision
 from lanser_cli.errors import UsageError
-from lanser_cli.training.perturbation import Perturbation, parse_range
+from lanser_cli.training.augmentation import Augmentation, parse_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ class Recipe:
             parse_range(self.noise_db, "--noise-db")
 
     @property
-    def perturbation(self) -> Perturbation:
+    def augmentation(self) -> Augmentation:
         """What is done to each crop."""
         noise = None if self.noise_db is None else parse_range(self.noise_db, "--noise-db")
-        return Perturbation(self.gain_db, noise, self.tempo)
+        return Augmentation(self.gain_db, noise, self.tempo)
 
     def on(self, device: torch.device) -> Recipe:
         """The recipe with its precision resolved for a device: float32, bfloat16 or float16."""

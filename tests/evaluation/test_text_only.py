@@ -64,11 +64,10 @@ def test_labels_of_no_shipped_taxonomy_need_a_crosswalk(lanser: Lanser, tmp_path
 
 
 def test_the_vector_of_a_text_does_not_depend_on_its_company() -> None:
-    from lanser_cli.entailment import PairScorer
+    from lanser_cli.entailment.text_vectors import text_vectors
 
-    scorer = PairScorer()
     texts = ["so sad", "what a wonderful day it is, and how long this sentence gets", ""]
-    together = scorer.embed(texts)
-    alone = np.concatenate([scorer.embed([text]) for text in texts])
+    together = text_vectors(texts)
+    alone = np.concatenate([text_vectors([text]) for text in texts])
     assert together.shape[0] == 3 and np.isfinite(together).all()
     np.testing.assert_allclose(together, alone, atol=1e-6)

@@ -13,9 +13,9 @@ from conftest import Lanser
 from lanser_cli.audio.silence import sounding
 from lanser_cli.errors import UsageError
 from lanser_cli.records import Record
+from lanser_cli.training.augmentation import Augmentation, parse_range, stretched
 from lanser_cli.training.batches import Crops
 from lanser_cli.training.examples import Example
-from lanser_cli.training.perturbation import Perturbation, parse_range, stretched
 
 
 def power(wave: np.ndarray) -> float:
@@ -40,7 +40,7 @@ def peak(wave: np.ndarray, low: float, high: float) -> float:
 
 def test_gain_is_even_in_decibels(wave: np.ndarray) -> None:
     draw = np.random.default_rng(0)
-    made = [Perturbation(gain_db=12)(wave, 1.0, draw) for _ in range(300)]
+    made = [Augmentation(gain_db=12)(wave, 1.0, draw) for _ in range(300)]
     gains = [10 * np.log10(power(one) / power(wave)) for one in made]
     assert -12.1 < min(gains) < -11 and 11 < max(gains) < 12.1 and abs(np.mean(gains)) < 1
 
@@ -48,7 +48,7 @@ def test_gain_is_even_in_decibels(wave: np.ndarray) -> None:
 def test_noise_is_as_far_below_as_said(wave: np.ndarray) -> None:
     draw = np.random.default_rng(0)
     for _ in range(20):
-        noise = Perturbation(noise_db=(10, 20))(wave, 1.0, draw) - wave.astype(np.float64)
+        noise = Augmentation(noise_db=(10, 20))(wave, 1.0, draw) - wave.astype(np.float64)
         below = 10 * np.log10(power(wave) / power(noise))
         assert 9.8 < below < 20.2
 
@@ -66,11 +66,11 @@ def test_tempo_changes_beats_and_not_pitch(wave: np.ndarray, rate: float) -> Non
 def test_what_is_drawn_hangs_on_seed_epoch_and_index(tmp_path: Path, wave: np.ndarray) -> None:
     soundfile.write(tmp_path / "a.wav", wave, 16_000)
     record = Record({"id": "a", "audio_filepath": str(tmp_path / "a.wav")})
-    perturbed = Perturbation(6.0, (10.0, 40.0), 0.2)
+    perturbed = Augmentation(6.0, (10.0, 40.0), 0.2)
 
     def crop(seed: int, epoch: int, *, keep: bool = False) -> torch.Tensor:
         examples = [Example(record, (1.0,))] * 2
-        crops = Crops(examples, 8_000, seed, keep=keep, perturbation=perturbed)
+        crops = Crops(examples, 8_000, seed, keep=keep, augmentation=perturbed)
         return crops[[(epoch, 1, True)]][0]
 
     assert torch.equal(crop(0, 0), crop(0, 0, keep=True))

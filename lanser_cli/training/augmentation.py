@@ -1,4 +1,4 @@
-"""Perturbations of sound in training: gain, noise and tempo, so that a model does not mind them."""
+"""Augmentation: crops at another gain, in noise, at another tempo, so that a model minds none."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SEARCH = SAMPLE_RATE // 100
 
 
 @dataclass(frozen=True, slots=True)
-class Perturbation:
-    """What is done to crops.
+class Augmentation:
+    """What is done to crops in training.
 
     Attributes:
         gain_db: up to this much louder or softer, dB.

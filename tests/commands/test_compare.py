@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
+from sklearn.metrics import recall_score
 
 
 def predictions(path: Path, right: int, *, speakers: int = 6, corpus: str = "c") -> Path:
@@ -68,3 +70,39 @@ def test_the_unit_is_named_by_an_option(lanser: Lanser, tmp_path: Path) -> None:
     [line] = read_jsonl(done.stdout)
     assert (line["unit"], line["units"], line["exact"]) == ("id", 60, False)
     lanser("compare", one, other, "--by", "voice", check=2)
+
+
+def test_runs_of_several_seeds_are_compared_by_their_means(tmp_path: Path, lanser: Lanser) -> None:
+    """UAR of each side is the mean over its seeds; one without seeds stands for each of them."""
+    draw = np.random.default_rng(0)
+
+    def run(name: str, seeds: tuple[str, ...]) -> tuple[Path, list[dict]]:
+        values = []
+        for n in range(96):
+            label = "abc"[n % 3]
+            given = {
+                seed: label if draw.random() < 0.6 else "abc"[draw.integers(3)] for seed in seeds
+            }
+            answers = {"predictions": given} if len(seeds) > 1 else {"prediction": given[seeds[0]]}
+            values.append({"id": f"r{n}", "speaker": f"s{n % 8}", "label": label, **answers})
+        return write_jsonl(tmp_path / f"{name}.jsonl", values), values
+
+    def mean_uar(values: list[dict]) -> float:
+        truth = [value["label"] for value in values]
+        several = [value.get("predictions", {"0": value.get("prediction")}) for value in values]
+        return float(
+            np.mean(
+                [
+                    recall_score(truth, [one[seed] for one in several], average="macro")
+                    for seed in several[0]
+                ]
+            )
+        )
+
+    one, three, other = run("one", ("0",)), run("three", ("0", "1", "2")), run("x", ("5", "6"))
+    [line] = read_jsonl(lanser("compare", one[0], three[0]).stdout)
+    assert line["units"] == 8 and line["least_p"] == 2**-7
+    assert line["uar"]["reference"] == pytest.approx(mean_uar(one[1]), abs=1e-6)
+    assert line["uar"]["other"] == pytest.approx(mean_uar(three[1]), abs=1e-6)
+    done = lanser("compare", three[0], other[0], check=1)
+    assert b"compare runs of the same seeds" in done.stderr

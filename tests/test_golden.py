@@ -57,6 +57,8 @@ def desk(clips: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) 
     ]
     write_jsonl(folder / "records.jsonl", values)
     write_jsonl(folder / "few.jsonl", values[:6])
+    better = [value | {"prediction": value["label"]} for value in values[:12]] + values[12:]
+    write_jsonl(folder / "better.jsonl", better)
     write_jsonl(folder / "left.jsonl", values[:6])
     write_jsonl(folder / "right.jsonl", values[5:10] + values[12:14])
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
@@ -127,7 +129,7 @@ MADE = {
     ),
     "predict": Made(("few.jsonl", "--run", "run", "--device", "cpu"), "rounded"),
     "eval": Made(("records.jsonl",), "rounded"),
-    "compare": Made(("baseline/svm", "baseline/logistic", "-o", "compared"), "trained"),
+    "compare": Made(("records.jsonl", "better.jsonl"), "rounded"),
     "probe-prosody": Made(
         ("records.jsonl", "--run", "run", "--folds", "2", "--device", "cpu"), "trained"
     ),

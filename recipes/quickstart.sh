@@ -61,11 +61,15 @@ for start in pretrained scratch; do
         --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-40}" --resume \
         -o "$work/finetuned-$start" > /dev/null
 done
-lanser eval "$work/finetuned-pretrained" "$work/finetuned-scratch" --by voice -o "$work/report" \
+if [ ! -e "$work/baseline/logistic/config.json" ]; then # takes seconds: made anew if it was cut off
+    rm -rf "$work/baseline"
+    lanser baseline "$speech/labeled/corpus.jsonl" --fraction 0.25 -o "$work/baseline" > /dev/null
+fi
+lanser eval "$work"/finetuned-{pretrained,scratch} "$work/baseline/svm" --by voice -o "$work/report" \
     > /dev/null
 
 step "6/6 Probe what the pre-trained network knows of prosody"
-lanser probe-prosody "$speech/labeled/corpus.jsonl" --run "$work/pretrained" \
+lanser probe-prosody "$speech/labeled/corpus.jsonl" --run "$work/pretrained" --by voice --folds 4 \
     -o "$work/prosody" > /dev/null
 
 python - "$work" <<'PYTHON'
@@ -73,10 +77,12 @@ import json, pathlib, sys
 work = pathlib.Path(sys.argv[1])
 read = lambda name: json.loads((work / name / "report.json").read_text())
 [weak] = read("weak-labels")["results"].values()
-tuned, scratch = read("report")["results"].values()
+tuned, scratch, svm = read("report")["results"].values()
 seen = read("report")["runs"][str(work / "finetuned-pretrained")]["seen"]
 probe = json.loads((work / "prosody" / "probe.json").read_text())
 r2, verdict = probe["median"], probe["verdicts"]["within"]
+def number(value):
+    return "none" if value is None else f"{value:.3f}"
 def show(e):
     return f"{e['value']:.3f}" + (f" [{e['low']:.3f}, {e['high']:.3f}]" if e["low"] else "")
 
@@ -87,8 +93,9 @@ On synthetic speech, see examples/README.md; in brackets a 95 % interval:
   weak label = emotion the sentence was written for   {show(weak['wa'])} of {weak['n']}, chance {weak['chance']:.3f}
   UAR of the fine-tuned model, {tuned['units']} voices held out      {show(tuned['uar'])}, chance {tuned['chance']:.3f}
       the same trained from scratch                   {show(scratch['uar'])}
+      a linear SVM on functionals, no network         {show(svm['uar'])}
       test voices that pre-training had heard         {seen['voice']} of {tuned['units']}, by other sentences
-  prosody probe, median R2 within a voice             {r2['trained']['within']:.3f}
-      of its best control ({verdict['control']}){' ' * (28 - len(verdict['control']))}{r2[verdict['control']]['within']:.3f}
-      that training taught it prosody is              {verdict['verdict']}""")
+  prosody probe, median R2 within a voice             {number(r2['trained']['within'])}
+      of its best control ({verdict['control']}){' ' * (28 - len(verdict['control']))}{number(r2[verdict['control']]['within'])}
+      that training taught it prosody                 {verdict['verdict']}""")
 PYTHON

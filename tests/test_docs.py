@@ -278,7 +278,7 @@ def test_quickstart_recipe_ends_with_its_three_figures(small_checkout):
     assert once.returncode == 0, once.stderr[-3000:]
     tail = once.stdout
     assert "quickstart/report/report.html" in tail
-    for figure in ("weak label = emotion", "UAR of the fine-tuned", "from scratch", "mean R2"):
+    for figure in ("weak label = emotion", "UAR of the fine-tuned", "from scratch", "median R2"):
         assert re.search(rf"{figure}.* -?\d\.\d\d\d", tail), tail
     again = shell("recipes/quickstart.sh", small_checkout, **SMALL)
     assert again.stdout == once.stdout, "a second run picks up what is there"

@@ -20,6 +20,12 @@ def command(
         typer.Option("--run", "-r", help="Run folder of pretrain or finetune, with all its folds."),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds; speakers are kept apart.")] = 5,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY", help="What is taken for a speaker, such as voice, where it has several."
+        ),
+    ] = "speaker",
     probe: Annotated[Probe, typer.Option(help="A weighted sum, or one hidden layer.")] = "ridge",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
@@ -48,6 +54,7 @@ def command(
             ledger,
             output=output,
             folds=folds,
+            by=by,
             probe=probe,
             device=device,
             seed=seed,

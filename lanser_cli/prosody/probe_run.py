@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def probe_run(
     *,
     output: Path | None = None,
     folds: int = 5,
+    by: str = "speaker",
     probe: Probe = "ridge",
     device: str = "auto",
     seed: int = 0,
@@ -69,6 +71,8 @@ def probe_run(
         inputs, fetch: as `gather` takes them.
         output: folder for the report.
         folds: outer folds of each network's probes.
+        by: key whose values are taken for speakers, such as `voice` where one voice has several
+            names. Which speakers a network was tested on, its run says by `speaker` all the same.
 
     Returns:
         What the result line holds; docs/formats.md specifies it and `probe.json`.
@@ -79,13 +83,13 @@ def probe_run(
     """
     where = parse_devices(device)[0]
     runs.model_folders(run)
-    records = gather(inputs, ledger, fetch, take=_with_speaker)
-    kept = measured(_held_out(run, records, ledger, folds), ledger)
+    records = gather(inputs, ledger, fetch, take=partial(_named, by))
+    kept = measured(_held_out(run, records, ledger, folds, by), ledger)
     ledger.done = len(kept)
     if len(kept) < FEWEST:
         raise LanserError(f"{len(kept)} utterances could be read; a probe needs {FEWEST} at least")
     parts = divide(run, kept)
-    speakers = [str(record.speaker) for record in kept]
+    speakers = [str(record.word(by)) for record in kept]
     groups = splits(speakers, [part.rows for part in parts], folds)
     every = {name: np.array([one.prosody[name] for one in kept]) for name in UNITS}
     targets = varying({name: every[name] for name in TARGETS})
@@ -105,11 +109,11 @@ def probe_run(
     if apart := varying({"duration": every["duration"]}):
         duration = table(columns, apart, speakers, groups, probe=probe, seed=seed).as_json()
     numbers = {
-        **_about(run, kept, parts, groups, missing, probe),
+        **_about(run, speakers, parts, groups, missing, probe),
         **found.as_json(),
         "duration": duration["targets"]["duration"] if duration else None,
         "fixed_sentence": words.fixed_sentence(kept, heard.columns, speakers, groups),
-        "words_against_voice": words.against_voice(kept, heard.answers),
+        "words_against_voice": words.against_voice(kept, heard.answers, speakers),
     }
     _say(found, numbers, missing)
     if output is not None:
@@ -117,15 +121,19 @@ def probe_run(
     return _summary(numbers)
 
 
-def _with_speaker(record: Record) -> Record | str:
-    return record if record.speaker else "no speaker"
+def _named(by: str, record: Record) -> Record | str:
+    """The record, or which name it lacks."""
+    lacking = [key for key in ("speaker", by) if not record.word(key)]
+    return f"no {lacking[0]}" if lacking else record
 
 
-def _held_out(run: Path, records: Sequence[Record], ledger: Ledger, folds: int) -> list[Record]:
+def _held_out(
+    run: Path, records: Sequence[Record], ledger: Ledger, folds: int, by: str
+) -> list[Record]:
     """The records of speakers that a network of the run never heard."""
     parts = divide(run, records)
     # Refuses one speaker now, and not when all have been measured.
-    splits([str(record.speaker) for record in records], [part.rows for part in parts], folds)
+    splits([str(record.word(by)) for record in records], [part.rows for part in parts], folds)
     if not all(part.known for part in parts):
         console.info(
             f"probe-prosody: {run} names no speakers that it was tested on: make sure that it was "
@@ -190,7 +198,7 @@ def _sounds(records: Sequence[Measured]) -> Iterator[list[torch.Tensor]]:
 
 def _about(
     run: Path,
-    records: Sequence[Measured],
+    speakers: Sequence[str],
     parts: Sequence[Part],
     groups: Sequence[Split],
     missing: Sequence[str],
@@ -200,8 +208,8 @@ def _about(
         "run": str(run),
         "networks": len(parts),
         "held_out": "by the run" if all(part.known for part in parts) else "not known",
-        "utterances": len(records),
-        "speakers": len({record.speaker for record in records}),
+        "utterances": len(speakers),
+        "speakers": len(set(speakers)),
         "folds": len(groups),
         "probe": probe,
         "left_out": list(missing),

@@ -62,7 +62,9 @@ def fixed_sentence(
     }
 
 
-def against_voice(records: Sequence[Record], answers: Sequence[str]) -> dict[str, Any] | None:
+def against_voice(
+    records: Sequence[Record], answers: Sequence[str], speakers: Sequence[str]
+) -> dict[str, Any] | None:
     """Whom a network follows where the words say one emotion and the voice another.
 
     Args:
@@ -74,8 +76,8 @@ def against_voice(records: Sequence[Record], answers: Sequence[str]) -> dict[str
     """
     names = set(answers) | {record.label for record in records}
     torn = [
-        (str(record.speaker), answer == record.label, answer == record.emotion)
-        for record, answer in zip(records, answers, strict=True)
+        (speaker, answer == record.label, answer == record.emotion)
+        for record, answer, speaker in zip(records, answers, speakers, strict=True)
         if record.label and record.emotion in names and record.emotion != record.label
     ]
     if not torn:

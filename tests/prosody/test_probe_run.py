@@ -302,9 +302,23 @@ def test_a_sentence_that_is_not_spoken_in_every_label_does_not_count() -> None:
 def test_answers_that_follow_the_voice_and_the_words_are_counted() -> None:
     records = [record.with_fields(emotion="fear") for record in spoken()]
     voices = [str(record.label) for record in records]
-    found = words.against_voice(records, voices)
+    speakers = [str(record.speaker) for record in records]
+    found = words.against_voice(records, voices, speakers)
     assert found is not None and found["utterances"] == sum(v != "fear" for v in voices)
     assert (found["voice"]["value"], found["words"]["value"]) == (1.0, 0.0)
-    other = words.against_voice(records, ["fear"] * len(records))
+    other = words.against_voice(records, ["fear"] * len(records), speakers)
     assert other is not None and (other["voice"]["value"], other["words"]["value"]) == (0.0, 1.0)
-    assert words.against_voice(spoken(), voices) is None  # no words that say an emotion
+    assert words.against_voice(spoken(), voices, speakers) is None  # no words that say an emotion
+
+
+def test_several_names_of_one_voice_are_one_speaker(
+    lanser: Lanser, speech: list[dict], pretrained: Path, tmp_path: Path
+) -> None:
+    """By voice there are too few for a verdict, whatever the eight names suggest."""
+    values = [value | {"voice": f"v{int(value['speaker'][-1]) % 4}"} for value in speech]
+    records = write_jsonl(tmp_path / "x.jsonl", [*values, {**values[0], "id": "x", "voice": None}])
+    line = ("--folds", "4", "--by", "voice", "--device", "cpu")
+    done = lanser("probe-prosody", records, "--run", pretrained, *line)
+    [found] = read_jsonl(done.stdout)
+    assert (found["speakers"], found["verdict"]) == (4, "no verdict")
+    assert b"no voice" in done.stderr.splitlines()[-1]

@@ -477,7 +477,7 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
         found = [item for window in process(windows(listed, 64)) for item in window]
         ours = len(found) / (time.perf_counter() - begun)
         equal = sum(
-            isinstance(item, Record) and item.text == text
+            isinstance(item, Record) and item.fields["asr"].get("raw", item.text) == text
             for item, text in zip(found, texts, strict=False)
         )
         cells = (f"{theirs:.1f}", f"{ours:.1f}", f"{ours / theirs:.1f}x")

@@ -240,31 +240,31 @@ cpu, plain = torch.device("cpu"), learner.mixed
 with process_group(cpu) as ranks:
     for place, every in enumerate((1, 4, 7, 500)):
         steps = random.Random(place).sample(range(1, 41), 3)
-        for culprit in range(ranks.count):
-            for bad in ({40, steps[0]}, set(steps)):
-                count = iter(range(1, 41))
+        culprit = place % ranks.count
+        for bad in ({40, steps[0]}, set(steps)):
+            count = iter(range(1, 41))
 
-                def mixed(waveform, *rest):
-                    if next(count) in bad and ranks.rank == culprit:
-                        waveform = torch.full_like(waveform, float("nan"))
-                    return plain(waveform, *rest)
+            def mixed(waveform, *rest):
+                if next(count) in bad and ranks.rank == culprit:
+                    waveform = torch.full_like(waveform, float("nan"))
+                return plain(waveform, *rest)
 
-                learner.mixed = mixed
-                torch.manual_seed(0)
-                model = SpeechClassifier(Architecture("resnet18-slim", ("high", "low"), 0.15))
-                name = f"{every}-{culprit}-{'-'.join(map(str, sorted(bad)))}"
-                run = RunFolder(Path(top) / name)
-                run.create(resume=True)
-                recipe = Recipe(40, batch_size=16 // ranks.count, precision="float32",
-                                checkpoint_every=every)
-                try:
-                    train(model, examples, recipe, run, cpu)
-                    ended = ""
-                except LanserError as error:
-                    ended = str(error)
-                last = max(bad)
-                assert bool(ended) == (len(bad) == 3), ended
-                assert not ended or f"step {last}" in ended and "as 2 before it" in ended
+            learner.mixed = mixed
+            torch.manual_seed(0)
+            model = SpeechClassifier(Architecture("resnet18-slim", ("high", "low"), 0.15))
+            name = f"{every}-{culprit}-{'-'.join(map(str, sorted(bad)))}"
+            run = RunFolder(Path(top) / name)
+            run.create(resume=True)
+            recipe = Recipe(40, batch_size=16 // ranks.count, precision="float32",
+                            checkpoint_every=every)
+            try:
+                train(model, examples, recipe, run, cpu)
+                ended = ""
+            except LanserError as error:
+                ended = str(error)
+            last = max(bad)
+            assert bool(ended) == (len(bad) == 3), ended
+            assert not ended or f"step {last}" in ended and "as 2 before it" in ended
 """
 
 
@@ -273,14 +273,14 @@ with process_group(cpu) as ranks:
 def test_no_file_is_ever_not_finite_whichever_rank_hears_nan(
     tones: Path, tmp_path: Path, ranks: int
 ) -> None:
-    """NaN at sampled steps of 40, at once or thrice; checkpoints every 1, 4, 7 or 500 steps."""
+    """NaN at sampled steps of 40, twice or thrice; checkpoints every 1, 4, 7 or 500 steps."""
     from test_finite import all_finite
 
     script = tmp_path / "injects.py"
     script.write_text(INJECTS)
     launch(script, ranks, tones, tmp_path / "runs")
     runs = list((tmp_path / "runs").iterdir())
-    assert len(runs) == 4 * ranks * 2
+    assert len(runs) == 4 * 2
     for run in runs:
         thrice = len(run.name.split("-")) == 5
         assert (run / "model.safetensors").exists() is not thrice

@@ -169,7 +169,8 @@ def _best_cost(
     from sklearn.model_selection import StratifiedGroupKFold
 
     costs = COSTS[classifier]
-    count = min(INNER_FOLDS, len(set(owners)))
+    most = int(np.unique(labels, return_counts=True)[1].max())
+    count = min(INNER_FOLDS, len(set(owners)), most)
     splits: list[tuple[Any, Any]] = []
     if count > 1:
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)

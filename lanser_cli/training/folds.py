@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -267,6 +268,8 @@ def _by_group(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
     # By group and id, so that the folds do not depend on the order of the input.
     order = sorted(range(len(records)), key=lambda index: (groups[index], records[index].id))
     strata = [f"{records[index].label}/{records[index].word('sex')}" for index in order]
+    if max(Counter(strata).values()) < count:  # too few of each to be dealt out alike
+        strata = [""] * len(strata)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=protocol.seed)
     with warnings.catch_warnings():  # a class with fewer groups than folds; said in our own words
         warnings.simplefilter("ignore", UserWarning)

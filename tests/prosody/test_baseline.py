@@ -131,3 +131,22 @@ def test_on_real_speech_it_is_a_bar_to_clear(
     lanser("manifest", name, data(name), "-o", corpus)
     [line] = read_jsonl(lanser("baseline", corpus, *words, "-o", tmp_path / "run").stdout)
     assert line["svm"]["uar"] >= least
+
+
+def test_two_of_each_class_are_enough_to_choose_a_cost(
+    lanser: Lanser, clips: Path, tmp_path: Path
+) -> None:
+    """Where folds are more than a class has records, there are fewer inner folds."""
+    paths = sorted(clips.glob("*.wav"))[:12]
+    values = [
+        {
+            "id": path.stem,
+            "audio_filepath": str(path),
+            "label": "abcdef"[number % 6],
+            "speaker": f"s{number}",
+        }
+        for number, path in enumerate(paths)
+    ]
+    records = write_jsonl(tmp_path / "few.jsonl", values)
+    done = lanser("baseline", records, "--folds", "3", "-o", tmp_path / "run", "--workers", "1")
+    assert read_jsonl(done.stdout)[0]["svm"]["n"] == 12

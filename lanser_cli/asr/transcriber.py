@@ -91,16 +91,15 @@ class Transcriber:
     def _transcribed(self, clips: Sequence[Utterance]) -> list[Outcome]:
         """The outcomes of a batch; each has an equal share of the time that the batch took."""
         begun = time.perf_counter()
-        loud = [clip.samples for clip in clips if sound.peak(clip.samples) >= SILENCE]
+        peaks = [sound.peak(clip.samples) for clip in clips]
+        loud = [c.samples for c, peak in zip(clips, peaks, strict=True) if peak >= SILENCE]
         heard = iter(self._answers(loud) if loud else [])
-        answers = [
-            next(heard) if sound.peak(clip.samples) >= SILENCE else Transcript("") for clip in clips
-        ]
+        answers = [next(heard) if peak >= SILENCE else Transcript("") for peak in peaks]
         outcomes = [
-            self._described(clip, answer)
+            self._described(clip, answer, peak)
             if isinstance(answer, Transcript)
             else Reject.of(clip, STAGE, answer)
-            for clip, answer in zip(clips, answers, strict=True)
+            for clip, answer, peak in zip(clips, answers, peaks, strict=True)
         ]
         share = (time.perf_counter() - begun) / len(clips)
         return [
@@ -140,7 +139,7 @@ class Transcriber:
                 "on with fewer (--batch-size sets how many)"
             )
 
-    def _described(self, record: Utterance, heard: Transcript) -> Record:
+    def _described(self, record: Utterance, heard: Transcript, peak: float) -> Record:
         seconds = _seconds(record)
         speech = None
         text, events = parted(heard.text)
@@ -152,7 +151,7 @@ class Transcriber:
             heard.avg_logprob,
             heard.no_speech_prob,
             speech_seconds=speech,
-            peak=sound.peak(record.samples),
+            peak=peak,
             limits=self._limits,
         )
         details: dict[str, Any] = {

@@ -40,7 +40,6 @@ def command(
     RUN/svm and RUN/logistic, which eval and compare read like runs, and prints UAR and WA as one
     JSON line.
     """
-    from lanser_cli.devices import cpu_count
     from lanser_cli.prosody.baseline import baseline
     from lanser_cli.training.folds import Protocol
 
@@ -49,7 +48,7 @@ def command(
         made = baseline(
             *(inputs, output, how, ledger),
             normalise=normalise,
-            processes=workers or cpu_count(),
+            processes=workers,
             fetch=fetch,
         )
     return options.result(ledger, made)

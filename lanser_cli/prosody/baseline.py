@@ -8,27 +8,24 @@ from typing import Any, get_args
 
 import numpy as np
 
-from lanser_cli import console, workers
 from lanser_cli.choices import Scaling
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.linear import (
-    Array,
     Classifier,
     check_new,
     over_folds,
     scaled_by_speaker,
     write_run,
 )
-from lanser_cli.pipe import WindowFunction, windows
-from lanser_cli.prosody.functionals import Measured, Measurer
-from lanser_cli.records import Record, Reject
+from lanser_cli.prosody.functionals import measurer
+from lanser_cli.prosody.measured import measured
+from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.folds import Protocol, divide
 
 STAGE = "baseline"
-WINDOW = 16
 
 
 def baseline(
@@ -38,7 +35,7 @@ def baseline(
     ledger: Ledger,
     *,
     normalise: Scaling = "none",
-    processes: int = 1,
+    processes: int | None = None,
     fetch: Path | None = None,
 ) -> dict[str, Any]:
     """Test a linear SVM and logistic regression; write the folders `svm` and `logistic` of a run.
@@ -48,7 +45,7 @@ def baseline(
         protocol: the folds, as of fine-tuning.
         normalise: `speaker` scales features for each speaker. It uses all of a test speaker's
             clips, though not their labels, so such results are a row of their own.
-        processes: that decode and measure.
+        processes: that decode and measure, as `measured` takes them.
 
     Returns:
         The result line.
@@ -59,7 +56,10 @@ def baseline(
     """
     run = check_new(run, STAGE)
     labelled = gather(inputs, ledger, fetch, take=protocol.take)
-    records, features = _measured(labelled, ledger, processes)
+    kept = measured(labelled, ledger, measurer, what=STAGE, processes=processes)
+    if not kept:
+        raise LanserError(f"{STAGE}: no sound could be measured: {ledger}")
+    records, features = [Record(one.fields) for one in kept], np.stack([one.found for one in kept])
     labels = human_label_set(records)
     if normalise == "speaker":
         features = scaled_by_speaker(features, records)
@@ -82,28 +82,3 @@ def baseline(
         )
         made[classifier] = result.summary()
     return made
-
-
-def _measured(
-    records: Sequence[Record], ledger: Ledger, processes: int
-) -> tuple[list[Record], Array]:
-    """Records whose sound could be measured, and their vectors `[records, d]`."""
-    kept: list[Record] = []
-    vectors: list[Array] = []
-    measure = workers.spread(_make_measurer, ["cpu"] * processes)
-    with console.progress(STAGE, len(records)) as meter:
-        for window in measure(windows(records, WINDOW)):
-            for outcome in window:
-                if isinstance(outcome, Measured):
-                    kept.append(Record(outcome.fields))
-                    vectors.append(np.frombuffer(outcome.vector))
-                elif isinstance(outcome, Reject):
-                    ledger.reject(outcome)
-            meter.advance(len(window))
-    if not kept:
-        raise LanserError(f"{STAGE}: no sound could be measured: {ledger}")
-    return kept, np.stack(vectors)
-
-
-def _make_measurer(_device: str) -> WindowFunction:
-    return Measurer(STAGE)

@@ -6,8 +6,8 @@ What a speech emotion recogniser was before networks: statistics over time of wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from lanser_cli.audio import sound
 from lanser_cli.errors import RecordError
 from lanser_cli.models.front_end import FrontEnd, LogMel
 from lanser_cli.prosody.targets import measure
-from lanser_cli.records import Outcome, Record, Reject
 
 Array = NDArray[np.float64]
 
@@ -32,29 +31,9 @@ FEWEST = sound.SAMPLE_RATE // 10
 """Samples of an utterance: a tenth of a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured(Record):
-    """A record and its vector, float64 as bytes."""
-
-    vector: bytes = b""
-
-
-class Measurer:
-    """A window function: loads the sound of records and adds their vectors."""
-
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
-        self._front_end = LogMel(FrontEnd(mels=MELS)).eval()
-
-    def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        return [self._measured(record) for record in window]
-
-    def _measured(self, record: Record) -> Outcome:
-        try:
-            vector = functionals(sound.load(record), self._front_end)
-        except RecordError as error:
-            return Reject.of(record, self._stage, error)
-        return Measured(record.fields, vector.tobytes())
+def measurer() -> Callable[[NDArray[np.float32]], Array]:
+    """What gives the vector of a waveform."""
+    return partial(functionals, front_end=LogMel(FrontEnd(mels=MELS)).eval())
 
 
 def functionals(waveform: NDArray[np.float32], front_end: LogMel) -> Array:

@@ -1,9 +1,10 @@
-"""Records and their prosody, measured by several processes."""
+"""Records and what is measured of their sound, by several processes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lanser_cli import console, workers
@@ -11,41 +12,42 @@ from lanser_cli.audio import sound
 from lanser_cli.devices import cpu_count
 from lanser_cli.errors import RecordError
 from lanser_cli.pipe import windows
-from lanser_cli.prosody.targets import measure
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.tally import Ledger
 
 WINDOW = 16
 _FEW = 64  # records that are measured before other processes would have started
 
+Measure = Callable[[sound.Waveform], Any]
+"""A waveform `[samples]`, 16 kHz, to whatever is measured of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured(Record):
-    """A record and what `measure` says of its sound."""
+    """A record and what was measured of its sound."""
 
-    fields: Mapping[str, Any]
-    prosody: Mapping[str, float]
-
-
-class Measurer:
-    """A window function: every record becomes a `Measured` one."""
-
-    def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        return [_measured(record) for record in window]
+    found: Any = field(default=None, compare=False)
 
 
 def measured(
-    records: Sequence[Record], ledger: Ledger, processes: int | None = None
+    records: Sequence[Record],
+    ledger: Ledger,
+    make: Callable[[], Measure],
+    *,
+    what: str,
+    processes: int | None = None,
 ) -> list[Measured]:
-    """The records that could be read, in order; the ledger has the others.
+    """The records that could be measured, in order; the ledger has the others.
 
     Args:
+        make: called once in each process.
+        what: name of the progress bar.
         processes: default one a processor, and this one alone for a few records.
     """
     count = processes or (cpu_count() if len(records) > _FEW else 1)
-    process = workers.spread(_make_measurer, ["cpu"] * count)
+    process = workers.spread(partial(_make_measurer, make, ledger.stage), ["cpu"] * count)
     found = []
-    with console.progress("probe-prosody: prosody", len(records)) as meter:
+    with console.progress(what, len(records)) as meter:
         for window in process(windows(records, WINDOW)):
             meter.advance(len(window))
             for outcome in window:
@@ -56,12 +58,21 @@ def measured(
     return found
 
 
-def _make_measurer(_device: str) -> Measurer:
-    return Measurer()
+def _make_measurer(make: Callable[[], Measure], stage: str, _device: str) -> _Measurer:
+    return _Measurer(make(), stage)
 
 
-def _measured(record: Record) -> Outcome:
-    try:
-        return Measured(record.fields, measure(sound.load(record)))
-    except RecordError as error:
-        return Reject.of(record, "probe-prosody", error)
+class _Measurer:
+    """A window function: every record becomes a `Measured` one."""
+
+    def __init__(self, measure: Measure, stage: str) -> None:
+        self._measure, self._stage = measure, stage
+
+    def __call__(self, window: Sequence[Record]) -> list[Outcome]:
+        return [self._measured(record) for record in window]
+
+    def _measured(self, record: Record) -> Outcome:
+        try:
+            return Measured(record.fields, self._measure(sound.load(record)))
+        except RecordError as error:
+            return Reject.of(record, self._stage, error)

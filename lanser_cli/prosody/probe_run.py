@@ -23,7 +23,7 @@ from lanser_cli.prosody.measured import Measured, measured
 from lanser_cli.prosody.probes import Split, splits
 from lanser_cli.prosody.report import write_report
 from lanser_cli.prosody.table import TRAINED, Table, table, varying
-from lanser_cli.prosody.targets import TARGETS, UNITS
+from lanser_cli.prosody.targets import TARGETS, UNITS, measurer
 from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
@@ -84,14 +84,15 @@ def probe_run(
     where = parse_devices(device)[0]
     runs.model_folders(run)
     records = gather(inputs, ledger, fetch, take=partial(_named, by))
-    kept = measured(_held_out(run, records, ledger, folds, by), ledger)
+    held_out = _held_out(run, records, ledger, folds, by)
+    kept = measured(held_out, ledger, measurer, what="probe-prosody: prosody")
     ledger.done = len(kept)
     if len(kept) < FEWEST:
         raise LanserError(f"{len(kept)} utterances could be read; a probe needs {FEWEST} at least")
     parts = divide(run, kept)
     speakers = [str(record.word(by)) for record in kept]
     groups = splits(speakers, [part.rows for part in parts], folds)
-    every = {name: np.array([one.prosody[name] for one in kept]) for name in UNITS}
+    every = {name: np.array([one.found[name] for one in kept]) for name in UNITS}
     targets = varying({name: every[name] for name in TARGETS})
     if not targets:
         raise LanserError("no prosodic target differs among these utterances: nothing to probe")

@@ -110,7 +110,7 @@ class Crops(Dataset[Batch]):
         for row, (epoch, index, counts) in zip(waveform.numpy(), keys, strict=True):
             draw = random.Random(f"{self._seed}/{epoch}/{index}").random()
             try:
-                crop = self._perturbed(epoch, index, draw)
+                crop = self._augmented(epoch, index, draw)
             except RecordError as error:
                 if index not in self._silent:
                     self._silent.add(index)
@@ -123,7 +123,7 @@ class Crops(Dataset[Batch]):
             weights.append(float(counts))
         return torch.tensor(weights)
 
-    def _perturbed(self, epoch: int, index: int, draw: float) -> NDArray[np.int16]:
+    def _augmented(self, epoch: int, index: int, draw: float) -> NDArray[np.int16]:
         if not self._augmentation:
             return self._cut(index, draw, self.crop)
         drawn = generator(self._seed, epoch, index, "perturbed")

@@ -31,6 +31,7 @@ from lanser_cli import console
 from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.audio.walk import SUFFIXES
 from lanser_cli.prosody.measured import measured
+from lanser_cli.prosody.targets import measurer
 from lanser_cli.records import Record
 from lanser_cli.tally import Ledger
 
@@ -55,8 +56,8 @@ def ours(clips: list[Path]) -> float:
     records = [Record({"id": path.stem, "audio_filepath": str(path)}) for path in clips]
     begun = time.perf_counter()
     with Ledger("bench", None) as ledger:
-        found = measured(records, ledger, PROCESSES)
-    assert len(found) == len(clips) and any(np.isfinite(one.prosody["f0_mean"]) for one in found)
+        found = measured(records, ledger, measurer, what="bench", processes=PROCESSES)
+    assert len(found) == len(clips) and any(np.isfinite(one.found["f0_mean"]) for one in found)
     return time.perf_counter() - begun
 
 

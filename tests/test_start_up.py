@@ -1,4 +1,4 @@
-"""`--help` is quick: it imports nothing that is slow to import."""
+"""Nothing slow to import is imported where it is not needed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from conftest import ENVIRONMENT
 
@@ -51,3 +52,27 @@ def test_the_probe_would_see_a_heavy_import() -> None:
         env={**os.environ, **ENVIRONMENT},
     )
     assert all(heavy == ["numpy"] for _, _, heavy in json.loads(result.stdout).values())
+
+
+def test_answers_are_measured_without_what_trains(tmp_path: Path) -> None:
+    lines = [
+        {"id": str(n), "label": "ab"[n % 2], "prediction": "a", "speaker": str(n)}
+        for n in range(12)
+    ]
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    program = f"""
+import sys
+from lanser_cli import app
+
+assert app.main(["eval", {str(path)!r}]) == 0
+print([name for name in ("torch", "timm", "sklearn", "scipy.stats") if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert result.stdout.splitlines()[-1] == b"[]"

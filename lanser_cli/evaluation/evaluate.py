@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lanser_cli import console
-from lanser_cli.audio.perturbation import perturbations
+from lanser_cli.audio.perturbation import Perturbation, perturbations
 from lanser_cli.errors import UsageError
 from lanser_cli.evaluation import certificate, fusion, report
 from lanser_cli.evaluation.about import About
@@ -16,7 +16,6 @@ from lanser_cli.evaluation.answers import Reference, predictions_of, read_answer
 from lanser_cli.evaluation.difference import Difference, signed
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.report import short
-from lanser_cli.evaluation.robustness import robustness
 from lanser_cli.evaluation.seeds import result_of_run
 from lanser_cli.evaluation.strays import advice
 from lanser_cli.tally import Ledger
@@ -75,28 +74,9 @@ def evaluate(
                 name, ledger, truth=truth, answer=answer, by=by, reference=truths
             )
         result = results[name] = result_of_run(answers)
-        console.info(
-            f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
-            f"chance {result.chance:.3f}; {result.interval}"
-            + (f"; sd {result.sd:.3f} over {len(result.seeds)} seeds" if result.seeds else "")
-        )
-        if name in abouts and (warning := abouts[name].warning):
-            console.warn(f"eval: {name}: {warning}")
-        if result.strays or result.missing:
-            strays = ", ".join(f"{count} {short(word)}" for word, count in result.strays.items())
-            console.warn(
-                f"eval: {name}: {result.missing} answers missing, and answers that never are the "
-                f"truth: {strays or 'none'}; each counts as wrong"
-            )
-            for words in advice(result.strays, result.labels):
-                console.warn(f"eval: {name}: {words}")
+        _say(name, result, abouts.get(name))
         if changes and name != fusion.FUSED:
-            changed[name] = robustness(Path(name), changes, truth=truth, by=by, device=device)
-            for words, lost in changed[name].items():
-                uar = lost.scores["uar"]
-                console.info(
-                    f"eval: {name}: {words}: UAR {uar.other:.3f}, {signed(uar.difference)}"
-                )
+            changed[name] = _under(changes, name, truth=truth, by=by, device=device)
     if output is not None:
         uses = {name: runs.use_of_labels(Path(name)) for name in folders}
         report.evaluation(output, results, uses, audit=cited, abouts=abouts, perturbed=changed)
@@ -111,3 +91,34 @@ def evaluate(
                 words: lost.as_json()["uar"] for words, lost in changed[name].items()
             }
     return lines
+
+
+def _say(name: str, result: Result, about: About | None) -> None:
+    console.info(
+        f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
+        f"chance {result.chance:.3f}; {result.interval}"
+        + (f"; sd {result.sd:.3f} over {len(result.seeds)} seeds" if result.seeds else "")
+    )
+    if about is not None and (warning := about.warning):
+        console.warn(f"eval: {name}: {warning}")
+    if result.strays or result.missing:
+        strays = ", ".join(f"{count} {short(word)}" for word, count in result.strays.items())
+        console.warn(
+            f"eval: {name}: {result.missing} answers missing, and answers that never are the "
+            f"truth: {strays or 'none'}; each counts as wrong"
+        )
+        for words in advice(result.strays, result.labels):
+            console.warn(f"eval: {name}: {words}")
+
+
+def _under(
+    changes: Sequence[Perturbation], name: str, *, truth: str, by: str | None, device: str
+) -> dict[str, Difference]:
+    """What each change of the sound costs a run."""
+    from lanser_cli.evaluation.robustness import robustness  # needs PyTorch, as nothing else here
+
+    changed = robustness(Path(name), changes, truth=truth, by=by, device=device)
+    for words, lost in changed.items():
+        uar = lost.scores["uar"]
+        console.info(f"eval: {name}: {words}: UAR {uar.other:.3f}, {signed(uar.difference)}")
+    return changed

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import UsageError
-from lanser_cli.models.classifier import Architecture
 from lanser_cli.records import Record
-from lanser_cli.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lanser_cli.models.classifier import Architecture
+    from lanser_cli.training.recipe import Recipe
 
 HARMLESS = ("workers", "checkpoint_every", "checkpoint_minutes", "tensorboard")
 """Fields of a recipe that change nothing of what is learned."""

@@ -23,7 +23,6 @@ from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import commit, write_json, write_whole
 from lanser_cli.provenance import check_schema, command_line, versions
-from lanser_cli.training.finite import check_finite
 from lanser_cli.training.identity import check_same
 from lanser_cli.training.lock import FolderLock
 
@@ -93,6 +92,8 @@ class RunFolder:
 
     def write_model(self, model: SpeechClassifier) -> None:
         from safetensors.torch import save_file
+
+        from lanser_cli.training.finite import check_finite
 
         partial = self.path / "model.safetensors.part"
         check_finite(model.state_dict(), str(self.path))

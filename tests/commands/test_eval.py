@@ -106,18 +106,19 @@ def test_runs_are_fused_by_their_mean_log_probability(lanser: Lanser, tmp_path: 
     assert b"has 'scores'" in done.stderr
 
 
-WEIGHED = """
-import resource, sys
+WEIGHED = r"""
+import re, sys
+from pathlib import Path
 from lanser_cli.app import main
 code = main(["eval", sys.argv[1]])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 sys.exit(code)
 """
-"""An eval that says how much memory it took."""
+"""An eval that says how much memory it took (`ru_maxrss` would count what forked it, too)."""
 
 
 @pytest.mark.slow
-def test_a_million_records_take_less_than_a_gigabyte(tmp_path: Path) -> None:
+def test_a_record_takes_less_than_half_a_kilobyte(tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -126,7 +127,7 @@ def test_a_million_records_take_less_than_a_gigabyte(tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
     scores = {f"label{n}": round(1 / 28, 6) for n in range(28)}
     with path.open("w", encoding="utf-8") as stream:
-        for n in range(1_000_000):
+        for n in range(200_000):
             record = {"id": f"utterance-{n:07d}", "speaker": f"s{n % 500}", "scores": scores}
             record |= {"label": f"label{n % 28}", "prediction": f"label{n % 27}"}
             stream.write(json.dumps(record) + "\n")
@@ -138,5 +139,5 @@ def test_a_million_records_take_less_than_a_gigabyte(tmp_path: Path) -> None:
         check=True,
     )
     result, peak = done.stdout.splitlines()
-    assert json.loads(result)["n"] == 1_000_000
-    assert int(peak) < 1_000_000  # kB
+    assert json.loads(result)["n"] == 200_000
+    assert int(peak) < 200_000  # kB, of which Python and its modules are 75,000

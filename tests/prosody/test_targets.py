@@ -115,7 +115,7 @@ def test_women_who_act_strong_fear_speak_around_435_hertz(data) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("corpus", "every"), [("ravdess", 48), ("emodb", 12)])
+@pytest.mark.parametrize(("corpus", "every"), [("ravdess", 24), ("emodb", 12)])
 def test_few_clips_are_a_semitone_from_another_tracker(data, corpus: str, every: int) -> None:
     """librosa's pYIN, on the frames that both take for voiced: it hears voice in room noise."""
     import librosa
@@ -124,11 +124,12 @@ def test_few_clips_are_a_semitone_from_another_tracker(data, corpus: str, every:
     off = []
     for path in clips:
         sound = soundfile.read(path, dtype="float32")[0]
-        ours = track(sound)
+        ours = track(sound)[::2]  # every second frame, for pYIN is slow
         theirs, *_ = librosa.pyin(
-            sound, sr=RATE, fmin=55, fmax=1000, frame_length=1024, hop_length=HOP
+            sound, sr=RATE, fmin=65, fmax=800, frame_length=1024, hop_length=2 * HOP
         )
-        theirs = theirs[FRAME // 2 // HOP :][: len(ours)]  # its frames are centred at i * hop
+        # Its frames are centred at multiples of the hop.
+        theirs = theirs[FRAME // 2 // HOP // 2 :][: len(ours)]
         both = np.isfinite(ours) & np.isfinite(theirs)
         off.append(abs(float(12 * np.log2(ours[both] / theirs[both]).mean())) > 1)
     assert len(off) > 25 and np.mean(off) <= 0.05

@@ -69,30 +69,17 @@ label() {
         }
         may_reject lanser entail-label "$work/words-$p.jsonl" --taxonomy meld7 --resume \
             -o "$work/weak-$p.jsonl"
-        may_reject lanser eval "$work/weak-$p.jsonl" --truth voice_emotion --answer emotion \
-            -o "$work/weak-$p"
+        may_reject lanser eval "$work/weak-$p.jsonl" --answer emotion -o "$work/weak-$p"
     done
     may_reject lanser shard "$work/weak-$best.jsonl" --resume -o "$work/shards"
-    python - "$work" "$best" <<'PYTHON'
-import json, pathlib, random, sys  # the controls: labels permuted within speakers, and the acted ones
-work, rng = pathlib.Path(sys.argv[1]), random.Random(0)
-records = [json.loads(line) for line in open(work / f"weak-{sys.argv[2]}.jsonl", encoding="utf-8")]
-speakers = {}
-for record in records:
-    speakers.setdefault(record["speaker"], []).append(record["emotion"])
-for labels in speakers.values():
-    rng.shuffle(labels)
-shuffled = [{"id": r["id"], "emotion": speakers[r["speaker"]].pop()} for r in records]
-gold = [{"id": r["id"], "emotion": r["voice_emotion"]} for r in records]
-for name, lines in (("shuffled", shuffled), ("gold", gold)):
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (work / f"{name}.jsonl").write_text(text, encoding="utf-8")
-PYTHON
 }
 
 pretrain() {
-    may_reject lanser pretrain "$work/shards" --labels "$work/$1.jsonl" --model "$model" \
-        --crop "$crop" --steps "$pretrain_steps" --resume -o "$work/pretrained/$1"
+    local labels=$1 control=none
+    case $1 in shuffled | gold) labels=weak-$best control=$1 ;; esac
+    may_reject lanser pretrain "$work/shards" --labels "$work/$labels.jsonl" --control "$control" \
+        --model "$model" --crop "$crop" --steps "$pretrain_steps" --resume \
+        -o "$work/pretrained/$1"
 }
 
 tune() {

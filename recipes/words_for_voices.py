@@ -8,10 +8,11 @@ model here was trained on: dev and test). It says the emotion of the voice with 
 else one of the five others, all equally likely. At `--p chance` (one sixth) the words say
 nothing of the voice; at 1 all of it. So the answer of an experiment on these records is known.
 
-Every clip is a record: `id`, `audio_filepath`, `speaker`, `text`; and two that no training reads,
-`voice_emotion` (what was acted) and `text_emotion` (what the sentence's readers said), both in the
-words of the taxonomies ekman6 and meld7. No sentence is used twice before all of its emotion were
-used once. All is drawn from `--seed`: the same clips, sentences and seed give the same bytes.
+Every clip is a record: `id`, `audio_filepath`, `speaker`, `text`; and two that pre-training on weak
+labels does not read, `label` (what was acted) and `text_emotion` (what the sentence's readers
+said), both in the words of the taxonomies ekman6 and meld7. No sentence is used twice before all of
+its emotion were used once. All is drawn from `--seed`: the same clips, sentences and seed give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def records(
             "audio_filepath": str(clip.path.resolve()),
             "speaker": clip.speaker,
             "text": sentences.deal(said),
-            "voice_emotion": clip.emotion,
+            "label": clip.emotion,
             "text_emotion": said,
         }
 

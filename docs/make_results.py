@@ -137,9 +137,27 @@ def simulate(points: list[Point]) -> str:
     return table(head, rows)
 
 
+def settings(points: list[Point]) -> str:
+    """UAR with the defaults and with each change of them; the difference, paired by unit."""
+    rows = []
+    for where, here in groups(points, "corpus", "model", "folds", "steps"):
+        by_arm = dict(groups(here, "arm"))
+        default = by_arm.pop(("default",), [])
+        found = [("default", default, "")]
+        found += [(arm, one, shown(gains(one, default))) for (arm,), one in by_arm.items()]
+        for arm, one, gain in found:
+            uars = [each["uar"] for each in one]
+            sd = f"{stdev(uars):.3f}" if len(uars) > 1 else ""
+            mean = f"{fmean(uars):.3f}" if uars else ""
+            rows.append((where[0], arm, where[-1], len(one), mean, sd, gain))
+    head = "| corpus | change | steps | seeds | UAR | sd over seeds | difference [95 %] |"
+    return table(head, rows)
+
+
 TABLES: dict[str, Callable[[list[Point]], str]] = {
     "real-voices": real_voices,
     "simulate": simulate,
+    "settings": settings,
 }
 
 

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lanser_cli import __version__, console, provenance
+from lanser_cli.devices import let_threads_sleep
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -112,4 +113,5 @@ def _explain(error: BaseException, code: int, message: str | None = None) -> int
 
 def run() -> None:
     """The console script."""
+    let_threads_sleep()
     sys.exit(main(sys.argv[1:]))

@@ -225,6 +225,16 @@ def test_help(name: str, quick: Callable[..., Quick]) -> None:
     assert f"lanser {name}" in done.out.decode()
 
 
+def test_alone_it_says_all_verbs_whole(quick: Callable[..., Quick]) -> None:
+    done = quick().wait()
+    assert (done.code, done.err) == (0, "")
+    listed = done.out.decode().partition("Commands:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == list(VERBS)
+    assert "..." not in listed
+    assert quick("help").wait().out == done.out
+    assert quick("help", "shard").wait().out == quick("shard", "--help").wait().out
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_wrong_flag(name: str, quick: Callable[..., Quick]) -> None:
     done = quick(name, "--no-such-flag").wait()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import door
 import pytest
 from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
@@ -156,8 +157,8 @@ def shell(script: str, folder: Path, **environment: str) -> subprocess.Completed
     bin_folder = folder / ".bin"
     if not bin_folder.exists():
         bin_folder.mkdir()
+        door.put_client(bin_folder / "lanser")
         for name, arguments in (
-            ("lanser", "-m lanser_cli"),
             ("python", ""),
             ("torchrun", "-m torch.distributed.run"),
         ):

@@ -29,7 +29,8 @@
 #
 # Costs about 4 minutes of two cores a pre-training and as many a fine-tuning where they have no
 # arithmetic for bfloat16: with the defaults 20 minutes and 5 hours a corpus. Two parts at once with
-# OMP_NUM_THREADS=1 are faster than one after the other. Taxonomy: meld7, which is Ekman's six and neutral, as nEMO has it.
+# OMP_NUM_THREADS=1 are faster than one after the other.
+# Taxonomy: meld7, which is Ekman's six and neutral, as nEMO has it.
 set -euo pipefail
 : "${NEMO:?folder of nEMO}" "${TEXT:?folder with go_dev.tsv and go_test.tsv}"
 : "${CORPUS:?kind and folder of the labelled corpus}"

@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from lanser_cli import console
 from lanser_cli.devices import keep_memory

@@ -45,15 +45,19 @@ def _from_cut(cut: dict[str, Any]) -> dict[str, Any]:
         "duration": cut.get("duration"),
     }
     channels = recording.get("channel_ids") or recording["sources"][0].get("channels") or [0]
+    supervisions = cut.get("supervisions") or []
+    for name, value in (("channel_ids", channels), ("supervisions", supervisions)):
+        if not isinstance(value, list):
+            raise RecordError(f"lhotse cut '{cut.get('id')}': '{name}' must be an array")
     if len(channels) > 1:
         raise RecordError(
             f"lhotse cut '{cut['id']}': channel {cut.get('channel')} of a recording with "
             f"{len(channels)} channels: save each channel as a file of its own"
         )
-    supervisions = [item for item in cut.get("supervisions") or [] if isinstance(item, dict)]
+    supervisions = [item for item in supervisions if isinstance(item, dict)]
     for key, ours in (("speaker", "speaker"), ("language", "lang")):
-        values = {item.get(key) for item in supervisions}
-        only = values.pop() if len(values) == 1 else None
+        values = [item.get(key) for item in supervisions]
+        only = values[0] if values and all(value == values[0] for value in values) else None
         if isinstance(only, str) and (ours != "lang" or _LANGUAGE_TAG.fullmatch(only)):
             found[ours] = only
     texts = [item["text"] for item in supervisions if isinstance(item.get("text"), str)]

@@ -75,7 +75,7 @@ def of_one_record() -> Iterator[None]:
         raise
     except Exception as error:
         if console.verbose:
-            console.warn("".join(traceback.format_exception(error)).rstrip())
+            traceback.print_exception(error)
         raise RecordError(f"{type(error).__name__} in {_where(error)}: {error}") from error
 
 

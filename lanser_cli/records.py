@@ -241,9 +241,7 @@ def _check_inner(value: Mapping[str, Any]) -> None:
     if "\0" in path:
         raise RecordError("'audio_filepath' holds a NUL character, which no path can")
     if path == "-":
-        raise RecordError(
-            "'audio_filepath' is '-', but standard input brings no sound: name a file"
-        )
+        raise RecordError("'audio_filepath' is '-', but sound comes from files only: name one")
     for seed, answer in (value.get("predictions") or {}).items():
         if answer is not None and not isinstance(answer, str):
             raise RecordError(f"'predictions': '{seed}' must be a string, not {_json_type(answer)}")

@@ -130,10 +130,10 @@ def open_what_is_none(record: Record) -> object:
 @pytest.mark.parametrize(
     ("function", "why"),
     [
-        (recurse, "RecursionError in test_records.py:"),
-        (reckon, "OverflowError in test_records.py:"),
-        (look_up, "TypeError in test_records.py:"),
-        (take_all_memory, "MemoryError in test_records.py:"),
+        (recurse, "RecursionError in records.py:"),
+        (reckon, "OverflowError in records.py:"),
+        (look_up, "TypeError in records.py:"),
+        (take_all_memory, "MemoryError in records.py:"),
         (open_what_is_none, "Not a directory"),
     ],
 )

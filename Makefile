@@ -24,7 +24,8 @@ $(VENV)/dev: $(BIN)/lanser
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" AUDIO="$(AUDIO)" recipes/quickstart.sh
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# One more than there are cores in CI, for tests of processes wait a good deal.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 test: $(VENV)/dev ## Install what the tests need, and run them: some minutes
 	$(PYTEST) -m "not slow"

@@ -185,7 +185,8 @@ def offline(folder: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/method.md", "docs/labelling.md", "docs/scale.md", "examples/README.md"],
+    ["README.md", *(f"docs/{name}.md" for name in ("labelling", "models", "scale"))]
+    + ["examples/README.md"],
 )
 def test_commands_of_a_page_run(page, small_checkout):
     """Blocks marked `sh` run as they stand, one after the other, in one folder."""

@@ -39,6 +39,7 @@ _WANTED: dict[tuple[type[Any], ...], str] = {
     (dict,): "an object",
 }
 _SPANS = ("offset", "duration")
+_LARGEST = sys.float_info.max
 
 MOST_SECONDS = 1e9
 """The latest time that a record may speak of, 31 years: far below where floats lose samples."""
@@ -221,7 +222,7 @@ def make_id(path: str, offset: float | None = None) -> str:
 
 
 def _check_number(key: str, found: float) -> None:
-    if not abs(found) <= sys.float_info.max:  # NaN, infinite, or an integer beyond any float
+    if not abs(found) <= _LARGEST:  # NaN, infinite, or an integer beyond any float
         raise RecordError(f"'{key}' must be a finite number")
     if key in _SPANS and found < 0:
         raise RecordError(f"'{key}' must not be negative, it is {found}")
@@ -236,7 +237,8 @@ def _check_inner(value: Mapping[str, Any]) -> None:
         for label, score in scores.items() if scores else ():
             if not isinstance(score, (int, float)) or isinstance(score, bool):
                 raise RecordError(f"'{key}': '{label}' must be a number, not {_json_type(score)}")
-            _check_number(f"{key}.{label}", score)
+            if not abs(score) <= _LARGEST:
+                raise RecordError(f"'{key}': '{label}' must be a finite number")
     path = value.get("audio_filepath") or ""
     if "\0" in path:
         raise RecordError("'audio_filepath' holds a NUL character, which no path can")

@@ -90,7 +90,7 @@ def test_null_means_absent(key: str, view: object) -> None:
         ({"audio_filepath": "a.wav", "offset": 10**4299}, "'offset' must be a finite number"),
         ({"id": "a", "duration": 10**17}, "'duration' must be at most"),
         ({"id": "a", "emotion_score": 10**400}, "'emotion_score' must be a finite number"),
-        ({"id": "a", "scores": {"joy": 10**400}}, "'scores.joy' must be a finite number"),
+        ({"id": "a", "scores": {"joy": 10**400}}, "'scores': 'joy' must be a finite number"),
         ({"id": "a", "audio_filepath": "a.wav\0b"}, "holds a NUL character"),
         ({"id": "a", "asr": []}, "'asr' must be an object, not an array"),
         ({"id": "a", "asr": {"flags": True}}, "'flags' must be an array of strings"),

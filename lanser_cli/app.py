@@ -21,6 +21,7 @@ from lanser_cli.errors import (
     LanserError,
     ReaderGone,
     Stopped,
+    UsageError,
 )
 
 app = typer.Typer(
@@ -80,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
     console.configure(quiet_=False, verbose_=False)
     provenance.set_command_line(argv)
     try:
+        _check_utf8(argv)
         result = app(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
@@ -111,6 +113,13 @@ def main(argv: Sequence[str]) -> int:
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
 
 
+def _check_utf8(argv: Sequence[str]) -> None:
+    """Records, indices and reports name what they were made from, in UTF-8."""
+    for word in argv:
+        if (said := console.ascii_safe(word)) != word:
+            raise UsageError(f"'{said}' is not UTF-8: rename the file or folder")
+
+
 def _explain(error: BaseException, code: int, message: str | None = None) -> int:
     if console.verbose:
         traceback.print_exception(error)
@@ -120,5 +129,6 @@ def _explain(error: BaseException, code: int, message: str | None = None) -> int
 
 def run() -> None:
     """The console script."""
+    console.open_standard_streams()
     let_threads_sleep()
     sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -25,12 +26,39 @@ def configure(*, quiet_: bool | None = None, verbose_: bool | None = None) -> No
 def info(message: str) -> None:
     """A line for people, unless `--quiet`."""
     if not quiet:
-        print(message, file=sys.stderr, flush=True)
+        warn(message)
 
 
 def warn(message: str) -> None:
-    """A line that `--quiet` does not silence: something was lost or is not as expected."""
-    print(message, file=sys.stderr, flush=True)
+    """A line that `--quiet` does not silence: something was lost or is not as expected.
+
+    If stderr is full, or its reader is gone, nothing more is said: that fails no run.
+    """
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)  # for what is still in the buffer, and what libraries say
+        os.close(nowhere)
+
+
+def open_standard_streams() -> None:
+    """Open those of the three streams that are closed, so that no file of ours takes their place.
+
+    Reading a closed input fails, and so does writing to a closed output. What would be said on a
+    closed stderr is not said; Python would say it on stdout, among the records.
+    """
+    for number, (name, flags) in enumerate(
+        (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
+    ):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            mode = "r" if name == "stdin" else "w"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 @contextmanager

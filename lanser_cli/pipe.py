@@ -147,7 +147,12 @@ class Pipe:
 
     def _is_refused(self, record: Record) -> bool:
         refused = self._reject_file.done if self._reject_file else ()
-        return len(refused) > 0 and to_json(record.fields) in refused
+        if not len(refused):
+            return False
+        try:
+            return to_json(record.fields) in refused
+        except RecordError:  # it will be refused again, and filed once
+            return False
 
     def _count_done(self, record: Record) -> None:
         if self._is_out(record):

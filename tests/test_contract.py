@@ -261,6 +261,17 @@ def test_missing_input(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", TABLE)
+def test_a_name_that_is_not_utf8_is_refused_before_any_work(
+    name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    shutil.copy(things.records, odd)
+    done = quick(name, odd).wait()
+    assert done.code == 2
+    sentence(done, "caf\\udce9' is not UTF-8: rename")
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_no_folder_for_the_output(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
@@ -389,6 +400,11 @@ def spoilt(things: Things, verb: Verb, folder: Path) -> tuple[Path, list[str]]:
             json.dumps({**value, "id": "half-a-pair", "text": "\ud800"}),
             json.dumps({**value, "id": "flags", "asr": {"flags": True}}),
             json.dumps({**value, "id": "scores", "emotion_scores": {"joy": "much"}}),
+            json.dumps({**value, "id": "beyond", "emotion_scores": {"joy": 10**400}}),
+            json.dumps({**value, "id": "infinite", "mine": 0.5}).replace("0.5", "1e999"),
+            json.dumps({**value, "id": "ages", "offset": 1e306}),
+            json.dumps({**value, "id": "null", "audio_filepath": "a\0.tar#b.wav"}),
+            json.dumps({**value, "id": "deep"})[:-1] + ',"a":' + "[" * 900 + "]" * 900 + "}",
         ]
         if verb.makes == "records" or verb is TABLE["shard"]:
             broken.append('{"id":"sound-and-text","label":"joy"}')

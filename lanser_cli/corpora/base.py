@@ -13,7 +13,7 @@ from typing import Any, Literal
 from lanser_cli.audio import sound
 from lanser_cli.audio.walk import walk
 from lanser_cli.console import ascii_safe
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.errors import LanserError, RecordError, of_one_record
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
 
 STAGE = "manifest"
@@ -80,7 +80,8 @@ def utterance(path: Path, fields: dict[str, Any]) -> Record | Reject:
     head: dict[str, Any] = {"id": fields["id"], "audio_filepath": str(path)}
     rest = {key: value for key, value in fields.items() if key != "id" and value is not None}
     try:
-        head["duration"] = round(sound.probe(str(path)).duration, 6)
+        with of_one_record():
+            head["duration"] = round(sound.probe(str(path)).duration, 6)
     except RecordError as error:
         return Reject(fields["id"], STAGE, str(error), head | rest)
     return Record(head | rest)

@@ -17,10 +17,10 @@ from lanser_cli.audio import sound
 from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
-from lanser_cli.errors import LanserError, RecordError, UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.pipe import Pipe, unique, windows
-from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
@@ -191,8 +191,9 @@ def load_window(
     outcomes: list[Outcome | None] = [None] * len(window)
     waveforms: dict[int, Tensor] = {}
     for index, record in enumerate(window):
-        try:
-            waveforms[index] = torch.from_numpy(sound.load(record))
-        except RecordError as error:
-            outcomes[index] = Reject.of(record, stage, error)
+        waveform = attempt(sound.load, record, stage)
+        if isinstance(waveform, Reject):
+            outcomes[index] = waveform
+        else:
+            waveforms[index] = torch.from_numpy(waveform)
     return outcomes, waveforms

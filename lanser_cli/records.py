@@ -18,10 +18,12 @@ from lanser_cli.errors import RecordError
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
 
-_STRINGS = (
-    *("id", "audio_filepath", "speaker", "lang", "label", "split", "fold", "sentence", "dialogue"),
-    *("text", "emotion", "prediction", "test_fold"),
+_NAMES = (
+    *("id", "speaker", "label", "split", "fold", "sentence", "dialogue"),
+    *("emotion", "prediction", "test_fold"),
 )
+"""Keys whose value tells one from another, as a whole number does too."""
+_STRINGS = (*_NAMES, "audio_filepath", "lang", "text")
 _NUMBERS = ("offset", "duration", "emotion_score")
 _OBJECTS = ("asr", "emotion_scores", "entailment", "scores", "predictions")
 _TYPES: dict[str, tuple[type[Any], ...]] = {
@@ -47,24 +49,30 @@ class Record:
     def parse(cls, value: object) -> Record:
         """Check a decoded JSON value and make it a record.
 
-        A record without `id` gets one from `audio_filepath` and `offset`, as NeMo's manifests
-        have none. A known key may be null, which means the same as absent.
+        A whole number for a name, such as a label or a speaker, is read as text. A record without
+        `id` gets one from `audio_filepath` and `offset`, as NeMo's manifests have none. A known
+        key may be null, which means the same as absent.
 
         Raises:
             RecordError: not an object, a bad id, or a known key of the wrong type.
         """
         if not isinstance(value, dict):
             raise RecordError(f"not a JSON object but {_json_type(value)}: one object a line")
+        named: dict[str, Any] = {}
         for key, found in value.items():
             types = _TYPES.get(key)
             if types is None or found is None:
                 continue
-            if not isinstance(found, types) or isinstance(found, bool):
+            if type(found) is int and key in _NAMES:
+                named[key] = str(found)
+            elif not isinstance(found, types) or isinstance(found, bool):
                 raise RecordError(f"'{key}' must be {_WANTED[types]}, not {_json_type(found)}")
             if isinstance(found, float) and not math.isfinite(found):
                 raise RecordError(f"'{key}' must be a finite number, not {found}")
             if key in _NON_NEGATIVE and found < 0:
                 raise RecordError(f"'{key}' must not be negative, it is {found}")
+        if named:
+            value = value | named
         _check_inner(value)
         if value.get("id") is None:
             path = value.get("audio_filepath")

@@ -237,8 +237,12 @@ def _check_inner(value: Mapping[str, Any]) -> None:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal, or a reader of lines, would act on although JSON allows it as it is."""
+
+
 def to_json(value: Mapping[str, Any]) -> str:
-    """One line of JSON, compact and UTF-8 as is.
+    """One line of JSON, compact and UTF-8 as is, but for characters that control a terminal.
 
     Raises:
         RecordError: a value is NaN or infinite, or a string is not valid Unicode.
@@ -246,6 +250,8 @@ def to_json(value: Mapping[str, Any]) -> str:
     try:
         line = _ENCODER.encode(value)
         line.encode("utf-8")
+        if not line.isascii() or "\x7f" in line:  # most lines are told by one look
+            line = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise RecordError(f"cannot be written as JSON: {error}") from error
     return line

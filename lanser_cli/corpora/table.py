@@ -28,9 +28,9 @@ _STRAY = (
 class Table:
     """A CSV or TSV file with a header, cell by cell less the blanks around each.
 
-    It is in UTF-8 or UTF-16, with a mark or without. What separates the cells is what Excel's
-    line `sep=;` says, else that of `, TAB ; |` with which the header has most of the columns
-    wanted. A cell in quotation marks may hold line ends, in the header too (blanks, there). Empty
+    It is in UTF-8, UTF-16 or UTF-32, with a mark or without. What separates the cells is what
+    Excel's line `sep=;` says, else that of `, TAB ; |` with which the header has most of the
+    columns wanted. A cell in quotation marks may hold line ends, in the header too (blanks, there). Empty
     cells behind the last column are nothing, and so is a row without any other.
 
     A quotation mark that is not closed spoils its own row only, as does a byte that is no UTF-8.
@@ -71,7 +71,8 @@ class Table:
         in_utf8 = encoding.startswith("utf-8")
         # Bytes that are no text spoil their row only, not the whole file.
         errors, garbled = ("surrogateescape", "\udc80-\udcff") if in_utf8 else ("replace", "\ufffd")
-        self._encoding, self._garbled = encoding.upper(), re.compile(f"[{garbled}]")
+        self._encoding = encoding.removesuffix("-sig").upper()
+        self._garbled = re.compile(f"[{garbled}]")
         self._stream = io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
         self._lines = _Lines(self._stream)
         try:
@@ -113,7 +114,7 @@ class Table:
         for line in self._lines:
             if found := _SEP_LINE.fullmatch(line):
                 separators = found[1]
-            elif line.strip():
+            elif line.strip(f"{_SEPARATORS} \r\n"):
                 self._lines.put_back(1)
                 break
         headers = [self._names(separator) for separator in separators]
@@ -173,7 +174,10 @@ class Table:
 
     def _are_rows(self, lines: Sequence[str]) -> bool:
         """Whether each line, read without regard to quotation marks, is a row by itself."""
-        rows = list(csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE))
+        try:
+            rows = list(csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE))
+        except csv.Error:
+            return False
         if any(len(row) != len(self.columns) for row in rows):
             return False
         if self.anchor is None:

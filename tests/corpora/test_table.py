@@ -53,6 +53,7 @@ def test_an_encoding_is_found_out(clips: Path, encoding: str) -> None:
         PLAIN.replace(",", "|"),
         "sep=;\r\n" + PLAIN.replace(",", ";"),
         "\n\n" + PLAIN,
+        ";;\r\n" + PLAIN.replace(",", ";"),
         "audio_filepath,label,,\none.wav,glad,,\ntwo.wav,sad,,\n",  # a header with empty ends
         "audio_filepath,label\none.wav,glad,\ntwo.wav,sad,,\n",  # rows with empty ends
         "audio_filepath;label\none.wav;glad;\n;;;\n\ntwo.wav;sad;\n",  # and empty rows
@@ -129,7 +130,7 @@ def test_what_is_no_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     for content, why in (
         (b"PK\3\4workbook", "it is a workbook or another zip file: save it as CSV"),
-        ("audio_filepath,Gefühl\n".encode("latin-1"), "its header is not UTF-8: convert the file"),
+        (b"\xef\xbb\xbfaudio_filepath,Gef\xfchl\n", "its header is not UTF-8: convert the file"),
     ):
         path.write_bytes(content)
         with pytest.raises(LanserError, match=why):

@@ -30,8 +30,8 @@ class Table:
 
     It is in UTF-8, UTF-16 or UTF-32, with a mark or without. What separates the cells is what
     Excel's line `sep=;` says, else that of `, TAB ; |` with which the header has most of the
-    columns wanted. A cell in quotation marks may hold line ends, in the header too (blanks, there). Empty
-    cells behind the last column are nothing, and so is a row without any other.
+    columns wanted. A cell in quotation marks may hold line ends, in the header too (blanks, there).
+    Empty cells behind the last column are nothing, and so is a row without any other.
 
     A quotation mark that is not closed spoils its own row only, as does a byte that is no UTF-8.
     Between tabs these marks are ordinary characters, unless they are around a whole cell.

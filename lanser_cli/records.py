@@ -21,10 +21,12 @@ R = TypeVar("R", bound="Record")
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
 
-_STRINGS = (
-    *("id", "audio_filepath", "speaker", "lang", "label", "split", "fold", "sentence", "dialogue"),
-    *("text", "emotion", "prediction", "test_fold"),
+_NAMES = (
+    *("id", "speaker", "label", "split", "fold", "sentence", "dialogue"),
+    *("emotion", "prediction", "test_fold"),
 )
+"""Keys whose value tells one from another, as a whole number does too."""
+_STRINGS = (*_NAMES, "audio_filepath", "lang", "text")
 _NUMBER = (int, float)
 _NUMBERS = ("offset", "duration", "emotion_score")
 _OBJECTS = ("asr", "emotion_scores", "entailment", "scores", "predictions")
@@ -55,22 +57,28 @@ class Record:
     def parse(cls, value: object) -> Record:
         """Check a decoded JSON value and make it a record.
 
-        A record without `id` gets one from `audio_filepath` and `offset`, as NeMo's manifests
-        have none. A known key may be null, which means the same as absent.
+        A whole number for a name, such as a label or a speaker, is read as text. A record without
+        `id` gets one from `audio_filepath` and `offset`, as NeMo's manifests have none. A known
+        key may be null, which means the same as absent.
 
         Raises:
             RecordError: not an object, a bad id, or a known key of the wrong type.
         """
         if not isinstance(value, dict):
             raise RecordError(f"not a JSON object but {_json_type(value)}: one object a line")
+        named: dict[str, Any] = {}
         for key, found in value.items():
             types = _TYPES.get(key)
             if types is None or found is None:
                 continue
-            if not isinstance(found, types) or isinstance(found, bool):
+            if type(found) is int and key in _NAMES:
+                named[key] = str(found)
+            elif not isinstance(found, types) or isinstance(found, bool):
                 raise RecordError(f"'{key}' must be {_WANTED[types]}, not {_json_type(found)}")
             if types is _NUMBER:
                 _check_number(key, found)
+        if named:
+            value = value | named
         _check_inner(value)
         if value.get("id") is None:
             path = value.get("audio_filepath")
@@ -260,8 +268,12 @@ def _check_inner(value: Mapping[str, Any]) -> None:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal, or a reader of lines, would act on although JSON allows it as it is."""
+
+
 def to_json(value: Mapping[str, Any]) -> str:
-    """One line of JSON, compact and UTF-8 as is.
+    """One line of JSON, compact and UTF-8 as is, but for characters that control a terminal.
 
     Raises:
         RecordError: a value is NaN or infinite, or a string is not valid Unicode.
@@ -269,6 +281,8 @@ def to_json(value: Mapping[str, Any]) -> str:
     try:
         line = _ENCODER.encode(value)
         line.encode("utf-8")
+        if not line.isascii() or "\x7f" in line:  # most lines are told by one look
+            line = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise RecordError(f"cannot be written as JSON: {error}") from error
     return line

@@ -77,7 +77,7 @@ def test_null_means_absent(key: str, view: object) -> None:
         ({}, "no 'id'"),
         ({"id": None}, "no 'id'"),
         ({"audio_filepath": ""}, "no 'id'"),
-        ({"id": 7}, "'id' must be a string, not a number"),
+        ({"id": 7.5}, "'id' must be a string, not a number"),
         ({"id": "a", "text": 7}, "'text' must be a string, not a number"),
         ({"id": "a", "text": ["x"]}, "'text' must be a string, not an array"),
         ({"id": "a", "duration": "1"}, "'duration' must be a number, not a string"),

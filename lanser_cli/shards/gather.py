@@ -9,7 +9,7 @@ from typing import TypeVar
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.pipe import unique
-from lanser_cli.records import Record, Reject
+from lanser_cli.records import Dropped, Record, Reject
 from lanser_cli.shards import reader, remote
 from lanser_cli.tally import Ledger
 
@@ -43,7 +43,9 @@ def gather(
         ledger.read += 1
         if isinstance(item, Reject):
             ledger.reject(item)
-        elif isinstance(item, Record):
+        elif isinstance(item, Dropped):
+            ledger.dropped[item.reason] += 1
+        else:
             taken = take(item)
             if isinstance(taken, str):
                 ledger.dropped[taken] += 1

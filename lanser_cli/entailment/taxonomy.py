@@ -139,7 +139,7 @@ def read_object(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except _Repeated as error:
         raise UsageError(f"{path}: '{error}' occurs twice") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(value, dict):
         raise UsageError(f"{path}: must hold an object with {', '.join(keys)}")

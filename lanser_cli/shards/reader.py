@@ -62,7 +62,7 @@ def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
     """Fail before anything is read if an input is not there; `bare` as in `read`.
 
     Raises:
-        LanserError: naming it.
+        LanserError: naming it, or the index of its set that cannot be used.
     """
     for path in inputs:
         tars = _tars(path, bare)
@@ -74,6 +74,8 @@ def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
             for tar in tars:
                 if not os.path.exists(tar):
                     raise LanserError(f"{tar}: there is no such shard")
+            for folder in dict.fromkeys(map(os.path.dirname, tars)):
+                find_index(Path(folder))
 
 
 def _tars(path: str, bare: bool = False) -> list[str] | None:

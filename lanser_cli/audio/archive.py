@@ -166,7 +166,9 @@ class _About:
         unusable = target = ""
         if header.type in _LINKS:
             place, target = (-1, 0), self._get("linkpath") or header.linkname
-            if header.issym():
+            if not target:
+                unusable = "is a link to nothing"
+            elif header.issym():
                 target = posixpath.join(posixpath.dirname(name), target)
         elif header.type == tarfile.GNUTYPE_SPARSE or self._is_sparse:
             name = self._get("GNU.sparse.name") or name

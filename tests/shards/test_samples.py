@@ -345,12 +345,14 @@ def test_a_link_out_of_the_tar_or_in_a_circle_is_a_reject(kind: bytes, tmp_path:
     out = member("x.flac", b"", kind, "/etc/passwd") + member("x.json", fields("x"))
     circle = member("y.flac", b"", kind, "z.flac") + member("y.json", fields("y"))
     circle += member("z.flac", b"", kind, "y.flac") + member("z.json", fields("z"))
-    ids, others = read(tmp_path / "x.tar", sample("a"), out, circle, END)
+    nothing = member("n.flac", b"", kind, "") + member("n.json", fields("n"))
+    ids, others = read(tmp_path / "x.tar", sample("a"), out, circle, nothing, END)
     assert ids == ["a"]
     assert others == [
         "'x.flac' is a link to '/etc/passwd', which is not in the tar: pack the file itself",
         "'y.flac' is a link in a circle",
         "'z.flac' is a link in a circle",
+        "'n.flac' is a link to nothing",
     ]
 
 

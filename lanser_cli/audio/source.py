@@ -5,16 +5,11 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tarfile
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeAlias
 
+from lanser_cli.audio.archive import Place as Place
+from lanser_cli.audio.archive import index_of
 from lanser_cli.errors import RecordError
-
-Place: TypeAlias = tuple[int, int]
-"""Where the bytes of a tar's member begin, and how many they are."""
 
 
 class AudioError(RecordError):
@@ -57,22 +52,25 @@ def source_of(path: str, place: Place | None = None) -> Source:
     Raises:
         AudioError: there is no such file or member, or it cannot be read.
     """
-    archive, mark, member = path.partition("#")
-    if mark and archive.endswith(".tar"):
-        return Source(path, _read_member(archive, member, place))
+    if inside := _inside(path):
+        return Source(path, _read_member(*inside, place))
     _check_file(path)
     return Source(path)
 
 
 def locate(path: str) -> Place | None:
     """Where in its tar the bytes of `shard.tar#member` lie; None for other paths."""
-    archive, mark, member = path.partition("#")
-    if not mark or not archive.endswith(".tar"):
-        return None
+    inside = _inside(path)
     try:
-        return _locate_member(archive, member)
+        return inside and _locate_member(*inside)
     except AudioError:
         return None
+
+
+def _inside(path: str) -> tuple[str, str] | None:
+    """Tar and member of `shard.tar#member`."""
+    archive, mark, member = path.partition(".tar#")
+    return (f"{archive}.tar", member) if mark else None
 
 
 def _check_file(path: str) -> None:
@@ -108,24 +106,11 @@ def _read(path: str, place: Place) -> bytes:
 
 def _locate_member(archive: str, member: str) -> Place:
     try:
-        about = os.stat(archive)
-        return _index(archive, about.st_mtime_ns, about.st_size)[member]
-    except KeyError:
-        raise AudioError(f"{archive}: no member '{member}' in it") from None
-    except (OSError, tarfile.TarError) as error:
+        return index_of(archive).find(member)
+    except RecordError as error:
+        raise AudioError(str(error)) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise _unreadable(archive, error) from None
-
-
-@lru_cache(maxsize=8)
-def _index(archive: str, changed: int, length: int) -> dict[str, Place]:
-    """Where each member lies. `changed` and `length` tell a rewritten archive from the old one."""
-    index: dict[str, Place] = {}
-    # A ReadError from within: cut off, and what lies before the cut can still be read.
-    with tarfile.open(archive) as tar, suppress(tarfile.ReadError):
-        for item in tar:
-            if item.isfile():
-                index[item.name] = (item.offset_data, item.size)
-    return index
 
 
 def _unreadable(archive: str, error: Exception) -> AudioError:

@@ -8,11 +8,9 @@ or over a sample of the input (`batch`).
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from lanser_cli.digests import string64
 from lanser_cli.entailment.label_scorer import LabelScorer
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import write_json
+from lanser_cli.shape import COUNT, That, read_json
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
 """Zhao, Wallace, Feng, Klein and Singh (2021), Calibrate Before Use, ICML 2021."""
@@ -29,6 +28,14 @@ SAMPLE = 1000
 """Texts of the input that a batch prior is the mean over."""
 
 _SCHEMA = 1
+
+_SHAPE = {
+    "taxonomy": str,
+    "templates": [str],
+    "labels": [str],
+    "texts": That(COUNT, "a whole number from 1 on", lambda value: value > 0),
+    "log_odds": {str: [That(float, "between -1e6 and 1e6", lambda value: abs(value) <= 1e6)]},
+}
 
 
 def mean_odds(label_scorer: LabelScorer, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -100,21 +107,17 @@ class Prior:
             UsageError: it holds something else.
         """
         try:
-            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if value["schema"] != _SCHEMA:
-                raise ValueError(f"schema {value['schema']}, not {_SCHEMA}")
-            labels = tuple(map(str, value["labels"]))
-            of = {str(key): tuple(map(float, odds)) for key, odds in value["log_odds"].items()}
-            if any(len(odds) != len(labels) for odds in of.values()):
-                raise ValueError("not one number a label")
-            templates = tuple(map(str, value["templates"]))
-            return cls(str(value["taxonomy"]), templates, labels, int(value["texts"]), of)
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            value = read_json(path, "a prior that lanser wrote", _SHAPE, _SCHEMA)
+        except LanserError as error:
+            raise UsageError(f"{error} (remove it, and it is made anew)") from None
+        labels = tuple(value["labels"])
+        of = {key: tuple(map(float, odds)) for key, odds in value["log_odds"].items()}
+        if wrong := [key for key, odds in of.items() if len(odds) != len(labels)]:
             raise UsageError(
-                f"{path}: not a prior that lanser wrote ({error}): remove it, and it is made anew"
-            ) from None
+                f"{path}: not a prior that lanser wrote: 'log_odds.{wrong[0]}' has not one number "
+                "a label (remove it, and it is made anew)"
+            )
+        return cls(value["taxonomy"], tuple(value["templates"]), labels, value["texts"], of)
 
     def save(self, path: Path) -> None:
         value = {

@@ -18,7 +18,7 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.checks import Finding, Heard, Side
 from lanser_cli.evaluation.fingerprint import fingerprint
 from lanser_cli.pipe import unique, windows
-from lanser_cli.records import Outcome, Record, Reject, attempt
+from lanser_cli.records import Dropped, Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
 from lanser_cli.tally import Ledger
 
@@ -78,7 +78,9 @@ def collect(
                 ledger.read += 1
                 if isinstance(item, Reject):
                     refuse(item, None if by_split else path)
-                elif isinstance(item, Record):
+                elif isinstance(item, Dropped):
+                    ledger.dropped[item.reason] += 1
+                else:
                     name = item.split if by_split else path
                     if name is None:
                         why = "has no 'split': a single set is audited by split; or name two sets"

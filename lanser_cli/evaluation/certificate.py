@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lanser_cli import provenance
-from lanser_cli.errors import LanserError
+from lanser_cli.digests import file_sha256
 from lanser_cli.evaluation.checks import Finding, Side
 from lanser_cli.evaluation.fingerprint import MAX_BIT_ERRORS
+from lanser_cli.shape import COUNT, Maybe, read_json
 
 SCHEMA = 1
+
+_SHAPE = {
+    "passed": bool,
+    "sides": [{"name": str, "records": COUNT, "rejected": COUNT, "digest": str}],
+    "checks": [{"check": str, "shared": COUNT, "allowed": bool, "not_checked": Maybe(str)}],
+}
 
 
 def certificate(sides: Sequence[Side], findings: Sequence[Finding]) -> dict[str, Any]:
@@ -53,32 +58,26 @@ def cite(path: Path) -> dict[str, Any]:
 
     Returns:
         `file`, `sha256`, `passed`, `sides`, and check by check what was `found`, `allowed` and
-        `not_checked`.
+        `not_checked`. One with a leak in it is not `passed`, whatever it says.
 
     Raises:
         LanserError: no such file, not a certificate, or of a newer schema.
     """
-    try:
-        data = path.read_bytes()
-        value: Mapping[str, Any] = json.loads(data)
-        provenance.check_schema(path, value["schema"], SCHEMA)
-        checks = value["checks"]
-        return {
-            "file": str(path),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "passed": value["passed"] is True,
-            "sides": [
-                {key: side[key] for key in ("name", "records", "rejected", "digest")}
-                for side in value["sides"]
-            ],
-            "found": _named(check for check in checks if check["shared"] and not check["allowed"]),
-            "allowed": _named(check for check in checks if check["shared"] and check["allowed"]),
-            "not_checked": _named(check for check in checks if check["not_checked"]),
-        }
-    except OSError as error:
-        raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise LanserError(f"{path}: not a certificate of lanser audit") from None
+    value = read_json(path, "a certificate of lanser audit", _SHAPE, SCHEMA)
+    checks = value["checks"]
+    found = _named(check for check in checks if check["shared"] and not check["allowed"])
+    return {
+        "file": str(path),
+        "sha256": file_sha256(path),
+        "passed": value["passed"] and not found,
+        "sides": [
+            {key: side[key] for key in ("name", "records", "rejected", "digest")}
+            for side in value["sides"]
+        ],
+        "found": found,
+        "allowed": _named(check for check in checks if check["shared"] and check["allowed"]),
+        "not_checked": _named(check for check in checks if check.get("not_checked")),
+    }
 
 
 def _named(checks: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError
 from lanser_cli.pipe import unique
-from lanser_cli.records import Record, Reject, attempt
+from lanser_cli.records import Dropped, Record, Reject, attempt
 from lanser_cli.shards import reader, remote
 from lanser_cli.tally import Ledger
 
@@ -50,7 +50,9 @@ def gather(
         ledger.read += 1
         if isinstance(item, Reject):
             ledger.reject(item)
-        elif isinstance(item, Record):
+        elif isinstance(item, Dropped):
+            ledger.dropped[item.reason] += 1
+        else:
             found = attempt(taken, item, ledger.stage)
             if isinstance(found, Reject):
                 ledger.reject(found)

@@ -113,11 +113,11 @@ def pack(
     """
     ledger = ledger or Ledger("shard", word="out")
     waiting = _worth_encoding(items, writer, ledger)
-    head = list(islice(waiting, 2 * _WINDOW))
-    few = len(head) < 2 * _WINDOW
-    devices = ["cpu"] * (1 if few else processes or cpu_count())
-    process = workers.spread(partial(_encoder, codec=codec), devices)
     try:
+        head = list(islice(waiting, 2 * _WINDOW))
+        few = len(head) < 2 * _WINDOW
+        devices = ["cpu"] * (1 if few else processes or cpu_count())
+        process = workers.spread(partial(_encoder, codec=codec), devices)
         with (
             # An encoder passes on what is no record, so that rejects keep their place.
             closing(process(cast(Any, windows(chain(head, waiting), _WINDOW)))) as answers,

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
-import tarfile
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from lanser_cli.audio.ingest import base_of, check_audio_inputs, ingest
-from lanser_cli.audio.walk import SUFFIXES
-from lanser_cli.errors import LanserError, RecordError
-from lanser_cli.records import Record, Reject, make_id
-from lanser_cli.shards.index import INDEX, read_index
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.shards.index import INDEX, find_index, read_index
 from lanser_cli.shards.remote import is_remote, not_here
+from lanser_cli.shards.samples import read_tar
 from lanser_cli.shards.side_file import SideFile
 
 
-def records_of(
-    inputs: Iterable[str], stage: str, *, bare: bool = False
-) -> Iterator[Record | Reject]:
+def records_of(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iterator[Outcome]:
     """Records from shards, shard folders, JSONL, `-`, audio files or folders of them.
 
     A record from a shard has `audio_filepath` `shard.tar#KEY.flac`, so that whatever reads sound
@@ -39,25 +34,36 @@ def records_of(
             yield from ingest([path], stage, base)
             continue
         for folder, group in groupby(tars, os.path.dirname):
-            side = _side_file(Path(folder))
+            index = find_index(Path(folder))
+            side = None if index is None else SideFile.of(Path(folder), index)
+            promised = (
+                {} if index is None else {one["file"]: one["samples"] for one in index["shards"]}
+            )
             for tar in group:
-                items, name = read_tar(tar, stage, bare=bare), os.path.basename(tar)
+                name = os.path.basename(tar)
+                items = read_tar(tar, stage, bare=bare)
+                if name in promised:
+                    items = _counted(items, tar, promised[name], stage)
                 yield from side.over(name, items) if side and name in side.starts else items
 
 
-def _side_file(folder: Path) -> SideFile | None:
-    try:
-        index = read_index(folder)
-    except LanserError:
-        return None  # tars of others may lie next to an index of theirs
-    return SideFile.of(folder, index)
+def _counted(items: Iterable[Outcome], tar: str, promised: int, stage: str) -> Iterator[Outcome]:
+    """The items, and a reject if samples were lost, or came, without another to say so."""
+    records = rejects = 0
+    for item in items:
+        records += isinstance(item, Record)
+        rejects += isinstance(item, Reject)
+        yield item
+    if not records <= promised <= records + rejects:
+        why = f"{tar}: {records} samples, not {promised} as {INDEX} says: see lanser shard --verify"
+        yield Reject(None, stage, why, None)
 
 
 def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
     """Fail before anything is read if an input is not there; `bare` as in `read`.
 
     Raises:
-        LanserError: naming it.
+        LanserError: naming it, or the index of its set that cannot be used.
     """
     for path in inputs:
         tars = _tars(path, bare)
@@ -69,6 +75,8 @@ def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
             for tar in tars:
                 if not os.path.exists(tar):
                     raise LanserError(f"{tar}: there is no such shard")
+            for folder in dict.fromkeys(map(os.path.dirname, tars)):
+                find_index(Path(folder))
 
 
 def _tars(path: str, bare: bool = False) -> list[str] | None:
@@ -93,84 +101,3 @@ def _tars(path: str, bare: bool = False) -> list[str] | None:
     for name in braceexpand(path):
         names += [name] if os.path.exists(name) else sorted(glob.glob(name)) or [name]
     return names
-
-
-def read_tar(path: str, stage: str, *, bare: bool = False) -> Iterator[Record | Reject]:
-    """The records of one shard. A cut-off tar gives what is whole in it, then a reject.
-
-    With `bare`, sound whose neighbours hold no JSON of its key is a record of its own.
-    """
-    count = 0
-    try:
-        with tarfile.open(path) as tar:
-            sounds: dict[str, str] = {}
-            fields: dict[str, Any] = {}
-            refused = ""
-            for member in tar:
-                key, suffix = _key_and_suffix(member.name, last=bare)
-                if not member.isfile():
-                    continue
-                if member.name.startswith("/") or ".." in member.name.split("/"):
-                    if key != refused:
-                        refused = key
-                        why = f"{path}: '{key}' leads out of the tar: such a name is refused"
-                        yield Reject(None, stage, why, None)
-                    continue
-                if bare and sounds and key not in sounds:
-                    yield _bare(path, sounds.popitem()[1])
-                    count += 1
-                if suffix == "json":
-                    stream = tar.extractfile(member)
-                    assert stream is not None
-                    fields[key] = stream.read()
-                elif f".{suffix}".lower() in SUFFIXES:
-                    sounds[key] = member.name
-                if key in fields and key in sounds:
-                    sound = sounds.pop(key)
-                    default = {"id": make_id(sound)} if bare else {}
-                    yield _stored(path, sound, fields.pop(key), stage, default)
-                    count += 1
-            if bare and sounds:
-                yield _bare(path, sounds.popitem()[1])
-            for key in [*fields, *sounds]:
-                missing = "sound" if key in fields else "key.json"
-                yield Reject(None, stage, f"{path}: '{key}' has no {missing} member", None)
-            if not _has_end_mark(tar):
-                raise tarfile.ReadError("no end mark")
-    except (tarfile.TarError, EOFError) as error:
-        why = f"{path}: not a whole tar file, broken or cut off after {count} records: {error}"
-        yield Reject(None, stage, why, None)
-    except OSError as error:
-        raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _bare(path: str, member: str) -> Record:
-    return Record({"id": make_id(member), "audio_filepath": f"{path}#{member}"})
-
-
-def _key_and_suffix(name: str, *, last: bool = False) -> tuple[str, str]:
-    """A member's name cut at the first dot of its last part, as WebDataset does, or at the last."""
-    folder, slash, file = name.rpartition("/")
-    key, _, suffix = file.rpartition(".") if last else file.partition(".")
-    return f"{folder}{slash}{key}", suffix
-
-
-def _has_end_mark(tar: tarfile.TarFile) -> bool:
-    """Whether a tar that has been read ends as it must; tarfile takes any rubbish for the end."""
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    return tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-
-
-def _stored(
-    path: str, member: str, data: bytes, stage: str, default: dict[str, Any]
-) -> Record | Reject:
-    try:
-        value = json.loads(data)
-        return Record.parse({**default, **value, "audio_filepath": f"{path}#{member}"})
-    except (ValueError, TypeError, RecordError) as error:
-        return Reject(None, stage, f"{path}: {member}: bad record: {error}", _text(data))
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ from lanser_cli import __version__
 from lanser_cli.errors import LanserError
 from lanser_cli.output import commit, write_json
 from lanser_cli.provenance import command_line
-from lanser_cli.records import Reject, to_json
+from lanser_cli.records import Record, Reject, to_json
 from lanser_cli.shards import reader
-from lanser_cli.shards.index import INDEX, read_index
-from lanser_cli.shards.side_file import Labels, SideFile, weak_label
+from lanser_cli.shards.index import INDEX, Contents, read_index, side_file_name
+from lanser_cli.shards.side_file import Labels, SideFile, overlay, weak_label
 
 
 def relabel_shards(folder: Path, source: str) -> dict[str, Any]:
@@ -37,8 +36,7 @@ def relabel_shards(folder: Path, source: str) -> dict[str, Any]:
     before = SideFile.of(folder, index)
     partial = folder / "labels.jsonl.part"
     digest = hashlib.sha256()
-    histogram: Counter[str] = Counter()
-    taxonomies: dict[str, None] = {}
+    contents = Contents()
     starts: list[int] = []
     size = found = 0
     try:
@@ -46,8 +44,9 @@ def relabel_shards(folder: Path, source: str) -> dict[str, Any]:
             for shard in index["shards"]:
                 starts.append(size)
                 for item in reader.records_of([str(folder / shard["file"])], "shard"):
-                    if isinstance(item, Reject):
-                        raise LanserError(f"{item.error}: see lanser shard --verify {folder}")
+                    if not isinstance(item, Record):
+                        why = item.error if isinstance(item, Reject) else item.reason
+                        raise LanserError(f"{why}: see lanser shard --verify {folder}")
                     new = labels.get(item.id)
                     found += new is not None
                     label = weak_label(item) if new is None else new
@@ -55,19 +54,14 @@ def relabel_shards(folder: Path, source: str) -> dict[str, Any]:
                     stream.write(line)
                     digest.update(line)
                     size += len(line)
-                    if emotion := label.get("emotion"):
-                        histogram[emotion] += 1
-                    about = label.get("entailment") or {}
-                    if taxonomy := about.get("crosswalk") or about.get("taxonomy"):
-                        taxonomies[taxonomy] = None
+                    contents.add(overlay(item, label))
         if not found:
             raise LanserError(f"none of the {len(labels)} new labels is for a sample in {folder}")
-        final = folder / f"labels-{digest.hexdigest()[:12]}.jsonl"
+        final = folder / side_file_name(digest.hexdigest())
         commit(partial, final)
         index = {
             **index,
-            "taxonomy": list(taxonomies),
-            "labels": {**index["labels"], "emotion": dict(sorted(histogram.items()))},
+            **contents.as_json(),
             "relabelled": {
                 "file": final.name,
                 "sha256": digest.hexdigest(),

@@ -8,16 +8,15 @@ last, so that at every moment the index names a whole one.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.jsonl import read_records
-from lanser_cli.records import Record, Reject, to_json
+from lanser_cli.records import Outcome, Record, Reject, to_json
 
 WEAK_KEYS = ("emotion", "emotion_score", "emotion_scores", "entailment")
 
@@ -98,35 +97,33 @@ class SideFile:
         if about is None:
             return None
         files = (shard["file"] for shard in index["shards"])
-        try:
-            path = folder / os.path.basename(about["file"])
-            side = cls(path, about["sha256"], dict(zip(files, about["starts"], strict=True)))
-        except (ValueError, KeyError, TypeError):
-            raise LanserError(f"{folder}: its index does not say where its labels are") from None
-        if not path.exists():
+        path = folder / about["file"]
+        if not path.is_file():
             raise LanserError(
                 f"{path}: the weak labels of this set are missing: copy them next to its shards"
             )
-        return side
+        return cls(path, about["sha256"], dict(zip(files, about["starts"], strict=True)))
 
-    def over(self, shard: str, items: Iterable[Record | Reject]) -> Iterator[Record | Reject]:
-        """The items of one shard, in its order, with these labels in the place of their own."""
+    def over(self, shard: str, items: Iterable[Outcome]) -> Iterator[Outcome]:
+        """The items of one shard, in its order, with these labels in the place of their own.
+
+        Raises:
+            LanserError: the file has none for one of them where they should be.
+        """
         with self.path.open("rb") as stream:
             stream.seek(self.starts[shard])
             for item in items:
-                if isinstance(item, Record):
-                    item = overlay(item, self._next(stream, item.id))
-                yield item
+                yield self._over(item, stream) if isinstance(item, Record) else item
 
-    def _next(self, stream: IO[bytes], identifier: str) -> dict[str, Any]:
+    def _over(self, record: Record, stream: IO[bytes]) -> Record:
         try:
             for line in stream:  # a sample that cannot be read any more still has its line
-                label: dict[str, Any] = json.loads(line)
-                if label.pop("id") == identifier:
-                    return label
-        except (ValueError, KeyError, TypeError, AttributeError):
+                label = Record.parse(json.loads(line))
+                if label.id == record.id:
+                    return overlay(record, weak_label(label))
+        except (ValueError, RecursionError, RecordError):
             pass
         raise LanserError(
-            f"{self.path}: damaged: no labels for '{identifier}' where they should be: copy the "
+            f"{self.path}: damaged: no labels for '{record.id}' where they should be: copy the "
             "file again, or relabel the set"
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +15,98 @@ from lanser_cli.audio import sound
 from lanser_cli.digests import StringSet, file_sha256, sound_sha256
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.pipe import WindowFunction, windows
-from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.shards.index import read_index
-from lanser_cli.shards.reader import read_tar
+from lanser_cli.records import Dropped, Outcome, Record, Reject
+from lanser_cli.shards.index import INDEX, Contents, ShardInfo, read_index, totals
+from lanser_cli.shards.samples import read_tar
 from lanser_cli.shards.side_file import SideFile
 
 _FEW = 64
 """Samples that are not worth starting processes for."""
 
+_ROUNDED = 0.002
+"""Seconds that rounding may move a sum by."""
+
 
 def verify_shards(folder: Path, *, processes: int | None = None) -> list[str]:
-    """Check every shard against the index: presence, bytes, SHA-256, counts, ids, sound.
+    """Check a set against its index: files, bytes, digests, ids, sound, and every sum over them.
 
-    Sound kept as FLAC must be what was packed, sample for sample; lossy sound must decode.
+    Sound kept as FLAC must be what was packed, sample for sample; lossy sound must decode. Of a
+    relabelled set the weak labels are those of its side file.
 
     Args:
         processes: that decode; as many as there are processors if None.
 
     Returns:
         One sentence a fault; empty if all is well.
+
+    Raises:
+        LanserError: there is no index, or it is none.
     """
     index = read_index(folder)
     known = {shard["file"] for shard in index["shards"]}
     extra = sorted(path.name for path in folder.glob("*.tar") if path.name not in known)
     faults = [f"{name}: not in the index" for name in extra]
     faults += _check_side_file(folder, index)
+    side = None if faults else SideFile.of(folder, index)
     for shard in index["shards"]:
         faults += _check_file(folder / shard["file"], shard)
     count = processes or devices.cpu_count()
     check = workers.spread(_checker, ["cpu"] * (1 if index["samples"] < _FEW else count))
-    with closing(check(windows(_samples(folder, index, faults), _FEW))) as answers:
+    with closing(check(windows(_samples(folder, index, side, faults), _FEW))) as answers:
         for outcomes in answers:
             faults += [outcome.error for outcome in outcomes if isinstance(outcome, Reject)]
     return faults
 
 
-def _samples(folder: Path, index: dict[str, Any], faults: list[str]) -> Iterator[Any]:
-    """What the shards hold; to `faults` what is wrong with its number, or with the ids."""
-    ids = StringSet()
+def _samples(
+    folder: Path, index: dict[str, Any], side: SideFile | None, faults: list[str]
+) -> Iterator[Any]:
+    """What the shards hold; to `faults` what the index says else of it."""
+    ids, contents, found = StringSet(), Contents(), []
     for shard in index["shards"]:
-        path, samples = folder / shard["file"], 0
-        if not path.exists():
+        path, samples, seconds = folder / shard["file"], 0, 0.0
+        if not path.is_file():
             continue
-        for item in read_tar(str(path), "verify"):
-            if isinstance(item, Record):
-                samples += 1
-                if not ids.add(item.id):
-                    faults.append(f"{shard['file']}: '{item.id}' is there twice")
-            yield item
+        items = read_tar(str(path), "verify")
+        try:
+            for item in items if side is None else side.over(path.name, items):
+                if isinstance(item, Record):
+                    samples, seconds = samples + 1, seconds + (item.duration or 0.0)
+                    contents.add(item)
+                    if not ids.add(item.id):
+                        faults.append(f"{path.name}: '{item.id}' is there twice")
+                elif isinstance(item, Dropped):
+                    faults.append(f"{path.name}: {item.reason}")
+                yield item
+        except LanserError as error:
+            faults.append(str(error))
         if samples != shard["samples"]:
-            faults.append(f"{shard['file']}: {samples} samples, not {shard['samples']}")
+            faults.append(f"{path.name}: {samples} samples, not {shard['samples']}")
+            continue
+        found.append(ShardInfo(**{**shard, "seconds": round(seconds, 3)}))
+        if abs(seconds - shard["seconds"]) > _ROUNDED:
+            faults.append(f"{path.name}: {seconds:.3f} seconds, not {shard['seconds']}")
+    if len(found) == len(index["shards"]) and (side is not None or "relabelled" not in index):
+        faults += _check_sums(index, {**totals(found), **contents.as_json()})
+
+
+def _check_sums(index: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    for key, value in found.items():
+        same = abs(value - index[key]) <= _ROUNDED if key == "seconds" else value == index[key]
+        if not same:
+            yield f"{INDEX}: '{key}' is {_brief(index[key])}, but {_brief(value)} in the shards"
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _check_file(path: Path, shard: dict[str, Any]) -> Iterator[str]:
     if not path.exists():
         yield f"{path.name}: missing"
+    elif not path.is_file():
+        yield f"{path.name}: not a plain file"
     elif not os.access(path, os.R_OK):
         yield f"{path.name}: may not be read (permissions)"
     elif path.stat().st_size != shard["bytes"]:
@@ -81,9 +120,23 @@ def _check_side_file(folder: Path, index: dict[str, Any]) -> Iterator[str]:
         side = SideFile.of(folder, index)
     except LanserError as error:
         yield str(error)
-    else:
-        if side is not None and file_sha256(side.path) != side.sha256:
-            yield f"{side.path.name}: its SHA-256 is not that of the index"
+        return
+    if side is None:
+        return
+    if file_sha256(side.path) != side.sha256:
+        yield f"{side.path.name}: its SHA-256 is not that of the index"
+    elif _starts(side.path, index["shards"]) != index["relabelled"]["starts"]:
+        yield f"{INDEX}: 'relabelled.starts' is not where the labels of each shard begin"
+
+
+def _starts(path: Path, shards: list[dict[str, Any]]) -> list[int]:
+    """Where the lines of each shard begin, in bytes, by its number of samples."""
+    starts, at = [], 0
+    with path.open("rb") as stream:
+        for shard in shards:
+            starts.append(at)
+            at += sum(map(len, islice(stream, shard["samples"])))
+    return starts
 
 
 def _checker(_device: str) -> WindowFunction:

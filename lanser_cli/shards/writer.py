@@ -7,10 +7,9 @@ import hashlib
 import io
 import os
 import tarfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,8 +20,8 @@ from lanser_cli.output import commit, write_json
 from lanser_cli.provenance import command_line
 from lanser_cli.records import Record, Reject
 from lanser_cli.shards.encoder import Sample
-from lanser_cli.shards.index import INDEX, SCHEMA, ShardInfo
-from lanser_cli.shards.reader import read_tar
+from lanser_cli.shards.index import INDEX, SCHEMA, Contents, ShardInfo, totals
+from lanser_cli.shards.samples import read_tar
 from lanser_cli.tally import Tally
 
 LOCK = ".lock"
@@ -61,7 +60,7 @@ class ShardWriter:
         self._max_count, self._max_bytes = max_count, max_bytes
         self.done = StringSet()
         self.sounds = StringSet()
-        self._contents = _Contents()
+        self._contents = Contents()
         self._shards: list[ShardInfo] = []
         self._open: _Tar | None = None
         with _writing(folder):
@@ -116,8 +115,7 @@ class ShardWriter:
             index = {
                 "schema": SCHEMA,
                 "name": self._name,
-                "samples": sum(shard.samples for shard in self._shards),
-                "seconds": round(sum(shard.seconds for shard in self._shards), 3),
+                **totals(self._shards),
                 **self._contents.as_json(),
                 "dropped": dict(sorted(tally.dropped.items())),
                 "rejected": tally.rejected,
@@ -152,8 +150,9 @@ class ShardWriter:
             raise UsageError(f"{path}: not of this set, which expects {expected}: remove it")
         count, seconds = 0, 0.0
         for item in read_tar(str(path), "shard"):
-            if isinstance(item, Reject):
-                raise LanserError(f"{item.error}; remove the file, then --resume")
+            if not isinstance(item, Record):
+                why = item.error if isinstance(item, Reject) else f"{path}: {item.reason}"
+                raise LanserError(f"{why}; remove the file, then --resume")
             self._note(item)
             count += 1
             seconds += item.duration or 0.0
@@ -202,35 +201,6 @@ class _Tar:
         self._stream.write(data)
         self._hash.update(data)
         self.bytes += len(data)
-
-
-@dataclass
-class _Contents:
-    """What the index says of the records in a set."""
-
-    labels: dict[str, Counter[str]] = field(
-        default_factory=lambda: {"emotion": Counter(), "label": Counter()}
-    )
-    speakers: dict[str, set[str]] = field(default_factory=dict)
-    taxonomies: dict[str, None] = field(default_factory=dict)
-
-    def add(self, record: Record) -> None:
-        for key, histogram in self.labels.items():
-            if value := record.fields.get(key):
-                histogram[value] += 1
-        if record.speaker:
-            split = str(record.fields.get("split") or "all")
-            self.speakers.setdefault(split, set()).add(record.speaker)
-        about = record.fields.get("entailment") or {}
-        if taxonomy := about.get("crosswalk") or about.get("taxonomy"):
-            self.taxonomies[taxonomy] = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "taxonomy": list(self.taxonomies),
-            "labels": {key: dict(sorted(count.items())) for key, count in self.labels.items()},
-            "speakers": {split: len(names) for split, names in sorted(self.speakers.items())},
-        }
 
 
 @contextmanager

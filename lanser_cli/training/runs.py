@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import commit, write_json, write_whole
-from lanser_cli.provenance import check_schema, command_line, versions
+from lanser_cli.provenance import command_line, versions
+from lanser_cli.shape import check_shape, read_json
+from lanser_cli.training.config import ARCHITECTURE, CONFIG
 from lanser_cli.training.identity import check_same
 from lanser_cli.training.lock import FolderLock
 
@@ -117,26 +119,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config of a run folder.
 
     Raises:
-        LanserError: it is none.
+        LanserError: it is none, of a newer schema, or a key in it is not what it must be.
     """
     path = folder / "config.json"
     if not folder.exists():
         raise LanserError(f"{folder}: there is no such run folder")
     if not path.is_file():
         raise LanserError(f"{folder}: not a run folder: there is no config.json in it")
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        schema = config["schema"]
-    except (ValueError, KeyError, TypeError):
-        raise LanserError(f"{path}: not the config of a run") from None
-    check_schema(path, schema, SCHEMA)
-    return config
+    return read_json(path, "the config of a run", CONFIG, SCHEMA)
 
 
 def use_of_labels(folder: Path) -> tuple[str, float]:
     """What a run started from, and the fraction of the labels it used."""
     config = read_config(folder)
-    fraction = (config.get("protocol") or {}).get("fraction", 1.0)
+    fraction = (config.get("protocol") or {}).get("fraction") or 1.0
     return config.get("init") or "from scratch", fraction
 
 
@@ -174,16 +170,25 @@ def one_model(folder: Path, option: str) -> Path:
 
 
 def read_architecture(folder: Path) -> Architecture:
-    """The architecture in a run folder's config."""
+    """The architecture in a run folder's config.
+
+    Raises:
+        LanserError: there is none that can be built.
+    """
     from lanser_cli.models.classifier import Architecture
     from lanser_cli.models.front_end import FrontEnd
 
+    given = read_config(folder).get("architecture")
     try:
-        value = dict(read_config(folder)["architecture"])
-        front_end = FrontEnd(**value.pop("front_end"))
+        check_shape(given, ARCHITECTURE, "architecture")
+        value = {key: found for key, found in dict(given or {}).items() if found is not None}
+        settings = value.pop("front_end").items()
+        front_end = FrontEnd(**{key: found for key, found in settings if found is not None})
         labels = tuple(value.pop("labels"))
+        if front_end.low_hz >= front_end.high_hz:
+            raise ValueError("'architecture.front_end.low_hz' must be below 'high_hz'")
         return Architecture(labels=labels, front_end=front_end, **value)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:  # TypeError: a key that there is none of
         raise LanserError(f"{folder}/config.json: no usable architecture: {error}") from None
 
 

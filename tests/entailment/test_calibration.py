@@ -88,11 +88,22 @@ def test_a_prior_of_something_else_is_refused(label_scorer: LabelScorer, tmp_pat
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"schema": 99}', '{"schema": 1, "labels": ["a"], "log_odds": {"x": []}}'],
+    [
+        *("", "[]", "{}", "[" * 100_000, '{"schema": 1, "labels": ["a"], "log_odds": {"x": []}}'),
+        '{"schema": 1, "taxonomy": "t", "templates": [], "labels": ["a"], "texts": 1e999}',
+        *(
+            '{"schema": 1, "taxonomy": "t", "templates": ["{}"], "labels": ["a"], "texts": 3, '
+            f'"log_odds": {{"x": [{odds}]}}}}'
+            for odds in ("NaN", "1e39", "1, 2", '"1"', "true")
+        ),
+    ],
 )
 def test_a_file_that_is_no_prior_is_a_usage_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(UsageError, match="not a prior that lanser wrote"):
+        Prior.load(tmp_path / "p.json")
+    (tmp_path / "p.json").write_text('{"schema": 99}')
+    with pytest.raises(UsageError, match="newer lanser"):
         Prior.load(tmp_path / "p.json")
 
 

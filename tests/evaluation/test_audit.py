@@ -376,6 +376,23 @@ def test_no_certificate(text: str, tmp_path: Path) -> None:
         certificate.cite(path)
 
 
+def test_a_certificate_with_a_leak_in_it_has_not_passed(tmp_path: Path) -> None:
+    """Whatever it says of itself: someone may have edited it."""
+    check = {"check": "speaker", "shared": 3, "allowed": False, "not_checked": None}
+    value = {"schema": 1, "passed": True, "sides": [], "checks": [check]}
+    (tmp_path / "x.json").write_text(json.dumps(value))
+    cited = certificate.cite(tmp_path / "x.json")
+    assert (cited["passed"], cited["found"]) == (False, ["speaker"])
+    check["allowed"] = True
+    (tmp_path / "x.json").write_text(json.dumps(value))
+    assert certificate.cite(tmp_path / "x.json")["passed"]
+    for key, wrong in (("shared", "3"), ("shared", -1), ("allowed", 1), ("not_checked", 0)):
+        value["checks"] = [check | {key: wrong}]
+        (tmp_path / "x.json").write_text(json.dumps(value))
+        with pytest.raises(LanserError, match=rf"'checks\[0\].{key}' must be "):
+            certificate.cite(tmp_path / "x.json")
+
+
 def test_certificate_of_the_future(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"schema": 99}')

@@ -137,6 +137,54 @@ def test_a_second_run_in_a_folder_is_refused(tiny_run):
 
 
 @pytest.mark.parametrize(
+    "key, value, sentence",
+    [
+        ("name", "resnet5000", "'architecture.name' must be one of resnet50, "),
+        ("labels", [], "'architecture.labels' must be labels, each once"),
+        ("labels", ["joy", "joy"], "'architecture.labels' must be labels, each once"),
+        ("labels", "joy", "'architecture.labels' must be an array"),
+        ("crop_seconds", 1e12, "'architecture.crop_seconds' must be from 0.025 to 600"),
+        ("crop_seconds", "3", "'architecture.crop_seconds' must be a finite number"),
+        ("trim", 1, "'architecture.trim' must be true or false"),
+        ("mels", 10**12, "'architecture.front_end.mels' must be from 1 to 1024"),
+        ("hop_ms", 0, "'architecture.front_end.hop_ms' must be from 1 to 1000"),
+        ("low_hz", 8000, "'architecture.front_end.low_hz' must be below 'high_hz'"),
+        ("normalise", "all", "'architecture.front_end.normalise' must be one of none, "),
+        ("colour", "red", "argument 'colour'"),
+    ],
+)
+def test_a_config_that_nothing_can_be_built_from(tiny_run, tmp_path, key, value, sentence):
+    config = json.loads((tiny_run / "config.json").read_text())
+    own = config["architecture"]
+    (own["front_end"] if key in own["front_end"] else own)[key] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        LanserError, match=rf"config\.json: no usable architecture: .*{sentence}"[:99]
+    ):
+        runs.read_architecture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "key, value, sentence",
+    [
+        ("protocol", {"fraction": 0}, "'protocol.fraction' must be above 0 and at most 1, not 0"),
+        ("protocol", [], "'protocol' must be an object, not an array"),
+        ("test_speakers", [1], "'test_speakers[0]' must be a string, not 1"),
+        ("seen", {"run": "x"}, "'seen.checked' is missing"),
+        ("identity", {"data": 7}, "'identity.data' must be a string, not 7"),
+        ("init", {}, "'init' must be a string, not an object"),
+        ("schema", True, "'schema' must be a whole number, not true or false"),
+    ],
+)
+def test_a_config_of_other_types_names_the_key(tiny_run, tmp_path, key, value, sentence):
+    config = json.loads((tiny_run / "config.json").read_text()) | {key: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(LanserError) as caught:
+        runs.read_config(tmp_path)
+    assert str(caught.value) == f"{tmp_path}/config.json: not the config of a run: {sentence}"
+
+
+@pytest.mark.parametrize(
     "spoil, sentence",
     [
         (lambda run: (run / "config.json").unlink(), "not a run folder: there is no config.json"),

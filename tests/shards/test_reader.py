@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import read_jsonl, tone, write_jsonl
+from conftest import Lanser, read_jsonl, tone, write_jsonl
 
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
@@ -21,6 +21,7 @@ from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.shards import encoder, reader
 from lanser_cli.shards.index import SCHEMA, read_index
 from lanser_cli.shards.pack import pack
+from lanser_cli.shards.samples import read_tar
 from lanser_cli.shards.verify import verify_shards
 from lanser_cli.shards.writer import ShardWriter
 from lanser_cli.tally import Ledger
@@ -391,6 +392,20 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         edit(lambda index: index["shards"][0].update(samples=4)),
         "speech-000000.tar: 5 samples, not 4",
     ),
+    **{
+        f"wrong {key}": (edit(lambda index, key=key, lie=lie: index.update({key: lie})), said)
+        for key, lie, said in (
+            ("samples", 13, "index.json: 'samples' is 13, but 12 in the shards"),
+            ("seconds", 0.5, "index.json: 'seconds' is 0.5, but "),
+            ("taxonomy", ["x"], "index.json: 'taxonomy' is [\"x\"], but [] in the shards"),
+            ("speakers", {"all": 4}, '\'speakers\' is {"all": 4}, but {"all": 3}'),
+            ("labels", {"emotion": {"joy": 12}, "label": {}}, "index.json: 'labels' is "),
+        )
+    },
+    "wrong seconds of a shard": (
+        edit(lambda index: index["shards"][1].update(seconds=77.0)),
+        "speech-000001.tar: 4.750 seconds, not 77.0",
+    ),
     "no sound": (replace_with_text, "clip-10.flac: not a readable audio"),
 }
 
@@ -425,9 +440,69 @@ def test_an_index_that_is_none(copy: Path) -> None:
         (copy / "index.json").write_text(text)
         with pytest.raises(LanserError, match="not an index of shards"):
             read_index(copy)
+        with pytest.raises(LanserError, match="not an index of shards"):
+            reader.check_inputs([str(copy)])
     (copy / "index.json").unlink()
     with pytest.raises(LanserError, match=r"no index\.json in it, so no finished set of shards"):
         verify_shards(copy)
+
+
+STRANGE = {
+    "elsewhere": (
+        ("shards", 0, "file"),
+        "../speech-000000.tar",
+        "'shards[0].file' must be the name",
+    ),
+    "a device": (("shards", 0, "file"), "/dev/zero", "'shards[0].file' must be the name of a tar"),
+    "twice": (("shards", 0, "file"), "speech-000001.tar", "'shards' has speech-000001.tar more"),
+    "negative": (("shards", 2, "bytes"), -1, "'shards[2].bytes' must be a whole number from 0 on"),
+    "endless": (("seconds",), 10**400, "'seconds' must be a finite number, not 10000000000"),
+    "no text": (("shards", 1, "sha256"), [], "'shards[1].sha256' must be a string, not an array"),
+    "yes": (("samples",), True, "'samples' must be a whole number, not true or false"),
+    "missing": (("labels", "label"), None, "'labels.label' must be an object, not null"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_wrong_with_an_index_is_one_sentence_with_file_and_key(
+    name: str, copy: Path, lanser: Lanser
+) -> None:
+    (*way, last), value, said = STRANGE[name]
+
+    def change(index: dict) -> None:
+        for key in way:
+            index = index[key]
+        index[last] = value
+
+    edit(change)(copy)
+    for command in (["--verify", copy], [copy, "-o", copy / "out"], [copy / "*.tar", "-o", "out"]):
+        made = lanser("shard", *command, check=1, cwd=copy)
+        [line] = made.stderr.decode().splitlines()
+        assert f"{copy}/index.json: not an index of shards: {said}" in line
+    assert not (copy / "out").exists()
+
+
+def test_an_index_of_other_programs_is_none_of_ours(copy: Path) -> None:
+    (copy / "index.json").write_text('{"wids_version": 1, "shardlist": []}')
+    assert len(list(reader.records_of([str(copy / "speech-000000.tar")], "test"))) == 5
+
+
+def test_samples_that_an_index_promises_and_a_shard_lacks_are_a_reject(copy: Path) -> None:
+    path = copy / "speech-000001.tar"
+    with tarfile.open(path) as tar:
+        members = tar.getmembers()
+    data = path.read_bytes()
+    hole = slice(members[2].offset, members[8].offset)  # three samples, as after a bad sector
+    path.write_bytes(data[: hole.start] + bytes(hole.stop - hole.start) + data[hole.stop :])
+    for name in (copy, path):
+        found, rejects = kinds(reader.records_of([str(name)], "test"))
+        assert [item.id for item in found if "000001" in str(item.audio_filepath)] == [
+            "clip-05",
+            "clip-09",
+        ]
+        behind, lost = (item.error for item in rejects)
+        assert "after 1 records: data behind the end mark at byte " in behind
+        assert lost == f"{path}: 2 samples, not 5 as index.json says: see lanser shard --verify"
 
 
 # ---------------------------------------------------------------- reading
@@ -439,9 +514,9 @@ def test_a_cut_tar_gives_what_is_whole_and_one_reject(part: float, copy: Path) -
     with tarfile.open(path) as tar:
         last = tar.getmembers()[-1]
         data = path.read_bytes()[: last.offset_data + last.size]
-    whole = [item.id for item in reader.read_tar(str(path), "test") if isinstance(item, Record)]
+    whole = [item.id for item in read_tar(str(path), "test") if isinstance(item, Record)]
     path.write_bytes(data[: int(len(data) * part)])
-    found, rejects = kinds(reader.read_tar(str(path), "test"))
+    found, rejects = kinds(read_tar(str(path), "test"))
     assert [item.id for item in found] == whole[: len(found)]
     assert len(found) < 5
     assert len(found) >= int(5 * part) - 1
@@ -458,7 +533,7 @@ def test_a_tar_cut_between_two_members(copy: Path) -> None:
     with tarfile.open(path) as tar:
         third = tar.getmembers()[4].offset
     path.write_bytes(path.read_bytes()[:third])
-    found, rejects = kinds(reader.read_tar(str(path), "test"))
+    found, rejects = kinds(read_tar(str(path), "test"))
     assert len(found) == 2
     assert ["cut off after 2 records" in reject.error for reject in rejects] == [True]
 
@@ -470,17 +545,17 @@ def test_rubbish_in_the_middle_of_a_tar(copy: Path) -> None:
     data = bytearray(path.read_bytes())
     data[third : third + 512] = b"\xa5" * 512
     path.write_bytes(data)
-    found, rejects = kinds(reader.read_tar(str(path), "test"))
-    assert len(found) == 2
+    found, rejects = kinds(read_tar(str(path), "test"))
+    assert [item.id for item in found] == ["clip-00", "clip-01", "clip-03", "clip-04"]
     assert len(rejects) == 1 and "broken or cut off after 2 records" in rejects[0].error
 
 
 def test_no_tar_at_all(tmp_path: Path) -> None:
     (tmp_path / "text.tar").write_text("dear diary\n" * 100)
-    found, rejects = kinds(reader.read_tar(str(tmp_path / "text.tar"), "test"))
+    found, rejects = kinds(read_tar(str(tmp_path / "text.tar"), "test"))
     assert not found and len(rejects) == 1
     with pytest.raises(LanserError, match=r"gone\.tar: cannot be read: No such file"):
-        list(reader.read_tar(str(tmp_path / "gone.tar"), "test"))
+        list(read_tar(str(tmp_path / "gone.tar"), "test"))
 
 
 def test_halves_of_samples(tmp_path: Path) -> None:
@@ -490,7 +565,7 @@ def test_halves_of_samples(tmp_path: Path) -> None:
         ("b.json", b'{"id":"b"}'),
         ("c.flac", flac()),
     ]
-    found, rejects = kinds(reader.read_tar(make_tar(tmp_path / "x.tar", members), "test"))
+    found, rejects = kinds(read_tar(make_tar(tmp_path / "x.tar", members), "test"))
     assert [item.id for item in found] == ["b"]
     assert sorted(reject.error.partition(": ")[2] for reject in rejects) == [
         "'a' has no sound member",
@@ -504,7 +579,7 @@ def test_members_of_other_kinds_and_tars_of_a_folder(tmp_path: Path) -> None:
     for key in ("./set.v1/a", "./set.v1/b"):
         members += [(f"{key}.cls", b"3"), (f"{key}.json", json.dumps({"id": key[-1]}).encode())]
         members += [(f"{key}.txt", b"hello"), (f"{key}.WAV", flac(0.2 if key[-1] == "a" else 0.3))]
-    found, rejects = kinds(reader.read_tar(make_tar(tmp_path / "x.tar", members), "test"))
+    found, rejects = kinds(read_tar(make_tar(tmp_path / "x.tar", members), "test"))
     assert not rejects
     assert [(item.id, len(sound.load(item))) for item in found] == [("a", 3200), ("b", 4800)]
 
@@ -517,7 +592,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path) -> None:
         members += [(f"{key}.flac", flac()), (f"{key}.json", b'{"id":"e%d"}' % number)]
     members += [("a..b/fine.flac", flac()), ("a..b/fine.json", b'{"id":"fine"}')]
     path = make_tar(inside / "x.tar", members)
-    found, rejects = kinds(reader.read_tar(path, "test"))
+    found, rejects = kinds(read_tar(path, "test"))
     assert [item.id for item in found] == ["fine"]
     assert [item.error for item in rejects] == [
         f"{path}: '{key}' leads out of the tar: such a name is refused"
@@ -541,7 +616,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path) -> None:
 def test_bad_records_in_a_shard(data: bytes, sentence: str, tmp_path: Path) -> None:
     members = [("a.flac", flac()), ("a.json", data), ("b.flac", flac()), ("b.json", b'{"id":"b"}')]
     path = make_tar(tmp_path / "x.tar", members)
-    bad, good = reader.read_tar(path, "test")
+    bad, good = read_tar(path, "test")
     assert isinstance(bad, Reject) and isinstance(good, Record)
     assert sentence in bad.error and f"{path}: a.flac: " in bad.error
 

@@ -145,6 +145,53 @@ def test_verify_sees_a_side_file_that_is_not_the_one(copy: Path, tmp_path: Path)
         read(copy)
 
 
+@pytest.mark.parametrize("file", ["keep.txt", "../keep.txt", "speech-000000.tar", "labels-0.jsonl"])
+def test_relabelling_deletes_nothing_that_an_index_names_but_its_own(
+    file: str, copy: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    source = new_labels(tmp_path / "new.jsonl", [record.id for record in read(copy)])
+    relabel(copy, source)
+    for path in (copy / "keep.txt", tmp_path / "keep.txt", copy / "labels-0.jsonl"):
+        path.write_text("mine")
+    index = json.loads((copy / "index.json").read_text())
+    index["relabelled"]["file"] = file
+    (copy / "index.json").write_text(json.dumps(index))
+    before = contents(copy) | {"above": (tmp_path / "keep.txt").read_bytes()}
+    made = lanser("shard", "--relabel", source, copy, check=1)
+    assert b"index.json: not an index of shards: 'relabelled.file' must be" in made.stderr
+    assert contents(copy) | {"above": (tmp_path / "keep.txt").read_bytes()} == before
+
+
+def test_verify_knows_where_the_labels_of_each_shard_start(copy: Path, tmp_path: Path) -> None:
+    relabel(copy, new_labels(tmp_path / "new.jsonl", [record.id for record in read(copy)]))
+    index = json.loads((copy / "index.json").read_text())
+    index["relabelled"]["starts"][1] = 0
+    (copy / "index.json").write_text(json.dumps(index))
+    assert verify_shards(copy) == [
+        "index.json: 'relabelled.starts' is not where the labels of each shard begin"
+    ]
+    del index["relabelled"]["starts"][1]
+    (copy / "index.json").write_text(json.dumps(index))
+    with pytest.raises(LanserError, match="'relabelled.starts' must have one number a shard"):
+        read(copy)
+
+
+def test_a_side_file_sets_weak_labels_and_nothing_else(copy: Path, tmp_path: Path) -> None:
+    old = read(copy)
+    relabel(copy, new_labels(tmp_path / "new.jsonl", [record.id for record in old]))
+    [side] = copy.glob("labels-*.jsonl")
+    lines = read_jsonl(side)
+    lines[0] |= {"audio_filepath": "/etc/passwd", "label": "joy", "emotion": "theirs"}
+    write_jsonl(side, lines)
+    first = next(iter(reader.records_of([str(copy / "speech-000000.tar")], "test")))
+    assert isinstance(first, Record) and first.emotion == "theirs"
+    assert (first.audio_filepath, first.label) == (old[0].audio_filepath, old[0].label)
+    for bad in ({"emotion": 7}, {"emotion_scores": {"joy": "much"}}, {"entailment": []}):
+        write_jsonl(side, [lines[0] | bad, *lines[1:]])
+        with pytest.raises(LanserError, match="damaged: no labels for 'clip-00'"):
+            list(reader.records_of([str(copy / "speech-000000.tar")], "test"))
+
+
 @pytest.mark.parametrize(
     ("lines", "why"),
     [

@@ -186,7 +186,7 @@ def test_a_side_file_sets_weak_labels_and_nothing_else(copy: Path, tmp_path: Pat
     first = next(iter(reader.records_of([str(copy / "speech-000000.tar")], "test")))
     assert isinstance(first, Record) and first.emotion == "theirs"
     assert (first.audio_filepath, first.label) == (old[0].audio_filepath, old[0].label)
-    for bad in ({"emotion": 7}, {"emotion_scores": {"joy": "much"}}, {"entailment": []}):
+    for bad in ({"emotion": 7.5}, {"emotion_scores": {"joy": "much"}}, {"entailment": []}):
         write_jsonl(side, [lines[0] | bad, *lines[1:]])
         with pytest.raises(LanserError, match="damaged: no labels for 'clip-00'"):
             list(reader.records_of([str(copy / "speech-000000.tar")], "test"))

@@ -9,7 +9,7 @@ import tarfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from lanser_cli.errors import RecordError
 
@@ -40,6 +40,10 @@ class Source:
     def open(self) -> str | io.BytesIO:
         """What decoders take: the path, or a new stream over the bytes."""
         return self.path if self.data is None else io.BytesIO(self.data)
+
+    def stream(self) -> IO[bytes]:
+        """The bytes, opened."""
+        return open(self.path, "rb") if self.data is None else io.BytesIO(self.data)
 
     def read(self, start: int, count: int) -> bytes:
         """`count` bytes from `start` on, or fewer at the end."""

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 from soundfile import LibsndfileError
 
-from lanser_cli.audio import beyond
+from lanser_cli.audio import remainder
 from lanser_cli.audio.decoder import (
     Block,
     Info,
@@ -196,7 +196,7 @@ def _opened(source: Source) -> Iterator[Any]:
     except (LibsndfileError, TypeError):  # TypeError: a name that means sound without a header
         raise Unsupported from None
     with file:
-        beyond.check(source, file.format, file.frames, file.samplerate)
+        remainder.check(source, file.format, file.frames, file.samplerate)
         yield file
 
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import ENVIRONMENT, tone
 from sounds import cut, link_in_a_circle, noise, save, sine, text_file
 
-from lanser_cli.audio.beyond import _flac_frames
+from lanser_cli.audio.remainder import _flac_frames
 from lanser_cli.audio.sound import (
     AudioError,
     load,

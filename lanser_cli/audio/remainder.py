@@ -1,4 +1,4 @@
-"""Sound behind the end that a file's first header speaks of, which libsndfile does not read."""
+"""The remainder: sound behind the end that a header speaks of, which libsndfile does not read."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 from soundfile import LibsndfileError
 
+from lanser_cli.audio import remainder
 from lanser_cli.audio.decoder import (
     Block,
     Info,
@@ -27,7 +28,7 @@ from lanser_cli.audio.resampler import SAMPLE_RATE
 from lanser_cli.audio.source import CutOff, Source
 
 _MOST = 1 << 20
-"""Frames read at a time: a damaged header may promise more than fits into memory."""
+"""Samples read at a time: a damaged header may promise more than fits into memory."""
 
 _UNKNOWN = 1 << 62
 """libsndfile gives at least this many frames where a stream's header leaves the length open."""
@@ -39,7 +40,7 @@ def load(source: Source, offset: float, duration: float | None) -> Block:
     Raises:
         Unsupported: libsndfile cannot decode it.
         CutOff: the header promises more than can be decoded.
-        AudioError: there is no sound in it, or none at `offset`.
+        AudioError: there is no sound in it, more than its header speaks of, or none at `offset`.
     """
     with _open(source, offset, duration) as reader:
         try:
@@ -78,17 +79,14 @@ def probe(source: Source) -> Info:
 
     Raises:
         Unsupported: libsndfile cannot read it, or does not find the end.
-        AudioError: there is no sound in it.
+        AudioError: there is no sound in it, or more than its header speaks of.
     """
-    try:
-        info = soundfile.info(source.open())
-    except (LibsndfileError, TypeError):
-        raise Unsupported from None
-    if info.frames >= _UNKNOWN:
-        raise Unsupported
-    if info.frames == 0:
-        raise no_samples(source.path)
-    return Info(info.frames / info.samplerate, info.samplerate, info.channels)
+    with _opened(source) as file:
+        if file.frames >= _UNKNOWN:
+            raise Unsupported
+        if file.frames == 0:
+            raise no_samples(source.path)
+        return Info(file.frames / file.samplerate, file.samplerate, file.channels)
 
 
 def load_pcm16(
@@ -118,10 +116,15 @@ def load_pcm16(
             count = min(size, length - first)
             if reader.start + first:
                 file.seek(reader.start + first)
-            crop: NDArray[np.int16] = file.read(count, "int16")
+            pieces, left = [], count
+            while left and len(piece := file.read(min(left, _MOST), "int16")):
+                pieces.append(piece)
+                left -= len(piece)
     except (LibsndfileError, Unsupported):
         return None
-    return crop if len(crop) == count else None
+    if left or not pieces:
+        return None
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def mp3_seconds(source: Source) -> float:
@@ -169,6 +172,7 @@ class _Reader:
             LibsndfileError: libsndfile meets damage.
             CutOff: the header promises more.
         """
+        step = max(1, min(step, _MOST // self.file.channels))
         if self.start:
             self.file.seek(self.start)
         while (left := self.stop - self.start - self.done) > 0:
@@ -186,12 +190,19 @@ class _Reader:
 
 
 @contextmanager
-def _open(source: Source, offset: float, duration: float | None) -> Iterator[_Reader]:
+def _opened(source: Source) -> Iterator[Any]:
     try:
         file = soundfile.SoundFile(source.open())
     except (LibsndfileError, TypeError):  # TypeError: a name that means sound without a header
         raise Unsupported from None
     with file:
+        remainder.check(source, file.format, file.frames, file.samplerate)
+        yield file
+
+
+@contextmanager
+def _open(source: Source, offset: float, duration: float | None) -> Iterator[_Reader]:
+    with _opened(source) as file:
         rate, length = file.samplerate, file.frames
         start = round(offset * rate)
         if start >= length > 0:

@@ -1,17 +1,30 @@
-"""MP4, M4A, WebM, FLV and what else FFmpeg decodes, through PyAV (extra `video`)."""
+"""MP4, M4A, WebM, FLV and what else FFmpeg decodes, through PyAV (extra `video`).
+
+FFmpeg works in a process of its own: damage that it does not survive is a fault of one record.
+"""
 
 from __future__ import annotations
 
+import atexit
+import json
+import math
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import suppress
+from importlib.util import find_spec
+from subprocess import DEVNULL, PIPE, Popen
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.audio.decoder import Block, Info, behind_the_end, cut_off, join, regroup
-from lanser_cli.audio.source import AudioError, Source
-from lanser_cli.errors import LanserError, require
+from lanser_cli.audio.decoder import Block, Info, cut_off, join
+from lanser_cli.audio.source import AudioError, CutOff, Source
+from lanser_cli.errors import missing_extra
+
+_Answer: TypeAlias = tuple[dict[str, Any], NDArray[np.float32] | None]
+"""What the helper says, and the frames `[frames, channels]` behind it, if it gives some."""
 
 
 def load(source: Source, offset: float, duration: float | None) -> Block:
@@ -21,7 +34,7 @@ def load(source: Source, offset: float, duration: float | None) -> Block:
         AudioError: PyAV is missing or cannot decode it, or there is no sound in it or at `offset`.
         CutOff: the header promises more than can be decoded.
     """
-    return join(_blocks(source, offset, duration), source.path)
+    return join(stream(source, offset, duration, 10.0), source.path)
 
 
 def stream(
@@ -33,7 +46,15 @@ def stream(
         AudioError: as in `load`.
         CutOff: as in `load`; after the last block.
     """
-    return regroup(_blocks(source, offset, duration), seconds)
+    there = 0.0
+    for answer, frames in _ask(source, offset=offset, duration=duration, seconds=seconds):
+        if frames is not None:
+            there += len(frames) / answer["rate"]
+            yield Block(frames, answer["rate"])
+        elif "died" in answer and there:
+            raise cut_off(source.path, offset + there, None)
+        else:
+            _check(answer, source)
 
 
 def probe(source: Source) -> Info:
@@ -42,73 +63,114 @@ def probe(source: Source) -> Info:
     Raises:
         AudioError: as in `load`.
     """
-    with _open(source) as (container, track):
-        if track.duration is not None:
-            seconds = float(track.duration * track.time_base)
-        elif container.duration is not None:
-            seconds = container.duration / 1e6
-        else:
-            frames, rate = load(source, 0.0, None)
-            seconds = len(frames) / rate
-        return Info(seconds, track.rate, track.channels)
+    info: Info | None = None
+    for answer, _ in _ask(source, seconds=None):
+        _check(answer, source)
+        info = Info(*answer["info"]) if "info" in answer else info
+    assert info is not None
+    return info
 
 
-def _blocks(source: Source, offset: float, duration: float | None) -> Iterator[Block]:
-    """The one reader of blocks. It decodes from the beginning, since seeking is not exact."""
-    with _open(source) as (container, track):
-        rate, seen = track.rate, 0
-        start = round(offset * rate)
-        stop = None if duration is None else start + round(duration * rate)
-        try:
-            for frames in _decode(container, track):
-                inside = frames[max(0, start - seen) : None if stop is None else stop - seen]
-                seen += len(frames)
-                if len(inside):
-                    yield Block(inside, rate)
-                if stop is not None and seen >= stop:
-                    break
-        except Exception as error:  # PyAV raises all sorts of things on damaged streams
-            if not seen:
-                raise AudioError(f"{source.path}: cannot be decoded: {error}") from None
-        promised = _promised(container, track)
-        wanted = promised if duration is None else min(promised, offset + duration)
-        if seen / rate < 0.95 * wanted - 0.2:
-            raise cut_off(source.path, seen / rate, promised)
-        if 0 < seen <= start:
-            raise behind_the_end(source.path, offset, seen / rate)
+def _check(answer: dict[str, Any], source: Source) -> None:
+    if "cut_off" in answer:
+        raise CutOff(answer["cut_off"])
+    if "fault" in answer:
+        raise AudioError(answer["fault"])
+    if "died" in answer:
+        how = f"exit {answer['died']}" if answer["died"] >= 0 else f"signal {-answer['died']}"
+        raise AudioError(f"{source.path}: cannot be decoded: FFmpeg died of it ({how})")
 
 
-def _decode(container: Any, track: Any) -> Iterator[NDArray[np.float32]]:
-    """The frames of a track, `[frames, channels]`, from the beginning."""
-    av = require("av", "video")
-    resampler = av.AudioResampler(format="fltp", layout=track.layout, rate=track.rate)
-    for packed in container.decode(track):
-        for planar in resampler.resample(packed):
-            yield np.asarray(planar.to_ndarray().T, np.float32)
+class _Helper:
+    """A process that serves `lanser_cli.audio.ffmpeg`; it ends when its input does."""
+
+    def __init__(self) -> None:
+        code = "import sys; sys.path[:] = sys.argv[1:]; from lanser_cli.audio.ffmpeg import serve"
+        # Not by multiprocessing, which refuses children to a worker that loads training data.
+        command = [sys.executable, "-c", f"{code}; serve()", *sys.path]
+        self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: dict[str, Any], data: bytes) -> None:
+        with suppress(BrokenPipeError):  # it died, as its answer will say
+            self._requests.write(json.dumps(request).encode() + b"\n" + data)
+            self._requests.flush()
+
+    def answer(self) -> _Answer:
+        """The next answer; of one that died, how: `{"died": -11}`."""
+        line = self._answers.readline()
+        answer: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+        if "shape" in answer:
+            data = self._answers.read(4 * math.prod(answer["shape"]))
+            if len(data) == 4 * math.prod(answer["shape"]):
+                return answer, np.frombuffer(data, "<f4").reshape(answer["shape"])
+        elif line.endswith(b"\n"):
+            return answer, None
+        return {"died": self._process.wait()}, None
+
+    def end(self) -> None:
+        self._process.kill()
+        self.let_go()
+        self._process.wait()
+
+    def let_go(self) -> None:
+        for pipe in (self._requests, self._answers):
+            with suppress(BrokenPipeError):
+                pipe.close()
 
 
-@contextmanager
-def _open(source: Source) -> Iterator[tuple[Any, Any]]:
-    """The container and its first audio track."""
+_idle: list[_Helper] = []
+"""Helpers that wait for the next file."""
+
+
+def _ask(source: Source, **request: Any) -> Iterator[_Answer]:
+    """The answers to a request; the last is `{}`, a fault, or that the helper died."""
+    if find_spec("av") is None:
+        why = missing_extra("av", "video")
+        raise AudioError(f"{source.path}: not WAV, FLAC, Ogg, MP3 or AIFF: {why}")
+    helper, data, healthy = _helper(), source.data, False
+    request |= {"path": source.path, "size": None if data is None else len(data)}
     try:
-        av = require("av", "video")
-    except LanserError as error:
-        raise AudioError(f"{source.path}: not WAV, FLAC, Ogg, MP3 or AIFF: {error}") from None
-    try:
-        container = av.open(source.open())
-    except (av.error.FFmpegError, ValueError, OSError):
-        raise AudioError(f"{source.path}: not a readable audio or video file") from None
-    with container:
-        if not container.streams.audio:
-            raise AudioError(f"{source.path}: has no audio track")
-        track = container.streams.audio[0]
-        if not getattr(track, "rate", None):  # its codec is unknown
-            raise AudioError(f"{source.path}: cannot be decoded: unknown sample rate")
-        yield container, track
+        helper.ask({**request, "folder": os.getcwd()}, data or b"")
+        while True:
+            answer, frames = helper.answer()
+            last = not answer.keys() & {"shape", "info"}
+            healthy = last and "died" not in answer
+            yield answer, frames
+            if last:
+                break
+    finally:  # whoever asked may have heard enough: then the rest of the answer is in the way
+        _idle.append(helper) if healthy else helper.end()
 
 
-def _promised(container: Any, track: Any) -> float:
-    """Seconds that the track's own header promises; 0 in containers that only guess them."""
-    if track.duration is None or not container.format.name.startswith(("mov", "matroska", "avi")):
-        return 0.0
-    return float(track.duration * track.time_base)
+def _helper() -> _Helper:
+    while _idle:
+        helper = _idle.pop()
+        if helper.lives:
+            return helper
+        helper.end()
+    return _Helper()
+
+
+@atexit.register
+def _end_all() -> None:
+    while _idle:
+        _idle.pop().end()
+
+
+def _forget_all() -> None:
+    """In a process that was forked: the helpers are its parent's."""
+    for helper in _idle:
+        helper.let_go()
+    _strangers.extend(_idle)  # never finalised: they cannot be waited for from here
+    _idle.clear()
+
+
+_strangers: list[_Helper] = []
+
+os.register_at_fork(after_in_child=_forget_all)

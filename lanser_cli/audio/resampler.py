@@ -16,9 +16,14 @@ Waveform: TypeAlias = NDArray[np.float32]
 SAMPLE_RATE = 16_000
 """Hz; what every model of this package hears."""
 
+_CANCELLED = 1e-3
+"""Power of the mean over that of a channel; two channels that have nothing in common give 0.5."""
+
 
 def mono(frames: NDArray[np.float32], path: str) -> Waveform:
-    """The mean of the channels of `[frames, channels]`.
+    """The mean of the channels of `[frames, channels]`; one of them, where they cancel out.
+
+    Two channels of one voice of which one is upside down, by a cable, have nothing as their mean.
 
     Raises:
         AudioError: there are NaN or infinite samples.
@@ -27,12 +32,26 @@ def mono(frames: NDArray[np.float32], path: str) -> Waveform:
     mixed = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
     if not np.isfinite(mixed).all():
         raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
+    if frames.shape[1] > 1:
+        powers = np.einsum("fc,fc->c", frames, frames)
+        if np.vdot(mixed, mixed) < _CANCELLED * powers.mean():
+            mixed = frames[:, np.argmax(powers >= powers.max() / 2)]  # the first that is loud
     return np.ascontiguousarray(mixed, dtype=np.float32)
+
+
+def check_rate(rate: int, path: str) -> None:
+    """Refuse what no recorder writes: it would become much sound, or a filter of gigabytes.
+
+    Raises:
+        AudioError: the rate is not from 1 to 768 kHz.
+    """
+    if not 1_000 <= rate <= 768_000:
+        raise AudioError(f"{path}: a sample rate of {rate} Hz, but sound has 1000 to 768000 Hz")
 
 
 def resample(samples: Waveform, rate: int) -> Waveform:
     """A whole waveform of `rate` Hz at 16 kHz, by a polyphase filter."""
-    ratio = Fraction(SAMPLE_RATE, rate)
+    ratio = _ratio(rate)
     return samples if ratio == 1 else _filter(samples, ratio)
 
 
@@ -44,7 +63,7 @@ class Resampler:
     """
 
     def __init__(self, rate: int) -> None:
-        self._ratio = Fraction(SAMPLE_RATE, rate)
+        self._ratio = _ratio(rate)
         self._up, self._down = self._ratio.numerator, self._ratio.denominator
         reach = 10 * max(self._up, self._down) // self._up + 1  # scipy's half_len, in input samples
         self._margin = -(-reach // self._down) * self._down
@@ -78,6 +97,14 @@ class Resampler:
     def _place(self, position: int) -> int:
         """The output sample that falls together with this input sample."""
         return position // self._down * self._up
+
+
+def _ratio(rate: int) -> Fraction:
+    """Output samples for an input sample; exact where the filter is not far too long.
+
+    Its length grows with the denominator: rates such as 191,999 Hz are off by at most 10 ppm.
+    """
+    return Fraction(SAMPLE_RATE, rate).limit_denominator(50_000)
 
 
 def _filter(samples: Waveform, ratio: Fraction) -> Waveform:

@@ -13,9 +13,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.audio import libsndfile, pyav
+from lanser_cli.audio import kind, libsndfile, pyav
 from lanser_cli.audio.decoder import Block, Info, Unsupported, no_samples
-from lanser_cli.audio.resampler import SAMPLE_RATE, Resampler, Waveform, mono, resample
+from lanser_cli.audio.resampler import (
+    SAMPLE_RATE,
+    Resampler,
+    Waveform,
+    check_rate,
+    mono,
+    resample,
+)
 from lanser_cli.audio.source import AudioError, CutOff, Place, Source, locate, source_of
 from lanser_cli.records import Record
 
@@ -145,7 +152,9 @@ def stream(
     """
     resampler: Resampler | None = None
     for block in _stream(source_of(path), offset, duration, seconds):
-        resampler = resampler or Resampler(block.rate)
+        if resampler is None:
+            check_rate(block.rate, path)
+            resampler = Resampler(block.rate)
         yield resampler.push(mono(block.frames, path))
     if resampler is None:
         raise no_samples(path)
@@ -160,9 +169,12 @@ def probe(path: str) -> Info:
     """
     source = source_of(path)
     try:
-        return libsndfile.probe(source)
+        info = libsndfile.probe(source)
     except Unsupported:
-        return pyav.probe(source)
+        _check_that_sound(source)
+        info = pyav.probe(source)
+    check_rate(info.sample_rate, path)
+    return info
 
 
 def check(record: Record) -> None:
@@ -178,10 +190,15 @@ def check(record: Record) -> None:
 
 def _read(source: Source, offset: float, duration: float | None) -> Waveform:
     try:
-        block = libsndfile.load(source, offset, duration)
-    except Unsupported:
-        block = pyav.load(source, offset, duration)
-    return resample(mono(block.frames, source.path), block.rate)
+        try:
+            block = libsndfile.load(source, offset, duration)
+        except Unsupported:
+            _check_that_sound(source)
+            block = pyav.load(source, offset, duration)
+        check_rate(block.rate, source.path)
+        return resample(mono(block.frames, source.path), block.rate)
+    except MemoryError:
+        raise AudioError(f"{source.path}: takes more memory than there is") from None
 
 
 def _stream(
@@ -190,7 +207,18 @@ def _stream(
     try:
         yield from libsndfile.stream(source, offset, duration, seconds)
     except Unsupported:  # raised before the first block
+        _check_that_sound(source)
         yield from pyav.stream(source, offset, duration, seconds)
+
+
+def _check_that_sound(source: Source) -> None:
+    """Refuse what is no sound by its first bytes, before FFmpeg sees it.
+
+    Raises:
+        AudioError: naming what it is.
+    """
+    if name := kind.other(source.read(0, kind.HEAD)):
+        raise AudioError(f"{source.path}: is no sound but {name}")
 
 
 def _load_before_cut(record: Record) -> Waveform:

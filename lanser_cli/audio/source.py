@@ -6,6 +6,7 @@ import io
 import os
 import stat
 from dataclasses import dataclass
+from typing import IO
 
 from lanser_cli.audio.archive import Place as Place
 from lanser_cli.audio.archive import index_of
@@ -35,6 +36,10 @@ class Source:
     def open(self) -> str | io.BytesIO:
         """What decoders take: the path, or a new stream over the bytes."""
         return self.path if self.data is None else io.BytesIO(self.data)
+
+    def stream(self) -> IO[bytes]:
+        """The bytes, opened."""
+        return open(self.path, "rb") if self.data is None else io.BytesIO(self.data)
 
     def read(self, start: int, count: int) -> bytes:
         """`count` bytes from `start` on, or fewer at the end."""

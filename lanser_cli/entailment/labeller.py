@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lanser_cli.asr.events import parted
+from lanser_cli.asr.hallucinations import is_known
 from lanser_cli.choices import Calibration
 from lanser_cli.entailment import context
 from lanser_cli.entailment.cascade import Cascade
@@ -161,16 +163,20 @@ def reason_to_abstain(record: Record, scorer: Scorer, keep_flagged: bool) -> str
         return "empty"
     if record.flags and not keep_flagged:
         return record.flags[0]
-    if not any(character.isalnum() for character in text):
+    words, _ = parted(text)
+    if not any(character.isalnum() for character in words):
         return "no words"
-    if not scorer.knows(text):
+    if not scorer.knows(words):
         return "unknown script"
     return None
 
 
 def premise_of(record: Record) -> str:
-    """The transcript, after the context that came with it."""
-    text = (record.text or "").strip()
+    """The words of the transcript, after the context that came with it.
+
+    Not what a recogniser wrote that nobody said, such as `[Music]` or SenseVoice's tags.
+    """
+    text, _ = parted((record.text or "").strip())
     said = record.said if isinstance(record, context.InContext) else ()
     return context.premise(text, said) if said else text
 
@@ -187,8 +193,15 @@ def fault_of(record: Record) -> str | None:
 
 
 def _with_answer(record: Record, answer: dict[str, Any]) -> Record:
-    """The record with its answer, which says how many utterances of context came with it."""
+    """The record with its answer, which says how many utterances of context came with it.
+
+    And whether the text is one that Whisper is known to invent, if no `asr` says what it heard.
+    """
+    about: dict[str, Any] = {}
     if isinstance(record, context.InContext):
-        about = {**answer["entailment"], "context": len(record.said)}
-        answer = {**answer, "entailment": about}
+        about["context"] = len(record.said)
+    if not record.fields.get("asr") and is_known(record.text or ""):
+        about["doubt"] = "hallucination"
+    if about:
+        answer = {**answer, "entailment": {**answer["entailment"], **about}}
     return record.with_fields(**answer)

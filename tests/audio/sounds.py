@@ -59,3 +59,23 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return path
+
+
+def encoded(
+    wave: np.ndarray, container: str, codec: str, rate: int = 16_000, channels: int = 1
+) -> bytes:
+    """A waveform, the same in all channels, through one of FFmpeg's coders; needs PyAV."""
+    import av
+
+    buffer, layout = io.BytesIO(), {1: "mono", 2: "stereo"}[channels]
+    with av.open(buffer, "w", format=container) as file:
+        track = file.add_stream(codec, rate=rate, layout=layout)
+        resampler = av.AudioResampler(track.format, layout, rate)
+        for at in range(0, len(wave), 1024):
+            part = np.ascontiguousarray(np.stack([wave[at : at + 1024]] * channels))
+            frame = av.AudioFrame.from_ndarray(part.astype(np.float32), "fltp", layout)
+            frame.sample_rate = rate
+            for fitting in resampler.resample(frame):
+                file.mux(track.encode(fitting))
+        file.mux(track.encode())
+    return buffer.getvalue()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from conftest import tone, write_jsonl
-from sounds import link_in_a_circle, save, text_file
+from sounds import encoded, link_in_a_circle, save, text_file
 
 from lanser_cli.audio.ingest import check_audio_inputs, ingest
 from lanser_cli.audio.sound import load
@@ -60,7 +60,7 @@ def test_a_bad_file_in_a_folder_is_one_reject(tmp_path: Path) -> None:
     assert isinstance(good, Record) and isinstance(last, Record)
     assert isinstance(bad, Reject)
     assert (bad.id, bad.stage) == ("text", "test")
-    assert "not a readable audio" in bad.error
+    assert bad.error == f"{tmp_path}/text.wav: is no sound but a text"
 
 
 def test_jsonl_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -227,6 +227,70 @@ def test_what_is_no_file_is_not_opened_for_sound(
         for descriptor in (before, reading, writing):
             os.close(descriptor)
     assert [isinstance(outcome, Reject) for outcome in outcomes] == [False, True, False]
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    """`corpus/sad` lies elsewhere; each clip is there once, whatever else leads to it."""
+    corpus, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    for name in ("corpus/angry/a.wav", "elsewhere/b.wav", "elsewhere/deep/c.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / name, tone(0.2))
+    (corpus / "sad").symlink_to("../elsewhere")
+    (corpus / "sad-deep").symlink_to("../elsewhere/deep")
+    (corpus / "again").symlink_to("angry")
+    (corpus / ".data").mkdir()
+    save(corpus / ".data" / "d.wav", tone(0.2))
+    (corpus / "data").symlink_to(".data")
+    (elsewhere / "up").symlink_to(tmp_path / "corpus")
+    wanted = ["angry/a.wav", "data/d.wav", "sad/b.wav", "sad-deep/c.wav"]
+    for found in (ingested(corpus), list(folder.read(corpus))):
+        paths = [item.audio_filepath for item in found if isinstance(item, Record)]
+        assert paths == [str(corpus / name) for name in wanted] and len(found) == len(wanted)
+    labels = [item.label for item in folder.read(corpus) if isinstance(item, Record)]
+    assert labels == ["angry", "data", "sad", "sad-deep"]
+    (elsewhere / "up").unlink()
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "data").symlink_to(elsewhere)
+    check_audio_inputs([str(tmp_path / "only")])
+    assert len(ingested(tmp_path / "only")) == 2
+
+
+def test_sound_is_found_whatever_its_name(tmp_path: Path) -> None:
+    """Suffixes that few use, upper case, or none; what is no sound beside it is passed over."""
+    wave = save(tmp_path / "a.wav", tone(0.2)).read_bytes()
+    names = ["b.snd", "c.WAVE", "d", "e.v2", "f.Mpga", "g.part-1"]
+    for name in names:
+        (tmp_path / name).write_bytes(wave)
+    for name in ("README", "a.lab", "a.TextGrid", "notes.xyz", "a.txt"):
+        (tmp_path / name).write_text("what was said\n")
+    os.mkfifo(tmp_path / "pipe")
+    for found in (ingested(tmp_path), list(folder.read(tmp_path))):
+        paths = [item.audio_filepath for item in found if isinstance(item, Record)]
+        assert paths == [str(tmp_path / name) for name in ["a.wav", *names]]
+        assert len(found) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "container", "codec"),
+    [
+        ("mka", "matroska", "aac"),
+        ("ts", "mpegts", "aac"),
+        ("mp2", "mp2", "mp2"),
+        ("mpeg", "mpeg", "mp2"),
+        ("weba", "webm", "libopus"),
+        ("aac", "adts", "aac"),
+        ("wmv", "asf", "libmp3lame"),
+        ("", "ipod", "aac"),
+    ],
+)
+def test_containers_in_a_folder_are_found(
+    suffix: str, container: str, codec: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / f"a.{suffix}".rstrip(".")
+    path.write_bytes(encoded(tone(1.0), container, codec))
+    (record,) = ingested(tmp_path)
+    assert isinstance(record, Record) and record.duration == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_circle_of_links_ends(tmp_path: Path) -> None:

@@ -6,14 +6,24 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ENVIRONMENT, tone
-from sounds import cut, link_in_a_circle, noise, save, text_file
+from sounds import cut, link_in_a_circle, noise, save, sine, text_file
 
-from lanser_cli.audio.sound import AudioError, load, load_available, probe, read
+from lanser_cli.audio.remainder import _flac_frames
+from lanser_cli.audio.sound import (
+    AudioError,
+    load,
+    load_available,
+    load_int16,
+    probe,
+    read,
+    stream,
+)
 from lanser_cli.records import Record
 
 # ---------------------------------------------------------------- faults
@@ -78,6 +88,33 @@ def huge_promise(folder: Path) -> Path:
     return path
 
 
+def rate_of(hertz: int) -> Callable[[Path], Path]:
+    """A WAV whose header gives a rate that it does not have."""
+
+    def make(folder: Path) -> Path:
+        path = save(folder / "rate.wav", noise(1.0))
+        data = bytearray(path.read_bytes())
+        data[24:28] = hertz.to_bytes(4, "little")
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+def flac_of(samples: int, seconds: float = 2.0) -> Callable[[Path], Path]:
+    """A FLAC whose header gives a number of samples that it does not have."""
+
+    def make(folder: Path) -> Path:
+        path = save(folder / "count.flac", noise(seconds))
+        data = bytearray(path.read_bytes())
+        packed = int.from_bytes(data[18:26], "big") >> 36 << 36 | samples
+        data[18:26] = packed.to_bytes(8, "big")
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
 FAULTS = {
     "missing": (missing, "there is no such file"),
     "0 bytes": (zero_bytes, "the file is empty (0 bytes)"),
@@ -89,7 +126,11 @@ FAULTS = {
     "header of a WAV": (cut("wav", 0.0005), "not a readable audio or video file"),
     "header of a FLAC": (cut("flac", 0.002), "cut off or damaged"),
     "header of an MP3": (cut("mp3", 0.01), "not a readable audio or video file"),
-    "text": (text_file, "not a readable audio or video file"),
+    "text": (text_file, "is no sound but a text"),
+    "1 Hz": (rate_of(1), "a sample rate of 1 Hz, but sound has 1000 to 768000 Hz"),
+    "10 MHz": (rate_of(10_000_019), "a sample rate of 10000019 Hz"),
+    "1 GHz": (rate_of(999_999_937), "a sample rate of 999999937 Hz"),
+    "2^36 samples": (flac_of((1 << 36) - 1), "cut off or damaged"),
     "folder": (folder_named_wav, "is a folder, not an audio file"),
     "video without sound": (silent_video, "has no audio track"),
     "link in a circle": (link_in_a_circle, "a symbolic link that leads nowhere, or in a circle"),
@@ -141,6 +182,53 @@ def test_damaged_bytes_raise_nothing_but_audio_errors(suffix: str, tmp_path: Pat
             assert len(wave) and np.isfinite(wave).all()
 
 
+LYING = {name: FAULTS[name] for name in ("1 Hz", "10 MHz", "1 GHz", "2^36 samples")}
+
+
+@pytest.mark.parametrize("name", LYING)
+def test_a_header_that_lies_takes_no_memory(name: str, tmp_path: Path) -> None:
+    """Read whole, in pieces, as 16-bit samples, and its header alone, within 1 GB of addresses."""
+    make, sentence = LYING[name]
+    path = str(make(tmp_path))
+    code = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+from lanser_cli.audio import sound
+record = sound.Record({{"id": "a", "audio_filepath": {path!r}}})
+for function in (sound.load, sound.load_int16, lambda _: list(sound.stream({path!r}))):
+    try:
+        print(len(function(record)))
+    except sound.AudioError as error:
+        print(error)
+    except MemoryError:
+        print("MemoryError")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ENVIRONMENT},
+        timeout=60,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 and all(sentence in line for line in lines), done
+
+
+@pytest.mark.parametrize("rate", [1_000, 11_127, 44_101, 191_999, 767_999, 768_000])
+def test_odd_rates_keep_speed_and_pitch(rate: int, tmp_path: Path) -> None:
+    path = str(save(tmp_path / "a.wav", sine(0.5, 220, rate), rate))
+    wave = read(path)
+    assert len(wave) == pytest.approx(8_000, abs=1)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)), 160_000))
+    assert np.argmax(spectrum) / 10 == pytest.approx(220, abs=0.3)
+    assert np.abs(np.concatenate(list(stream(path, seconds=0.1))) - wave).max() < 1e-6
+
+
+def test_a_thousand_channels(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.wav", np.repeat(tone(0.1)[:, None], 1_000, axis=1), subtype="FLOAT")
+    assert np.allclose(read(str(path)), tone(0.1), atol=1e-6)
+
+
 # ---------------------------------------------------------------- sound that is cut off
 
 
@@ -173,6 +261,65 @@ def test_what_is_left_of_a_cut_file(suffix: str, tmp_path: Path) -> None:
     record = Record({"id": "a", "audio_filepath": str(path), "duration": 2.0})
     wave, is_cut = load_available(record)
     assert (len(wave), is_cut) == (32_000, False), "what was asked for is there"
+
+
+def chain(subtype: str) -> Callable[[Path], Path]:
+    """Ogg streams one after the other, as web radio writes them."""
+
+    def make(folder: Path) -> Path:
+        path = folder / "chain.ogg"
+        parts = [tone(1.0), noise(0.5), tone(0.2)]
+        path.write_bytes(
+            b"".join(
+                save(folder / "one.ogg", wave, format="OGG", subtype=subtype).read_bytes()
+                for wave in parts
+            )
+        )
+        return path
+
+    return make
+
+
+BEYOND = {
+    "Vorbis": (chain("VORBIS"), "a chain of several Ogg streams, of which only the first, 1.000 s"),
+    "Opus": (chain("OPUS"), "a chain of several Ogg streams, of which only the first, 1.000 s"),
+    "FLAC": (flac_of(8_000), "holds 2.000 s, but its header promises 0.500 s"),
+    "FLAC, a little": (flac_of(31_990), "holds 2.000 s, but its header promises 1.999 s"),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_sound_behind_the_end_that_a_header_speaks_of_is_not_left_out_in_silence(
+    name: str, tmp_path: Path
+) -> None:
+    make, sentence = BEYOND[name]
+    path = str(make(tmp_path))
+    record = Record({"id": "a", "audio_filepath": path, "duration": 0.1})
+    functions = (lambda _: probe(path), lambda _: list(stream(path)), load, load_int16)
+    for function in (*functions, load_available):
+        with pytest.raises(AudioError, match=re.escape(f"{path}: {sentence}")):
+            function(record)
+
+
+def test_a_whole_ogg_is_no_chain(tmp_path: Path) -> None:
+    for subtype in ("VORBIS", "OPUS"):
+        wave = read(str(save(tmp_path / "a.ogg", noise(30.0), format="OGG", subtype=subtype)))
+        assert len(wave) == 30 * 16_000
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 12_345])
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_whole_flac_is_not_taken_for_one_that_promises_less(
+    rate: int, subtype: str, channels: int, tmp_path: Path
+) -> None:
+    for seconds in (0.01, 0.5, 3.0):
+        wave = np.stack([noise(seconds, rate)] * channels, axis=1)
+        path = save(tmp_path / "a.flac", wave, rate, subtype=subtype)
+        for tag in (b"", b"TAG" + bytes(125)):
+            path.write_bytes(path.read_bytes() + tag)
+            with path.open("rb") as stream_of:
+                assert _flac_frames(stream_of) == len(wave)
 
 
 def test_a_corrupt_video(shared: Path, tmp_path: Path) -> None:
@@ -255,6 +402,11 @@ def ten_milliseconds(folder: Path) -> Path:
     return save(folder / "odd.wav", tone(0.01))
 
 
+def antiphase(folder: Path) -> Path:
+    """One voice in two channels, one of them upside down."""
+    return save(folder / "odd.wav", np.stack([tone(0.5), -tone(0.5)], axis=1))
+
+
 def six_channels(folder: Path) -> Path:
     return save(folder / "odd.wav", np.stack([tone(0.5)] * 6, axis=1))
 
@@ -282,6 +434,7 @@ ODD = {
     "noise": only_noise,
     "10 ms": ten_milliseconds,
     "6 channels": six_channels,
+    "antiphase": antiphase,
     "wrong extension": wrong_extension,
     "1 bit": one_bit,
 }
@@ -297,6 +450,15 @@ def test_odd_sound_is_decoded(name: str, tmp_path: Path) -> None:
     assert np.isfinite(wave).all()
     whole, is_cut = load_available(Record({"id": "a", "audio_filepath": path}))
     assert np.array_equal(whole, wave) and not is_cut
+
+
+def test_channels_that_cancel_out_are_not_taken_for_silence(tmp_path: Path) -> None:
+    path = str(antiphase(tmp_path))
+    assert np.abs(read(path) - tone(0.5)).max() < 1e-4
+    assert np.array_equal(np.concatenate(list(stream(path, seconds=0.05))), read(path))
+    wide = np.stack([tone(0.5), noise(0.5)], axis=1)
+    found = read(str(save(tmp_path / "wide.wav", wide, subtype="FLOAT")))
+    assert np.allclose(found, wide.mean(axis=1), atol=1e-6)
 
 
 def test_what_is_slow_to_import_is_imported_when_it_is_needed() -> None:

@@ -219,6 +219,36 @@ def test_text_without_a_word_abstains(text: str) -> None:
     assert scorer.premises == []
 
 
+MARKERS = ["[Music]", "(applause)", "[BLANK_AUDIO]", "*sighs*", "<unk>", "♪♪", "<|en|><|HAPPY|>"]
+
+
+@pytest.mark.parametrize("text", MARKERS)
+def test_a_marker_of_a_recogniser_is_no_word(text: str) -> None:
+    """Records of others come with them; transcribe has parted them from the text already."""
+    function, scorer = labeller()
+    assert only(function, record(text)).fields["entailment"]["abstained"] == "no words"
+    assert scorer.premises == []
+
+
+def test_the_words_beside_a_marker_are_what_is_judged() -> None:
+    function, scorer = labeller()
+    found = only(function, record("<|en|><|HAPPY|><|Speech|>i [laughter] went home"))
+    assert scorer.premises == ["i went home"]
+    assert found.text == "<|en|><|HAPPY|><|Speech|>i [laughter] went home", "the text stays"
+    assert (
+        found.fields["emotion_scores"]
+        == only(function, record("i went home")).fields["emotion_scores"]
+    )
+
+
+def test_a_text_that_whisper_invents_is_doubted_where_nobody_says_what_was_heard() -> None:
+    function, _ = labeller()
+    found = only(function, record("Thanks for watching!"))
+    assert found.emotion is not None and found.fields["entailment"]["doubt"] == "hallucination"
+    for other in (record("oh joy"), record("Thanks for watching!", asr={"flags": []})):
+        assert "doubt" not in only(function, other).fields["entailment"]
+
+
 def test_a_script_the_model_cannot_read_abstains() -> None:
     found = only(labeller()[0], record("это просто текст"))
     assert found.emotion is None

@@ -1,0 +1,114 @@
+"""The remainder: sound behind the end that a header speaks of, which libsndfile does not read."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from lanser_cli.audio.source import AudioError, Source
+
+_TAIL = 1 << 16
+"""Bytes at the end of a FLAC in which its last frame begins, unless that is unusually large."""
+
+
+def check(source: Source, kind: str, frames: int, rate: int) -> None:
+    """Refuse a file of which only the first `frames` frames would be read.
+
+    Args:
+        kind: `OGG` or `FLAC`; nothing is known of others.
+
+    Raises:
+        AudioError: there is more in it.
+    """
+    if kind == "OGG":
+        with source.stream() as stream:
+            if _is_chain(stream):
+                raise AudioError(
+                    f"{source.path}: a chain of several Ogg streams, of which only the first, "
+                    f"{frames / rate:.3f} s, can be read: make one of them, e.g. with ffmpeg"
+                )
+    if kind == "FLAC":
+        with source.stream() as stream:
+            there = _flac_frames(stream)
+        if there > frames:
+            raise AudioError(
+                f"{source.path}: holds {there / rate:.3f} s, but its header promises "
+                f"{frames / rate:.3f} s: write it anew, e.g. with ffmpeg"
+            )
+
+
+def _is_chain(stream: IO[bytes]) -> bool:
+    """Whether a stream begins behind the end of others. Pages: RFC 3533, section 6."""
+    at, begun = 0, False
+    while (head := stream.read(27 + 255)).startswith(b"OggS") and len(head) > 27:
+        is_first = bool(head[5] & 2)
+        if is_first and begun:
+            return True
+        begun = begun or not is_first
+        table = head[27 : 27 + head[26]]
+        at += 27 + len(table) + sum(table)
+        stream.seek(at)
+    return False
+
+
+def _flac_frames(stream: IO[bytes]) -> int:
+    """Where the last frame of a FLAC ends, by its own number; 0 if it is not found.
+
+    Of what looks like the header of a frame only one with the parameters of the first is one.
+    Layout: RFC 9639, sections 8 and 9.1.
+    """
+    if stream.read(4) != b"fLaC":
+        return 0
+    block, size = 0, b""
+    while not block & 0x80:
+        head = stream.read(4)
+        if len(head) < 4:
+            return 0
+        block, length = head[0], int.from_bytes(head[1:], "big")
+        size = size or stream.read(2)  # of a block, first in the first of all, STREAMINFO
+        stream.seek(length - 2 if stream.tell() == 10 else length, 1)
+    first = stream.read(4)
+    start, end = stream.tell() - 4, stream.seek(0, 2)
+    stream.seek(max(start, end - _TAIL))
+    tail = stream.read()
+    at = len(tail)
+    while (at := tail.rfind(first[:2], 0, at)) >= 0:
+        head = tail[at : at + 16]
+        if len(head) < 16 or head[2] & 15 != first[2] & 15 or (head[3] ^ first[3]) & 15:
+            continue
+        if found := _end_of(head, int.from_bytes(size, "big")):
+            return found
+    return 0
+
+
+def _end_of(head: bytes, size: int) -> int:
+    """The frame behind the block that this header, of at least 16 bytes, begins; 0 if it is none.
+
+    Args:
+        size: of the blocks before, where all have the same.
+    """
+    ones = 8 - (head[4] ^ 0xFF).bit_length()  # as in UTF-8, they say how many bytes follow
+    if ones == 1 or ones > 7:
+        return 0
+    more = max(0, ones - 1)
+    number = head[4] & (0x7F >> ones)
+    for byte in head[5 : 5 + more]:
+        number = number << 6 | byte & 0x3F
+    at, code = 5 + more, head[2] >> 4
+    if code in (6, 7):
+        here = int.from_bytes(head[at : at + code - 5], "big") + 1
+        at += code - 5
+    else:
+        here = 192 if code == 1 else 576 << code - 2 if code < 6 else 256 << code - 8
+    at += {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    if code == 0 or _crc8(head[:at]) != head[at]:
+        return 0
+    return (number if head[1] & 1 else number * size) + here
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc << 1 ^ (0x107 if crc & 0x80 else 0)
+    return crc

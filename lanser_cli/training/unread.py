@@ -13,6 +13,9 @@ from lanser_cli.training.draws import Key
 MOST = 0.05
 """Share of what was asked for that may be unreadable."""
 
+UNREAD = "its sound cannot be read"
+"""Why such an utterance is a reject."""
+
 FEW = 2
 """So many unreadable ones end no run, however small it is."""
 

@@ -14,6 +14,8 @@ from lanser_cli.records import Record
 from lanser_cli.training import runs
 from lanser_cli.training.heard import Seen
 
+TRANSDUCTIVE = "it has used all of the test side's sound, though no label"
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -63,7 +65,7 @@ class About:
                 f"not all of {self.protocol}, so it compares with no other: {self.missing}"
             )
         if self.transductive:
-            parts.append("transductive: it has used all of the test side's sound, though no label")
+            parts.append(f"transductive: {TRANSDUCTIVE}")
         return "; ".join(parts)
 
     def as_json(self) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def baseline(
     if not any(fold.test for fold in folds):
         raise LanserError("--folds 0 leaves nothing to test a baseline on")
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
+    if normalise == "speaker":
+        made["transductive"] = True
     apart = ", normalised by speaker" if normalise == "speaker" else ""
     for classifier in get_args(Classifier):
         tested = over_folds(

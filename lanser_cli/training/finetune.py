@@ -30,7 +30,7 @@ from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import Speakers, by_speaker, known_speakers
-from lanser_cli.training.unread import UNREAD
+from lanser_cli.training.unread import unread_reject
 
 TEST_FOLD = "test_fold"
 """Key of a test record that names the fold whose model predicted it."""
@@ -297,7 +297,7 @@ class _Seed:
             unread = set(folder.unread)
             for record in fold.training:
                 if record.id in unread:
-                    _refuse(Reject.of(record, "finetune", UNREAD), ledger, used)
+                    _refuse(unread_reject(record, "finetune"), ledger, used)
             predictor = Predictor([network], "finetune", speakers=self.speakers)
             test = self._predicted(predictor, fold.test, ledger, used)
             found |= {one.id: one.with_fields(**{TEST_FOLD: fold.name}) for one in test}

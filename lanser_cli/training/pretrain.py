@@ -15,7 +15,7 @@ from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
-from lanser_cli.records import Record, Reject
+from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
@@ -27,7 +27,7 @@ from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import known_speakers
-from lanser_cli.training.unread import UNREAD
+from lanser_cli.training.unread import unread_reject
 
 
 def pretrain(
@@ -126,7 +126,7 @@ def _reject_unread(records: Sequence[Record], run: RunFolder, ledger: Ledger) ->
     for record in records:
         if record.id in unread:
             ledger.done -= 1
-            ledger.reject(Reject.of(record, "pretrain", UNREAD))
+            ledger.reject(unread_reject(record, "pretrain"))
 
 
 def _weak_utterances(

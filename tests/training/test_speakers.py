@@ -62,17 +62,17 @@ def test_log_mel_is_free_of_its_speaker_and_silence_behind_it_counts_for_nothing
     records: list[Record],
 ) -> None:
     found, front_end = measured(records), LogMel(BY_SPEAKER.front_end).eval()
-    ours = [record for record in records if record.speaker == "s1"]
     pieces = []
-    for record in ours:
-        wave = torch.from_numpy(sound.load(record))
-        image = front_end(torch.cat([wave, torch.zeros(8000)])[None], None, found.of(record)[None])
-        length = frames(record).shape[1]
-        assert not image[0, 0, :, length + 2 :].any()
-        pieces.append(image[0, 0, :, :length])
+    for record in (one for one in records if one.speaker == "s1"):
+        wave, levels = torch.from_numpy(sound.load(record)), found.of(record)[None]
+        image = front_end(wave[None], None, levels)[0, 0]
+        pieces.append(image)
+        longer = front_end(torch.cat([wave, torch.zeros(8000)])[None], None, levels)[0, 0]
+        length = image.shape[1]
+        assert torch.allclose(longer[:, : length - 3], image[:, :-3], atol=1e-3)
+        assert not longer[:, length + 2 :].any()
     both = torch.cat(pieces, dim=1)
-    # not exactly: the last frames of a clip see the silence
-    assert both.mean(1).abs().max() < 0.05 and (both.std(1) - 1).abs().max() < 0.05
+    assert both.mean(1).abs().max() < 1e-3 and (both.std(1) - 1).abs().max() < 2e-2
 
 
 def test_an_answer_depends_neither_on_how_loud_a_speaker_is_nor_on_the_batch(
@@ -93,8 +93,8 @@ def test_an_answer_depends_neither_on_how_loud_a_speaker_is_nor_on_the_batch(
         together = [one.scores for one in predictor(made)]
         assert together == [one.scores for record in made for one in predictor([record])]
         scores[factor] = np.array([list(one.values()) for one in together])
-    assert scores[1.0] == pytest.approx(scores[0.25], abs=5e-3)
-    assert scores[1.0].std(0).max() > 5e-3, "yet answers differ"
+    change, spread = np.abs(scores[1.0] - scores[0.25]).max(), scores[1.0].std(0).max()
+    assert change < spread / 20
 
 
 def test_mixup_mixes_levels_as_it_mixes_sound() -> None:
@@ -147,6 +147,10 @@ def test_every_result_and_report_says_transductive(
     report = json.loads((tmp_path / "report/report.json").read_text())
     assert report["runs"][str(tuned)]["transductive"] is True
     assert "transductive" in (tmp_path / "report/report.html").read_text()
+    done = lanser("compare", tuned, tuned / "predictions.jsonl", "-o", tmp_path / "pair")
+    assert read_jsonl(done.stdout)[0]["transductive"] == [str(tuned)]
+    assert f"compare: {tuned} is transductive: it has used".encode() in done.stderr
+    assert "transductive" in (tmp_path / "pair/report.html").read_text()
 
 
 def test_predict_learns_the_levels_of_its_input_first(

@@ -78,7 +78,8 @@ def test_finetune_rejects_what_it_could_not_train_on_and_again_when_resumed(
         done = lanser(*line, *more, "-o", tmp_path / "run", check=3)
         assert b"finetune: 40 in, 38 used, 2 rejected" in done.stderr
         filed = {reject["id"]: reject["error"] for reject in read_jsonl(rejects)}
-        assert filed == {"03": "its sound cannot be read", "04": "its sound cannot be read"}
+        assert list(filed) == ["03", "04"]
+        assert all(f"{name}.flac: " in error for name, error in filed.items())
 
 
 def test_shards_that_vanish_end_the_run_which_goes_on_when_they_are_back(

@@ -47,17 +47,17 @@ def robustness(
         item for item in read if isinstance(item, Record) and item.fields.get(truth) is not None
     ]
     models = _models_of(run, records)
+    architecture = runs.read_architecture(next(iter(models)))
     where = parse_devices(device)[0]
 
     def answers(change: Perturbation | None) -> Answers:
         answered: list[Record] = []
         load = sound.load if change is None else partial(_changed, change)
+        speakers = None
+        if by_speaker(architecture):  # whose sound is changed in all clips
+            speakers = Speakers.measured(records, architecture, "eval", lambda _: None, load=load)
         for folder, own in models.items():
-            model, speakers = runs.load_model(folder, where), None
-            if by_speaker(model.architecture):  # who sounds so sounds so in all clips
-                speakers = Speakers.measured(
-                    records, model.architecture, "eval", lambda _: None, load=load
-                )
+            model = runs.load_model(folder, where)
             predictor = Predictor([model], "eval", load=load, speakers=speakers)
             for window in windows(own, WINDOW):
                 answered += [one for one in predictor(window) if isinstance(one, Record)]

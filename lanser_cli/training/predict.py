@@ -26,7 +26,7 @@ from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
-from lanser_cli.training.speakers import TRANSDUCTIVE, Speakers, by_speaker
+from lanser_cli.training.speakers import Speakers, by_speaker
 from lanser_cli.training.translation import Translation
 from lanser_cli.workers import spread
 
@@ -68,7 +68,7 @@ def predict_files(
     architecture = runs.read_architecture(runs.model_folders(run)[0])
     if by_speaker(architecture):
         _check_files(inputs, f"{run} was trained with --normalise speaker, which")
-        console.info(f"{STAGE}: {TRANSDUCTIVE}")
+        console.info(f"{STAGE}: transductive: each speaker is normalised by all of the input")
         records = _records(inputs)
         speakers = Speakers.measured(records, architecture, STAGE, lambda _refused_later: None)
     if crosswalk is not None or calibrate == "batch":
@@ -219,12 +219,10 @@ def per_utterance(
     crops = [model.crops(waveform) for waveform in waveforms]
     sizes = [len(group) for group in crops]
     flat, parts = torch.cat(crops), []
-    of_crops = (
-        {} if levels is None else {"levels": levels.repeat_interleave(torch.tensor(sizes), 0)}
-    )
+    owners = torch.repeat_interleave(torch.tensor(sizes))
     for start in range(0, len(flat), _CROPS_AT_ONCE):
         rows = slice(start, start + _CROPS_AT_ONCE)
-        given = {name: values[rows].to(device) for name, values in of_crops.items()}
+        given = {} if levels is None else {"levels": levels[owners[rows]].to(device)}
         parts.append(function(flat[rows].to(device), **given).float().cpu())
     split = torch.cat(parts).split(sizes)
     return torch.stack([group.mean(dim=0) for group in split])

@@ -30,9 +30,6 @@ from lanser_cli.training.unread import Unread
 
 R = TypeVar("R", bound=Record)
 
-TRANSDUCTIVE = "transductive: each test speaker's clips were normalised by all of them"
-"""What every result of such a network says."""
-
 _FEW = 2000  # records that are measured before other processes would have started
 
 

@@ -24,7 +24,8 @@ $(VENV)/dev: $(BIN)/lanser
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" AUDIO="$(AUDIO)" recipes/quickstart.sh
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# One more than there are cores in CI, for tests of processes wait a good deal.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 test: $(VENV)/dev ## Install what the tests need, and run them: some minutes
 	$(PYTEST) -m "not slow"
@@ -62,9 +63,10 @@ bench-gpu: $(VENV)/dev ## The same on a GPU
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH)) gpu
 	$(BIN)/python tests/bench/train.py gpu --clips 2000 --workers 8
 
-docs: $(BIN)/lanser ## Write docs/cli.md anew from --help, and the tree of docs/house.md
+docs: $(BIN)/lanser ## Write anew what docs/ has from --help, the code and docs/results/
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_house.py
+	$(BIN)/python docs/make_results.py
 
 clean: ## Remove the environment and what the quickstart made
 	rm -rf $(VENV) quickstart

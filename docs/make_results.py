@@ -1,4 +1,4 @@
-"""Write the tables of docs/method.md from the points in docs/results/*.jsonl.
+"""Write the tables of README.md and docs/method.md from the points in docs/results/*.jsonl.
 
     python docs/make_results.py
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-PAGE = Path(__file__).parent / "method.md"
+PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parent / "method.md")
 FOLDER = Path(__file__).parent / "results"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_RUN = "*Not run yet: no point is stored, and nothing is claimed.*\n"
@@ -137,22 +137,49 @@ def simulate(points: list[Point]) -> str:
     return table(head, rows)
 
 
-TABLES: dict[str, Callable[[list[Point]], str]] = {
-    "real-voices": real_voices,
-    "simulate": simulate,
+def settings(points: list[Point]) -> str:
+    """UAR with the defaults and with each change of them; the difference, paired by unit."""
+    rows = []
+    for where, here in groups(points, "corpus", "model", "folds", "steps"):
+        by_arm = dict(groups(here, "arm"))
+        default = by_arm.pop(("default",), [])
+        found = [("default", default, "")]
+        found += [(arm, one, shown(gains(one, default))) for (arm,), one in by_arm.items()]
+        for arm, one, gain in found:
+            uars = [each["uar"] for each in one]
+            sd = f"{stdev(uars):.3f}" if len(uars) > 1 else ""
+            mean = f"{fmean(uars):.3f}" if uars else ""
+            rows.append((where[0], arm, where[-1], len(one), mean, sd, gain))
+    head = "| corpus | change | steps | seeds | UAR | sd over seeds | difference [95 %] |"
+    return table(head, rows)
+
+
+def decides(points: list[Point]) -> str:
+    """The part of `real_voices` that the claims are about."""
+    return real_voices([one for one in points if one["fraction"] == DECIDES])
+
+
+TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
+    "real-voices": ("real-voices", real_voices),
+    "real-voices-decides": ("real-voices", decides),
+    "simulate": ("simulate", simulate),
+    "settings": ("settings", settings),
 }
+"""Of each table the file, without its suffix, and what makes it."""
 
 
 def rebuilt(page: str, folder: Path = FOLDER) -> str:
     """The page with its tables as the data say."""
 
     def fill(marked: re.Match[str]) -> str:
-        points = read(folder / f"{marked[2]}.jsonl")
-        made = TABLES[marked[2]](points) if points else NOT_RUN
+        file, make = TABLES[marked[2]]
+        points = read(folder / f"{file}.jsonl")
+        made = make(points) if points else NOT_RUN
         return f"{marked[1]}\n{made}\n{marked[3]}"
 
     return MARKED.sub(fill, page)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(rebuilt(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(rebuilt(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lanser_cli import __version__, console, provenance
+from lanser_cli.devices import let_threads_sleep
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -20,11 +21,11 @@ from lanser_cli.errors import (
     LanserError,
     ReaderGone,
     Stopped,
+    UsageError,
 )
 
 app = typer.Typer(
     name="lanser",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -33,45 +34,54 @@ app = typer.Typer(
 
     Unlabeled speech is transcribed, the transcripts are labelled with the emotion they entail, a
     ResNet learns these labels from the sound, is fine-tuned on a small labelled corpus, evaluated,
-    and probed for what it knows of prosody. Each verb reads and writes JSONL or tar shards.""",
+    and probed for what it knows of prosody. Each verb reads and writes JSONL or tar shards;
+    `lanser help VERB` explains one.""",
 )
 
-VERBS = (
-    "manifest",
-    "transcribe",
-    "entail-label",
-    "taxonomies",
-    "shard",
-    "audit",
-    "pretrain",
-    "finetune",
-    "efficiency",
-    "baseline",
-    "text-only",
-    "predict",
-    "eval",
-    "compare",
-    "probe-prosody",
-)
+VERBS = {
+    "manifest": "A labelled corpus, a folder or a CSV becomes records.",
+    "transcribe": "Speech becomes text.",
+    "entail-label": "Text becomes a weak label: the emotion it entails most.",
+    "taxonomies": "Show the emotion words to choose from.",
+    "shard": "Pack sound and labels into tar shards.",
+    "audit": "Find what sets share that they must not share.",
+    "pretrain": "Learn weak labels from the sound.",
+    "finetune": "Learn human labels, and test on other speakers.",
+    "efficiency": "Draw UAR against the share of labels used.",
+    "baseline": "What does a linear model reach, without a network?",
+    "text-only": "What do the words alone reach?",
+    "predict": "Predict the emotion of speech.",
+    "eval": "Score answers against the truth, with intervals.",
+    "compare": "Is one run better than another?",
+    "probe-prosody": "How much prosody does a network know?",
+    "doctor": "What works on this machine, and what is missing?",
+}
 """In the order of the pipeline; each is a module of `lanser_cli.commands` that has a `command`."""
 
-for _verb in VERBS:
+for _verb, _line in VERBS.items():
     _module = import_module(f"lanser_cli.commands.{_verb.replace('-', '_')}")
-    app.command(_verb)(_module.command)
+    app.command(_verb, short_help=_line)(_module.command)
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def _top(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
     if version:
         print(f"lanser {__version__}")
-        raise typer.Exit()
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line, the words after `lanser`, and return its exit code."""
+    if argv and argv[0] == "help":
+        argv = [*argv[1:2], "--help"]
     console.configure(quiet_=False, verbose_=False)
     provenance.set_command_line(argv)
     try:
+        _check_utf8(argv)
         result = app(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
@@ -103,6 +113,13 @@ def main(argv: Sequence[str]) -> int:
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
 
 
+def _check_utf8(argv: Sequence[str]) -> None:
+    """Records, indices and reports name what they were made from, in UTF-8."""
+    for word in argv:
+        if (said := console.ascii_safe(word)) != word:
+            raise UsageError(f"'{said}' is not UTF-8: rename the file or folder")
+
+
 def _explain(error: BaseException, code: int, message: str | None = None) -> int:
     if console.verbose:
         traceback.print_exception(error)
@@ -112,4 +129,6 @@ def _explain(error: BaseException, code: int, message: str | None = None) -> int
 
 def run() -> None:
     """The console script."""
+    console.open_standard_streams()
+    let_threads_sleep()
     sys.exit(main(sys.argv[1:]))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -13,6 +15,9 @@ T = TypeVar("T")
 quiet = False
 verbose = False
 _LOG_EVERY_S = 30.0
+_MOST_LETTERS = 2000
+_MOST_OF_A_KIND = 10
+_MOST_KINDS = 100
 
 
 def configure(*, quiet_: bool | None = None, verbose_: bool | None = None) -> None:
@@ -25,12 +30,65 @@ def configure(*, quiet_: bool | None = None, verbose_: bool | None = None) -> No
 def info(message: str) -> None:
     """A line for people, unless `--quiet`."""
     if not quiet:
-        print(message, file=sys.stderr, flush=True)
+        warn(message)
 
 
 def warn(message: str) -> None:
-    """A line that `--quiet` does not silence: something was lost or is not as expected."""
-    print(message, file=sys.stderr, flush=True)
+    """A line that `--quiet` does not silence: something was lost or is not as expected.
+
+    If stderr is full, or its reader is gone, nothing more is said: that fails no run.
+    """
+    try:
+        print(printable(message), file=sys.stderr, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)  # for what is still in the buffer, and what libraries say
+        os.close(nowhere)
+
+
+def open_standard_streams() -> None:
+    """Open those of the three streams that are closed, so that no file of ours takes their place.
+
+    Reading a closed input fails, and so does writing to a closed output. What would be said on a
+    closed stderr is not said; Python would say it on stdout, among the records.
+    """
+    for number, (name, flags) in enumerate(
+        (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
+    ):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            mode = "r" if name == "stdin" else "w"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+class Folded:
+    """Warnings of which there may be many: ten of a kind are said, the others counted."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._firsts: dict[str, str] = {}
+
+    def warn(self, kind: str, message: str) -> None:
+        """Say the message unless there were ten of its kind; beyond 100 kinds there is one."""
+        if kind not in self._firsts and len(self._firsts) >= _MOST_KINDS:
+            kind = ""
+        self._counts[kind] += 1
+        self._firsts.setdefault(kind, message)
+        if self._counts[kind] <= _MOST_OF_A_KIND:
+            warn(message)
+
+    def close(self, hint: str) -> None:
+        """Say how many there were besides; `hint` tells where they can be found."""
+        for kind, count in self._counts.items():
+            if count > _MOST_OF_A_KIND:
+                like = "of other kinds" if not kind else f"like '{self._firsts[kind]}'"
+                warn(f"and {count - _MOST_OF_A_KIND} more {like} ({hint})")
+        self._counts.clear()
+        self._firsts.clear()
 
 
 @contextmanager
@@ -89,6 +147,24 @@ class Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def printable(text: str) -> str:
+    """The text as one line that a terminal shows and does not act on.
+
+    Escaped is what cannot be printed: control characters, line ends, blanks that are none, marks
+    that turn the direction of writing, bytes that are no Unicode. Of a very long text the middle is
+    left out.
+    """
+    if len(text) > _MOST_LETTERS:
+        half = _MOST_LETTERS // 2
+        text = f"{text[:half]} [...] {text[-half:]}"
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def ascii_safe(text: str) -> str:

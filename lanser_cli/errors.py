@@ -7,7 +7,13 @@ Every message is one sentence that says what happened, where, and what to do abo
 from __future__ import annotations
 
 import importlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
+
+from lanser_cli import console
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -46,6 +52,39 @@ class Stopped(LanserError):
 
 class ReaderGone(Exception):
     """Whoever read our standard output has gone away, as `head` does; nothing to complain about."""
+
+
+_PACKAGE = Path(__file__).parent
+
+
+@contextmanager
+def of_one_record() -> Iterator[None]:
+    """The one boundary between a record and the run: what goes wrong inside is the record's fault.
+
+    Strangers' data makes libraries, and lanser, trip in ways that nobody foresaw: OverflowError,
+    TypeError, MemoryError. The RecordError says which, and where, so that a fault of lanser's own
+    can be told and reported; `--verbose` shows its traceback. What no data can cause passes.
+
+    Raises:
+        RecordError: for any error of the record.
+        LanserError: as raised inside, since it concerns the run.
+    """
+    try:
+        yield
+    except (LanserError, ReaderGone, AssertionError, ImportError, NameError):
+        raise
+    except Exception as error:
+        if console.verbose:
+            traceback.print_exception(error)
+        raise RecordError(f"{type(error).__name__} in {_where(error)}: {error}") from error
+
+
+def _where(error: Exception) -> str:
+    """The innermost line of lanser that an error came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
+    last = (ours or frames)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def require(module: str, extra: str) -> ModuleType:

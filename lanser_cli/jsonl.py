@@ -6,11 +6,14 @@ slices, commits. How a stage is run between the two is in `lanser_cli.pipe`.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
+import math
 import os
 import re
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -20,19 +23,46 @@ from typing import IO, Any, cast
 import jsonlines
 
 from lanser_cli import console
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.errors import LanserError, RecordError, of_one_record
 from lanser_cli.records import Record, Reject
 
 JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".ndjson")
 
 
+def is_stream(path: str) -> bool:
+    """Whether an input can be read but once, from its beginning: `-`, a pipe, what `<(...)` makes.
+
+    Records and lists of paths come along them, never sound, in which decoders go back and forth.
+    """
+    if path == "-":
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def is_jsonl(path: str) -> bool:
+    """Whether an input holds records: by its name."""
     return path == "-" or path.endswith(JSONL_SUFFIXES)
 
 
+def begins_like_jsonl(path: str) -> bool:
+    """Whether a file holds records by its first byte, for names that say nothing."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(512)
+    except (OSError, ValueError):
+        return False
+    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
+
+
 @contextmanager
-def open_input(path: str) -> Iterator[IO[bytes]]:
-    """Open `-` (standard input), a plain, a .gz or a .zst file for reading bytes.
+def open_input(path: str) -> Iterator[io.BufferedReader]:
+    """Open `-` (standard input) or a file for reading bytes, unpacked.
+
+    What is packed is told by .gz and .zst, or by its first bytes where no name says it.
 
     Raises:
         LanserError: there is no such file, or it cannot be read.
@@ -40,21 +70,29 @@ def open_input(path: str) -> Iterator[IO[bytes]]:
     if path == "-":
         if sys.stdin.isatty():
             console.warn("reading JSONL from the terminal; end with Ctrl-D")
-        yield sys.stdin.buffer
+        stdin: Any = sys.stdin.buffer
+        try:
+            stream = _unpacked(stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin), path)
+        except OSError as error:  # it was closed
+            raise LanserError(f"standard input: cannot be read: {error.strerror}") from None
+        yield stream
         return
     try:
         with open(path, "rb") as raw:
-            if path.endswith(".gz"):
-                with gzip.open(raw) as unpacked:
-                    yield cast(IO[bytes], unpacked)
-            elif path.endswith(".zst"):
-                yield io.BufferedReader(_Zstandard(raw), 1 << 18)
-            else:
-                yield raw
+            yield _unpacked(raw, path)
     except FileNotFoundError:
         raise LanserError(f"{path}: there is no such file") from None
     except (PermissionError, IsADirectoryError) as error:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _unpacked(raw: io.BufferedReader, name: str) -> io.BufferedReader:
+    magic = raw.peek(4)[:4]
+    if name.endswith(".gz") or magic.startswith(b"\x1f\x8b"):
+        return io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), 1 << 18)
+    if name.endswith(".zst") or magic == b"\x28\xb5\x2f\xfd":
+        return io.BufferedReader(_Zstandard(raw), 1 << 18)
+    return raw
 
 
 class _Zstandard(io.RawIOBase):
@@ -90,10 +128,23 @@ class _Zstandard(io.RawIOBase):
         return count
 
 
-def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
-    """The lines of a stream; a packed file that is broken or cut off is never taken for whole."""
+def _lines(stream: io.BufferedReader, name: str, listed: bool) -> Iterator[bytes]:
+    """The lines of a stream; a packed file that is broken or cut off is never taken for whole.
+
+    Args:
+        listed: whether they may be paths. Those of `find -print0` are parted by NUL characters, and
+            a line feed belongs to a name.
+    """
     try:
-        yield from stream
+        head = stream.peek(1) if listed else b""
+        if b"\0" not in head or head.lstrip()[:1] == b"{":
+            yield from stream
+            return
+        rest = b""
+        while block := stream.read1(1 << 16):
+            *whole, rest = (rest + block).split(b"\0")
+            yield from whole
+        yield rest
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise LanserError(
             f"{name}: broken or cut-off compressed file: {error}: make or copy it again"
@@ -103,15 +154,33 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
+_DEEPEST = 100
+"""Levels of nesting: what is deeper could be read, but neither written again nor handed over."""
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text:.40} is beyond the range of numbers")
+    return number
 
 
-def _loads(text: str | bytes) -> Any:
-    """Strict JSON. Not by whatever fast decoder is installed, which changes big integers."""
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def loads(text: str | bytes) -> Any:
+    """Strict JSON: all that it gives can be written as JSON again.
+
+    Not by whatever fast decoder is installed, which changes big integers.
+
+    Raises:
+        ValueError: not JSON; NaN, or a number beyond floats; half a surrogate pair; nested deeper
+            than 100 levels.
+    """
     try:
         text = text if isinstance(text, str) else text.decode()
         value = _DECODER.decode(text)
@@ -119,7 +188,43 @@ def _loads(text: str | bytes) -> Any:
             json.dumps(value, ensure_ascii=False).encode()  # half a pair is no Unicode: ValueError
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > _DEEPEST and _depth(value) > _DEEPEST:
+        raise ValueError("nested too deeply")
     return value
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        depth += 1
+        level = [
+            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth
+
+
+class _Path(str):
+    """A line that is the path of a file."""
+
+
+def _path_or_loads(line: str | bytes) -> Any:
+    """A line of a list: a JSON object, or the path of a file, whatever that begins with."""
+    text = line if isinstance(line, str) else line.decode()
+    path = text.removesuffix("\n").removesuffix("\r")
+    try:
+        value = loads(text)
+    except ValueError:
+        if _exists(path) or path.strip()[:1] not in ("", *'{["'):
+            return _Path(path)
+        raise
+    return value if isinstance(value, dict) or not _exists(path) else _Path(path)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False
 
 
 def read_records(
@@ -134,23 +239,36 @@ def read_records(
     Args:
         adapt: turns a decoded line of another format into the keys of a record.
         bare: makes something of a line that is not meant to be JSON, and of the place it has.
+
+    Raises:
+        LanserError: an input cannot be read, or is JSON that is spread over many lines.
     """
+    decode = loads if bare is None else _path_or_loads
     for path in paths:
         name = "standard input" if path == "-" else path
         with open_input(path) as stream:
-            reader = jsonlines.Reader(_lines(stream, name), loads=_loads)
+            lines = _lines(stream, name, bare is not None)
+            reader = jsonlines.Reader(lines, loads=decode)
             number = 0
             while True:
                 number += 1
                 try:
                     value = reader.read()
-                    yield Record.parse(adapt(value))
+                    if isinstance(value, _Path):
+                        assert bare is not None
+                        yield bare(value, f"{name}:{number}")
+                        continue
+                    with of_one_record():
+                        record = Record.parse(adapt(value))
+                    yield record
                 except EOFError:
                     break
                 except jsonlines.InvalidLineError as error:
                     line = _as_text(error.line)
-                    if bare is not None and line.strip() and line.lstrip()[0] not in '{["':
-                        yield bare(line.strip(), f"{name}:{number}")
+                    if number == 1:
+                        _check_one_line_each(line.strip(), name)
+                    if bare is not None and isinstance(error.line, bytes):
+                        yield bare(os.fsdecode(error.line).rstrip("\r\n"), f"{name}:{number}")
                     elif isinstance(error.line, bytes) or line.strip():
                         why = f"{name}:{number}: not JSON: {_reason(error)}"
                         yield Reject(None, stage, why, line)
@@ -159,6 +277,16 @@ def read_records(
                     if not isinstance(identifier, str):
                         identifier = None
                     yield Reject(identifier, stage, f"{name}:{number}: {error}", value)
+
+
+def _check_one_line_each(first: str, name: str) -> None:
+    """Say once what is the matter with what `jq .`, or another pretty printer, has made."""
+    ways = {"{": "jq -c .", "[": "jq -c '.[]'", "[{": "jq -c '.[]'"}
+    if first in ways:
+        raise LanserError(
+            f"{name}: JSON that is spread over many lines, but a record must be one line: pipe it "
+            f"through  {ways[first]}"
+        )
 
 
 def check_files(paths: Iterable[str]) -> None:

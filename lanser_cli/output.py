@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -163,10 +164,28 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def warn_of(reject: Reject) -> None:
-    """Say a reject on stderr."""
+def warn_of(reject: Reject, folded: console.Folded | None = None) -> None:
+    """Say a reject on stderr, unless `folded` has said enough of its kind."""
     name = f"{reject.id}: " if reject.id else ""
-    console.warn(f"rejected: {ascii_safe(name + reject.error)}")
+    message = f"rejected: {name}{reject.error}"
+    if folded is None:
+        console.warn(message)
+    else:
+        folded.warn(_kind(reject), message)
+
+
+_PARTICULARS = re.compile(r"'[^']*'|\S*[/\\.]\S+|\d+")
+
+
+def _kind(reject: Reject) -> str:
+    """The error less what is particular to one record: its names, paths and numbers."""
+    fields = reject.record.values() if isinstance(reject.record, Mapping) else ()
+    names = [reject.id, *fields]
+    text = reject.error
+    for name in names:
+        if isinstance(name, str) and len(name) > 1:
+            text = text.replace(name, "1")
+    return _PARTICULARS.sub("1", text)
 
 
 @contextmanager

@@ -11,6 +11,9 @@ from lanser_cli.errors import UsageError
 
 T = TypeVar("T")
 
+MOST_PARTS = 1_000_000
+"""More parts than any cluster has tasks."""
+
 
 def take_part(items: Iterable[T], part: tuple[int, int] | None) -> Iterator[T]:
     """Every N-th item from the I-th on, for `--part I/N` (I counts from 1)."""
@@ -39,13 +42,15 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
                 "elsewhere say --part I/N"
             ) from None
         last = int(os.environ.get("SLURM_ARRAY_TASK_MAX", first + count - 1))
-        if last - first + 1 != count:
+        if last - first + 1 != count or not first <= index <= last:
             raise UsageError("--part slurm needs an array without gaps, such as --array=1-8")
         return index - first + 1, count
     try:
         index, count = (int(number) for number in text.split("/"))
     except ValueError:
         raise UsageError(f"--part takes I/N, such as 2/8, or slurm; not '{text}'") from None
-    if not 1 <= index <= count:
-        raise UsageError(f"--part {text}: I must lie between 1 and N")
+    if not 1 <= index <= count <= MOST_PARTS:
+        raise UsageError(
+            f"--part {text:.40}: I must lie between 1 and N, and N be at most {MOST_PARTS}"
+        )
     return index, count

@@ -23,7 +23,6 @@ from lanser_cli.output import (
     check_folder_of,
     records_on_stdout,
     reject_line,
-    warn_of,
     write_lines,
 )
 from lanser_cli.parts import parse_part, take_part
@@ -147,7 +146,12 @@ class Pipe:
 
     def _is_refused(self, record: Record) -> bool:
         refused = self._reject_file.done if self._reject_file else ()
-        return len(refused) > 0 and to_json(record.fields) in refused
+        if not len(refused):
+            return False
+        try:
+            return to_json(record.fields) in refused
+        except RecordError:  # it will be refused again, and filed once
+            return False
 
     def _count_done(self, record: Record) -> None:
         if self._is_out(record):
@@ -172,7 +176,7 @@ class Pipe:
         else:
             self.tally.rejected += 1
             if self._rejects is None:
-                warn_of(outcome)
+                self.tally.warn_of(outcome)
             if self._reject_file:
                 self._reject_file.write([reject_line(outcome)])
 
@@ -203,6 +207,7 @@ class Pipe:
         try:
             yield
         except BaseException:
+            self.tally.unfold()
             for file in (self._out_file, self._reject_file):
                 if file:
                     file.leave()

@@ -8,33 +8,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from lanser_cli.errors import RecordError
+from lanser_cli.errors import RecordError, of_one_record
+
+T = TypeVar("T")
+R = TypeVar("R", bound="Record")
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
 
-_STRINGS = (
-    *("id", "audio_filepath", "speaker", "lang", "label", "split", "fold", "sentence", "dialogue"),
-    *("text", "emotion", "prediction", "test_fold"),
+_NAMES = (
+    *("id", "speaker", "label", "split", "fold", "sentence", "dialogue"),
+    *("emotion", "prediction", "test_fold"),
 )
+"""Keys whose value tells one from another, as a whole number does too."""
+_STRINGS = (*_NAMES, "audio_filepath", "lang", "text")
+_NUMBER = (int, float)
 _NUMBERS = ("offset", "duration", "emotion_score")
 _OBJECTS = ("asr", "emotion_scores", "entailment", "scores", "predictions")
 _TYPES: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(_STRINGS, (str,)),
-    **dict.fromkeys(_NUMBERS, (int, float)),
+    **dict.fromkeys(_NUMBERS, _NUMBER),
     **dict.fromkeys(_OBJECTS, (dict,)),
 }
 _WANTED: dict[tuple[type[Any], ...], str] = {
     (str,): "a string",
-    (int, float): "a number",
+    _NUMBER: "a number",
     (dict,): "an object",
 }
-_NON_NEGATIVE = ("offset", "duration")
+_SPANS = ("offset", "duration")
+_LARGEST = sys.float_info.max
+
+MOST_SECONDS = 1e9
+"""The latest time that a record may speak of, 31 years: far below where floats lose samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +57,28 @@ class Record:
     def parse(cls, value: object) -> Record:
         """Check a decoded JSON value and make it a record.
 
-        A record without `id` gets one from `audio_filepath` and `offset`, as NeMo's manifests
-        have none. A known key may be null, which means the same as absent.
+        A whole number for a name, such as a label or a speaker, is read as text. A record without
+        `id` gets one from `audio_filepath` and `offset`, as NeMo's manifests have none. A known
+        key may be null, which means the same as absent.
 
         Raises:
             RecordError: not an object, a bad id, or a known key of the wrong type.
         """
         if not isinstance(value, dict):
             raise RecordError(f"not a JSON object but {_json_type(value)}: one object a line")
+        named: dict[str, Any] = {}
         for key, found in value.items():
             types = _TYPES.get(key)
             if types is None or found is None:
                 continue
-            if not isinstance(found, types) or isinstance(found, bool):
+            if type(found) is int and key in _NAMES:
+                named[key] = str(found)
+            elif not isinstance(found, types) or isinstance(found, bool):
                 raise RecordError(f"'{key}' must be {_WANTED[types]}, not {_json_type(found)}")
-            if isinstance(found, float) and not math.isfinite(found):
-                raise RecordError(f"'{key}' must be a finite number, not {found}")
-            if key in _NON_NEGATIVE and found < 0:
-                raise RecordError(f"'{key}' must not be negative, it is {found}")
+            if types is _NUMBER:
+                _check_number(key, found)
+        if named:
+            value = value | named
         _check_inner(value)
         if value.get("id") is None:
             path = value.get("audio_filepath")
@@ -179,6 +193,15 @@ class Dropped:
 Outcome: TypeAlias = Record | Reject | Dropped
 
 
+def attempt(function: Callable[[R], T], record: R, stage: str) -> T | Reject:
+    """What a function makes of a record, or a reject if anything goes wrong with this one."""
+    try:
+        with of_one_record():
+            return function(record)
+    except RecordError as error:
+        return Reject.of(record, stage, error)
+
+
 def check_id(identifier: str) -> None:
     """Raise RecordError unless the id can be the key of a tar member."""
     if not ID_PATTERN.fullmatch(identifier):
@@ -206,6 +229,15 @@ def make_id(path: str, offset: float | None = None) -> str:
     return identifier
 
 
+def _check_number(key: str, found: float) -> None:
+    if not abs(found) <= _LARGEST:  # NaN, infinite, or an integer beyond any float
+        raise RecordError(f"'{key}' must be a finite number")
+    if key in _SPANS and found < 0:
+        raise RecordError(f"'{key}' must not be negative, it is {found}")
+    if key in _SPANS and found > MOST_SECONDS:
+        raise RecordError(f"'{key}' must be at most {MOST_SECONDS:.0e} s, it is {float(found):g}")
+
+
 def _check_inner(value: Mapping[str, Any]) -> None:
     """Check what verbs read inside the objects of a record, so that none trips over it later."""
     for key in ("emotion_scores", "scores"):
@@ -213,6 +245,13 @@ def _check_inner(value: Mapping[str, Any]) -> None:
         for label, score in scores.items() if scores else ():
             if not isinstance(score, (int, float)) or isinstance(score, bool):
                 raise RecordError(f"'{key}': '{label}' must be a number, not {_json_type(score)}")
+            if not abs(score) <= _LARGEST:
+                raise RecordError(f"'{key}': '{label}' must be a finite number")
+    path = value.get("audio_filepath") or ""
+    if "\0" in path:
+        raise RecordError("'audio_filepath' holds a NUL character, which no path can")
+    if path == "-":
+        raise RecordError("'audio_filepath' is '-', but sound comes from files only: name one")
     for seed, answer in (value.get("predictions") or {}).items():
         if answer is not None and not isinstance(answer, str):
             raise RecordError(f"'predictions': '{seed}' must be a string, not {_json_type(answer)}")
@@ -229,8 +268,12 @@ def _check_inner(value: Mapping[str, Any]) -> None:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal, or a reader of lines, would act on although JSON allows it as it is."""
+
+
 def to_json(value: Mapping[str, Any]) -> str:
-    """One line of JSON, compact and UTF-8 as is.
+    """One line of JSON, compact and UTF-8 as is, but for characters that control a terminal.
 
     Raises:
         RecordError: a value is NaN or infinite, or a string is not valid Unicode.
@@ -238,6 +281,8 @@ def to_json(value: Mapping[str, Any]) -> str:
     try:
         line = _ENCODER.encode(value)
         line.encode("utf-8")
+        if not line.isascii() or "\x7f" in line:  # most lines are told by one look
+            line = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise RecordError(f"cannot be written as JSON: {error}") from error
     return line

@@ -31,6 +31,7 @@ class Tally:
         self.read = self.done = self.rejected = self.already_done = 0
         self.dropped: Counter[str] = Counter()
         self.leads = True
+        self._folded = console.Folded()
 
     def __str__(self) -> str:
         parts = [f"{self.read} in", f"{self.done} {self.word}", f"{self.rejected} rejected"]
@@ -44,12 +45,21 @@ class Tally:
         """0, or 3 if records were rejected."""
         return EXIT_REJECTED if self.rejected else 0
 
+    def warn_of(self, reject: Reject) -> None:
+        """Say a reject on stderr; those of a kind are counted after the tenth."""
+        warn_of(reject, self._folded)
+
+    def unfold(self) -> None:
+        """Say how many rejects were counted alone; for a run that gives up, `close` does it too."""
+        self._folded.close("--rejects FILE writes all")
+
     def close(self, note: str = "") -> None:
         """Say the closing line, `note` at its end.
 
         Raises:
             LanserError: a record is in none of the counts.
         """
+        self.unfold()
         console.info(f"{self.stage}: {self}{note}")
         lost = self.read - self.done - self.rejected - self.dropped.total() - self.already_done
         if lost:
@@ -86,6 +96,7 @@ class Ledger(Tally):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.unfold()
         if self._file is not None:
             self._file.publish()
 
@@ -95,4 +106,4 @@ class Ledger(Tally):
         if self._file is not None:
             self._file.write([reject_line(reject)])
         elif self.leads:
-            warn_of(reject)
+            self.warn_of(reject)

@@ -1,9 +1,11 @@
-"""When two transcripts say the same."""
+"""When two transcripts say the same, and when two names look the same."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 
 _APOSTROPHES = re.compile(r"['\u2018\u2019\u02bc\u0060\u00b4]")
 _WORDS = re.compile(r"[^\W_]+")
@@ -17,3 +19,16 @@ def spoken_form(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_WORDS.findall(_APOSTROPHES.sub("", folded)))
+
+
+def look_alikes(names: Iterable[str]) -> list[list[str]]:
+    """Groups of different names that people take for one.
+
+    They differ in letter case, blanks, marks that cannot be seen, or Unicode's form alone.
+    """
+    groups = defaultdict(list)
+    for name in names:
+        folded = unicodedata.normalize("NFKC", name).casefold()
+        seen = (letter for letter in folded if letter.isprintable() and not letter.isspace())
+        groups["".join(seen)].append(name)
+    return [group for group in groups.values() if len(group) > 1]

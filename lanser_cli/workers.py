@@ -1,17 +1,27 @@
-"""One worker process a device: windows out, their outcomes back in the order of the input."""
+"""One worker process a device: windows out, their outcomes back in the order of the input.
+
+Each worker has a connection of its own, and a thread here that hands it work and waits for the
+answer. No queue is shared. So a worker may be killed at any time, amid an answer too: its
+connection breaks, and nobody waits for it.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
+import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import TypeVar, cast
 
 from lanser_cli import console
 from lanser_cli.devices import keep_memory
@@ -20,9 +30,10 @@ from lanser_cli.pipe import Process, WindowFunction, one_process
 from lanser_cli.records import Outcome, Record
 
 T = TypeVar("T")
+Q = TypeVar("Q")
 
-
-_function: WindowFunction | None = None
+_PATIENCE_S = 5.0
+"""A worker that has nothing left to do is killed if it takes longer to end."""
 
 
 def spread(
@@ -55,15 +66,9 @@ def spread(
 
 def _on_devices(make: Callable[[str], WindowFunction], devices: list[str]) -> Process:
     def process(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
-        context = multiprocessing.get_context("spawn")
-        names: Any = context.Queue()
-        for device in devices:
-            names.put(device)
-        starting = (make, names, console.quiet, console.verbose)
-        with _pool(len(devices), _start, starting) as pool:
-            for future in [pool.submit(_ready) for _ in devices]:
-                future.result()
-            yield from _in_order(pool, _work, pending, 2 * len(devices))
+        with _crew(len(devices)) as crew:
+            crew.set_up(_build, [(make, device) for device in devices])
+            yield from crew.in_order(_work, pending, 2 * len(devices))
 
     return process
 
@@ -71,83 +76,192 @@ def _on_devices(make: Callable[[str], WindowFunction], devices: list[str]) -> Pr
 def _ahead(
     prepare: Callable[[list[Record]], list[Record]], helpers: int, pending: Iterable[list[Record]]
 ) -> Generator[list[Record], None, None]:
-    with _pool(helpers, _start_worker, (console.quiet, console.verbose)) as pool:
-        yield from _in_order(pool, prepare, pending, helpers + 1)
+    with _crew(helpers) as crew:
+        yield from crew.in_order(prepare, pending, helpers + 1)
 
 
-def _in_order(
-    pool: ProcessPoolExecutor,
-    function: Callable[[list[Record]], T],
-    pending: Iterable[list[Record]],
-    most: int,
-) -> Iterator[T]:
-    """The answers of a pool to windows, in their order; at most `most` windows are in flight."""
-    flight: deque[Future[T]] = deque()
-    for window in pending:
-        flight.append(pool.submit(function, window))
-        if len(flight) >= most:
-            yield flight.popleft().result()
-    while flight:
-        yield flight.popleft().result()
+# ---------------------------------------------------------------- in the parent
 
 
 @contextmanager
-def _pool(
-    count: int, start: Callable[..., None], arguments: tuple[Any, ...]
-) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), start, arguments)
+def _crew(count: int) -> Iterator[_Crew]:
+    """Worker processes, of which none is left, whatever happens inside."""
+    crew = _Crew(count)
     try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise LanserError(
-            "a worker process died (out of memory?): use fewer workers, then --resume"
-        ) from error
+        crew.start(count)
+        yield crew
     except BaseException:
-        # Their answers are not wanted any more: end them, so that nobody waits for them.
-        for child in multiprocessing.active_children():
-            child.kill()
-        pool.shutdown(wait=False, cancel_futures=True)
+        crew.end(wait=False)
         raise
-    # A worker that is still starting reads its arguments from this process: wait for it.
-    pool.shutdown()
+    crew.end(wait=True)
 
 
-def _start(make: Callable[[str], WindowFunction], names: Any, quiet: bool, verbose: bool) -> None:
-    global _make, _device
-    _start_worker(quiet, verbose)
-    _make, _device = make, names.get()
+class _Crew:
+    """Worker processes, and as many threads that wait for their answers."""
+
+    def __init__(self, count: int) -> None:
+        self._workers: list[_Worker] = []
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(count)
+
+    def start(self, count: int) -> None:
+        for _ in range(count):
+            self._workers.append(_Worker())
+            self._idle.put(self._workers[-1])
+
+    def set_up(self, function: Callable[[Q], None], arguments: Sequence[Q]) -> None:
+        """Call a function once in each worker, with an argument for each."""
+        calls = [
+            self._threads.submit(worker.call, function, argument)
+            for worker, argument in zip(self._workers, arguments, strict=True)
+        ]
+        for call in calls:
+            call.result()
+
+    def in_order(
+        self, function: Callable[[Q], T], questions: Iterable[Q], most: int
+    ) -> Iterator[T]:
+        """The answers to questions, in their order; at most `most` are in flight."""
+        flight: deque[Future[T]] = deque()
+        for question in questions:
+            flight.append(self._threads.submit(self._ask, function, question))
+            if len(flight) >= most:
+                yield flight.popleft().result()
+        while flight:
+            yield flight.popleft().result()
+
+    def _ask(self, function: Callable[[Q], T], question: Q) -> T:
+        worker = self._idle.get()  # there is one: as many threads as workers
+        try:
+            return worker.call(function, question)
+        finally:
+            self._idle.put(worker)
+
+    def end(self, *, wait: bool) -> None:
+        """End all workers: by themselves once they have nothing to do, or by killing them."""
+        if not wait:
+            for worker in self._workers:
+                worker.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
 
 
-def _start_worker(quiet: bool, verbose: bool) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Worker:
+    """A process that calls functions, seen from its parent.
+
+    Nobody but the process holds the other end of the connection: its death is seen at once.
+    """
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(other, console.quiet, console.verbose), daemon=True
+        )
+        with other, _deaf_to_interrupts():
+            self._process.start()
+
+    def call(self, function: Callable[[Q], T], argument: Q) -> T:
+        """What the function makes of the argument over there.
+
+        Raises:
+            LanserError: the process died.
+            Exception: what the function raised.
+        """
+        try:
+            self._connection.send((function, argument))
+            answer, error, trace = self._connection.recv()
+        except (EOFError, OSError) as broken:
+            raise LanserError(
+                "a worker process died (out of memory?): use fewer workers, then --resume"
+            ) from broken
+        if error is not None:
+            raise error from _Remote(trace)
+        return cast(T, answer)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def end(self) -> None:
+        """Say that there is nothing more to do, and wait."""
+        self._connection.close()
+        self._process.join(_PATIENCE_S)
+        self._process.kill()
+        self._process.join(_PATIENCE_S)
+
+
+class _Remote(Exception):
+    """The traceback of an error in a worker, for `--verbose`."""
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started here never hears Ctrl-C, not even before its first line: its parent does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# ---------------------------------------------------------------- in a worker
+
+_function: WindowFunction | None = None
+
+
+def _serve(connection: Connection, quiet: bool, verbose: bool) -> None:
+    """Call what comes along the connection, until the parent closes it."""
+    die_with_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_memory()
     os.dup2(2, 1)  # standard output is for records, which the parent writes
     console.configure(quiet_=quiet, verbose_=verbose)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            connection.send_bytes(_answer(connection.recv_bytes()))
+
+
+def _answer(question: bytes) -> bytes:
+    """What a function makes of its argument, or the error that it raised and its traceback."""
+    try:
+        function, argument = pickle.loads(question)
+        return pickle.dumps((function(argument), None, ""))
+    except Exception as error:
+        return pickle.dumps((None, _portable(error), traceback.format_exc()))
+
+
+def _portable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:  # an error of a library may hold anything
+        return LanserError(f"{type(error).__name__}: {error}")
+
+
+def die_with_parent() -> None:
+    """Let the system kill this process when its parent is gone, even by kill -9, in any state.
+
+    Linux alone does so (prctl(2), PR_SET_PDEATHSIG).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for it for ever."""
+    """Where the system does not do it, or the parent was gone already: as soon as we may run."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _ready() -> None:
-    """Build the worker's function; here, not in `_start`, so that its error reaches the user."""
+def _build(what: tuple[Callable[[str], WindowFunction], str]) -> None:
     global _function
-    if _function is None:
-        _function = _make(_device)
+    make, device = what
+    _function = make(device)
 
 
 def _work(window: list[Record]) -> list[Outcome]:
-    _ready()
     assert _function is not None
     return _function(window)
-
-
-_make: Callable[[str], WindowFunction]
-
-
-_device: str

@@ -27,8 +27,10 @@
 # PRETRAIN_STEPS, STEPS, FOLDS    (default: 1500, 400, 4; folds are by speaker, of both sexes)
 # SHARE      I/N: of the tune parts, every N-th training from the I-th on
 #
-# Costs about 7 minutes of two cores a pre-training, 1 a fine-tuning: with the defaults 30 minutes
-# and 72 fine-tunings a corpus. Taxonomy: meld7, which is Ekman's six and neutral, as nEMO has it.
+# Costs about 4 minutes of two cores a pre-training and as many a fine-tuning where they have no
+# arithmetic for bfloat16: with the defaults 20 minutes and 5 hours a corpus. Two parts at once with
+# OMP_NUM_THREADS=1 are faster than one after the other.
+# Taxonomy: meld7, which is Ekman's six and neutral, as nEMO has it.
 set -euo pipefail
 : "${NEMO:?folder of nEMO}" "${TEXT:?folder with go_dev.tsv and go_test.tsv}"
 : "${CORPUS:?kind and folder of the labelled corpus}"

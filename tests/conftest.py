@@ -91,7 +91,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(renew=request.config.getoption("--renew-golden"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def server(pytestconfig: pytest.Config) -> None:
     """The process that commands are forked from."""
     prepare_server(pytestconfig.getini("filterwarnings"))

@@ -24,17 +24,31 @@ find_python() { # VERSION: its interpreter, on the path or where pyenv keeps it
     done
 }
 
-for version in ${PYTHONS:-3.10 3.12}; do
-    python=$(find_python "$version")
+try_version() {
+    local python pip
+    python=$(find_python "$1")
     if [ -z "$python" ]; then
-        echo "Python $version: not here; nothing was run on it"
-        continue
+        echo "Python $1: not here; nothing was run on it"
+        return
     fi
     echo "Python $("$python" -c 'import platform; print(platform.python_version())'): rooms without PyTorch"
-    "$python" -m venv "$work/$version"
-    pip=("$work/$version/bin/pip" --quiet --disable-pip-version-check install -c constraints.txt)
+    "$python" -m venv "$work/$1"
+    pip=("$work/$1/bin/pip" --quiet --disable-pip-version-check install -c constraints.txt)
     "${pip[@]}" "${light[@]}" av pytest pytest-xdist hypothesis hatchling editables
     "${pip[@]}" --no-deps --no-build-isolation -e .
-    "$work/$version/bin/python" -m pytest -n 2 --dist worksteal -m "not slow" -p no:cacheprovider \
+    "$work/$1/bin/python" -m pytest -n 2 --dist worksteal -m "not slow" -p no:cacheprovider \
         "${rooms[@]}"
+}
+
+# Side by side, for to install is mostly to wait; what each says comes at its end.
+declare -A running
+for version in ${PYTHONS:-3.10 3.12}; do
+    (try_version "$version" > "$work/$version.log" 2>&1) &
+    running[$version]=$!
 done
+failed=0
+for version in "${!running[@]}"; do
+    wait "${running[$version]}" || failed=1
+    cat "$work/$version.log"
+done
+exit "$failed"

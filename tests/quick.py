@@ -87,14 +87,10 @@ class Quick:
         self._stdout.touch()
         self._stderr.touch()
         paths = [str(path) for path in (self._stdin, stdout or self._stdout, self._stderr)]
-        late = [name for name in env or {} if name.startswith(_READ_ON_IMPORT)]
-        assert not late, f"{late} need an interpreter of their own"
-        place = (str(cwd or Path.cwd()), {**os.environ, **(env or {})})
-        self.process = _context.Process(
-            target=_command,
-            args=([str(word) for word in arguments], paths, place, _warnings, window),
-        )
-        self.process.start()
+        environment = {**os.environ, **(env or {})}
+        assert not late(environment), f"{late(environment)} need an interpreter of their own"
+        words = [str(word) for word in arguments]
+        self.process = start(words, paths, str(cwd or Path.cwd()), environment, window)
 
     def wait(self, seconds: float = 300.0) -> Done:
         """Wait for its end."""
@@ -117,6 +113,34 @@ class Quick:
         return self.wait()
 
 
+def start(
+    arguments: list[str],
+    streams: Sequence[object],
+    folder: str,
+    environment: Mapping[str, str],
+    window: int | None = None,
+) -> multiprocessing.process.BaseProcess:
+    """Start a command.
+
+    Args:
+        streams: its standard streams, each a path or something that arrives as a descriptor.
+        window: as `Quick` has it.
+    """
+    place = (folder, dict(environment))
+    process = _context.Process(
+        target=_command, args=(arguments, list(streams), place, _warnings, window)
+    )
+    process.start()
+    return process
+
+
+def late(environment: Mapping[str, str]) -> list[str]:
+    """The variables that differ from the server's, but are read when modules are imported."""
+    names = {*environment, *os.environ}
+    mine = [name for name in names if name.startswith(_READ_ON_IMPORT)]
+    return [name for name in mine if environment.get(name) != os.environ.get(name)]
+
+
 def prepare_server(filters: Sequence[str]) -> None:
     """Say what the server imports; it starts with the first command.
 
@@ -130,16 +154,18 @@ def prepare_server(filters: Sequence[str]) -> None:
 
 def _command(
     arguments: list[str],
-    paths: list[str],
+    streams: list[str | int],
     place: tuple[str, dict[str, str]],
     filters: list[str],
     window: int | None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, (path, flags) in enumerate(
-        zip(paths, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)
+    for number, (stream, flags) in enumerate(
+        zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)
     ):
-        os.dup2(os.open(path, flags), number)
+        opened = os.open(stream, flags) if isinstance(stream, str) else stream
+        os.dup2(opened, number)
+        os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, mode, buffering, encoding="utf-8", closefd=False)  # noqa: SIM115
         for number, mode, buffering in ((0, "r", -1), (1, "w", -1), (2, "w", 1))

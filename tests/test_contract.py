@@ -99,6 +99,7 @@ TABLE = {
         lambda things: ("--run", things.run, "--folds", "2", "--device", "cpu"),
         learns=True,
     ),
+    "doctor": Verb("nothing", "lines"),
 }
 FILTERS = [name for name, verb in TABLE.items() if verb.makes == "records"]
 READERS = [name for name, verb in TABLE.items() if verb.takes == "records"]
@@ -225,6 +226,16 @@ def test_help(name: str, quick: Callable[..., Quick]) -> None:
     assert f"lanser {name}" in done.out.decode()
 
 
+def test_alone_it_says_all_verbs_whole(quick: Callable[..., Quick]) -> None:
+    done = quick().wait()
+    assert (done.code, done.err) == (0, "")
+    listed = done.out.decode().partition("Commands:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == list(VERBS)
+    assert "..." not in listed
+    assert quick("help").wait().out == done.out
+    assert quick("help", "shard").wait().out == quick("shard", "--help").wait().out
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_wrong_flag(name: str, quick: Callable[..., Quick]) -> None:
     done = quick(name, "--no-such-flag").wait()
@@ -248,6 +259,17 @@ def test_missing_input(
     assert done.code in (1, 2)
     sentence(done, missing)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_name_that_is_not_utf8_is_refused_before_any_work(
+    name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    shutil.copy(things.records, odd)
+    done = quick(name, odd).wait()
+    assert done.code == 2
+    sentence(done, "caf\\udce9' is not UTF-8: rename")
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -274,7 +296,7 @@ def test_good_run_writes_strict_jsonl_and_nothing_human(
     lines = read_jsonl(done.out)
     if TABLE[name].makes == "records":
         assert len(lines) == COUNT
-    elif name != "taxonomies":
+    elif TABLE[name].takes != "nothing":
         assert len(lines) == 1
     if TABLE[name].makes == "records" or name == "shard":
         assert counts(done, name) == {
@@ -336,7 +358,7 @@ def test_standard_input_is_as_good_as_a_file(
             assert other.read_bytes() == path.read_bytes(), path
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if name != "taxonomies"])
+@pytest.mark.parametrize("name", [name for name in TABLE if TABLE[name].takes != "nothing"])
 def test_empty_input(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
@@ -378,6 +400,11 @@ def spoilt(things: Things, verb: Verb, folder: Path) -> tuple[Path, list[str]]:
             json.dumps({**value, "id": "half-a-pair", "text": "\ud800"}),
             json.dumps({**value, "id": "flags", "asr": {"flags": True}}),
             json.dumps({**value, "id": "scores", "emotion_scores": {"joy": "much"}}),
+            json.dumps({**value, "id": "beyond", "emotion_scores": {"joy": 10**400}}),
+            json.dumps({**value, "id": "infinite", "mine": 0.5}).replace("0.5", "1e999"),
+            json.dumps({**value, "id": "ages", "offset": 1e306}),
+            json.dumps({**value, "id": "null", "audio_filepath": "a\0.tar#b.wav"}),
+            json.dumps({**value, "id": "deep"})[:-1] + ',"a":' + "[" * 900 + "]" * 900 + "}",
         ]
         if verb.makes == "records" or verb is TABLE["shard"]:
             broken.append('{"id":"sound-and-text","label":"joy"}')

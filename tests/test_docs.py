@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import door
 import pytest
 from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
@@ -156,8 +157,8 @@ def shell(script: str, folder: Path, **environment: str) -> subprocess.Completed
     bin_folder = folder / ".bin"
     if not bin_folder.exists():
         bin_folder.mkdir()
+        door.put_client(bin_folder / "lanser")
         for name, arguments in (
-            ("lanser", "-m lanser_cli"),
             ("python", ""),
             ("torchrun", "-m torch.distributed.run"),
         ):
@@ -185,7 +186,8 @@ def offline(folder: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/method.md", "docs/labelling.md", "docs/scale.md", "examples/README.md"],
+    ["README.md", *(f"docs/{name}.md" for name in ("labelling", "models", "scale"))]
+    + ["examples/README.md"],
 )
 def test_commands_of_a_page_run(page, small_checkout):
     """Blocks marked `sh` run as they stand, one after the other, in one folder."""

@@ -137,7 +137,8 @@ MADE = {
 
 
 def test_every_verb_has_a_golden_file() -> None:
-    assert list(MADE) == list(VERBS)
+    others = ("doctor",)  # says what this machine is
+    assert list(MADE) == [verb for verb in VERBS if verb not in others]
 
 
 @pytest.mark.parametrize("verb", MADE)

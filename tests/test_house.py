@@ -23,6 +23,7 @@ ORDER = (
     "training",
     "evaluation",
     "prosody",
+    "machine",
 )
 """The rooms in the order of the data's way: each may import those before it, never those behind."""
 

@@ -149,6 +149,12 @@ def test_harmless_oddities(data: bytes, tmp_path: Path) -> None:
         (b'{"id":"x"}{"id":"y"}', "not JSON"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"id":"x","a":' + b"9" * 5000 + b"}", "digits"),
+        (b'{"id":"x","a":{"b":[-1e999]}}', "-1e999 is beyond the range of numbers"),
+        (b'{"id":"x","a":' + b"9" * 400 + b".0}", "beyond the range of numbers"),
+        (b'{"id":"x","a":' + b"[" * 100 + b"]" * 100 + b"}", "nested too deeply"),
+        (b'{"id":"x","offset":1e306}', "'offset' must be at most"),
+        (b'{"audio_filepath":"x.wav","offset":' + b"9" * 4299 + b"}", "finite number"),
+        (b'{"id":"x","audio_filepath":"x\\u0000.tar#y.flac"}', "NUL"),
         (b"null", "null"),
         (b'["x"]', "not a JSON object but an array"),
         (b'{"id":"x.y"}', "must consist of letters"),
@@ -181,6 +187,29 @@ def test_numbers_pass_untouched(tmp_path: Path) -> None:
     assert to_json(record.fields) == line
 
 
+def test_what_is_nested_as_deeply_as_may_be_comes_out_again(tmp_path: Path) -> None:
+    line = '{"id":"x","a":' + '{"b":' * 49 + "[" * 50 + "]" * 50 + "}" * 50
+    [record] = read(tmp_path / "x.jsonl", line.encode())
+    assert isinstance(record, Record)
+    assert to_json(record.fields) == line
+    brackets = '{"id":"x","text":"' + "[" * 500 + '"}'
+    assert isinstance(read(tmp_path / "x.jsonl", brackets.encode())[0], Record)
+
+
+@pytest.mark.parametrize(
+    ("value", "way"), [({"id": "x"}, "jq -c ."), ([{"id": "x"}], "jq -c '.[]'")]
+)
+@pytest.mark.parametrize("indent", [2, 4])
+def test_json_of_many_lines_is_one_sentence(
+    value: object, way: str, indent: int, tmp_path: Path
+) -> None:
+    """What `jq .` makes, and others that write for people."""
+    with pytest.raises(LanserError, match="must be one line") as caught:
+        read(tmp_path / "x.jsonl", json.dumps(value, indent=indent).encode() + b"\n")
+    assert str(caught.value).startswith(f"{tmp_path / 'x.jsonl'}: ")
+    assert str(caught.value).endswith(way)
+
+
 def test_a_line_of_five_megabytes(tmp_path: Path) -> None:
     long = b'{"id":"long","payload":"' + b"x" * 5_000_000 + b'"}\n'
     items = read(tmp_path / "x.jsonl", long + b"y" * 5_000_000 + b"\n" + LINES)
@@ -201,6 +230,16 @@ def test_inputs_that_cannot_be_read(tmp_path: Path) -> None:
         jsonl.check_files(["-", str(tmp_path / "no.jsonl")])
     with pytest.raises(LanserError, match="cannot be read"):
         list(read_records([str(tmp_path)], "test"))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_a_name_that_says_nothing_is_told_by_its_first_bytes(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "records"
+    assert ids(read(path, pack(LINES))) == ["a", "b", "c"]
+    assert not jsonl.is_jsonl(str(path))
+    assert jsonl.begins_like_jsonl(str(path)) is (pack is bytes)
 
 
 class Terminal(io.TextIOWrapper):
@@ -275,7 +314,21 @@ def test_part(text: str, part: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "0/2", "3/2", "-1/2", "1/0", "a/b", "1/2/3", "1.5/2", "/"]
+    "text",
+    [
+        f"1/{10**23}",
+        "1/1000001",
+        "",
+        "1",
+        "0/2",
+        "3/2",
+        "-1/2",
+        "1/0",
+        "a/b",
+        "1/2/3",
+        "1.5/2",
+        "/",
+    ],
 )
 def test_bad_part(text: str) -> None:
     with pytest.raises(UsageError, match="--part"):
@@ -322,6 +375,8 @@ def test_slurm_part(
         ((), "inside a Slurm array"),
         ((1, 1), "inside a Slurm array"),
         (("x", 1, 2), "inside a Slurm array"),
+        ((0, 0, 0), "without gaps"),
+        ((9, 1, 4, 4), "without gaps"),
         ((4, 0, 3, 4), "without gaps"),  # --array=0,2,4
     ],
 )
@@ -588,6 +643,23 @@ def test_an_id_that_is_no_unicode_is_filed(tmp_path: Path) -> None:
     pipe = Pipe("test", tmp_path / "out", rejects=rejects, resume=True)
     assert pipe.run(items, one_process(copied)).exit_code == EXIT_REJECTED
     assert read_jsonl(rejects)[0]["id"] == "\\ud800"
+
+
+def test_resume_goes_on_behind_a_record_that_json_cannot_hold(tmp_path: Path) -> None:
+    odd = [Record({"id": "inf", "x": float("inf")}), Record({"id": "half", "x": "\ud800"})]
+    items = [*records(3), *odd, *records(9)[3:]]
+
+    def interrupted() -> Iterator[Outcome]:
+        yield from items[:8]
+        raise KeyboardInterrupt
+
+    out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        Pipe("test", out, rejects=rejects, window=2).run(interrupted(), one_process(copied))
+    again = Pipe("test", out, rejects=rejects, resume=True, window=2)
+    assert again.run(items, one_process(copied)).exit_code == EXIT_REJECTED
+    assert [value["id"] for value in read_jsonl(out)] == ids(records(9))
+    assert [value["id"] for value in read_jsonl(rejects)] == ["inf", "half"]
 
 
 def test_resume_of_what_is_whole_reads_nothing(tmp_path: Path) -> None:

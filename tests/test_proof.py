@@ -157,14 +157,37 @@ def checkout(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
-def test_real_voices_in_small(shared, checkout):
-    """Two values of p, one seed: every file is there, and a second call makes nothing anew."""
+def few_of_emodb(shared: Path, checkout: Path) -> None:
+    """Two speakers, four emotions, three clips of each, in `emodb`."""
+    (checkout / "emodb").mkdir()
     for speaker in ("03", "08"):
-        (checkout / "emodb").mkdir(exist_ok=True)
         for emotion in "WFTN":
             for clip in sorted((shared / "emodb" / "wav").glob(f"{speaker}*{emotion}?.flac"))[:3]:
                 (checkout / "emodb" / clip.name).symlink_to(clip)
+
+
+@pytest.mark.slow
+def test_settings_in_small(shared, checkout):
+    few_of_emodb(shared, checkout)
+    small = {"CORPUS": "emodb emodb", "SEEDS": "2", "FOLDS": "2", "STEPS": "1"}
+    once = shell("recipes/settings.sh crop-2", checkout, **small)
+    assert once.returncode == 0, once.stderr[-3000:]
+    [compared] = read_jsonl(once.stdout.encode())
+    assert (compared["n"], compared["units"]) == (48, 2)
+    found = read_jsonl(checkout / "runs" / "settings" / "results.jsonl")
+    assert [(one["arm"], one["seed"]) for one in found] == [
+        *(("crop-2", 0), ("crop-2", 1), ("default", 0), ("default", 1))
+    ]
+    made = results.settings(found)
+    assert made.count("| emodb |") == 2 and "| emodb | default | 1 | 2 |" in made
+    wrong = shell("recipes/settings.sh crop-99", checkout, **small)
+    assert wrong.returncode == 2 and "no change 'crop-99'" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_real_voices_in_small(shared, checkout):
+    """Two values of p, one seed: every file is there, and a second call makes nothing anew."""
+    few_of_emodb(shared, checkout)
     parts = "label pretrain-weak-1 pretrain-gold tune-scratch tune-weak-1 points compare"
     recipe = f"recipes/real-voices.sh {parts}"
     small = {
@@ -268,10 +291,12 @@ def test_at_strength_zero_prosody_is_the_same_for_every_emotion(tmp_path):
 # ---------------------------------------------------------------- results are data
 
 
-def test_the_tables_of_the_page_are_what_the_data_say():
-    page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
-    assert set(results.TABLES) == {name for _, name, _ in results.MARKED.findall(page)}
-    assert results.rebuilt(page) == page, "run: python docs/make_results.py"
+def test_the_tables_of_the_pages_are_what_the_data_say():
+    pages = [page.read_text(encoding="utf-8") for page in results.PAGES]
+    named = [name for page in pages for _, name, _ in results.MARKED.findall(page)]
+    assert sorted(results.TABLES) == sorted(named)
+    for page in pages:
+        assert results.rebuilt(page) == page, "run: python docs/make_results.py"
 
 
 def invented(**fields) -> dict:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanser_cli.errors import RecordError
-from lanser_cli.records import ID_PATTERN, Record, Reject, check_id, make_id, to_json
+from lanser_cli.errors import LanserError, RecordError, UsageError
+from lanser_cli.records import ID_PATTERN, Record, Reject, attempt, check_id, make_id, to_json
 
 JSON_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 JSON_VALUES = st.recursive(
@@ -76,7 +77,7 @@ def test_null_means_absent(key: str, view: object) -> None:
         ({}, "no 'id'"),
         ({"id": None}, "no 'id'"),
         ({"audio_filepath": ""}, "no 'id'"),
-        ({"id": 7}, "'id' must be a string, not a number"),
+        ({"id": 7.5}, "'id' must be a string, not a number"),
         ({"id": "a", "text": 7}, "'text' must be a string, not a number"),
         ({"id": "a", "text": ["x"]}, "'text' must be a string, not an array"),
         ({"id": "a", "duration": "1"}, "'duration' must be a number, not a string"),
@@ -84,6 +85,13 @@ def test_null_means_absent(key: str, view: object) -> None:
         ({"id": "a", "duration": float("nan")}, "finite"),
         ({"id": "a", "offset": float("inf")}, "finite"),
         ({"id": "a", "offset": -1}, "must not be negative"),
+        ({"id": "a", "offset": 1e306}, "'offset' must be at most 1e+09 s, it is 1e+306"),
+        ({"audio_filepath": "a.wav", "offset": 1e306}, "'offset' must be at most"),
+        ({"audio_filepath": "a.wav", "offset": 10**4299}, "'offset' must be a finite number"),
+        ({"id": "a", "duration": 10**17}, "'duration' must be at most"),
+        ({"id": "a", "emotion_score": 10**400}, "'emotion_score' must be a finite number"),
+        ({"id": "a", "scores": {"joy": 10**400}}, "'scores': 'joy' must be a finite number"),
+        ({"id": "a", "audio_filepath": "a.wav\0b"}, "holds a NUL character"),
         ({"id": "a", "asr": []}, "'asr' must be an object, not an array"),
         ({"id": "a", "asr": {"flags": True}}, "'flags' must be an array of strings"),
         ({"id": "a", "asr": {"flags": [1]}}, "'flags' must be an array of strings"),
@@ -97,6 +105,63 @@ def test_null_means_absent(key: str, view: object) -> None:
 def test_what_is_no_record(value: object, why: str) -> None:
     with pytest.raises(RecordError, match=re.escape(why)):
         Record.parse(value)
+
+
+def recurse(record: Record) -> None:
+    recurse(record)
+
+
+def reckon(record: Record) -> int:
+    return round(record.fields["number"] * 1e306)
+
+
+def look_up(record: Record) -> object:
+    return record.fields["number"]["none"]
+
+
+def take_all_memory(record: Record) -> bytes:
+    return bytes(1 << 60)
+
+
+def open_what_is_none(record: Record) -> object:
+    return open(f"/dev/null/{record.id}")
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (recurse, "RecursionError in records.py:"),
+        (reckon, "OverflowError in records.py:"),
+        (look_up, "TypeError in records.py:"),
+        (take_all_memory, "MemoryError in records.py:"),
+        (open_what_is_none, "Not a directory"),
+    ],
+)
+def test_whatever_goes_wrong_with_one_record_is_a_reject(
+    function: Callable[[Record], object], why: str
+) -> None:
+    record = Record({"id": "a", "number": 1000.0})
+    reject = attempt(function, record, "test")
+    assert isinstance(reject, Reject)
+    assert (reject.id, reject.stage, reject.record) == ("a", "test", dict(record.fields))
+    assert why in reject.error
+
+
+def test_the_fault_of_a_record_names_the_line_of_lanser_that_met_it() -> None:
+    reject = attempt(lambda record: to_json({"x": {1: 2}, **{3: set()}}), Record({"id": "a"}), "t")
+    assert isinstance(reject, Reject)
+    assert re.match(r"TypeError in records\.py:\d+: ", reject.error)
+
+
+@pytest.mark.parametrize(
+    "error", [LanserError("x"), UsageError("x"), NameError(), AssertionError()]
+)
+def test_what_concerns_the_run_is_no_fault_of_a_record(error: Exception) -> None:
+    def fail(record: Record) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        attempt(fail, Record({"id": "a"}), "test")
 
 
 @pytest.mark.parametrize("identifier", ["", "a.b", "a/b", "a b", "é", "a\n", "\ud800", "日本"])

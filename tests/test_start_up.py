@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ENVIRONMENT
 
 HEAVY = ("torch", "transformers", "webdataset", "numpy", "sklearn", "timm", "whisper", "scipy")
@@ -76,3 +77,28 @@ print([name for name in ("torch", "timm", "sklearn", "scipy.stats") if name in s
         env={**os.environ, **ENVIRONMENT},
     )
     assert result.stdout.splitlines()[-1] == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"), ({"GOMP_SPINCOUNT": "9"}, None)],
+)
+def test_waiting_threads_sleep_unless_the_user_chose(
+    given: dict[str, str], found: str | None
+) -> None:
+    program = """
+import os, sys
+from lanser_cli import app
+
+sys.argv = ["lanser", "--version"]
+try:
+    app.run()
+finally:
+    assert "torch" not in sys.modules  # which reads the variable once
+    print(os.environ.get("OMP_WAIT_POLICY"))
+"""
+    ours = {name: os.environ[name] for name in os.environ if not name.startswith(("OMP", "GOMP"))}
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, env={**ours, **given}
+    )
+    assert result.stdout.split()[-1] == str(found).encode()

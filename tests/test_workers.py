@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import ENVIRONMENT
 
 from lanser_cli import workers
 from lanser_cli.devices import cpu_count, parse_devices
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError, Stopped, UsageError
 from lanser_cli.pipe import WindowFunction, windows
 from lanser_cli.records import Outcome, Record, Reject
 
@@ -57,6 +62,20 @@ def make_dying(device: str) -> WindowFunction:
         os._exit(9)
 
     return die
+
+
+def make_heavy(device: str) -> WindowFunction:
+    """Its answers take a while to hand over."""
+    return lambda window: [record.with_fields(load="x" * (1 << 25)) for record in window]
+
+
+def make_stopping(device: str) -> WindowFunction:
+    """It raises an error that cannot be unpickled: it takes two arguments and keeps one."""
+
+    def stop(window: Sequence[Record]) -> list[Outcome]:
+        raise Stopped(2, "enough")
+
+    return stop
 
 
 def numbered(count: int) -> list[Record]:
@@ -129,6 +148,77 @@ def test_memory_is_bounded_by_windows_in_flight() -> None:
     next(answers)
     assert taken <= 4
     answers.close()
+
+
+def test_an_end_amid_an_answer_takes_no_time() -> None:
+    """A worker is killed while it hands over what it made."""
+    threads = threading.active_count()
+    for seconds in (0.0, 0.02, 0.05):
+        answers = workers.spread(make_heavy, ["cpu", "cpu"])(windows(numbered(100), 1))
+        next(answers)
+        time.sleep(seconds)
+        begun = time.monotonic()
+        answers.close()
+        assert time.monotonic() - begun < 5
+        assert threading.active_count() == threads
+
+
+def test_an_error_that_cannot_be_handed_over_is_still_told() -> None:
+    with pytest.raises(LanserError, match="Stopped: enough") as caught:
+        list(workers.spread(make_stopping, ["cpu", "cpu"])(windows(numbered(4), 1)))
+    assert "test_workers.py" in str(caught.value.__cause__)  # the traceback over there
+
+
+PARENT = """
+import os, pathlib, sys
+from lanser_cli import workers
+from lanser_cli.records import Record
+
+def make(device):
+    def hold(window):
+        (pathlib.Path(sys.argv[1]) / str(os.getpid())).touch()
+        sum(range(10**15))  # never lets go of the interpreter's lock
+    return hold
+
+if __name__ == "__main__":
+    list(workers.spread(make, ["cpu", "cpu"])([[Record({"id": "a"})], [Record({"id": "b"})]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they end when they next look")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent_whatever_ends_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    there = tmp_path / "workers"
+    there.mkdir()
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py", there],
+        env={**os.environ, **ENVIRONMENT},
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: len(os.listdir(there)) == 2, seconds=60)
+    parent.send_signal(number)
+    assert parent.wait(5) != 0
+    until(lambda: not any(map(runs, os.listdir(there))), seconds=5)
+
+
+def until(so: Callable[[], bool], *, seconds: float) -> None:
+    """Wait until something is so; it is not well if it takes longer."""
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def runs(process: str) -> bool:
+    """Whether there is such a process, and not only its exit code for whoever asks."""
+    try:
+        about = Path("/proc", process, "stat").read_text()
+    except OSError:
+        return False
+    return about.rpartition(")")[2].split()[0] not in "ZX"
 
 
 # ---------------------------------------------------------------- devices

@@ -19,10 +19,9 @@ from lanser_cli.audio.utterance import with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.choices import HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
-from lanser_cli.errors import RecordError
 from lanser_cli.output import warn_of
 from lanser_cli.pipe import Pipe, WindowFunction, unique, windows
-from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 
@@ -155,13 +154,11 @@ def make_transcriber(device: str, settings: TranscribeSettings) -> WindowFunctio
 
 def decode_ahead(window: Sequence[Record]) -> list[Record]:
     """Decode a window ahead of the model, which refuses what cannot be decoded."""
-    found: list[Record] = []
-    for record in window:
-        try:
-            found.append(with_sound(record))
-        except RecordError:
-            found.append(record)
-    return found
+    found = [attempt(with_sound, record, STAGE) for record in window]
+    return [
+        record if isinstance(clip, Reject) else clip
+        for record, clip in zip(window, found, strict=True)
+    ]
 
 
 def transcribe(

@@ -17,7 +17,7 @@ from lanser_cli.audio import sound
 from lanser_cli.audio.utterance import Utterance, with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.errors import LanserError, RecordError
-from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.records import Outcome, Record, Reject, attempt
 
 if TYPE_CHECKING:
     from lanser_cli.audio.sound import Waveform
@@ -65,15 +65,16 @@ class Transcriber:
         outcomes: list[Outcome | None] = [None] * len(window)
         loaded: dict[int, Utterance] = {}
         for index, record in enumerate(window):
-            try:
-                loaded[index] = self._load(record)
-            except RecordError as error:
-                outcomes[index] = Reject.of(record, STAGE, error)
+            found = attempt(self._load, record, STAGE)
+            if isinstance(found, Reject):
+                outcomes[index] = found
+            else:
+                loaded[index] = found
         todo = deque(sorted(loaded, key=lambda index: len(loaded[index].samples)))
         while todo:
             batch = [todo.popleft() for _ in range(min(self._batch_size, len(todo)))]
-            found = self._transcribed([loaded[index] for index in batch])
-            for index, outcome in zip(batch, found, strict=True):
+            answers = self._transcribed([loaded[index] for index in batch])
+            for index, outcome in zip(batch, answers, strict=True):
                 outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 

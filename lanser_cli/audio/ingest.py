@@ -11,30 +11,62 @@ from typing import Any
 from lanser_cli import jsonl
 from lanser_cli.audio.manifests import adapt
 from lanser_cli.audio.sound import probe
-from lanser_cli.audio.walk import walk
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.audio.walk import SUFFIXES, walk
+from lanser_cli.errors import LanserError, RecordError, of_one_record
 from lanser_cli.records import Record, Reject, check_id, make_id
 
 
-def ingest(inputs: Iterable[str], stage: str) -> Iterator[Record | Reject]:
-    """Records from audio files, folders (recursive, sorted), globs, JSONL files and `-`.
+def ingest(inputs: Iterable[str], stage: str, base: str | None = None) -> Iterator[Record | Reject]:
+    """Records from audio files, folders (recursive, sorted), globs, JSONL files and streams.
 
     Paths in a JSONL file are relative to that file, unless they exist from the working folder.
-    JSONL may be a manifest of lhotse or of Hugging Face. A line on standard input may also be a
-    path. Ids are made from the path below the folder named, or from the path itself.
+    JSONL may be a manifest of lhotse or of Hugging Face. A line of a stream may also be a path,
+    and so may what NUL characters part. What has a name that says nothing is JSONL if it begins so.
+
+    Args:
+        base: the folder that ids are made below; default the `base_of` these inputs.
     """
+    inputs = list(inputs)
+    base = base_of(inputs) if base is None else base
     for path in inputs:
-        if jsonl.is_jsonl(path):
-            folder = "" if path == "-" else os.path.dirname(path)
-            bare = partial(_from_list, stage) if path == "-" else None
+        if _holds_records(path):
+            listed = jsonl.is_stream(path)
+            folder = "" if listed else os.path.dirname(path)
+            bare = partial(_from_list, stage) if listed else None
             for item in jsonl.read_records([path], stage, adapt=adapt, bare=bare):
                 yield _anchored(item, folder) if isinstance(item, Record) else item
-        elif os.path.isdir(path):
-            for file in walk(path):
-                yield _from_file(file, os.path.relpath(file, path), stage)
         else:
-            for file in [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True)):
-                yield _from_file(file, os.path.basename(file), stage)
+            for file in _files(path):
+                yield _from_file(file, os.path.relpath(file, base), stage)
+
+
+def base_of(inputs: Iterable[str]) -> str:
+    """The deepest folder that holds all the sound named; ids are made of the paths below it.
+
+    So two folders that are named have the ids that they have where their parent is named, and a
+    corpus that is moved keeps its own. What is not sound, such as JSONL, is left out of account.
+    """
+    folders = [
+        folder
+        for path in inputs
+        if not _holds_records(path)
+        for folder in ([path] if os.path.isdir(path) else map(os.path.dirname, _files(path)))
+    ]
+    return os.path.commonpath([os.path.abspath(folder) for folder in folders] or [os.curdir])
+
+
+def _holds_records(path: str) -> bool:
+    if jsonl.is_jsonl(path) or jsonl.is_stream(path):
+        return True
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix not in SUFFIXES and jsonl.begins_like_jsonl(path)
+
+
+def _files(path: str) -> Iterable[str]:
+    """The files of a folder, the one that is named, or those that a glob means."""
+    if os.path.isdir(path):
+        return walk(path)
+    return [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))
 
 
 def check_audio_inputs(inputs: Iterable[str]) -> None:
@@ -44,7 +76,7 @@ def check_audio_inputs(inputs: Iterable[str]) -> None:
         LanserError: naming the input.
     """
     for path in inputs:
-        if path == "-" or os.path.isfile(path):
+        if os.path.isfile(path) or jsonl.is_stream(path):
             continue
         if os.path.isdir(path):
             if next(walk(path), None) is None:
@@ -62,17 +94,20 @@ def _from_file(path: str, name: str, stage: str) -> Record | Reject:
     fields: dict[str, Any] = {"id": identifier, "audio_filepath": path}
     try:
         check_id(identifier)
-        fields["duration"] = round(probe(path).duration, 6)
+        with of_one_record():
+            fields["duration"] = round(probe(path).duration, 6)
     except RecordError as error:
         return Reject(identifier, stage, str(error), fields)
     return Record(fields)
 
 
 def _from_list(stage: str, path: str, place: str) -> Record | Reject:
+    if not os.path.lexists(path):
+        path = path.strip()
     if not os.path.lexists(path) and not os.path.exists(path.partition("#")[0]):
         why = f"{place}: neither a JSON object nor the path of a file: {path}"
         return Reject(None, stage, why, path)
-    return _from_file(path, path, stage)
+    return _from_file("./-" if path == "-" else path, os.path.normpath(path), stage)
 
 
 def _anchored(record: Record, folder: str) -> Record:

@@ -45,21 +45,33 @@ def _from_cut(cut: dict[str, Any]) -> dict[str, Any]:
         "duration": cut.get("duration"),
     }
     channels = recording.get("channel_ids") or recording["sources"][0].get("channels") or [0]
+    supervisions = cut.get("supervisions") or []
+    _check(cut, "channel_ids", [channels], list, "an array")
+    _check(cut, "supervisions", [supervisions], list, "an array")
+    _check(cut, "supervisions", supervisions, dict, "an array of objects")
     if len(channels) > 1:
         raise RecordError(
             f"lhotse cut '{cut['id']}': channel {cut.get('channel')} of a recording with "
             f"{len(channels)} channels: save each channel as a file of its own"
         )
-    supervisions = [item for item in cut.get("supervisions") or [] if isinstance(item, dict)]
+    said = {
+        key: [item.get(key) for item in supervisions] for key in ("speaker", "language", "text")
+    }
+    for key, values in said.items():
+        _check(cut, key, [value for value in values if value is not None], str, "a string")
     for key, ours in (("speaker", "speaker"), ("language", "lang")):
-        values = {item.get(key) for item in supervisions}
-        only = values.pop() if len(values) == 1 else None
-        if isinstance(only, str) and (ours != "lang" or _LANGUAGE_TAG.fullmatch(only)):
+        only = said[key][0] if len(set(said[key])) == 1 else None
+        if only is not None and (ours != "lang" or _LANGUAGE_TAG.fullmatch(only)):
             found[ours] = only
-    texts = [item["text"] for item in supervisions if isinstance(item.get("text"), str)]
+    texts = [text for text in said["text"] if text is not None]
     if texts:
         found["text"] = " ".join(texts)
     return _merged(found, cut)
+
+
+def _check(cut: dict[str, Any], key: str, values: list[Any], kind: type, wanted: str) -> None:
+    if not all(isinstance(value, kind) for value in values):
+        raise RecordError(f"lhotse cut '{cut.get('id')}': '{key}' must be {wanted}")
 
 
 def _merged(found: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from typing import Any
 from lanser_cli import console, workers
 from lanser_cli.audio import sound
 from lanser_cli.devices import cpu_count
-from lanser_cli.errors import RecordError
 from lanser_cli.pipe import windows
-from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.tally import Ledger
 
 WINDOW = 16
@@ -89,10 +88,7 @@ class _Measurer:
         self._measure, self._stage, self._load = measure, stage, load
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        return [self._measured(record) for record in window]
+        return [attempt(self._measured, record, self._stage) for record in window]
 
-    def _measured(self, record: Record) -> Outcome:
-        try:
-            return Measured(record.fields, self._measure(self._load(record)))
-        except RecordError as error:
-            return Reject.of(record, self._stage, error)
+    def _measured(self, record: Record) -> Measured:
+        return Measured(record.fields, self._measure(self._load(record)))

@@ -18,7 +18,7 @@ from lanser_cli.audio.sound import SAMPLE_RATE, Waveform, path_of, stream
 from lanser_cli.audio.utterance import Utterance
 from lanser_cli.audio.vad import FRAME, VoiceActivity
 from lanser_cli.choices import Segmenting
-from lanser_cli.errors import RecordError, UsageError
+from lanser_cli.errors import RecordError, UsageError, of_one_record
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
 
 _PIECE = 1024 * FRAME
@@ -109,7 +109,13 @@ class _Pieces:
         record = self._record
         try:
             path, seconds = path_of(record), _PIECE / SAMPLE_RATE
-            yield from stream(path, record.offset, record.duration, seconds=seconds)
+            pieces = stream(path, record.offset, record.duration, seconds=seconds)
+            while True:  # around the decoder alone, not around those who take its pieces
+                with of_one_record():
+                    piece = next(pieces, None)
+                if piece is None:
+                    return
+                yield piece
         except RecordError as error:
             self.fault = error
 

@@ -18,6 +18,8 @@ def command(
     group: options.Group = "speaker",
     test: options.Test = None,
     protocol: options.StandardProtocol = None,
+    min_seconds: options.MinSeconds = 0.0,
+    max_seconds: options.MaxSeconds = None,
     fraction: options.Fraction = 1.0,
     subset_seed: options.SubsetSeed = 0,
     normalise: Annotated[

@@ -59,6 +59,8 @@ def command(
     ] = None,
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
+    min_seconds: options.MinSeconds = 0.0,
+    max_seconds: options.MaxSeconds = None,
     seed: options.Seed = 0,
     subset_seed: options.SubsetSeed = 0,
     fetch: options.Fetch = None,

@@ -35,6 +35,8 @@ def command(
             min=0, help="Speakers of each training side to set apart, to be measured at the end."
         ),
     ] = 0,
+    min_seconds: options.MinSeconds = 0.0,
+    max_seconds: options.MaxSeconds = None,
     fraction: options.Fraction = 1.0,
     subset_seed: options.SubsetSeed = 0,
     seeds: Annotated[

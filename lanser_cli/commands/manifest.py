@@ -41,6 +41,21 @@ def command(
         str | None,
         typer.Option(metavar="NAME", help="csv: column of the speaker (default: speaker)."),
     ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="csv: column of the transcript (default: text)."),
+    ] = None,
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="csv: folder of the clips (default: that of the table)."),
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OLD=NEW,...",
+            help="csv: other words for the labels, or a JSON file of them; OLD= leaves OLD out.",
+        ),
+    ] = None,
     no_labels: Annotated[
         bool, typer.Option("--no-labels", help="folder: sub-folders are not labels.")
     ] = False,
@@ -60,19 +75,28 @@ def command(
 
         lanser manifest csv clips.csv --audio-column path --label-column emotion > clips.jsonl
 
-    For csv every other column is kept under its own name, and paths are relative to the table.
+    For csv every other column is kept under its own name, and paths are relative to the table. The
+    tables of Common Voice and Hugging Face are known as such. What is odd about the corpus as a
+    whole is said at the end: labels that look alike, lengths that cannot be.
     """
-    columns = {"audio": audio_column, "label": label_column, "speaker": speaker_column}
-    if any(columns.values()) and kind != "csv":
-        raise UsageError(f"--audio-column, --label-column, --speaker-column: for csv, not {kind}")
+    of_table = {
+        "audio_column": audio_column,
+        "label_column": label_column,
+        "speaker_column": speaker_column,
+        "text_column": text_column,
+        "audio_root": audio_root,
+        "label_map": label_map,
+    }
+    given = {name: value for name, value in of_table.items() if value is not None}
+    if given and kind != "csv":
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{names}: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
     pipe = Pipe("manifest", output, rejects=rejects, resume=resume, part=part)
-    settings: dict[str, dict[str, object]] = {
-        "csv": {**columns},
-        "folder": {"labels": not no_labels},
-    }
-    items = unique(corpora.read(kind, root, **settings.get(kind, {})), "manifest")
+    settings = {"labels": False} if no_labels else given
+    outcomes = corpora.read(kind, root, **settings)
+    items = unique(corpora.watched(outcomes, root), "manifest")
     return pipe.run(items, one_process(lambda window: list(window))).exit_code
 
 

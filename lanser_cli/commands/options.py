@@ -103,6 +103,12 @@ Verbose = Annotated[
 ]
 
 
+MinSeconds = Annotated[float, typer.Option(min=0.0, help="Leave shorter utterances out.")]
+
+
+MaxSeconds = Annotated[float | None, typer.Option(min=0.0, help="Leave longer utterances out.")]
+
+
 ShardsOrRecords = Annotated[
     list[str] | None,
     typer.Argument(

@@ -35,6 +35,8 @@ def command(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Train on this split alone.")
     ] = None,
+    min_seconds: options.MinSeconds = 0.0,
+    max_seconds: options.MaxSeconds = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data; default 30, without --steps.")
     ] = None,
@@ -89,6 +91,7 @@ def command(
     Ctrl-C, SIGTERM or SIGUSR1 it stops after a checkpoint; --resume goes on. Prints the run as one
     JSON line.
     """
+    from lanser_cli.audio.lengths import Lengths
     from lanser_cli.training.pretrain import pretrain
     from lanser_cli.training.recipe import Recipe
 
@@ -107,6 +110,7 @@ def command(
             control=control,
             labels=labels,
             split=split,
+            lengths=options.fill(Lengths, locals()),
             device=device,
             resume=resume,
             fetch=fetch,

@@ -31,6 +31,8 @@ def command(
         int | None, typer.Option(min=1, help="Processes that encode; default one a processor.")
     ] = None,
     fetch: options.Fetch = None,
+    min_seconds: options.MinSeconds = 0.0,
+    max_seconds: options.MaxSeconds = None,
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Leave out less probable weak labels.")
     ] = 0.0,

@@ -19,7 +19,7 @@ from lanser_cli.records import Outcome
 _FILES = {
     path.stem.replace("_", "-"): path
     for path in sorted(Path(__file__).parent.glob("*.py"))
-    if path.stem not in ("__init__", "base")
+    if path.stem not in ("__init__", "base", "table", "oddities")
 }
 KINDS = tuple(_FILES)
 """What can be read, by the names of the files."""
@@ -49,3 +49,10 @@ def read(kind: str, root: Path, **settings: object) -> Iterator[Outcome]:
     module = import_module(f"{__name__}.{_FILES[kind].stem}")
     outcomes: Iterator[Outcome] = module.read(root, **settings)
     return outcomes
+
+
+def watched(outcomes: Iterator[Outcome], root: Path) -> Iterator[Outcome]:
+    """The same; what is odd about them as a whole is said behind the last, see `oddities`."""
+    from lanser_cli.corpora.oddities import Oddities
+
+    return Oddities(root if root.is_dir() else None).watching(outcomes)

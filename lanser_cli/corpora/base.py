@@ -1,25 +1,37 @@
-"""What the corpus readers share: walking a folder, probing a clip, reading a table."""
+"""What the corpus readers share: walking a folder, probing a clip."""
 
 from __future__ import annotations
 
-import csv
 import os
 import re
-import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lanser_cli.audio import sound
 from lanser_cli.audio.walk import walk
 from lanser_cli.console import ascii_safe
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.errors import LanserError, RecordError, of_one_record
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
 
 STAGE = "manifest"
 
 Describe = Callable[[re.Match[str]], dict[str, Any] | Dropped]
 """From a matched file name to the fields of its record, `id` first; or leaves the clip out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip(Record):
+    """A record whose table says how long its clip is.
+
+    Attributes:
+        stated: that length, s; None where it is not said.
+        found: how long the clip is, s.
+    """
+
+    stated: float | None = None
+    found: float = 0.0
 
 
 def audio_files(root: Path) -> Iterator[Path]:
@@ -80,74 +92,8 @@ def utterance(path: Path, fields: dict[str, Any]) -> Record | Reject:
     head: dict[str, Any] = {"id": fields["id"], "audio_filepath": str(path)}
     rest = {key: value for key, value in fields.items() if key != "id" and value is not None}
     try:
-        head["duration"] = round(sound.probe(str(path)).duration, 6)
+        with of_one_record():
+            head["duration"] = round(sound.probe(str(path)).duration, 6)
     except RecordError as error:
         return Reject(fields["id"], STAGE, str(error), head | rest)
     return Record(head | rest)
-
-
-class Table:
-    """A CSV or TSV file with a header line; the header says what separates the columns.
-
-    Between tabs, quotation marks are ordinary characters: a stray one must not swallow the rows
-    after it.
-
-    Raises:
-        LanserError: no such file, nothing in it, a column twice, or one of `needs` not there.
-    """
-
-    def __init__(self, path: Path, needs: tuple[str, ...] = ()) -> None:
-        self.path = path
-        try:
-            # A byte that is no UTF-8 spoils its row only, not the whole file.
-            self._stream = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-        except FileNotFoundError:
-            raise LanserError(f"{path}: there is no such file") from None
-        except (IsADirectoryError, PermissionError) as error:
-            raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
-        weakref.finalize(self, self._stream.close)  # also where no row is ever read
-        first = self._stream.readline()
-        delimiter = max(",\t;|", key=first.count)
-        quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-        names = next(csv.reader([first], delimiter=delimiter, quoting=quoting), [])
-        self._reader = csv.reader(self._stream, delimiter=delimiter, quoting=quoting)
-        self.columns = [name.strip() for name in names]
-        try:
-            if not self.columns:
-                raise LanserError(f"{path}: the file is empty; a header line must name the columns")
-            for name in self.columns:
-                if name and self.columns.count(name) > 1:
-                    raise LanserError(f"{path}: two columns are called '{name}': rename one")
-            for name in needs:
-                if name not in self.columns:
-                    raise LanserError(f"{path}: no column '{name}'; {self.header}")
-        except LanserError:
-            self._stream.close()
-            raise
-
-    @property
-    def header(self) -> str:
-        """The columns there are, for messages."""
-        return ascii_safe(f"the header has: {', '.join(self.columns)}")
-
-    def __iter__(self) -> Iterator[tuple[str, dict[str, str] | Reject]]:
-        """`file:line`, and the row by column name, or why it is none."""
-        with self._stream:
-            while True:
-                cells: list[str] = []
-                fault = ""
-                try:
-                    cells = next(self._reader)
-                except StopIteration:
-                    return
-                except csv.Error as error:  # e.g. a field of more than 128 KiB
-                    fault = str(error)
-                where = f"{self.path}:{self._reader.line_num + 1}"
-                if cells and len(cells) != len(self.columns):
-                    fault = f"{len(cells)} fields where the header has {len(self.columns)}"
-                elif any("\udc80" <= letter <= "\udcff" for letter in "".join(cells)):
-                    fault = "not UTF-8: convert the file, e.g. with iconv"
-                if fault:
-                    yield where, Reject(None, STAGE, f"{where}: {fault}", cells)
-                elif cells:  # a blank line is nothing
-                    yield where, dict(zip(self.columns, cells, strict=True))

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lanser_cli.corpora.base import Table, audio_files, by_name
+from lanser_cli.corpora.base import audio_files, by_name
+from lanser_cli.corpora.table import Table
 from lanser_cli.records import Dropped, Outcome
 
 LABELS = {

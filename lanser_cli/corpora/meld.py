@@ -13,17 +13,22 @@ its clips right beside it. Dialogue numbers start again in each split, therefore
 split: train_dia0_utt0.
 
 A split without its clips is left out and counted. In the original two clips are broken or missing
-(train dia125_utt3, dev dia110_utt7); they become rejects. The main characters speak in all splits.
+(train dia125_utt3, dev dia110_utt7); they become rejects. A few clips are minutes long where the
+table's StartTime and EndTime are seconds apart; they are pointed out. The
+main characters speak in all splits.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanser_cli.corpora.base import STAGE, Table, audio_files, check_folder, utterance
+from lanser_cli.corpora.base import STAGE, Clip, audio_files, check_folder, utterance
+from lanser_cli.corpora.table import Table
 from lanser_cli.errors import LanserError
-from lanser_cli.records import Dropped, Outcome, Reject, make_id
+from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
 
 LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 _FOLDERS = {
@@ -99,6 +104,19 @@ def _split(split: str, table: Table, clips: dict[str, Path]) -> Iterator[Outcome
                 "dialogue": f"{split}_dia{dialogue}",
                 "text": row["Utterance"].translate(_WINDOWS).strip(),
             }
-            yield utterance(path, fields)
+            found = utterance(path, fields)
+            stated = _seconds(row.get("EndTime")) - _seconds(row.get("StartTime"))
+            if isinstance(found, Record) and stated > 0:
+                found = Clip(found.fields, stated, found.duration or 0.0)
+            yield found
     for stem in clips:
         yield Dropped(make_id(f"{split}_{stem}"), "clip without annotation")
+
+
+def _seconds(time: str | None) -> float:
+    """`00:16:16,059` in seconds; NaN where it is not of this form."""
+    found = re.fullmatch(r"(\d+):(\d+):(\d+)[,.](\d+)", time or "")
+    if not found:
+        return math.nan
+    hours, minutes, seconds = map(int, found.groups()[:3])
+    return hours * 3600 + minutes * 60 + seconds + float(f"0.{found[4]}")

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lanser_cli.corpora.base import Table, by_name, check_folder
+from lanser_cli.corpora.base import by_name, check_folder
+from lanser_cli.corpora.table import Table
 from lanser_cli.records import Dropped, Outcome
 
 LABELS = ("anger", "fear", "happiness", "neutral", "sadness", "surprised")

@@ -90,6 +90,9 @@ class CachedScorer:
     def knows(self, text: str) -> bool:
         return self._scorer.knows(text)
 
+    def tokens(self, text: str) -> list[int]:
+        return self._scorer.tokens(text)
+
     def score(
         self,
         premises: Sequence[str],

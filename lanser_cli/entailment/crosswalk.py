@@ -117,6 +117,6 @@ def _advice(target: Taxonomy) -> str:
 def _holds_map(path: Path) -> bool:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False  # whoever reads it as a taxonomy will say what is wrong
     return isinstance(value, dict) and "map" in value

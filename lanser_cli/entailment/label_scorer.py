@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.entailment.templates import Template
+from lanser_cli.errors import UsageError
 
 
 class Scorer(Protocol):
@@ -42,6 +44,9 @@ class Scorer(Protocol):
     def knows(self, text: str) -> bool:
         """Whether the text is in a script that the model can read."""
 
+    def tokens(self, text: str) -> list[int]:
+        """What the model reads in place of the text."""
+
 
 @dataclass(frozen=True)
 class LabelScorer:
@@ -49,12 +54,38 @@ class LabelScorer:
 
     Attributes:
         prior: float32 `[labels]`, log-odds; None for no calibration.
+
+    Raises:
+        UsageError: the model cannot read a label's word or a template, or reads two labels alike.
     """
 
     scorer: Scorer
     taxonomy: Taxonomy
     templates: tuple[Template, ...]
     prior: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        words = list(
+            dict.fromkeys(word for one in self.templates for word in one.words(self.taxonomy))
+        )
+        frames = [template.frame for template in self.templates]
+        unread = [text for text in [*words, *frames] if not self.scorer.knows(text)]
+        if unread:
+            raise UsageError(
+                f"model '{self.scorer.name}' cannot read {_quoted(unread)}: it has no pieces for "
+                "this script or these symbols; use words that it can read, or a --model that reads "
+                "these"
+            )
+        for template in self.templates:
+            alike = defaultdict(list)
+            for word in template.words(self.taxonomy):
+                alike[tuple(self.scorer.tokens(word))].append(word)
+            for same in alike.values():
+                if len(set(same)) > 1:
+                    raise UsageError(
+                        f"model '{self.scorer.name}' reads {_quoted(same)} alike, so it could not "
+                        "tell these labels apart: use other words for them"
+                    )
 
     @property
     def hypotheses(self) -> list[str]:
@@ -83,3 +114,7 @@ class LabelScorer:
     def less_prior(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Raw log-odds `[..., labels]` less the prior."""
         return raw if self.prior is None else raw - self.prior
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)

@@ -17,7 +17,7 @@ from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
 from lanser_cli.output import warn_of
 from lanser_cli.pipe import windows
-from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.records import Outcome, Record, Reject, attempt
 
 STAGE = "entail-label"
 WINDOW = 256
@@ -81,7 +81,7 @@ class Labeller:
             self._about["candidates"] = cascade.candidates
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        items = [self._premise_or_outcome(record) for record in window]
+        items = [attempt(self._premise_or_outcome, record, STAGE) for record in window]
         premises = list(dict.fromkeys(item for item in items if isinstance(item, str)))
         answers = dict(zip(premises, self._answers(premises), strict=True))
         return [

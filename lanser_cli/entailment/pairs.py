@@ -98,8 +98,12 @@ class PairEncoder:
 
     def unknown_share(self, text: str) -> float:
         """How much of the text the vocabulary has no token for, 0 to 1."""
-        tokens = self._plain([text])[0]
+        tokens = self.tokens(text)
         return tokens.count(self._tokenizer.unk_token_id) / len(tokens) if tokens else 0.0
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text by itself."""
+        return self._plain([text])[0]
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:

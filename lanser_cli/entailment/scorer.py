@@ -150,11 +150,17 @@ class PairScorer:
         """Whether the text is in a script that the model can read; the embedded one reads Latin."""
         if text.isascii():
             return True
+        if self._pairs.unknown_share(text) > 0.5:
+            return False
         if self.name != EMBEDDED:
-            return self._pairs.unknown_share(text) <= 0.5
+            return True
         letters = [character for character in text if character.isalpha()]
         latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
         return 2 * latin >= len(letters)
+
+    def tokens(self, text: str) -> list[int]:
+        """What the model reads in place of the text."""
+        return self._pairs.tokens(text)
 
     def _load(self) -> None:
         import torch

@@ -141,6 +141,8 @@ def read_object(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         raise UsageError(f"{path}: '{error}' occurs twice") from None
     except ValueError as error:
         raise UsageError(f"{path}: not a JSON file: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: not a JSON file: nested too deeply") from None
     if not isinstance(value, dict):
         raise UsageError(f"{path}: must hold an object with {', '.join(keys)}")
     _check_keys(value, keys, str(path))

@@ -43,9 +43,16 @@ class Template:
 
     def hypotheses(self, taxonomy: Taxonomy) -> list[str]:
         """One sentence a label, in the taxonomy's order."""
-        wants_adjective = "{adjective}" in self.text
-        words = taxonomy.adjectives if wants_adjective else taxonomy.nouns
-        return [_SLOT.sub(lambda _, word=word: word, self.text) for word in words]  # type: ignore[misc]
+        return [_SLOT.sub(lambda _, word=word: word, self.text) for word in self.words(taxonomy)]  # type: ignore[misc]
+
+    def words(self, taxonomy: Taxonomy) -> tuple[str, ...]:
+        """What fills the slot, label by label."""
+        return taxonomy.adjectives if "{adjective}" in self.text else taxonomy.nouns
+
+    @property
+    def frame(self) -> str:
+        """The sentence without its slot."""
+        return _SLOT.sub("", self.text).strip()
 
 
 def load_templates(values: Sequence[str]) -> tuple[Template, ...]:

@@ -216,7 +216,8 @@ def read_answers(
     try:
         answers = Answers.of(judged, truth=truth, answer=answer, by=by)
     except LanserError as error:
-        judged.check()
+        if judged.whole:
+            judged.check()
         raise type(error)(f"{name}: {error}") from None
     judged.check()
     ledger.done += len(answers.ids)
@@ -231,6 +232,9 @@ class Judged:
 
     Args:
         keys: that are kept besides `id`; the first is the truth.
+
+    Attributes:
+        whole: whether the input was read to its end.
     """
 
     def __init__(
@@ -240,7 +244,7 @@ class Judged:
         self._keys = dict.fromkeys(("id", *keys))
         self._path = predictions_of(name)
         self._read = self._there = self._strange = 0
-        self._first = ""
+        self._first, self.whole = "", False
 
     def __iter__(self) -> Iterator[Record]:
         ledger, reference, truth = self._ledger, self._reference, self._truth
@@ -263,6 +267,7 @@ class Judged:
                 else:
                     self._there += 1
                     yield Record(fields)
+        self.whole = True
 
     def check(self) -> None:
         """Say what the reference and the input do not share.

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from lanser_cli import console, workers
 from lanser_cli.audio import sound
 from lanser_cli.digests import sound_sha256
-from lanser_cli.errors import LanserError, RecordError, UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.checks import Finding, Heard, Side
 from lanser_cli.evaluation.fingerprint import fingerprint
 from lanser_cli.pipe import unique, windows
-from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
 from lanser_cli.tally import Ledger
 
@@ -29,14 +29,14 @@ class Listener:
     """A window function: adds the SHA-256 of 16 kHz mono 16-bit samples, and a fingerprint."""
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        return [_heard(record) if record.audio_filepath else record for record in window]
+        return [
+            attempt(_heard, record, "audit") if record.audio_filepath else record
+            for record in window
+        ]
 
 
-def _heard(record: Record) -> Outcome:
-    try:
-        waveform = sound.load(record)
-    except RecordError as error:
-        return Reject.of(record, "audit", error)
+def _heard(record: Record) -> Heard:
+    waveform = sound.load(record)
     digest = bytes.fromhex(sound_sha256(sound.to_int16(waveform)))
     return Heard(record.fields, digest, fingerprint(waveform).tobytes())
 

@@ -63,7 +63,7 @@ class Report:
         """A table of plain text."""
         lines = ["<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
         for row in rows:
-            cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
+            cells = "".join(f'<td dir="auto">{html.escape(str(cell))}</td>' for cell in row)
             lines.append(f"<tr>{cells}</tr>")
         self._parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
 
@@ -71,14 +71,17 @@ class Report:
         self._parts.append(f"<p>{html.escape(words)}</p>")
 
     def figure(self, name: str, figure: Figure) -> None:
-        """Save a figure as NAME.png and NAME.svg, and show it in the page."""
+        """Save a figure as NAME.png and NAME.svg, and show the latter in the page.
+
+        Its text is text there, so a browser's fonts have letters that this machine's have not.
+        """
         png, svg = (self._folder / f"{name}.{kind}" for kind in ("png", "svg"))
         with warnings.catch_warnings():  # of letters that the font lacks: they are drawn as boxes
             warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support")
             figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
             figure.savefig(svg, bbox_inches="tight", metadata={"Date": None})
-        data = base64.b64encode(png.read_bytes()).decode()
-        self._parts.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
+        data = base64.b64encode(svg.read_bytes()).decode()
+        self._parts.append(f'<p><img alt="{name}" src="data:image/svg+xml;base64,{data}"></p>')
 
     def write(self, numbers: Mapping[str, Any], name: str = "report.json") -> None:
         """Write the numbers to `name`, and `report.html`."""
@@ -372,5 +375,6 @@ def _can_plot() -> bool:
         console.warn(f"no figures in the report: {error}")
         return False
     matplotlib.rcParams["text.parse_math"] = False  # a $ in a label is a dollar
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text as text
     matplotlib.rcParams["svg.hashsalt"] = "lanser"  # the same figure gives the same bytes
     return True

@@ -111,8 +111,9 @@ def sweep(
     best = trials[0]
     console.info(
         f"{labeller.STAGE}: best of {len(trials)} on {len(records)} texts, UAR {best.result.uar} "
-        f"(chance {best.result.chance:.3f}):\n  {best.command}"
+        f"(chance {best.result.chance:.3f}):"
     )
+    console.info(f"  {best.command}")
     ranking = [trial.as_json(rank) for rank, trial in enumerate(trials, 1)]
     if output is None:
         return ranking

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from lanser_cli.audio.sound import SAMPLE_RATE, load_int16
 from lanser_cli.choices import Codec
 from lanser_cli.digests import sound_sha256
-from lanser_cli.errors import RecordError
-from lanser_cli.records import Outcome, Record, Reject, to_json
+from lanser_cli.records import Outcome, Record, attempt, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +35,10 @@ class Encoder:
     codec: Codec = "flac"
 
     def __call__(self, window: Sequence[Outcome]) -> list[Outcome]:
-        return [self._outcome(item) if isinstance(item, Record) else item for item in window]
-
-    def _outcome(self, record: Record) -> Outcome:
-        try:
-            return self.encode(record)
-        except RecordError as error:
-            return Reject.of(record, "shard", error)
+        return [
+            attempt(self.encode, item, "shard") if isinstance(item, Record) else item
+            for item in window
+        ]
 
     def encode(self, record: Record) -> Sample:
         """The sample of one record.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lanser_cli.audio import sound
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.errors import LanserError
 from lanser_cli.pipe import unique
-from lanser_cli.records import Record, Reject
+from lanser_cli.records import Record, Reject, attempt
 from lanser_cli.shards import reader, remote
 from lanser_cli.tally import Ledger
 
@@ -39,20 +39,25 @@ def gather(
     inputs = remote.fetch(inputs or ["-"], fetch)
     reader.check_inputs(inputs)
     records: list[R] = []
+
+    def taken(record: Record) -> R | str:
+        found = take(record)
+        if not isinstance(found, str):
+            sound.check(record)
+        return found
+
     for item in unique(reader.records_of(inputs, ledger.stage), ledger.stage):
         ledger.read += 1
         if isinstance(item, Reject):
             ledger.reject(item)
         elif isinstance(item, Record):
-            taken = take(item)
-            if isinstance(taken, str):
-                ledger.dropped[taken] += 1
-                continue
-            try:
-                sound.check(item)
-                records.append(taken)
-            except RecordError as error:
-                ledger.reject(Reject.of(item, ledger.stage, error))
+            found = attempt(taken, item, ledger.stage)
+            if isinstance(found, Reject):
+                ledger.reject(found)
+            elif isinstance(found, str):
+                ledger.dropped[found] += 1
+            else:
+                records.append(found)
     if not records:
         raise LanserError(f"{ledger.stage}: nothing to learn from in {', '.join(inputs)}: {ledger}")
     return records

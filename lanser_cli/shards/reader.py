@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lanser_cli.audio.ingest import check_audio_inputs, ingest
+from lanser_cli.audio.ingest import base_of, check_audio_inputs, ingest
 from lanser_cli.audio.walk import SUFFIXES
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record, Reject, make_id
@@ -32,10 +32,11 @@ def records_of(
     Args:
         bare: take sound without a JSON member as well, as WebDataset tars of others have it.
     """
-    for path in inputs:
-        tars = _tars(path, bare)
+    named = [(path, _tars(path, bare)) for path in inputs]
+    base = base_of(path for path, tars in named if tars is None)
+    for path, tars in named:
         if tars is None:
-            yield from ingest([path], stage)
+            yield from ingest([path], stage, base)
             continue
         for folder, group in groupby(tars, os.path.dirname):
             side = _side_file(Path(folder))

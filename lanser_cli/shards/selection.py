@@ -17,6 +17,7 @@ from typing import IO
 
 import numpy as np
 
+from lanser_cli.audio.lengths import Lengths
 from lanser_cli.choices import SplitBy
 from lanser_cli.digests import StringSet, string64
 from lanser_cli.errors import RecordError, UsageError
@@ -40,6 +41,7 @@ class Selection:
 
     Attributes:
         min_score: lowest probability of a weak label, 0..1.
+        min_seconds, max_seconds: length of an utterance, as `Lengths`.
         min_margin: lowest log-odds of a weak label over the second.
         drop_flags: `asr.flags` to leave out, with commas between; `all` stands for any.
         max_per_class: most records of a class, that is of a weak label, or of a human one where
@@ -56,6 +58,8 @@ class Selection:
         UsageError: a value that makes no sense.
     """
 
+    min_seconds: float = 0.0
+    max_seconds: float | None = None
     min_score: float = 0.0
     min_margin: float = 0.0
     drop_flags: str | None = None
@@ -70,6 +74,7 @@ class Selection:
         _check_words("--drop-flags", self.unwanted_flags, (*FLAGS, "all"))
         _check_words("--dedupe", self.repeats, DEDUPE)
         parse_splits(self.split)
+        Lengths(self.min_seconds, self.max_seconds)
 
     @property
     def unwanted_flags(self) -> frozenset[str]:
@@ -131,9 +136,10 @@ def select(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
 
 def _limited(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
     texts, flags, repeats = StringSet(), selection.unwanted_flags, selection.repeats
+    lengths = Lengths(selection.min_seconds, selection.max_seconds)
     for item in items:
         if isinstance(item, Record):
-            reason = _unsure(item, selection) or _flagged(item, flags)
+            reason = lengths.fault(item) or _unsure(item, selection) or _flagged(item, flags)
             if reason is None and "text" in repeats:
                 text = spoken_form(item.text or "")
                 if text and not texts.add(text):

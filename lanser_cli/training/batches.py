@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lanser_cli import console
 from lanser_cli.audio import sound
 from lanser_cli.audio.silence import sounding
-from lanser_cli.errors import RecordError
+from lanser_cli.errors import RecordError, of_one_record
 from lanser_cli.training.augmentation import Augmentation
 from lanser_cli.training.draws import Key, generator
 from lanser_cli.training.examples import Example
 from lanser_cli.training.stop import ignore_in_worker
+from lanser_cli.workers import die_with_parent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +111,8 @@ class Crops(Dataset[Batch]):
         for row, (epoch, index, counts) in zip(waveform.numpy(), keys, strict=True):
             draw = random.Random(f"{self._seed}/{epoch}/{index}").random()
             try:
-                crop = self._augmented(epoch, index, draw)
+                with of_one_record():
+                    crop = self._augmented(epoch, index, draw)
             except RecordError as error:
                 if index not in self._silent:
                     self._silent.add(index)
@@ -318,3 +320,4 @@ def _freeze(worker: int) -> None:
     """Keep the collector from visiting what was forked, which would copy it page by page."""
     gc.freeze()
     ignore_in_worker()
+    die_with_parent()

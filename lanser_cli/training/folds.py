@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from lanser_cli import console
+from lanser_cli.audio.lengths import Lengths
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
 from lanser_cli.training.protocols import Standard, standard
@@ -50,10 +51,11 @@ class Protocol:
         validation: how many speakers of each training side to set apart, of both sexes where
             records have `sex`.
         protocol: the name of a standard protocol, in place of folds, group and test.
+        min_seconds, max_seconds: the utterances to use, as `Lengths`.
 
     Raises:
         UsageError: `test` is not of this form, `validation` is with several groups, or there is
-            no such `protocol`, or it is with what it stands for.
+            no such `protocol`, or it is with what it stands for; or as `Lengths`.
     """
 
     folds: int | None = None
@@ -64,9 +66,12 @@ class Protocol:
     subset_seed: int = 0
     validation: int = 0
     protocol: str | None = None
+    min_seconds: float = 0.0
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         self.held_out()
+        Lengths(self.min_seconds, self.max_seconds)
         if self.standard and (self.folds is not None or self.test or self.group != "speaker"):
             raise UsageError(
                 f"--protocol {self.protocol} says what is trained and tested on: leave --folds, "
@@ -88,8 +93,12 @@ class Protocol:
     def take(self, record: Record) -> Record | str:
         """The record, or why this protocol leaves it out."""
         if self.standard:
-            return self.standard.take(record)
-        return record if record.label is not None else "no label"
+            taken = self.standard.take(record)
+        else:
+            taken = record if record.label is not None else "no label"
+        if isinstance(taken, str):
+            return taken
+        return Lengths(self.min_seconds, self.max_seconds).fault(record) or taken
 
     def held_out(self) -> tuple[str, frozenset[str]] | None:
         """The key and the values of the hold-out."""

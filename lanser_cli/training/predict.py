@@ -19,10 +19,10 @@ from lanser_cli.audio.measured import Load
 from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
-from lanser_cli.errors import LanserError, RecordError, UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.pipe import Pipe, unique, windows
-from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
@@ -178,11 +178,12 @@ class Predictor:
             return None
         found = []
         for index in list(waveforms):
-            try:
-                found.append(self._speakers.of(window[index]))
-            except RecordError as error:
-                outcomes[index] = Reject.of(window[index], self._stage, error)
+            levels = attempt(self._speakers.of, window[index], self._stage)
+            if isinstance(levels, Reject):
+                outcomes[index] = levels
                 del waveforms[index]
+            else:
+                found.append(levels)
         return torch.stack(found) if found else None
 
     def _predicted(self, record: Record, probabilities: Tensor) -> Record:
@@ -235,8 +236,9 @@ def load_window(
     outcomes: list[Outcome | None] = [None] * len(window)
     waveforms: dict[int, Tensor] = {}
     for index, record in enumerate(window):
-        try:
-            waveforms[index] = torch.from_numpy(load(record))
-        except RecordError as error:
-            outcomes[index] = Reject.of(record, stage, error)
+        waveform = attempt(load, record, stage)
+        if isinstance(waveform, Reject):
+            outcomes[index] = waveform
+        else:
+            waveforms[index] = torch.from_numpy(waveform)
     return outcomes, waveforms

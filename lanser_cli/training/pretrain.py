@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lanser_cli import console
+from lanser_cli.audio.lengths import ANY, Lengths
 from lanser_cli.choices import Control, Normalising, Targets
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError
@@ -44,6 +45,7 @@ def pretrain(
     control: Control = "none",
     labels: Path | None = None,
     split: str | None = None,
+    lengths: Lengths = ANY,
     device: str = "auto",
     resume: bool = False,
     fetch: Path | None = None,
@@ -59,6 +61,7 @@ def pretrain(
         control: what takes the place of the weak label.
         labels: JSONL whose weak labels replace, by id, those of the records.
         split: train on the records of this split alone.
+        lengths: the utterances to use.
 
     Returns:
         What was made: run, utterances, labels, and the control if there is one.
@@ -68,7 +71,9 @@ def pretrain(
     """
     controls.check(control, targets)
     where = choose_device(device)
-    found = _weak_utterances(inputs, ledger, targets, control, normalise, labels, split, fetch)
+    found = _weak_utterances(
+        inputs, ledger, targets, control, normalise, labels, split, lengths, fetch
+    )
     architecture = Architecture(model, (), crop, FrontEnd(normalise=normalise), trim)
     found, speakers = known_speakers(found, architecture, ledger)
     records = controls.controlled(found, control, recipe.seed)
@@ -137,6 +142,7 @@ def _weak_utterances(
     normalise: Normalising,
     labels: Path | None,
     split: str | None,
+    lengths: Lengths,
     fetch: Path | None,
 ) -> list[WeakUtterance]:
     new = None if labels is None else Labels(str(labels), "--labels")
@@ -148,6 +154,8 @@ def _weak_utterances(
         nonlocal relabelled
         if split is not None and record.split != split:
             return f"split {record.split}" if record.split else "no split"
+        if fault := lengths.fault(record):
+            return fault
         label = None if new is None else new.get(record.id)
         if label is not None:
             relabelled += 1

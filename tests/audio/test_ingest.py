@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from lanser_cli.audio.ingest import check_audio_inputs, ingest
 from lanser_cli.audio.sound import load
 from lanser_cli.corpora import folder
 from lanser_cli.errors import LanserError
-from lanser_cli.records import Record, Reject
+from lanser_cli.records import Record, Reject, attempt
 
 
 def ingested(*inputs: object) -> list[Record | Reject]:
@@ -44,7 +48,8 @@ def test_globs_and_files(clips: Path, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         save(tmp_path / name / f"{name[-1]}1.wav", tone(0.2))
         save(tmp_path / name / f"{name[-1]}22.wav", tone(0.2))
-    assert [item.id for item in ingested(tmp_path / "**" / "?1.wav")] == ["a1", "b1", "p1"]
+    ids = [item.id for item in ingested(tmp_path / "**" / "?1.wav")]
+    assert ids == ["a_a1", "b_b1", "b_deep_p1"]
 
 
 def test_a_bad_file_in_a_folder_is_one_reject(tmp_path: Path) -> None:
@@ -88,6 +93,140 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     assert isinstance(reject, Reject)
     assert "file name is not UTF-8: rename it" in reject.error
     reject.error.encode("utf-8")
+
+
+@pytest.fixture
+def four_speakers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As SAVEE comes: every speaker's folder has the same names. The working folder is above."""
+    for speaker in ("DC", "JE", "JK", "KL"):
+        for name in ("a01.wav", "sa/a02.wav"):
+            path = tmp_path / "speech" / speaker / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(path, tone(0.2))
+    monkeypatch.chdir(tmp_path / "speech")
+    return tmp_path / "speech"
+
+
+def test_equal_names_in_several_folders_have_different_ids(four_speakers: Path) -> None:
+    wanted = ["DC_a01", "DC_sa_a02", "JE_a01", "JE_sa_a02"]
+    assert [item.id for item in ingested("DC", "JE")] == wanted
+    for inputs in (
+        ("./DC", "./JE/"),
+        (four_speakers / "DC", "JE"),
+        ("DC/a01.wav", "DC/sa/a02.wav", "./JE/a01.wav", "JE/sa"),
+        ("DC/**/*.wav", "JE"),
+    ):
+        assert [item.id for item in ingested(*inputs)] == wanted, inputs
+    more = [item.id for item in ingested("DC", "JE", "KL", "JK")]
+    assert more[:4] == wanted and len(set(more)) == 8
+    assert sorted(more) == [item.id for item in ingested(".")]
+    assert [item.id for item in ingested("DC")] == ["a01", "sa_a02"]
+
+
+def test_records_and_sound_are_named_together(four_speakers: Path) -> None:
+    """JSONL brings its own ids, and does not change those of the sound next to it."""
+    lines = write_jsonl(four_speakers.parent / "in.jsonl", [{"id": "x"}])
+    assert [item.id for item in ingested(lines, "DC")] == ["x", "a01", "sa_a02"]
+
+
+def listed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Record | Reject]:
+    """What comes of standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    return ingested("-")
+
+
+# Names of files that look like JSON, or like something else.
+ODD_NAMES = ("{a}.wav", "[b].wav", '"c".wav', "12", "null", " d .wav", "#e.wav", "-")
+
+
+def test_a_listed_line_is_the_file_of_that_name(
+    four_speakers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ODD_NAMES:
+        shutil.copy("DC/a01.wav", name)
+    found = listed("".join(f"{name}\n" for name in ODD_NAMES).encode(), monkeypatch)
+    paths = [item.audio_filepath for item in found if isinstance(item, Record)]
+    assert paths == [*ODD_NAMES[:-1], "./-"]
+    assert len(load(found[-1])) == 3_200  # not what is called "-" elsewhere
+    dots = listed(b"./DC/a01.wav\r\nDC/../JE/a01.wav\r\n", monkeypatch)
+    assert [item.id for item in dots] == ["DC_a01", "JE_a01"]
+    lines = b'{"id":"x","audio_filepath":"DC/a01.wav"}\n{"id":\n[]\nDC/none.wav\n'
+    record, torn, array, none = listed(lines, monkeypatch)
+    assert isinstance(record, Record)
+    assert "standard input:2: not JSON" in torn.error
+    assert "standard input:3: not a JSON object but an array" in array.error
+    assert "neither a JSON object nor the path of a file: DC/none.wav" in none.error
+
+
+def test_a_list_parted_by_null_characters(
+    four_speakers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `find -print0` writes, for names that hold line feeds."""
+    shutil.copy("DC/a01.wav", "two\nlines.wav")
+    names = ["DC/a01.wav", "two\nlines.wav", "JE/a01.wav", "none.wav"]
+    *found, missing = listed("".join(f"{name}\0" for name in names).encode(), monkeypatch)
+    assert [item.audio_filepath for item in found if isinstance(item, Record)] == names[:3]
+    assert isinstance(missing, Reject)
+    assert missing.error.startswith("standard input:4: neither")
+
+
+def test_a_listed_name_that_is_not_utf8(
+    four_speakers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reject, record = listed(b"caf\xe9.wav\nDC/a01.wav\n", monkeypatch)
+    assert isinstance(record, Record)
+    assert isinstance(reject, Reject) and "caf" in reject.error
+    Path("caf\udce9.wav").write_bytes(Path("DC/a01.wav").read_bytes())
+    reject, record = listed(b"caf\xe9.wav\nDC/a01.wav\n", monkeypatch)
+    assert "file name is not UTF-8: rename it" in reject.error
+
+
+def test_a_pipe_brings_records_or_paths(four_speakers: Path) -> None:
+    """What a shell makes of `<(...)` has a name that says nothing."""
+    lines = b'{"id":"x","audio_filepath":"DC/a01.wav"}\nJE/a01.wav\n'
+    for data in (lines, gzip.compress(lines)):
+        reading, writing = os.pipe()
+        os.write(writing, data)
+        os.close(writing)
+        try:
+            check_audio_inputs([f"/dev/fd/{reading}"])
+            found = ingested(f"/dev/fd/{reading}")
+        finally:
+            os.close(reading)
+        assert [item.id for item in found] == ["x", "JE_a01"]
+
+
+def test_a_file_whose_name_says_nothing_holds_what_it_begins_like(four_speakers: Path) -> None:
+    Path("lines.txt").write_text('\n {"id":"x","audio_filepath":"DC/a01.wav"}\n')
+    shutil.copy("JE/a01.wav", "sound")
+    assert [item.id for item in ingested("lines.txt", "sound")] == ["x", "sound"]
+    Path("text.txt").write_text("dear diary\n")
+    (reject,) = ingested("text.txt")
+    assert isinstance(reject, Reject)
+
+
+@pytest.mark.parametrize("name", ["fifo.wav", "/dev/stdin", "-", "/dev/zero", "a\0.wav"])
+def test_what_is_no_file_is_not_opened_for_sound(
+    name: str, four_speakers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for ever, or eat the records that stand behind it."""
+    os.mkfifo("fifo.wav")
+    good = {"audio_filepath": "DC/a01.wav"}
+    values = [{"id": "a", **good}, {"id": "b", "audio_filepath": name}, {"id": "c", **good}]
+    path = write_jsonl(four_speakers / "in.jsonl", values)
+    reading, writing = os.pipe()  # standard input, as in a shell's pipe
+    before = os.dup(0)
+    try:
+        os.dup2(reading, 0)
+        outcomes = [
+            attempt(load, item, "x") if isinstance(item, Record) else item
+            for item in ingested(path)
+        ]
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (before, reading, writing):
+            os.close(descriptor)
+    assert [isinstance(outcome, Reject) for outcome in outcomes] == [False, True, False]
 
 
 def test_a_circle_of_links_ends(tmp_path: Path) -> None:

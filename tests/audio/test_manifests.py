@@ -83,6 +83,21 @@ def test_what_several_supervisions_say() -> None:
     assert "lang" not in english.fields, "not a tag"
 
 
+@pytest.mark.parametrize("part", [None, True, 7, -1e308, "x", [], [[]], {}, {"a": []}])
+@pytest.mark.parametrize(
+    "key", ["id", "start", "duration", "channel", "supervisions", "recording", "type"]
+)
+def test_a_cut_with_anything_in_any_place_is_a_record_or_a_reject(
+    key: str, part: object, tmp_path: Path
+) -> None:
+    inside = cut()
+    inside["recording"] = {**inside["recording"], "sources": part, "channel_ids": part}
+    path = write_jsonl(tmp_path / "cuts.jsonl", [cut(**{key: part}), inside, cut(id="last")])
+    *_, last = found = list(ingest([str(path)], "test"))
+    assert len(found) == 3
+    assert isinstance(last, Record) and last.id == "last"
+
+
 def test_a_recording() -> None:
     record = Record.parse(adapt(recording("b.flac")))
     assert (record.id, record.audio_filepath, record.duration) == ("rec-1", "b.flac", 1.0)
@@ -98,6 +113,11 @@ def test_a_recording() -> None:
         ),
         (cut(recording=recording("a", transforms=[{"name": "Speed"}])), "untransformed"),
         (cut(recording=recording("a", channel_ids=[0, 1])), "save each channel as a file"),
+        (cut(recording=recording("a", channel_ids=5)), "'channel_ids' must be an array"),
+        (cut(supervisions=5), "'supervisions' must be an array"),
+        (cut(supervisions=["x"]), "'supervisions' must be an array of objects"),
+        (cut(supervisions=[{"speaker": ["x"]}]), "'speaker' must be a string"),
+        (cut(supervisions=[{"text": 7}]), "'text' must be a string"),
         ({"id": "m", "tracks": [], "type": "MixedCut"}, "lhotse MixedCut 'm' is no span"),
     ],
 )

@@ -21,6 +21,7 @@ def test_every_part_says_its_ratio() -> None:
         "step",
         "wait",
         "ranks",
+        "shared",
         "gpu",
         *SMALL,
     ]
@@ -31,7 +32,7 @@ def test_every_part_says_its_ratio() -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
-    step, wait, ranks, gpu = read_jsonl(done.stdout)
+    step, wait, ranks, shared, gpu = read_jsonl(done.stdout)
     assert step["times_as_fast"] == pytest.approx(
         step["plain_float32_s"] / step["lanser_s"], rel=0.2
     )
@@ -39,4 +40,5 @@ def test_every_part_says_its_ratio() -> None:
     assert ranks["of_linear"] == pytest.approx(
         ranks["two_utterances_per_s"] / ranks["one_utterances_per_s"] / 2, abs=0.02
     )
+    assert all(times > 0 for times in shared["times_as_long_beside_two"].values())
     assert "skipped" in gpu or gpu["of_hand_tuned"] > 0

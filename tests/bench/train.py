@@ -7,6 +7,8 @@ The parts:
     step    a training step as lanser makes it, next to a plain float32 loop of the same network
     wait    the share of time in which training from shards waits for data
     ranks   utterances/s of two gloo ranks of one thread each, next to those of one
+    shared  how much longer training takes beside two busy processes than alone, with threads that
+            sleep while they wait, as lanser has them, and that spin, as PyTorch has them
     gpu     training from shards, next to steps on synthetic tensors that are on the GPU already,
             and next to a hand-tuned step (bfloat16, channels_last, compiled)
 
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -217,30 +220,64 @@ def bench_wait(arguments: argparse.Namespace, folder: Path) -> None:
     )
 
 
+def rate(arguments: argparse.Namespace, made: Path, launcher: Sequence[str], **set_: str) -> float:
+    """Utterances/s of training in a process of its own, with these variables set."""
+    run = Path(tempfile.mkdtemp(dir=made.parent))
+    words = ["--model", arguments.model, "--batch", arguments.batch, "--workers", 0]
+    words += ["--seconds", arguments.seconds, "--shards", made, "--rank-in", run]
+    command = [sys.executable, *launcher, __file__, *map(str, words)]
+    environment = {**os.environ, **set_}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return steady([json.loads(line) for line in lines], "utterances_per_s")
+
+
 def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
     made = shards(arguments, folder)
-    words = ["--model", arguments.model, "--batch", arguments.batch, "--workers", 0]
-    words += ["--seconds", arguments.seconds, "--shards", made]
 
-    def rate(ranks: int) -> float:
-        run = Path(tempfile.mkdtemp(dir=folder))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={ranks}", __file__, *map(str, words), "--rank-in", str(run)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=3000
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        return steady([json.loads(line) for line in lines], "utterances_per_s")
+    def of(ranks: int) -> float:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        return rate(arguments, made, launcher, OMP_NUM_THREADS="1")
 
-    found = medians({"one": lambda: rate(1), "two": lambda: rate(2)}, arguments.rounds)
+    found = medians({"one": lambda: of(1), "two": lambda: of(2)}, arguments.rounds)
     say(
         part="ranks",
         model=arguments.model,
         one_utterances_per_s=round(found["one"], 2),
         two_utterances_per_s=round(found["two"], 2),
         of_linear=round(found["two"] / found["one"] / 2, 3),
+    )
+
+
+def bench_shared(arguments: argparse.Namespace, folder: Path) -> None:
+    made = shards(arguments, folder)
+
+    def of(policy: str, busy: int) -> float:
+        loop = [sys.executable, "-c", "while True: pass"]
+        others = [subprocess.Popen(loop) for _ in range(busy)]
+        try:
+            return rate(arguments, made, (), OMP_WAIT_POLICY=policy)
+        finally:
+            for one in others:
+                one.kill()
+                one.wait()
+
+    found = medians(
+        {
+            f"{words}_{busy}": partial(of, policy, busy)
+            for words, policy in (("sleep", "passive"), ("spin", ""))
+            for busy in (0, 2)
+        },
+        arguments.rounds,
+    )
+    say(
+        part="shared",
+        model=arguments.model,
+        alone_utterances_per_s={k: round(found[f"{k}_0"], 2) for k in ("sleep", "spin")},
+        times_as_long_beside_two={
+            k: round(found[f"{k}_0"] / found[f"{k}_2"], 2) for k in ("sleep", "spin")
+        },
     )
 
 
@@ -270,7 +307,13 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
     )
 
 
-PARTS = {"step": bench_step, "wait": bench_wait, "ranks": bench_ranks, "gpu": bench_gpu}
+PARTS = {
+    "step": bench_step,
+    "wait": bench_wait,
+    "ranks": bench_ranks,
+    "shared": bench_shared,
+    "gpu": bench_gpu,
+}
 
 
 def main() -> None:
@@ -291,7 +334,7 @@ def main() -> None:
     if arguments.rank_in:
         trained(arguments, arguments.shards, arguments.rank_in, CPU)
         return
-    for name in arguments.parts or ("step", "wait", "ranks"):
+    for name in arguments.parts or ("step", "wait", "ranks", "shared"):
         if name not in PARTS:
             parser.error(f"{name}: choose from {', '.join(PARTS)}")
         with tempfile.TemporaryDirectory() as folder:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
+
+from lanser_cli.evaluation.report import short
 
 
 def answers(pairs: list[tuple[str, str]], **more: object) -> list[dict]:
@@ -79,6 +82,10 @@ def test_no_label_breaks_a_report_and_quiet_is_quiet(lanser: Lanser, tmp_path: P
     assert (tmp_path / "report" / "confusion-1.png").stat().st_size > 1000
     size = (tmp_path / "report" / "confusion-1.png").read_bytes()[16:24]
     assert int.from_bytes(size[:4], "big") < 4000 and int.from_bytes(size[4:], "big") < 4000
+    drawn = ElementTree.parse(tmp_path / "report" / "confusion-1.svg").getroot()
+    words = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    for label in ODD:
+        assert words.count(short(label)) == 2, "as truth and as answer, in letters and no paths"
 
 
 def test_too_many_classes_are_no_figure(lanser: Lanser, tmp_path: Path) -> None:
@@ -141,3 +148,23 @@ def test_a_record_takes_less_than_half_a_kilobyte(tmp_path: Path) -> None:
     result, peak = done.stdout.splitlines()
     assert json.loads(result)["n"] == 200_000
     assert int(peak) < 200_000  # kB, of which Python and its modules are 75,000
+
+
+def test_rejects_of_a_kind_are_folded_after_ten_also_where_the_run_gives_up(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    bad = [{"id": f"r{n}", "label": [n], "prediction": "a"} for n in range(40)]
+    bad += [{"id": f"a.{n}", "label": "a", "prediction": "a"} for n in range(3)]
+    path = write_jsonl(tmp_path / "bad.jsonl", bad)
+    for more, code in (([], 1), (answers([("a", "a")]), 3)):
+        write_jsonl(path, [*bad, *more])
+        said = lanser("eval", path, check=code).stderr.decode().splitlines()
+        kinds = [line for line in said if line.startswith("rejected: ")]
+        assert sum("'label' must be a string" in line for line in kinds) == 10
+        assert sum("must consist of letters" in line for line in kinds) == 3
+        [folded] = [line for line in said if line.startswith("and ")]
+        assert folded.startswith("and 30 more like 'rejected: r0: ")
+        assert folded.endswith("(--rejects FILE writes all)")
+        rejects = tmp_path / "rejects.jsonl"
+        lanser("eval", path, "--rejects", rejects, check=code)
+        assert len(read_jsonl(rejects)) == 43

@@ -43,7 +43,7 @@ def test_csv_named_columns_and_passengers(wav: MakeWav, tmp_path: Path) -> None:
         "1,clips/b.wav,,bob,2,18,\n",
         encoding="utf-8",
     )
-    items = csv.read(table, audio="path", label="emotion", speaker="who")
+    items = csv.read(table, audio_column="path", label_column="emotion", speaker_column="who")
     records, rejects, _ = sorted_out(items)
     assert not rejects
     assert records[0].fields == {
@@ -118,8 +118,8 @@ def test_csv_set_up_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no column 'audio_filepath': .* --audio-column; the"):
         corpora.read("csv", table)
     with pytest.raises(UsageError, match="no column 'label': name another with --label-column"):
-        csv.read(table, audio="path", label="label")
-    assert list(csv.read(table, audio="path")) == []
+        csv.read(table, audio_column="path", label_column="label")
+    assert list(csv.read(table, audio_column="path")) == []
 
 
 def test_no_such_corpus(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ class FakeScorer:
     def knows(self, text: str) -> bool:
         return True
 
+    def tokens(self, text: str) -> list[int]:
+        return list(text.encode())
+
 
 def rule(premise: str, hypothesis: str, seed: int) -> float:
     return ((premise_key(premise + hypothesis) + seed) % 10_007) / 997 - 5

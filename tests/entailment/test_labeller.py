@@ -64,6 +64,9 @@ class CountingScorer:
     def knows(self, text: str) -> bool:
         return text.isascii()
 
+    def tokens(self, text: str) -> list[int]:
+        return list(text.encode())
+
 
 def rule(premise: str, hypothesis: str) -> float:
     return 0.5 * sum(hypothesis.count(c) for c in set(premise)) - 0.1 * len(hypothesis)

@@ -134,7 +134,12 @@ def test_a_label_that_occurs_twice_in_a_file(tmp_path: Path) -> None:
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.json: cannot be read: No such file"):
         load_taxonomy(str(tmp_path / "gone.json"))
-    for text, sentence in (("{", "not a JSON file"), ("[]", "must hold an object with name")):
+    deep = '{"name":' + "[" * 100_000
+    for text, sentence in (
+        ("{", "not a JSON file"),
+        ("[]", "must hold an object with name"),
+        (deep, "nested too deeply"),
+    ):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(UsageError, match=sentence):
             load_taxonomy(str(tmp_path / "bad.json"))

@@ -151,7 +151,7 @@ def test_verify_sees_a_side_file_that_is_not_the_one(copy: Path, tmp_path: Path)
         ([{"id": "stranger", "emotion": "joy"}], "none of the 1 new labels"),
         ([{"id": "a", "text": "no label yet"}], "'a' has no 'emotion'"),
         ([{"id": "a", "emotion": "joy"}] * 2, "'a' is there twice"),
-        ([{"id": "a", "emotion": 3}], "'emotion' must be a string"),
+        ([{"id": "a", "emotion": 3.5}], "'emotion' must be a string"),
         ([], "none of the 0 new labels"),
     ],
 )

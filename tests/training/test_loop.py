@@ -360,7 +360,7 @@ def test_the_whole_second_half_by_command(corpus, tmp_path, lanser):
     assert evaluated["uar"]["value"] == result["uar"]
     page = json.loads((report / "report.json").read_text())
     assert page["results"][str(tuned)]["n"] == 48 and page["schema"] == 1
-    assert "data:image/png;base64" in (report / "report.html").read_text()
+    assert "data:image/svg+xml;base64" in (report / "report.html").read_text()
     assert (report / "confusion-1.svg").exists()
 
     answers = read_jsonl(lanser("predict", data, "--run", tuned).stdout)

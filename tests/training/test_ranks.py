@@ -238,7 +238,7 @@ records = [Record(json.loads(line)) for line in Path(data).read_text().splitline
 examples = human_examples(records, ("high", "low"))
 cpu, plain = torch.device("cpu"), learner.mixed
 with process_group(cpu) as ranks:
-    for place, every in enumerate((1, 4, 7, 500)):
+    for place, every in enumerate((1, 4, 7, 500) if ranks.count == 1 else (1, 7)):
         steps = random.Random(place).sample(range(1, 41), 3)
         culprit = place % ranks.count
         for bad in ({40, steps[0]}, set(steps)):
@@ -273,14 +273,14 @@ with process_group(cpu) as ranks:
 def test_no_file_is_ever_not_finite_whichever_rank_hears_nan(
     tones: Path, tmp_path: Path, ranks: int
 ) -> None:
-    """NaN at sampled steps of 40, twice or thrice; checkpoints every 1, 4, 7 or 500 steps."""
+    """NaN at sampled steps of 40, twice or thrice; checkpoints often, seldom, and never."""
     from test_finite import all_finite
 
     script = tmp_path / "injects.py"
     script.write_text(INJECTS)
     launch(script, ranks, tones, tmp_path / "runs")
     runs = list((tmp_path / "runs").iterdir())
-    assert len(runs) == 4 * 2
+    assert len(runs) == (4 if ranks == 1 else 2) * 2
     for run in runs:
         thrice = len(run.name.split("-")) == 5
         assert (run / "model.safetensors").exists() is not thrice

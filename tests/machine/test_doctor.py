@@ -1,0 +1,86 @@
+"""The doctor tells what works, and fails where something that ships does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import lanser_cli.entailment
+from lanser_cli.asr.engines import embedded
+from lanser_cli.errors import LanserError
+from lanser_cli.machine import doctor
+
+
+def statuses() -> dict[str, str]:
+    return {finding.name: finding.status for finding in doctor.examine()}
+
+
+def test_what_ships_works_here(lanser) -> None:
+    found = [json.loads(line) for line in lanser("doctor").stdout.splitlines()]
+    by_name = {one["name"]: one for one in found}
+    assert by_name["transcribe, without a download"]["status"] == "works"
+    assert by_name["entail-label, without a download"]["status"] == "works"
+    assert "broken" not in {one["status"] for one in found}
+    assert "torch" in by_name["versions"]["found"] and "device cpu" in by_name
+    assert by_name["extra plots"]["status"] == "works"
+    assert all(one["advice"] for one in found if one["status"] == "note")
+
+
+def test_damaged_weights_are_found(lanser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise LanserError("the weights cannot be read")
+
+    monkeypatch.setattr(embedded, "load", damaged)
+    found = statuses()
+    assert found["transcribe, without a download"] == "broken"
+    assert found["entail-label, without a download"] == "works"  # and the rest is looked at
+
+
+def test_a_model_that_answers_wrongly_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanser_cli.entailment, "label", lambda records, *_: records)
+    assert statuses()["entail-label, without a download"] == "broken"
+
+
+def test_a_missing_extra_has_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda wanted: wanted.name != "av")
+    [video] = [one for one in doctor.examine() if one.name == "extra video"]
+    assert (video.status, video.found) == ("note", "not there: av")
+    assert "pip install 'lanser[video]'" in video.advice
+
+
+def test_load_above_the_cores_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    assert statuses()["cores"] == "note"
+
+
+def test_a_full_disk_and_a_folder_without_locks_are_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "LEAST_FREE", 1e30)
+    assert statuses()["this folder"] == "note"
+
+    def no_locks(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(doctor.fcntl, "flock", no_locks)
+    [here] = [one for one in doctor.examine() if one.name == "this folder"]
+    assert here.status == "note" and "No locks available" in here.found
+
+
+def test_on_a_terminal_it_is_a_list(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "lanser_cli", "doctor"], stdout=theirs, cwd=ROOT, timeout=120
+    )
+    os.close(theirs)
+    text = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert text.startswith("works   versions: lanser ") and "{" not in text

@@ -50,7 +50,7 @@ TrainingPrecision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 ClassWeights: TypeAlias = Literal["none", "sqrt", "balanced"]
 """How much more rare classes count: not at all, or by one over the (root of) their frequency."""
 
-Normalising: TypeAlias = Literal["none", "utterance"]
+Normalising: TypeAlias = Literal["none", "utterance", "speaker"]
 """Whose mean and deviation each band of log-mel is freed of, besides those of the training data."""
 
 Probe: TypeAlias = Literal["ridge", "mlp"]

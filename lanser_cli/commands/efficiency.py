@@ -31,6 +31,7 @@ def command(
     folds: options.Folds = None,
     group: options.Group = "speaker",
     test: options.Test = None,
+    protocol: options.StandardProtocol = None,
     batch_size: options.BatchSize = 32,
     lr: options.LearningRate = 1e-3,
     weight_decay: options.WeightDecay = 0.05,
@@ -82,13 +83,13 @@ def command(
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
 
-    protocol = options.fill(Protocol, locals())
+    how = options.fill(Protocol, locals())
     recipe = options.fill(Recipe, locals() | {"epochs": None})
     if output is None:
         raise UsageError("efficiency needs -o DIR, the folder to make")
     with Ledger("efficiency", rejects) as ledger:
         made = efficiency(
-            *(inputs, output, protocol, recipe, ledger),
+            *(inputs, output, how, recipe, ledger),
             grid=Grid.parse(fractions, seeds),
             start=options.fill(Start, locals()),
             by=by,

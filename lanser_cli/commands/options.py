@@ -228,7 +228,10 @@ Trim = Annotated[
 ]
 
 
-_NORMALISE = typer.Option(help="utterance: free log-mel of its mean and deviation, for good.")
+_NORMALISE = typer.Option(
+    help="Free log-mel of mean and deviation, for good: of each utterance, or over all of a "
+    "speaker's sound (transductive: test speakers' too)."
+)
 
 
 Normalise = Annotated[choices.Normalising, _NORMALISE]

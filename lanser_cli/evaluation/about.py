@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -13,6 +14,8 @@ from lanser_cli.records import Record
 from lanser_cli.training import runs
 from lanser_cli.training.heard import Seen
 
+TRANSDUCTIVE = "it has used all of the test side's sound, though no label"
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -23,12 +26,14 @@ class About:
         validation: UAR on the speakers set apart, by fold, the mean over seeds.
         protocol: the name of its standard protocol, if it has one.
         missing: what is not as that protocol's corpus was published, in words.
+        transductive: test speakers' sound, though not their labels, was used to answer.
     """
 
     seen: Seen | None
     validation: dict[str, float]
     protocol: str | None = None
     missing: str | None = None
+    transductive: bool = False
 
     @classmethod
     def of(cls, run: Path) -> About:
@@ -46,6 +51,7 @@ class About:
             {fold: round(fmean(found), 6) for fold, found in uars.items()},
             (config.get("protocol") or {}).get("protocol"),
             config.get("missing"),
+            _is_transductive(config),
         )
 
     @property
@@ -58,7 +64,15 @@ class About:
             parts.append(
                 f"not all of {self.protocol}, so it compares with no other: {self.missing}"
             )
+        if self.transductive:
+            parts.append(f"transductive: {TRANSDUCTIVE}")
         return "; ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _is_transductive(config: Mapping[str, Any]) -> bool:
+    front_end = (config.get("architecture") or {}).get("front_end") or {}
+    normalise = config.get("normalise") or front_end.get("normalise")
+    return normalise == "speaker" or config.get("calibration") == "batch"

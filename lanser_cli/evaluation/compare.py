@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lanser_cli import console
 from lanser_cli.errors import UsageError
 from lanser_cli.evaluation import report
+from lanser_cli.evaluation.about import TRANSDUCTIVE, About
 from lanser_cli.evaluation.answers import Answers, predictions_of, read_answers
 from lanser_cli.evaluation.difference import Difference, difference, holm
 from lanser_cli.tally import Ledger
@@ -49,11 +52,17 @@ def compare(
     answers: dict[str, Answers] = {
         name: read_answers(name, ledger, truth=truth, answer=answer, by=by) for name in names
     }
-    found = holm([_difference(pair, answers, seed) for pair in wanted])
+    apart = {n for n in names if os.path.isdir(n) and About.of(Path(n)).transductive}
+    found = [
+        replace(each, transductive=tuple(n for n in (each.reference, each.other) if n in apart))
+        for each in holm([_difference(pair, answers, seed) for pair in wanted])
+    ]
     for each in found:
         console.info(f"{STAGE}: {each}")
     for words in dict.fromkeys(each.reservation for each in found if each.reservation):
         console.info(f"{STAGE}: {words}")
+    for name in sorted(apart):
+        console.warn(f"{STAGE}: {name} is transductive: {TRANSDUCTIVE}")
     if output is not None:
         report.comparison(output, found)
         console.info(f"{STAGE}: report in {output / 'report.html'}")

@@ -85,6 +85,7 @@ class Difference:
         least_p: the smallest p that so many units can give.
         family: comparisons made together, which `p_holm` is adjusted for.
         scores: of each of `COMPARED`.
+        transductive: those of the two that have used all of the test side's sound.
     """
 
     reference: str
@@ -97,6 +98,7 @@ class Difference:
     least_p: float
     scores: dict[str, Compared]
     family: int = 1
+    transductive: tuple[str, ...] = ()
 
     @property
     def can_reach(self) -> bool:
@@ -106,7 +108,8 @@ class Difference:
     def as_json(self) -> dict[str, Any]:
         names = ("reference", "other", "n", "unit", "units", "flips", "exact", "least_p", "family")
         table = {name: found.as_json() for name, found in self.scores.items()}
-        return {**{name: getattr(self, name) for name in names}, **table}
+        said = {"transductive": list(self.transductive)} if self.transductive else {}
+        return {**{name: getattr(self, name) for name in names}, **table, **said}
 
     @property
     def reservation(self) -> str:

@@ -23,12 +23,13 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.finetune import Start, tune
+from lanser_cli.training.finetune import Start, keyed, tune
 from lanser_cli.training.folds import Protocol, divide
 from lanser_cli.training.identity import identity
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
+from lanser_cli.training.speakers import known_speakers
 
 Arm = Literal["scratch", "init"]
 ARMS: tuple[Arm, ...] = ("scratch", "init")
@@ -122,6 +123,7 @@ def efficiency(
         raise UsageError("efficiency compares a trained start with scratch: name it with --init")
     share = parse_part(part)
     architecture = start.architecture()
+    runs.load_model(start.source)  # what is damaged is said before anything is trained
     scratch = Start(
         model=architecture.name,
         crop=architecture.crop_seconds,
@@ -129,6 +131,7 @@ def efficiency(
         normalise=architecture.front_end.normalise,
     )
     records = gather(inputs, ledger, fetch, take=protocol.take)
+    records, speakers = known_speakers(records, architecture, ledger)
     same = _identity(records, architecture, protocol, recipe, grid, start, device)
     everything = divide(records, replace(protocol, fraction=grid.fractions[-1]))
     if not any(fold.test for fold in everything):
@@ -153,8 +156,13 @@ def efficiency(
             start=start if point.arm == "init" else scratch,
             device=device,
             resume=(folder / "config.json").exists(),
+            speakers=speakers,
         )
     made: dict[str, Any] = {"run": str(output), "points": len(points)}
+    if protocol.standard:
+        made |= {"protocol": protocol.protocol, "missing": protocol.standard.missing(records)}
+    if speakers is not None:
+        made["transductive"] = True
     if share is None and Ranks.from_environment().leads:
         found = {point: _read(output / "points" / point.name) for point in points}
         tested = {record.id for fold in everything for record in fold.test}
@@ -192,11 +200,10 @@ def _identity(
     device: str,
 ) -> dict[str, str]:
     """What a resumed call must share with the first."""
-    divided = ((one, (one.label, one.word(protocol.group), one.word("fold"))) for one in records)
     return identity(
         replace(architecture, labels=human_label_set(records)),
         recipe.on(choose_device(device)),
-        divided,
+        keyed(records, protocol, architecture),
         Ranks.from_environment().count,
         init=start.source,
         **asdict(protocol),

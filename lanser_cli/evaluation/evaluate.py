@@ -86,6 +86,8 @@ def evaluate(
     lines: list[dict[str, Any]] = []
     for name, result in results.items():
         lines.append({"input": name, **result.as_json()})
+        if name in abouts and abouts[name].transductive:
+            lines[-1]["transductive"] = True
         if name in changed:
             lines[-1]["perturbed"] = {
                 words: lost.as_json()["uar"] for words, lost in changed[name].items()

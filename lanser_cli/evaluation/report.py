@@ -13,7 +13,7 @@ import numpy as np
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, require
-from lanser_cli.evaluation.about import About
+from lanser_cli.evaluation.about import TRANSDUCTIVE, About
 from lanser_cli.evaluation.curve import Curves
 from lanser_cli.evaluation.difference import COMPARED, Difference, signed
 from lanser_cli.evaluation.metrics import Result
@@ -186,6 +186,8 @@ def comparison(folder: Path, differences: Sequence[Difference]) -> None:
     )
     for words in dict.fromkeys(each.reservation for each in differences if each.reservation):
         report.text(f"{words}.")
+    for name in sorted({name for each in differences for name in each.transductive}):
+        report.text(f"{name} is transductive: {TRANSDUCTIVE}.")
     if report.can_plot:
         report.figure("differences", difference_figure(differences))
     report.write({"differences": [each.as_json() for each in differences]})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from lanser_cli import console, jsonl
+from lanser_cli.audio import sound
 from lanser_cli.audio.perturbation import Perturbation
 from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError
@@ -15,6 +17,7 @@ from lanser_cli.pipe import windows
 from lanser_cli.records import Record
 from lanser_cli.training import runs
 from lanser_cli.training.predict import WINDOW, Predictor
+from lanser_cli.training.speakers import Speakers, by_speaker
 
 CLEAN = "clean"
 
@@ -44,13 +47,18 @@ def robustness(
         item for item in read if isinstance(item, Record) and item.fields.get(truth) is not None
     ]
     models = _models_of(run, records)
+    architecture = runs.read_architecture(next(iter(models)))
     where = parse_devices(device)[0]
 
     def answers(change: Perturbation | None) -> Answers:
         answered: list[Record] = []
+        load = sound.load if change is None else partial(_changed, change)
+        speakers = None
+        if by_speaker(architecture):  # whose sound is changed in all clips
+            speakers = Speakers.measured(records, architecture, "eval", lambda _: None, load=load)
         for folder, own in models.items():
-            applied = None if change is None else change.apply
-            predictor = Predictor([runs.load_model(folder, where)], "eval", change=applied)
+            model = runs.load_model(folder, where)
+            predictor = Predictor([model], "eval", load=load, speakers=speakers)
             for window in windows(own, WINDOW):
                 answered += [one for one in predictor(window) if isinstance(one, Record)]
                 meter.advance(len(window))
@@ -66,6 +74,11 @@ def robustness(
             change.name: difference((CLEAN, change.name), clean, answers(change))
             for change in perturbations
         }
+
+
+def _changed(change: Perturbation, record: Record) -> sound.Waveform:
+    """A record's sound, changed."""
+    return change.apply(sound.load(record), record.id)
 
 
 def _models_of(run: Path, records: Sequence[Record]) -> Mapping[Path, list[Record]]:

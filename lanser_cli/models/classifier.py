@@ -66,9 +66,11 @@ class SpeechClassifier(nn.Module):
     def crop_samples(self) -> int:
         return round(self.architecture.crop_seconds * SAMPLE_RATE)
 
-    def forward(self, waveform: Tensor, draws: Tensor | None = None) -> Tensor:
-        """Waveform `[batch, samples]` to logits `[batch, labels]`; `draws` as `LogMel` takes."""
-        logits: Tensor = self.backbone(self._image(waveform, draws))
+    def forward(
+        self, waveform: Tensor, draws: Tensor | None = None, levels: Tensor | None = None
+    ) -> Tensor:
+        """Waveform `[batch, samples]` to logits `[batch, labels]`; the rest as of `LogMel`."""
+        logits: Tensor = self.backbone(self._image(waveform, draws, levels))
         return logits
 
     def embed(self, waveform: Tensor) -> Tensor:
@@ -77,8 +79,10 @@ class SpeechClassifier(nn.Module):
         pooled: Tensor = self.backbone.forward_head(maps, pre_logits=True)
         return pooled
 
-    def _image(self, waveform: Tensor, draws: Tensor | None = None) -> Tensor:
-        image: Tensor = self.front_end(waveform, draws)
+    def _image(
+        self, waveform: Tensor, draws: Tensor | None = None, levels: Tensor | None = None
+    ) -> Tensor:
+        image: Tensor = self.front_end(waveform, draws, levels)
         return image.contiguous(memory_format=torch.channels_last)
 
     def crops(self, waveform: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.choices import Normalising
+from lanser_cli.errors import LanserError
 
 _MASKS = 2
 """Bands, and stretches of time, that are masked in each utterance."""
@@ -31,7 +32,8 @@ class FrontEnd:
         window_ms, hop_ms: analysis window and step, milliseconds.
         low_hz, high_hz: edges of the mel filter bank.
         normalise: `utterance` frees each band of its mean and deviation over what is heard at once,
-            and so of the voice's and the room's level; `none` leaves them.
+            and so of the voice's and the room's level; `speaker` of those over all of a speaker's
+            sound, which `LogMel` is told as levels; `none` leaves them.
     """
 
     mels: int = 64
@@ -67,17 +69,30 @@ class LogMel(nn.Module):
         self.normalise = settings.normalise
         self.norm = nn.BatchNorm1d(settings.mels, affine=False)
 
-    def forward(self, waveform: Tensor, draws: Tensor | None = None) -> Tensor:
+    def forward(
+        self, waveform: Tensor, draws: Tensor | None = None, levels: Tensor | None = None
+    ) -> Tensor:
         """Log-mel of a waveform.
 
         Args:
             draws: where masks lie, `[batch, MASK_DRAWS]`, 0..1; None draws anew. In training only.
+            levels: mean and deviation of each row's speaker, `[batch, 2, mels]`, as `levels_of`
+                has them, where the settings free log-mel of these; otherwise they do not count.
+
+        Raises:
+            LanserError: there are none.
         """
         with torch.autocast(waveform.device.type, enabled=False):
-            mel = self.mel(waveform.float())
-            logmel = torch.log(mel + 1e-6)
+            logmel, heard = self.bands(waveform)
             if self.normalise == "utterance":
-                logmel = standardised(logmel, mel.sum(1, keepdim=True) > 0)
+                logmel = freed(logmel, heard, levels_of(logmel, heard))
+            elif self.normalise == "speaker":
+                if levels is None:
+                    raise LanserError(
+                        "this network was trained with --normalise speaker, so it must be told who "
+                        "speaks: only finetune, efficiency, predict and eval do that"
+                    )
+                logmel = freed(logmel, heard, levels)
             logmel = self.norm(logmel)
         if self.training:
             if draws is None:
@@ -86,18 +101,38 @@ class LogMel(nn.Module):
         image: Tensor = logmel.unsqueeze(1)
         return image
 
+    def bands(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mel as it is, `[batch, mels, frames]`, and which frames are sound.
 
-def standardised(logmel: Tensor, heard: Tensor) -> Tensor:
-    """`[batch, mels, frames]`, each band of each row with mean 0 and deviation 1.
+        The latter is `[batch, 1, frames]`; frames of zeros fill up.
+        """
+        mel = self.mel(waveform.float())
+        return torch.log(mel + 1e-6), mel.sum(1, keepdim=True) > 0
+
+
+def levels_of(logmel: Tensor, heard: Tensor) -> Tensor:
+    """Mean and deviation of each band of each row, over the frames that are sound.
 
     Args:
-        heard: `[batch, 1, frames]`: which frames are sound; the others fill up, and become 0.
+        logmel, heard: as `LogMel.bands` gives them.
+
+    Returns:
+        `[batch, 2, mels]`.
     """
-    count = heard.sum(2, keepdim=True).clamp(min=1)
-    mean = (logmel * heard).sum(2, keepdim=True) / count
-    centred = (logmel - mean) * heard
-    deviation = (centred.square().sum(2, keepdim=True) / count).sqrt()
-    return centred / deviation.clamp(min=1e-3)
+    count = heard.sum(2).clamp(min=1)
+    mean = (logmel * heard).sum(2) / count
+    centred = (logmel - mean.unsqueeze(2)) * heard
+    return torch.stack([mean, (centred.square().sum(2) / count).sqrt()], dim=1)
+
+
+def freed(logmel: Tensor, heard: Tensor, levels: Tensor) -> Tensor:
+    """Log-mel less these means, over these deviations; frames that only fill up become 0.
+
+    Args:
+        levels: `[batch, 2, mels]`.
+    """
+    mean, deviation = levels.unsqueeze(3).unbind(1)
+    return (logmel - mean) * heard / deviation.clamp(min=1e-3)
 
 
 def masked(logmel: Tensor, draws: Tensor) -> Tensor:

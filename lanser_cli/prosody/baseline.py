@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from lanser_cli.audio.measured import measured
 from lanser_cli.choices import Scaling
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.linear import (
@@ -18,7 +19,6 @@ from lanser_cli.evaluation.linear import (
     write_run,
 )
 from lanser_cli.prosody.functionals import measurer
-from lanser_cli.prosody.measured import measured
 from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
@@ -71,6 +71,8 @@ def baseline(
     if not any(fold.test for fold in folds):
         raise LanserError("--folds 0 leaves nothing to test a baseline on")
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
+    if normalise == "speaker":
+        made["transductive"] = True
     apart = ", normalised by speaker" if normalise == "speaker" else ""
     for classifier in get_args(Classifier):
         tested = over_folds(

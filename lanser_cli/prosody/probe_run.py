@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from lanser_cli import console
+from lanser_cli.audio.measured import Measured, measured
 from lanser_cli.choices import Probe
 from lanser_cli.devices import parse_devices
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.pipe import windows
 from lanser_cli.prosody import controls, layers, words
 from lanser_cli.prosody.held_out import Part, divide
 from lanser_cli.prosody.layers import Features
-from lanser_cli.prosody.measured import Measured, measured
 from lanser_cli.prosody.probes import Split, splits
 from lanser_cli.prosody.report import write_report
 from lanser_cli.prosody.table import TRAINED, Table, table, varying
@@ -29,6 +29,7 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.predict import WINDOW, load_window, per_utterance
+from lanser_cli.training.speakers import by_speaker
 
 FEWEST = 20
 """Utterances below which a probe says nothing."""
@@ -78,11 +79,16 @@ def probe_run(
         What the result line holds; docs/formats.md specifies it and `probe.json`.
 
     Raises:
+        UsageError: the run normalises by speaker.
         LanserError: too few utterances could be read, a speaker is not named, or a network has one
             speaker alone to be probed on.
     """
     where = parse_devices(device)[0]
-    runs.model_folders(run)
+    if by_speaker(runs.read_architecture(runs.model_folders(run)[0])):
+        raise UsageError(
+            f"{run} was trained with --normalise speaker, and the probe does not tell a network "
+            "who speaks: probe a run without"
+        )
     records = gather(inputs, ledger, fetch, take=partial(_named, by))
     held_out = _held_out(run, records, ledger, folds, by)
     kept = measured(held_out, ledger, measurer, what="probe-prosody: prosody")

@@ -60,11 +60,14 @@ class Checkpoints:
             LanserError: there are some, and all are damaged.
         """
         found = self._found()
-        for step, path in found:
-            state = _read(path, device)
-            if state is not None:
+        for number, (step, path) in enumerate(found, start=1):
+            if (damage := _damage(path)) is None:
+                state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
                 return state
-            console.warn(f"{path}: the checkpoint of step {step} is damaged")
+            instead = (
+                f": going on from that of step {found[number][0]}" if number < len(found) else ""
+            )
+            console.warn(f"{path}: the checkpoint of step {step} is damaged ({damage}){instead}")
         if found:
             raise LanserError(
                 f"{self._folder}: no checkpoint is whole: remove this folder to train from the "
@@ -83,12 +86,14 @@ class Checkpoints:
         return sorted(((int(name[1]), path) for name, path in names if name), reverse=True)
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
     name = _NAME.fullmatch(path.name)
-    if name is None or file_sha256(path)[:16] != name[2]:
-        return None
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    return state
+    try:
+        whole = name is not None and file_sha256(path)[:16] == name[2]
+    except OSError as error:
+        return str(error.strerror)
+    return None if whole else "its bytes are not those that its name has the digest of"
 
 
 class Timetable:

@@ -63,15 +63,22 @@ def mixed(
     Args:
         share: `[batch]`; 1 leaves a pair as it is.
     """
-    row = torch.arange(len(waveform), device=waveform.device)
-    first = row & ~1
-    other = torch.where(row == first, row + 1, first).clamp(max=len(row) - 1)
-    share = share[first]
-    ours, theirs = share * weight, (1 - share) * weight[other]
+    kept, other = _pairs(share)
+    ours, theirs = kept * weight, (1 - kept) * weight[other]
     total = ours + theirs
     mass = ours[:, None] * target + theirs[:, None] * target[other]
-    return (
-        torch.lerp(waveform[other], waveform, share[:, None]),
-        mass / total.clamp(min=1e-12)[:, None],
-        total,
-    )
+    return blended(waveform, share), mass / total.clamp(min=1e-12)[:, None], total
+
+
+def blended(values: Tensor, share: Tensor) -> Tensor:
+    """The rows of a batch, `[batch, ...]`, mixed in the pairs and shares of `mixed`."""
+    kept, other = _pairs(share)
+    return torch.lerp(values[other], values, kept.view(-1, *[1] * (values.dim() - 1)))
+
+
+def _pairs(share: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row, how much of itself it keeps, and which row it is mixed with: `[batch]`."""
+    row = torch.arange(len(share), device=share.device)
+    first = row & ~1
+    other = torch.where(row == first, row + 1, first).clamp(max=len(row) - 1)
+    return share[first], other

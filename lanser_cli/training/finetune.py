@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from lanser_cli.training.predict import WINDOW, Predictor
 from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
+from lanser_cli.training.speakers import Speakers, by_speaker, known_speakers
+from lanser_cli.training.unread import unread_reject
 
 TEST_FOLD = "test_fold"
 """Key of a test record that names the fold whose model predicted it."""
@@ -90,6 +92,7 @@ class Tested:
         seen: what `--init` has heard of them; None from scratch.
         protocol: the name of the standard protocol, if it is one.
         missing: what is not as that protocol's corpus was published, in words.
+        transductive: test speakers' sound, though not their labels, was used to answer.
     """
 
     labels: tuple[str, ...]
@@ -97,12 +100,15 @@ class Tested:
     seen: dict[str, Any] | None
     protocol: str | None = None
     missing: str | None = None
+    transductive: bool = False
 
     def summary(self) -> dict[str, Any]:
         """What a result line says besides the scores."""
         found: dict[str, Any] = {"labels": list(self.labels)}
         if self.protocol is not None:
             found |= {"protocol": self.protocol, "missing": self.missing}
+        if self.transductive:
+            found["transductive"] = True
         return found if self.seen is None else found | {"seen": self.seen}
 
 
@@ -148,6 +154,7 @@ def tune(
     seeds: int = 1,
     device: str = "auto",
     resume: bool = False,
+    speakers: Speakers | None = None,
 ) -> Tested:
     """Train and test every fold; write `fold-NAME/` folders and the pooled `predictions.jsonl`.
 
@@ -156,22 +163,26 @@ def tune(
         ledger: has what is used and what is rejected.
         seeds: how many trainings, of `recipe.seed` and the numbers after it, over the same folds.
             More than one are each a run folder `seed-N`.
+        speakers: their levels, where they are known already.
 
     Raises:
         LanserError: fewer than two labels, or records that cannot be divided so.
         UsageError: `start` cannot be started from or has heard what is tested, or `run` is another.
     """
     where = choose_device(device)
+    architecture = start.architecture()
+    if speakers is None:
+        records, speakers = known_speakers(records, architecture, ledger)
     labels = human_label_set(records)
-    architecture = replace(start.architecture(), labels=labels)
+    architecture = replace(architecture, labels=labels)
     folds = divide(records, protocol)
     used = {r.id for fold in folds for side in (fold.training, fold.judged) for r in side}
     if unused := len(records) - len(used):
         ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
     recipe, top = recipe.on(where), RunFolder(run)
-    divided = ((one, (one.label, one.word(protocol.group), one.word("fold"))) for one in records)
     same = identity(
-        *(architecture, recipe, divided, Ranks.from_environment().count),
+        *(architecture, recipe, keyed(records, protocol, architecture)),
+        Ranks.from_environment().count,
         init=None if start.init is None else start.source,
         **asdict(protocol),
     )
@@ -205,6 +216,7 @@ def tune(
                 where,
                 resume,
                 ranks.leads,
+                speakers,
             )
             found = by_seed[str(number)] = one.tested(folds, ledger, used)
             _write(
@@ -214,7 +226,17 @@ def tune(
     if seeds > 1:
         _write(run / "predictions.jsonl", pooled)
     ledger.done += len(used)
-    return Tested(labels, pooled, seen, protocol.protocol, missing)
+    return Tested(
+        labels, pooled, seen, protocol.protocol, missing, transductive=by_speaker(architecture)
+    )
+
+
+def keyed(
+    records: Iterable[Record], protocol: Protocol, architecture: Architecture
+) -> Iterator[tuple[Record, object]]:
+    """The records, each with what says how it is trained and tested, for `identity`."""
+    keys = [protocol.group, "fold", *(["speaker"] if by_speaker(architecture) else [])]
+    return ((one, (one.label, *(one.word(key) for key in keys))) for one in records)
 
 
 def _pooled(identifier: str, by_seed: Mapping[str, Mapping[str, Record]]) -> Record:
@@ -255,6 +277,7 @@ class _Seed:
     device: torch.device
     resume: bool
     leads: bool
+    speakers: Speakers | None
 
     def tested(self, folds: Sequence[Fold], ledger: Ledger, used: set[str]) -> dict[str, Record]:
         """Train every fold; the test records by id, each with its prediction.
@@ -271,7 +294,11 @@ class _Seed:
             network = self._model_of(fold, folder, details)
             if not self.leads:
                 continue
-            predictor = Predictor([network], "finetune")
+            unread = set(folder.unread)
+            for record in fold.training:
+                if record.id in unread:
+                    _refuse(unread_reject(record, "finetune"), ledger, used)
+            predictor = Predictor([network], "finetune", speakers=self.speakers)
             test = self._predicted(predictor, fold.test, ledger, used)
             found |= {one.id: one.with_fields(**{TEST_FOLD: fold.name}) for one in test}
             if validation := self._predicted(predictor, fold.validation, ledger, used):
@@ -287,9 +314,8 @@ class _Seed:
             for outcome in predictor(window):
                 if isinstance(outcome, Record):
                     found.append(outcome)
-                elif isinstance(outcome, Reject) and outcome.id in used:
-                    ledger.reject(outcome)
-                    used.discard(str(outcome.id))
+                elif isinstance(outcome, Reject):
+                    _refuse(outcome, ledger, used)
         return found
 
     def _model_of(self, fold: Fold, folder: RunFolder, details: dict[str, Any]) -> SpeechClassifier:
@@ -310,15 +336,24 @@ class _Seed:
                 test_speakers=_speakers(fold.test),
                 validation_speakers=_speakers(fold.validation),
             )
-            marks = ((heard.marks(one), one.audio_filepath) for one in fold.training)
-            heard.write(
-                folder.path, heard.heard(marks), None if init is None else self.start.source
-            )
+            if not (folder.path / heard.FILE).exists():  # as when it is resumed
+                marks = ((heard.marks(one), one.audio_filepath) for one in fold.training)
+                source = None if init is None else self.start.source
+                heard.write(folder.path, heard.heard(marks), source)
         examples = human_examples(fold.training, self.architecture.labels)
-        what = f"finetune fold {fold.name}"
         return train(
-            model, examples, self.recipe, folder, self.device, resume=self.resume, what=what
+            *(model, examples, self.recipe, folder, self.device),
+            resume=self.resume,
+            what=f"finetune fold {fold.name}",
+            speakers=self.speakers,
         )
+
+
+def _refuse(reject: Reject, ledger: Ledger, used: set[str]) -> None:
+    """Reject a record, once, which is then no longer used."""
+    if reject.id in used:
+        ledger.reject(reject)
+        used.discard(str(reject.id))
 
 
 def _speakers(records: Sequence[Record]) -> list[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lanser_cli import console
 from lanser_cli.audio import sound
 from lanser_cli.audio.source import source_of
-from lanser_cli.digests import sound_sha256, string64
+from lanser_cli.digests import file_sha256, sound_sha256, string64
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.output import commit
 from lanser_cli.records import Record
@@ -177,11 +177,11 @@ def _of_sound(sha256: str) -> int:
 def _of_file(path: str, size: int, change: int) -> int:
     """The mark of a file's bytes; `size` and `change` tell a new file of that name from an old."""
     try:
-        source = source_of(path)
-        data = Path(path).read_bytes() if source.data is None else source.data
+        data = source_of(path).data
+        found = file_sha256(Path(path)) if data is None else hashlib.sha256(data).hexdigest()
     except (RecordError, OSError):
         return 0
-    return _mark("file", hashlib.sha256(data).hexdigest())
+    return _mark("file", found)
 
 
 def _state(path: str) -> tuple[int, int]:

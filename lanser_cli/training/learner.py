@@ -17,7 +17,7 @@ from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.models.norms import synchronised
 from lanser_cli.training.batches import Batch
-from lanser_cli.training.draws import Draws, mixed
+from lanser_cli.training.draws import Draws, blended, mixed
 from lanser_cli.training.finite import FiniteGuard
 from lanser_cli.training.recipe import Recipe
 
@@ -94,6 +94,7 @@ class Learner:
         draws: Draws,
         lr: float,
         ids: Sequence[str],
+        levels: Tensor | None = None,
     ) -> Stepped:
         """Learn from a batch.
 
@@ -102,6 +103,7 @@ class Learner:
             emphasis: how much more than others each utterance counts, `[batch]`; 1 for alike.
             draws: on the device, as the batch is.
             ids: of the utterances, for messages.
+            levels: of their speakers, as `LogMel` takes them.
 
         Raises:
             LanserError: it is the third step without a finite gradient.
@@ -110,7 +112,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(batch, emphasis, draws)
+        loss = self._backward(batch, emphasis, draws, levels)
         self._scaler.unscale_(self._optimizer)
         found = nn.utils.clip_grad_norm_(self._trained, 1.0)
         total, norm, heard = torch.stack([loss, found, batch[2].sum()]).tolist()
@@ -124,18 +126,22 @@ class Learner:
         self._scaler.update()
         return Stepped(total, norm, heard, finite)
 
-    def _backward(self, batch: Batch, emphasis: Tensor, draws: Draws) -> Tensor:
+    def _backward(
+        self, batch: Batch, emphasis: Tensor, draws: Draws, levels: Tensor | None
+    ) -> Tensor:
         """Fill in the gradient of the mean loss over all ranks; the sum over this one's rows."""
         waveform, target, heard = batch
         factor = self._ranks.count / summed_weight(heard, self._ranks.count)
         waveform, target, weight = mixed(waveform, target, heard * emphasis, draws.share)
+        levels = None if levels is None else blended(levels, draws.share)
         total = torch.zeros((), device=waveform.device)
         pieces = torch.arange(len(waveform)).tensor_split(self._pieces)
         for number, rows in enumerate(pieces, start=1):
             piece = slice(int(rows[0]), int(rows[-1]) + 1)
             with self._apart() if number < len(pieces) else nullcontext():
+                speakers = None if levels is None else levels[piece]
                 with self._cast:
-                    logits = self._forward(waveform[piece], draws.masks[piece])
+                    logits = self._forward(waveform[piece], draws.masks[piece], speakers)
                 losses = nn.functional.cross_entropy(
                     logits.float(),
                     target[piece],

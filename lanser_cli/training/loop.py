@@ -22,6 +22,7 @@ from lanser_cli.training.meter import Meter
 from lanser_cli.training.ranks import check_same_ranks, summed
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
+from lanser_cli.training.speakers import Speakers
 from lanser_cli.training.stop import SIGNALS, Stop
 from lanser_cli.training.unread import Unread
 
@@ -55,15 +56,16 @@ def train(
     *,
     resume: bool = False,
     what: str = "train",
-    unread: set[str] | None = None,
+    speakers: Speakers | None = None,
 ) -> SpeechClassifier:
     """Train a model on examples, logging and checkpointing into a run folder.
 
     Every draw is a function of seed, epoch and utterance, so a run resumed from a checkpoint goes
-    on exactly as it would have without the interruption.
+    on exactly as it would have without the interruption. Which utterances cannot be read is then
+    in `run.unread`.
 
     Args:
-        unread: the ids of the utterances that cannot be read are added to it.
+        speakers: the levels of all speakers, if the model takes them off.
 
     Returns:
         The trained model, in evaluation mode.
@@ -76,7 +78,7 @@ def train(
             them than utterances, or `run` has the checkpoint of another run.
     """
     with recipe.arithmetic():
-        return _Training(model, examples, recipe, run, device, resume, what).finish(unread)
+        return _Training(model, examples, recipe, run, device, resume, what, speakers).finish()
 
 
 class _Training:
@@ -91,6 +93,7 @@ class _Training:
         device: torch.device,
         resume: bool,
         what: str,
+        speakers: Speakers | None,
     ) -> None:
         self.model, self.recipe, self.run, self.device, self.what = model, recipe, run, device, what
         self.ranks = ranks = Ranks.from_environment()
@@ -108,6 +111,8 @@ class _Training:
             augmentation=recipe.augmentation,
         )
         self.emphasis = torch.tensor(emphasis(examples, recipe.class_weights), device=device)
+        records = [example.record for example in examples]
+        self.levels = None if speakers is None else speakers.table(records, device)
         self.unread = Unread(what, len(examples))
         self.fields = _fields(model, crops, self.emphasis, recipe) | {
             "number of ranks": str(ranks.count)
@@ -150,7 +155,7 @@ class _Training:
             self.unread.asked, self.unread.missed, places = state["unread"]
             self.unread.places = set(places)
 
-    def finish(self, unread: set[str] | None) -> SpeechClassifier:
+    def finish(self) -> SpeechClassifier:
         """Make the steps that are left, and write the model."""
         self._introduce()
         timetable = Timetable(self.recipe.checkpoint_every, self.recipe.checkpoint_minutes)
@@ -164,9 +169,7 @@ class _Training:
                 if self.step < self.total and signals:
                     raise self._stopped(signals)
         places = self.unread.gathered(self.ranks)
-        self._conclude(len(places))
-        if unread is not None:
-            unread.update(self.crops.ids[place] for place in places)
+        self._conclude([self.crops.ids[place] for place in sorted(places)])
         return self.model.eval()
 
     def _introduce(self) -> None:
@@ -184,7 +187,8 @@ class _Training:
         lr = self.recipe.lr * schedule(self.step / self.total)
         self.step += 1
         ids = [self.crops.ids[index] for index in indices]
-        made = self.learner.step(self.step, batch, self.emphasis[indices], draws, lr, ids)
+        levels = None if self.levels is None else self.levels[indices]
+        made = self.learner.step(self.step, batch, self.emphasis[indices], draws, lr, ids, levels)
         ours = sum(counts for _, _, counts in keys)
         if made.heard < ours:
             self.unread.note(keys, batch[2].tolist())
@@ -216,13 +220,14 @@ class _Training:
         said = f"{self.what}: stopped at step {self.step} of {self.total}; go on with --resume"
         return Stopped(number, said if self.ranks.leads else "")
 
-    def _conclude(self, unread: int) -> None:
+    def _conclude(self, unread: list[str]) -> None:
         if self.ranks.leads:
             if unread:
                 console.warn(
-                    f"{self.what}: {unread} of {len(self.crops)} utterances cannot be read and "
-                    "were left out"
+                    f"{self.what}: {len(unread)} of {len(self.crops)} utterances cannot be read "
+                    "and were left out"
                 )
+            self.run.write_unread(unread)
             self.run.write_model(self.model)
             self.run.checkpoints.drop()
 

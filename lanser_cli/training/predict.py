@@ -1,4 +1,4 @@
-"""Apply trained models to records: `prediction` and `scores`, and the pooled representation."""
+"""Apply trained models to records: `prediction` and `scores`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lanser_cli import console
 from lanser_cli.audio import sound
+from lanser_cli.audio.measured import Load
 from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
@@ -24,6 +26,7 @@ from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
+from lanser_cli.training.speakers import Speakers, by_speaker
 from lanser_cli.training.translation import Translation
 from lanser_cli.workers import spread
 
@@ -56,32 +59,44 @@ def predict_files(
 
     Raises:
         UsageError, LanserError: there is no run or no such device; the input is a stream, which
-            is not read twice; or as `Translation.of`.
+            cannot be read twice where it must; or as `Translation.of`.
     """
     if run is None:
         raise UsageError("predict needs --run RUN, the folder of a trained model")
     reader.check_inputs(inputs)
-    devices, translation = parse_devices(device), None
+    devices, translation, speakers = parse_devices(device), None, None
+    architecture = runs.read_architecture(runs.model_folders(run)[0])
+    if by_speaker(architecture):
+        _check_files(inputs, f"{run} was trained with --normalise speaker, which")
+        console.info(f"{STAGE}: transductive: each speaker is normalised by all of the input")
+        records = _records(inputs)
+        speakers = Speakers.measured(records, architecture, STAGE, lambda _refused_later: None)
     if crosswalk is not None or calibrate == "batch":
-        labels = runs.read_architecture(runs.model_folders(run)[0]).labels
-        translation = Translation.of(labels, crosswalk)
+        translation = Translation.of(architecture.labels, crosswalk)
     if translation is not None and calibrate == "batch":
-        if not all(os.path.exists(name) for name in inputs):
-            raise UsageError("--calibrate batch reads its input twice: name files, not a stream")
-        translation = translation.without_mean(_sampled(inputs, run, devices[0]))
-    make = partial(make_predictor, run=run, translation=translation)
+        _check_files(inputs, "--calibrate batch")
+        sample = _sampled(inputs, make_predictor(devices[0], run=run, speakers=speakers))
+        translation = translation.without_mean(sample)
+    make = partial(make_predictor, run=run, translation=translation, speakers=speakers)
     return pipe.run(_unique(inputs), spread(make, devices))
+
+
+def _check_files(inputs: Sequence[str], what: str) -> None:
+    if not all(os.path.exists(name) for name in inputs):
+        raise UsageError(f"{what} reads its input twice: name files, not a stream")
 
 
 def _unique(inputs: Sequence[str]) -> Iterator[Outcome]:
     return unique(reader.records_of(inputs, STAGE), STAGE)
 
 
-def _sampled(inputs: Sequence[str], run: Path, device: str) -> NDArray[np.float64]:
+def _records(inputs: Sequence[str]) -> Iterator[Record]:
+    return (item for item in _unique(inputs) if isinstance(item, Record))
+
+
+def _sampled(inputs: Sequence[str], predictor: Predictor) -> NDArray[np.float64]:
     """Probabilities of the run's labels for a sample of the input: `[n, labels]`."""
-    records = (item for item in _unique(inputs) if isinstance(item, Record))
-    sample = heapq.nsmallest(SAMPLE, records, key=lambda record: string64(record.id))
-    predictor = make_predictor(device, run=run)
+    sample = heapq.nsmallest(SAMPLE, _records(inputs), key=lambda record: string64(record.id))
     rows = [
         list((outcome.scores or {}).values())
         for window in windows(sample, WINDOW)
@@ -94,7 +109,12 @@ def _sampled(inputs: Sequence[str], run: Path, device: str) -> NDArray[np.float6
 
 
 def make_predictor(
-    device: str, *, run: Path, stage: str = STAGE, translation: Translation | None = None
+    device: str,
+    *,
+    run: Path,
+    stage: str = STAGE,
+    translation: Translation | None = None,
+    speakers: Speakers | None = None,
 ) -> Predictor:
     """Load the model of a run folder, or the models of its folds, which then vote.
 
@@ -102,7 +122,7 @@ def make_predictor(
         LanserError: not a run folder, or unfinished.
     """
     models = [runs.load_model(folder, device) for folder in runs.model_folders(run)]
-    return Predictor(models, stage, translation)
+    return Predictor(models, stage, translation, speakers=speakers)
 
 
 class Predictor:
@@ -110,7 +130,8 @@ class Predictor:
 
     Args:
         translation: to the labels that are answered; None for the models' own.
-        change: applied to each waveform `[samples]`, with the id of its record.
+        load: gives the sound of a record.
+        speakers: the levels of all speakers, if the models take them off.
     """
 
     def __init__(
@@ -118,27 +139,25 @@ class Predictor:
         models: Sequence[SpeechClassifier],
         stage: str = STAGE,
         translation: Translation | None = None,
-        change: Callable[[NDArray[np.float32], str], NDArray[np.float32]] | None = None,
+        *,
+        load: Load = sound.load,
+        speakers: Speakers | None = None,
     ) -> None:
         self.labels = models[0].architecture.labels
         if any(model.architecture.labels != self.labels for model in models):
             raise LanserError("the folds of this run have different labels: name one of them")
         self._models, self._stage = models, stage
-        self._translation, self._change = translation, change
+        self._translation, self._load, self._speakers = translation, load, speakers
         if translation is not None:
             self.labels = translation.labels
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        outcomes, waveforms = load_window(window, self._stage)
-        if self._change is not None:
-            waveforms = {
-                index: torch.from_numpy(self._change(clip.numpy(), window[index].id))
-                for index, clip in waveforms.items()
-            }
+        outcomes, waveforms = load_window(window, self._stage, self._load)
+        levels = self._levels(window, outcomes, waveforms)
         if waveforms:
             clips = list(waveforms.values())
             answers = [
-                per_utterance(model, clips, lambda crops, model=model: model(crops).softmax(-1))
+                per_utterance(model, clips, partial(_probabilities, model), levels)
                 for model in self._models
             ]
             mean = torch.stack(answers).mean(dim=0)
@@ -147,6 +166,25 @@ class Predictor:
             for index, probabilities in zip(waveforms, mean, strict=True):
                 outcomes[index] = self._predicted(window[index], probabilities)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def _levels(
+        self,
+        window: Sequence[Record],
+        outcomes: list[Outcome | None],
+        waveforms: dict[int, Tensor],
+    ) -> Tensor | None:
+        """Of the waveforms' speakers, `[n, 2, mels]`; what has none becomes a reject."""
+        if self._speakers is None:
+            return None
+        found = []
+        for index in list(waveforms):
+            levels = attempt(self._speakers.of, window[index], self._stage)
+            if isinstance(levels, Reject):
+                outcomes[index] = levels
+                del waveforms[index]
+            else:
+                found.append(levels)
+        return torch.stack(found) if found else None
 
     def _predicted(self, record: Record, probabilities: Tensor) -> Record:
         scores = {
@@ -158,40 +196,47 @@ class Predictor:
         )
 
 
-def embed(model: SpeechClassifier, waveforms: Sequence[Tensor]) -> NDArray[np.float64]:
-    """The pooled representation, mean over crops: float64 `[utterances, features]`."""
-    vectors: NDArray[np.float64] = per_utterance(model, waveforms, model.embed).double().numpy()
-    return vectors
+def _probabilities(model: SpeechClassifier, crops: Tensor, **given: Tensor) -> Tensor:
+    found: Tensor = model(crops, **given)
+    return found.softmax(-1)
 
 
 @torch.inference_mode()
 def per_utterance(
-    model: SpeechClassifier, waveforms: Sequence[Tensor], function: Callable[[Tensor], Tensor]
+    model: SpeechClassifier,
+    waveforms: Sequence[Tensor],
+    function: Callable[..., Tensor],
+    levels: Tensor | None = None,
 ) -> Tensor:
     """Apply a function of crops `[n, samples] -> [n, d]` and average it over each utterance.
+
+    Args:
+        levels: `[utterances, 2, mels]`; the function is given those of its crops as `levels`.
 
     Returns:
         float32 on the CPU, `[utterances, d]`.
     """
     device = next(model.parameters()).device
     crops = [model.crops(waveform) for waveform in waveforms]
-    flat = torch.cat(crops)
-    parts = [
-        function(flat[start : start + _CROPS_AT_ONCE].to(device)).float().cpu()
-        for start in range(0, len(flat), _CROPS_AT_ONCE)
-    ]
-    split = torch.cat(parts).split([len(group) for group in crops])
+    sizes = [len(group) for group in crops]
+    flat, parts = torch.cat(crops), []
+    owners = torch.repeat_interleave(torch.tensor(sizes))
+    for start in range(0, len(flat), _CROPS_AT_ONCE):
+        rows = slice(start, start + _CROPS_AT_ONCE)
+        given = {} if levels is None else {"levels": levels[owners[rows]].to(device)}
+        parts.append(function(flat[rows].to(device), **given).float().cpu())
+    split = torch.cat(parts).split(sizes)
     return torch.stack([group.mean(dim=0) for group in split])
 
 
 def load_window(
-    window: Sequence[Record], stage: str
+    window: Sequence[Record], stage: str, load: Load = sound.load
 ) -> tuple[list[Outcome | None], dict[int, Tensor]]:
     """Decode a window: rejects in their places, and waveforms by place."""
     outcomes: list[Outcome | None] = [None] * len(window)
     waveforms: dict[int, Tensor] = {}
     for index, record in enumerate(window):
-        waveform = attempt(sound.load, record, stage)
+        waveform = attempt(load, record, stage)
         if isinstance(waveform, Reject):
             outcomes[index] = waveform
         else:

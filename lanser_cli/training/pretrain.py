@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from lanser_cli import console
 from lanser_cli.audio.lengths import ANY, Lengths
 from lanser_cli.choices import Control, Normalising, Targets
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.errors import LanserError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
-from lanser_cli.records import Record, Reject
+from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
@@ -27,6 +27,8 @@ from lanser_cli.training.loop import choose_device, train
 from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
+from lanser_cli.training.speakers import known_speakers
+from lanser_cli.training.unread import unread_reject
 
 
 def pretrain(
@@ -69,14 +71,20 @@ def pretrain(
     """
     controls.check(control, targets)
     where = choose_device(device)
-    found = _weak_utterances(inputs, ledger, targets, control, labels, split, lengths, fetch)
+    found = _weak_utterances(
+        inputs, ledger, targets, control, normalise, labels, split, lengths, fetch
+    )
+    architecture = Architecture(model, (), crop, FrontEnd(normalise=normalise), trim)
+    found, speakers = known_speakers(found, architecture, ledger)
     records = controls.controlled(found, control, recipe.seed)
-    front_end = FrontEnd(normalise=normalise)
-    architecture = Architecture(model, weak_label_set(records), crop, front_end, trim)
+    architecture = replace(architecture, labels=weak_label_set(records))
     examples = weak_examples(records, architecture.labels, by_score=recipe.score_weighted)
     ledger.done = len(examples)
     recipe, folder = recipe.on(where), RunFolder(run)
-    learned = ((example.record, (example.target, example.weight)) for example in examples)
+    learned = (
+        (one.record, (one.target, one.weight, *([one.record.speaker] if speakers else [])))
+        for one in examples
+    )
     same = identity(
         *(architecture, recipe, learned, Ranks.from_environment().count),
         targets=targets,
@@ -89,6 +97,7 @@ def pretrain(
     result |= {} if control == "none" else {"control": control}
     if resume and folder.finished:
         console.info(f"pretrain: {run} is trained already; nothing to do")
+        _reject_unread(records, folder, ledger)
         return result
     torch.manual_seed(recipe.seed)
     network = SpeechClassifier(architecture)
@@ -103,21 +112,26 @@ def pretrain(
                 "place": recipe.place(where, ranks.count),
             }
             folder.write_config("pretrain", architecture, **details)
-            traces = ((record.marks, record.audio_filepath) for record in records)
-            heard.write(run, heard.heard(traces), None)
-        unread: set[str] = set()
+            if not (run / heard.FILE).exists():  # as when it is resumed
+                traces = ((record.marks, record.audio_filepath) for record in records)
+                heard.write(run, heard.heard(traces), None)
         train(
             *(network, examples, recipe, folder, where),
             resume=resume,
             what="pretrain",
-            unread=unread,
+            speakers=speakers,
         )
-    for example in examples:
-        if example.record.id in unread:
-            ledger.done -= 1
-            error = RecordError("its sound cannot be read")
-            ledger.reject(Reject.of(example.record, "pretrain", error))
+    _reject_unread(records, folder, ledger)
     return result
+
+
+def _reject_unread(records: Sequence[Record], run: RunFolder, ledger: Ledger) -> None:
+    """File what could not be read in training."""
+    unread = set(run.unread)
+    for record in records:
+        if record.id in unread:
+            ledger.done -= 1
+            ledger.reject(unread_reject(record, "pretrain"))
 
 
 def _weak_utterances(
@@ -125,12 +139,15 @@ def _weak_utterances(
     ledger: Ledger,
     targets: Targets,
     control: Control,
+    normalise: Normalising,
     labels: Path | None,
     split: str | None,
     lengths: Lengths,
     fetch: Path | None,
 ) -> list[WeakUtterance]:
     new = None if labels is None else Labels(str(labels), "--labels")
+    named = ("speaker",) if normalise == "speaker" else ()
+    kept = tuple(dict.fromkeys((*controls.kept_for(control), *named)))
     relabelled = 0
 
     def take(record: Record) -> WeakUtterance | str:
@@ -145,9 +162,7 @@ def _weak_utterances(
             record = overlay(record, label)
         if record.emotion is None:
             return "no weak label"
-        return controls.missing(record, control) or WeakUtterance.of(
-            record, targets, controls.kept_for(control)
-        )
+        return controls.missing(record, control) or WeakUtterance.of(record, targets, kept)
 
     records = gather(inputs, ledger, fetch, take=take)
     if new is not None:

@@ -84,10 +84,16 @@ class Standard:
                 f"{', '.join(self.labels)}"
             )
         if missing := self.missing(records):
-            console.warn(
+            _warn_once(
                 f"--protocol {self.name}: {len(records)} of {self.clips} clips: not comparable "
                 f"with published results: {missing}"
             )
+
+
+@cache
+def _warn_once(words: str) -> None:
+    """Efficiency divides the same records for each of its points."""
+    console.warn(words)
 
 
 @cache

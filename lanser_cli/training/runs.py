@@ -6,6 +6,7 @@ metrics.jsonl        one line a logging step
 checkpoints/         the last two states for an exact resume, while it trains
 .lock                which process trains here
 predictions.jsonl    where the verb predicts
+unread.txt           which utterances could not be read in training, if any
 heard.npy            what was heard, by the model it started from as well
 fold-1/ ...          cross-validation: a run folder for each fold
 seed-0/ ...          several seeds: a run folder for each
@@ -14,7 +15,7 @@ seed-0/ ...          several seeds: a run folder for each
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ class RunFolder:
         write_json(self.path / "config.json", config)
 
     def write_model(self, model: SpeechClassifier) -> None:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         from lanser_cli.training.finite import check_finite
@@ -100,8 +102,25 @@ class RunFolder:
         partial = self.path / "model.safetensors.part"
         check_finite(model.state_dict(), str(self.path))
         tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, partial)
+        try:
+            save_file(tensors, partial)
+        except SafetensorError as error:
+            partial.unlink(missing_ok=True)
+            raise LanserError(
+                f"{partial}: cannot be written ({error}): make room, then go on with --resume"
+            ) from None
         commit(partial, self.path / "model.safetensors")
+
+    def write_unread(self, ids: Sequence[str]) -> None:
+        """Keep which utterances could not be read in training, if any: their ids, line by line."""
+        if ids:
+            write_whole(self.path / "unread.txt", "".join(f"{name}\n" for name in ids))
+
+    @property
+    def unread(self) -> list[str]:
+        """The ids of the utterances that could not be read in training."""
+        path = self.path / "unread.txt"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def log(self, numbers: Mapping[str, float]) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
@@ -196,18 +215,23 @@ def load_model(folder: Path, device: str = "cpu") -> SpeechClassifier:
     """Rebuild a model from its run folder alone, in evaluation mode.
 
     Raises:
-        LanserError: not a run folder, or its weights do not fit its config.
+        LanserError: not a run folder, or its weights are damaged or do not fit its config.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from lanser_cli.models.classifier import SpeechClassifier
 
-    model = SpeechClassifier(read_architecture(folder))
+    model, path = SpeechClassifier(read_architecture(folder)), folder / "model.safetensors"
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors", device="cpu"))
-    except Exception as error:
+        model.load_state_dict(load_file(path, device="cpu"))
+    except (SafetensorError, OSError) as error:
+        raise LanserError(
+            f"{path}: is damaged ({error}): copy it again from where it is whole, or train again"
+        ) from None
+    except RuntimeError as error:
         first = str(error).splitlines()[0]
-        raise LanserError(f"{folder}/model.safetensors does not fit: {first}") from error
+        raise LanserError(f"{path} does not fit the config next to it: {first}") from error
     return model.to(device).eval()
 
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch.distributed as dist
 
+from lanser_cli.audio import sound
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.records import Record, Reject
 from lanser_cli.training.draws import Key
 
 MOST = 0.05
 """Share of what was asked for that may be unreadable."""
 
 FEW = 2
-"""So many unreadable ones end no run, however small it is."""
+"""So many unreadable ones in an epoch end no run, however small it is."""
 
 _ENOUGH = 10_000
 """Utterances whose share is sure enough; less than a whole epoch of fewer would be chance."""
+
+
+def unread_reject(record: Record, stage: str) -> Reject:
+    """Of an utterance that could not be read in training; to read it again says why."""
+    try:
+        sound.load(record)
+    except RecordError as error:
+        return Reject.of(record, stage, error)
+    return Reject.of(record, stage, "could not be read while it was trained on, and now can")
 
 
 class Unread:
@@ -32,7 +44,7 @@ class Unread:
     """
 
     def __init__(self, what: str, utterances: int) -> None:
-        self._what, self._least = what, min(utterances, _ENOUGH)
+        self._what, self._epoch, self._least = what, utterances, min(utterances, _ENOUGH)
         self.places: set[int] = set()
         self.asked = self.missed = 0.0
 
@@ -53,7 +65,8 @@ class Unread:
         self.asked += asked
         self.missed += missed
         nothing = self.asked >= self._least and self.missed == self.asked
-        if nothing or self.missed > max(FEW, MOST * max(self.asked, self._least)):
+        few = FEW * math.ceil(self.asked / self._epoch)
+        if nothing or self.missed > max(few, MOST * max(self.asked, self._least)):
             raise LanserError(
                 f"{self._what}: {self.missed:.0f} of {self.asked:.0f} utterances asked for so far "
                 f"cannot be read, more than {MOST:.0%}: look at the first of them above, and at "

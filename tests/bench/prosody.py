@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from lanser_cli import console
+from lanser_cli.audio.measured import measured
 from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.audio.walk import SUFFIXES
-from lanser_cli.prosody.measured import measured
 from lanser_cli.prosody.targets import measurer
 from lanser_cli.records import Record
 from lanser_cli.tally import Ledger

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 import pytest
-from conftest import ROOT, Lanser, read_jsonl
+from conftest import ROOT, Lanser, read_jsonl, write_jsonl
 from scipy.stats import t as student
 from sklearn.metrics import balanced_accuracy_score
 
@@ -174,6 +174,28 @@ def test_parts_and_a_killed_run_give_the_same_bytes(
         [again] = read_jsonl(lanser(*line, "-o", other, "--resume").stdout)
         assert (other / "points.jsonl").read_bytes() == (folder / "points.jsonl").read_bytes()
         assert {**again, "run": ""} == {**made, "run": ""}
+
+
+def test_a_standard_protocol_says_the_folds_and_what_is_missing(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    labels = ("anger", "happiness", "neutral", "sadness")
+    values = read_jsonl(labelled)
+    for number, value in enumerate(values):
+        value["label"] = labels[number % 4]
+    values[0]["label"] = "boredom"
+    data = write_jsonl(tmp_path / "data.jsonl", values)
+    line = ("efficiency", data, "--init", tiny_run, "--device", "cpu", "--steps", "1")
+    line += ("--fractions", "1", "--seeds", "1", "--protocol", "emodb-4-loso")
+    assert b"leave --folds" in lanser(*line, "--folds", "3", "-o", tmp_path / "x", check=2).stderr
+    done = lanser(*line, "-o", tmp_path / "curve")
+    assert b"12 in, 11 used, 0 rejected, 1 dropped (label boredom)" in done.stderr
+    assert done.stderr.count(b"not comparable with published results") == 1
+    [made] = read_jsonl(done.stdout)
+    assert made["protocol"] == "emodb-4-loso" and "speaker 3 of 10" in made["missing"]
+    assert "speaker 3 of 10" in (tmp_path / "curve" / "report.html").read_text()
+    folds = sorted(path.name for path in (tmp_path / "curve/points/init-1-seed-0").glob("fold-*"))
+    assert folds == ["fold-s0", "fold-s1", "fold-s2"]
 
 
 def test_another_curve_is_not_put_into_the_folder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import numpy as np
@@ -136,6 +137,12 @@ def test_a_second_run_in_a_folder_is_refused(tiny_run):
         RunFolder(tiny_run).create(resume=False)
 
 
+def other_weights() -> bytes:
+    from safetensors.torch import save
+
+    return save({"weight": torch.zeros(3)})
+
+
 @pytest.mark.parametrize(
     "key, value, sentence",
     [
@@ -192,7 +199,9 @@ def test_a_config_of_other_types_names_the_key(tiny_run, tmp_path, key, value, s
         (lambda run: (run / "config.json").write_text('{"schema": 99}'), "newer lanser"),
         (lambda run: (run / "config.json").write_text('{"schema": 1}'), "no usable architecture"),
         (lambda run: (run / "model.safetensors").unlink(), "the run is not finished"),
-        (lambda run: (run / "model.safetensors").write_bytes(b"no"), "does not fit"),
+        (lambda run: (run / "model.safetensors").write_bytes(b"no"), "is damaged .*: copy it"),
+        (lambda run: os.truncate(run / "model.safetensors", 5_000_000), "is damaged .*: copy it"),
+        (lambda run: (run / "model.safetensors").write_bytes(other_weights()), "does not fit"),
     ],
 )
 def test_spoilt_run_folders(tiny_run, tmp_path, spoil, sentence):

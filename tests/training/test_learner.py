@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
-from lanser_cli.models.front_end import standardised
+from lanser_cli.models.front_end import freed, levels_of
 from lanser_cli.records import Record
 from lanser_cli.training.draws import Draws
 from lanser_cli.training.examples import (
@@ -112,7 +112,7 @@ def test_normalised_log_mel_has_neither_level_nor_deviation() -> None:
     logmel = 3 * torch.randn(2, 5, 50) + 7
     heard = torch.ones(2, 1, 50, dtype=torch.bool)
     heard[1, :, 30:] = False
-    made = standardised(logmel, heard)
+    made = freed(logmel, heard, levels_of(logmel, heard))
     for row, count in ((0, 50), (1, 30)):
         sound = made[row, :, :count]
         assert torch.allclose(sound.mean(1), torch.zeros(5), atol=1e-5)

@@ -11,7 +11,7 @@ from importlib import import_module
 import typer
 from typer.exceptions import TyperException
 
-from lanser_cli import __version__, console, provenance
+from lanser_cli import __version__, console, provenance, surroundings
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -112,4 +112,5 @@ def _explain(error: BaseException, code: int, message: str | None = None) -> int
 
 def run() -> None:
     """The console script."""
+    surroundings.complete()
     sys.exit(main(sys.argv[1:]))

@@ -67,13 +67,15 @@ def command(
         raise UsageError(f"--audio-column, --label-column, --speaker-column: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
-    pipe = Pipe("manifest", output, rejects=rejects, resume=resume, part=part)
+    pipe = Pipe(*("manifest", output), inputs=[root], rejects=rejects, resume=resume, part=part)
     settings: dict[str, dict[str, object]] = {
         "csv": {**columns},
         "folder": {"labels": not no_labels},
     }
     items = unique(corpora.read(kind, root, **settings.get(kind, {})), "manifest")
-    return pipe.run(items, one_process(lambda window: list(window))).exit_code
+    named = {f"--{name}-column": columns[name] for name in columns}
+    made_with = {"kind": kind, **named, "--no-labels": no_labels}
+    return pipe.run(items, one_process(list), made_with).exit_code
 
 
 _LIST = "\n".join(f"      {kind:10}{title}" for kind, title in corpora.titles().items())

@@ -45,7 +45,14 @@ def command(
     from lanser_cli.shards import remote
     from lanser_cli.training import predict
 
-    pipe = Pipe("predict", output, rejects=rejects, resume=resume, part=part, window=predict.WINDOW)
+    pipe = Pipe(
+        *("predict", output),
+        inputs=inputs or ["-"],
+        rejects=rejects,
+        resume=resume,
+        part=part,
+        window=predict.WINDOW,
+    )
     sources = remote.fetch(inputs or ["-"], fetch)
     tally = predict.predict_files(
         *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device

@@ -108,7 +108,14 @@ def command(
     from lanser_cli.shards import reader, remote
 
     settings = options.fill(TranscribeSettings, locals())
-    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, part=part, window=WINDOW)
+    pipe = Pipe(
+        *("transcribe", output),
+        inputs=inputs or ["-"],
+        rejects=rejects,
+        resume=resume,
+        part=part,
+        window=WINDOW,
+    )
     sources = remote.fetch(inputs or ["-"], fetch)
     reader.check_inputs(sources, bare=True)
     return transcribe_records(

@@ -16,9 +16,10 @@ from torch import Tensor
 from lanser_cli.audio import sound
 from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
-from lanser_cli.digests import string64
+from lanser_cli.digests import file_sha256, string64
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
+from lanser_cli.origin import named
 from lanser_cli.pipe import Pipe, unique, windows
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards import reader
@@ -70,7 +71,14 @@ def predict_files(
             raise UsageError("--calibrate batch reads its input twice: name files, not a stream")
         translation = translation.without_mean(_sampled(inputs, run, devices[0]))
     make = partial(make_predictor, run=run, translation=translation)
-    return pipe.run(_unique(inputs), spread(make, devices))
+    settings = {
+        "--run (its weights)": [
+            file_sha256(folder / "model.safetensors")[:12] for folder in runs.model_folders(run)
+        ],
+        "--crosswalk": crosswalk and named(crosswalk),
+        "--calibrate": calibrate,
+    }
+    return pipe.run(_unique(inputs), spread(make, devices), settings)
 
 
 def _unique(inputs: Sequence[str]) -> Iterator[Outcome]:

@@ -96,25 +96,26 @@ def check_apart(outputs: Mapping[str, Path | None], inputs: Sequence[str | Path]
     for option, path in outputs.items():
         if path is None or is_stream(path):
             continue
-        for name in _names_of(followed(path)):
+        names = _names_of(followed(path))
+        for name in names:
             if name in taken:
                 raise UsageError(
                     f"{option} {path}: this or its unfinished file is that of {taken[name]}: "
                     "name another"
                 )
-        taken |= dict.fromkeys(_names_of(followed(path)), f"{option} {path}")
+        taken |= dict.fromkeys(names, f"{option} {path}")
     for source in inputs:
-        name = _standard_input(taken) if source == "-" else followed(Path(source))
-        if name in taken:
+        file = _standard_input(taken) if source == "-" else followed(Path(source))
+        if file in taken:
             raise UsageError(
-                f"{taken[name]}: would overwrite the input {source}, or its unfinished file is "
+                f"{taken[file]}: would overwrite the input {source}, or its unfinished file is "
                 "that: name another output"
             )
 
 
 def _names_of(path: Path) -> list[Path]:
     """An output and the files next to it while it is made."""
-    ends = ("", ".part", ".part.packing", ".rejects.part", ".meta.json", ".part.meta.json")
+    ends = ("", ".part", ".part.packing", ".meta.json", ".part.meta.json")
     return [path.with_name(path.name + end) for end in ends]
 
 
@@ -126,7 +127,5 @@ def _standard_input(taken: Mapping[Path | None, str]) -> Path | None:
         return None
     if not stat.S_ISREG(about.st_mode):
         return None
-    same = (
-        name for name in taken if name and name.exists() and os.path.samestat(about, name.stat())
-    )
-    return next(same, None)
+    there = [path for path in taken if path and path.exists()]
+    return next((path for path in there if os.path.samestat(about, path.stat())), None)

@@ -57,7 +57,7 @@ def of_files(names: Sequence[str | Path]) -> str:
     """12 hex digits over what files and folders hold, whatever they are called.
 
     Of JSONL and tables every byte counts; of other files, and of those in a folder, their size and
-    time of change. Standard input and addresses count by their name.
+    time of change. Addresses count by their name, and of streams nothing is known.
     """
     return _digest("\n".join(_content(name) for given in names for name in _expanded(str(given))))
 
@@ -129,7 +129,7 @@ def _content(name: str) -> str:
         return file_sha256(index) if index.exists() else "\n".join(_listing(name))
     if path.is_file():
         return file_sha256(path) if name.endswith(_TABLES) else _size_and_change(os.stat(name))
-    return name
+    return "a stream" if path.exists() else name
 
 
 def _listing(folder: str) -> Iterator[str]:

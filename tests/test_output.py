@@ -192,6 +192,40 @@ def test_resumed_labels_are_those_of_one_taxonomy(
     assert len(read_jsonl(out)) == 6
 
 
+def test_a_set_of_shards_is_of_one_codec_split_and_selection(
+    quick: Callable[..., Quick], labelled: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "shards"
+    line = ("shard", labelled, "--max-count", "5", "-o", made)
+    assert quick(*line).wait().code == 0
+    index = made / "index.json"
+    for kept in (3, 2):  # whole, then unfinished
+        for option, value in (("--codec", "opus"), ("--split", "train=1"), ("--min-score", "0.5")):
+            refused = quick(*line, "--resume", option, value).wait()
+            assert refused.code == 2
+            assert f"--resume: {made} was made with another {option}, " in refused.err
+        assert len(list(made.glob("*.tar"))) == kept
+        whole = index.read_bytes() if index.exists() else whole
+        index.rename(made / "index.json.part") if kept == 3 else None
+        (made / "speech-000002.tar").unlink(missing_ok=True)
+    assert quick(*line, "--resume").wait().code == 0
+    assert json.loads(index.read_text())["shards"] == json.loads(whole)["shards"]
+
+
+def test_shard_mixes_taxonomies_only_when_told(
+    quick: Callable[..., Quick], labelled: Path, tmp_path: Path
+) -> None:
+    records = read_jsonl(labelled)
+    for number, record in enumerate(records):
+        record["entailment"] = {"taxonomy": ("ekman6", "cowen27")[number > 7]}
+    line = ("shard", write_jsonl(tmp_path / "in.jsonl", records), "-o", tmp_path / "shards")
+    refused = quick(*line).wait()
+    assert refused.code == 2
+    assert "'clip-08' is of the taxonomy cowen27, and those before are of ekman6" in refused.err
+    assert not list((tmp_path / "shards").glob("index*"))
+    assert quick(*line, "--mix-taxonomies").wait().code == 0
+
+
 # ---------------------------------------------------------------- one writer
 
 

@@ -58,6 +58,9 @@ def command(
     ] = None,
     split_by: Annotated[SplitBy, typer.Option(help="What is never in two splits.")] = "speaker",
     seed: options.Seed = 0,
+    mix_taxonomies: Annotated[
+        bool, typer.Option("--mix-taxonomies", help="Take weak labels of several taxonomies.")
+    ] = False,
     verify: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Check a folder of shards against its index instead."),

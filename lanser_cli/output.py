@@ -156,6 +156,8 @@ def is_whole(path: Path, identity: Mapping[str, str]) -> bool:
     made = identity_in(beside(partial), beside(final))
     if made is not None and identity:
         check_same(made, identity, str(path))
+    elif identity:
+        console.warn(f"{path}: nothing beside it says what made it: it is taken for the same")
     return True
 
 

@@ -53,6 +53,7 @@ class Pipe:
         inputs: what the items are read from, as it was named.
         rejects: file for rejects; None: a line on stderr each.
         resume: go on where an earlier run with the same output stopped, if it was the same run.
+        force: whether an output that is there may be overwritten.
         part: I/N or slurm, the slice of the items that is taken.
         window: items that a stage sees at once.
 
@@ -73,6 +74,7 @@ class Pipe:
         inputs: Sequence[str | Path] = (),
         rejects: Path | None = None,
         resume: bool = False,
+        force: bool = True,
         part: str | None = None,
         window: int = 256,
     ) -> None:
@@ -81,6 +83,11 @@ class Pipe:
         if resume and self.output is None:
             raise UsageError("--resume needs -o FILE: what went to a stream is gone")
         check_apart({"-o": output, "--rejects": rejects}, inputs)
+        if not (force or resume or self.output is None) and _holds_something(self.output):
+            raise UsageError(
+                f"{output}: is there already: overwrite it with --force, go on with --resume, or "
+                "name another output"
+            )
         for path in (output, rejects):
             if path is not None:
                 check_writable(path)
@@ -246,6 +253,10 @@ class Pipe:
                 "give: it was made with another input: repeat the command as it was, or name "
                 "another output"
             )
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _merged(

@@ -199,15 +199,15 @@ def test_a_set_of_shards_is_of_one_codec_split_and_selection(
     line = ("shard", labelled, "--max-count", "5", "-o", made)
     assert quick(*line).wait().code == 0
     index = made / "index.json"
-    for kept in (3, 2):  # whole, then unfinished
+    whole = index.read_bytes()
+    for finished in (True, False):
         for option, value in (("--codec", "opus"), ("--split", "train=1"), ("--min-score", "0.5")):
             refused = quick(*line, "--resume", option, value).wait()
             assert refused.code == 2
             assert f"--resume: {made} was made with another {option}, " in refused.err
-        assert len(list(made.glob("*.tar"))) == kept
-        whole = index.read_bytes() if index.exists() else whole
-        index.rename(made / "index.json.part") if kept == 3 else None
-        (made / "speech-000002.tar").unlink(missing_ok=True)
+        if finished:
+            index.rename(made / "index.json.part")
+            (made / "speech-000002.tar").unlink()
     assert quick(*line, "--resume").wait().code == 0
     assert json.loads(index.read_text())["shards"] == json.loads(whole)["shards"]
 
@@ -271,6 +271,22 @@ def test_two_outputs_in_one_place_are_refused(out: str, rejects: str, tmp_path: 
     ):
         Pipe("test", tmp_path / out, rejects=tmp_path / rejects)
     assert (tmp_path / "a.jsonl").read_text() == "precious"
+
+
+def test_an_output_that_is_there_is_overwritten_only_when_told(
+    quick: Callable[..., Quick], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    line = ("manifest", "folder", _corpus(tmp_path) / "corpus", "-o", out)
+    out.touch()  # as mktemp does
+    assert quick(*line).wait().code == 0
+    made = out.read_bytes()
+    refused = quick(*line).wait()
+    assert (refused.code, refused.out) == (2, b"")
+    assert f"{out}: is there already: overwrite it with --force, go on with --resume" in refused.err
+    out.write_bytes(b"precious")
+    assert quick(*line, "--force").wait().code == 0
+    assert out.read_bytes() == made
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.part", "link.jsonl"])

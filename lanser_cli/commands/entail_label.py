@@ -90,6 +90,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
+    force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
@@ -117,6 +118,7 @@ def command(
         inputs=inputs or ["-"],
         rejects=rejects,
         resume=resume,
+        force=force,
         part=part,
         window=WINDOW,
     )

@@ -47,6 +47,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
+    force: options.Force = False,
     part: options.Part = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -67,7 +68,9 @@ def command(
         raise UsageError(f"--audio-column, --label-column, --speaker-column: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
-    pipe = Pipe(*("manifest", output), inputs=[root], rejects=rejects, resume=resume, part=part)
+    pipe = Pipe(
+        *("manifest", output), inputs=[root], rejects=rejects, resume=resume, force=force, part=part
+    )
     settings: dict[str, dict[str, object]] = {
         "csv": {**columns},
         "folder": {"labels": not no_labels},

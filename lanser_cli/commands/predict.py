@@ -31,6 +31,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
+    force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
     fetch: options.Fetch = None,
@@ -50,6 +51,7 @@ def command(
         inputs=inputs or ["-"],
         rejects=rejects,
         resume=resume,
+        force=force,
         part=part,
         window=predict.WINDOW,
     )

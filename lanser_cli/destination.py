@@ -74,7 +74,7 @@ def check_writable(path: Path) -> None:
         raise LanserError(f"{path}: there is no folder {folder}")
     if path.is_dir():
         raise UsageError(f"{path}: is not a plain file but a folder: name a file in it")
-    probe = folder / f".{path.name}.{os.getpid()}"
+    probe = folder / f".lanser-{os.getpid()}"
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         probe.unlink()

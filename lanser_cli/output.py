@@ -58,10 +58,15 @@ class JsonlFile:
         self._partial = self._final.with_name(self._final.name + ".part")
         self.done = StringSet()
         self._there: Counter[str] | None = Counter() if rejects else None
+        self._lock: FileLock | None = None
         try:
             self._open(resume)
         except OSError as error:
+            self._unlock()
             raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
+        except LanserError:
+            self._unlock()
+            raise
 
     def _open(self, resume: bool) -> None:
         if self._is_stream:
@@ -138,7 +143,7 @@ class JsonlFile:
         self._unlock()
 
     def _unlock(self) -> None:
-        if not self._is_stream:
+        if self._lock is not None:
             self._lock.release()
 
 

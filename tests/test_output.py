@@ -226,6 +226,16 @@ def test_shard_mixes_taxonomies_only_when_told(
     assert quick(*line, "--mix-taxonomies").wait().code == 0
 
 
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "", ".hidden", "a/b"])
+def test_shards_lie_in_their_folder(
+    name: str, quick: Callable[..., Quick], labelled: Path, tmp_path: Path
+) -> None:
+    done = quick("shard", labelled, "-o", tmp_path / "shards", "--name", name).wait()
+    assert done.code == 2
+    assert "--name" in done.err
+    assert not (tmp_path / "shards").exists()
+
+
 # ---------------------------------------------------------------- one writer
 
 
@@ -249,6 +259,7 @@ def test_rejects_have_one_writer_too(tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.jsonl"
     with Ledger("test", rejects), pytest.raises(LanserError, match="is writing it"):
         run(tmp_path / "out.jsonl", rejects=rejects)
+    run(tmp_path / "out.jsonl", rejects=rejects)
 
 
 def test_a_lock_that_a_killed_run_left_stops_nobody(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ class Packing:
         codec: of the sound.
         workers: processes that encode; None for as many as there are processors.
         mix_taxonomies: whether weak labels of several taxonomies may be in one set.
+
+    Raises:
+        UsageError: the name leads out of the folder.
     """
 
     name: str = "speech"
@@ -47,6 +51,13 @@ class Packing:
     codec: Codec = "flac"
     workers: int | None = None
     mix_taxonomies: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^/\0.][^/\0]*", self.name):
+            raise UsageError(
+                f"--name {self.name!a}: shards are called NAME-000000.tar and lie in the folder of "
+                "-o: give a name without '/' that begins with no dot"
+            )
 
 
 def shard(

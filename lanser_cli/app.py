@@ -11,8 +11,7 @@ from importlib import import_module
 import typer
 from typer.exceptions import TyperException
 
-from lanser_cli import __version__, console, provenance
-from lanser_cli.devices import let_threads_sleep
+from lanser_cli import __version__, console, provenance, surroundings
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -129,6 +128,5 @@ def _explain(error: BaseException, code: int, message: str | None = None) -> int
 
 def run() -> None:
     """The console script."""
-    console.open_standard_streams()
-    let_threads_sleep()
+    surroundings.complete()
     sys.exit(main(sys.argv[1:]))

@@ -46,25 +46,6 @@ def warn(message: str) -> None:
         os.close(nowhere)
 
 
-def open_standard_streams() -> None:
-    """Open those of the three streams that are closed, so that no file of ours takes their place.
-
-    Reading a closed input fails, and so does writing to a closed output. What would be said on a
-    closed stderr is not said; Python would say it on stdout, among the records.
-    """
-    for number, (name, flags) in enumerate(
-        (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
-    ):
-        if getattr(sys, name) is None:
-            opened = os.open(os.devnull, flags)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
-            mode = "r" if name == "stdin" else "w"
-            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-            setattr(sys, name, stream)
-
-
 class Folded:
     """Warnings of which there may be many: ten of a kind are said, the others counted."""
 

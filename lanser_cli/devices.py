@@ -71,16 +71,6 @@ def _in_words(given: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
-def let_threads_sleep() -> None:
-    """Have the threads of PyTorch sleep while they wait for each other; call before its import.
-
-    By default they spin, and so take the cores from the thread they wait for where other processes
-    work too. What the user has set stays.
-    """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "passive"
-
-
 def keep_memory() -> None:
     """Have glibc keep large blocks that are freed.
 

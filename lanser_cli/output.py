@@ -2,47 +2,97 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
 import re
 import shutil
+import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from lanser_cli import console
 from lanser_cli.console import ascii_safe
+from lanser_cli.destination import followed, is_stdout, is_stream, open_stream
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import LanserError, ReaderGone, RecordError
+from lanser_cli.lock import FileLock
+from lanser_cli.origin import beside, check_same, identity_in
 from lanser_cli.records import Reject, to_json
 
 
 class JsonlFile:
     """A JSONL file that appears under its name when it is whole.
 
-    Until then it is `NAME.part`, plain text. With `resume` an existing part is kept: a torn last
-    line is cut off, and the keys of the other lines are in `done`: of a record its id, of a reject
-    the record refused, since another of its id may be good. `write` leaves out a reject for each
-    equal one that the part has already.
+    Until then it is `NAME.part`, plain text, and no other process may write it. With `resume` an
+    existing part is kept: a torn last line is cut off, and the keys of the other lines are in
+    `done`: of a record its id, of a reject the record refused, since another of its id may be
+    good. `write` leaves out a reject for each equal one that the part has already. A device, a
+    pipe or an open descriptor is written to as a stream.
+
+    Args:
+        origin: the JSON that is kept beside the file, with the `identity` of the run. With
+            `resume` that of the part must be the same.
+
+    Raises:
+        LanserError: it cannot be written, or another process writes it.
+        UsageError: the part was made otherwise.
     """
 
-    def __init__(self, path: Path, *, resume: bool, rejects: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        resume: bool,
+        rejects: bool = False,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = path
         self._key = "record" if rejects else "id"
-        self._partial = path.with_name(path.name + ".part")
+        self._is_stream, self._origin = is_stream(path), origin
+        self._final = followed(path)
+        self._partial = self._final.with_name(self._final.name + ".part")
         self.done = StringSet()
         self._there: Counter[str] | None = Counter() if rejects else None
+        self._lock: FileLock | None = None
         try:
-            if resume and self._partial.exists():
-                self._cut_torn_line()
-            mode = "a" if resume else "w"
-            self._stream = self._partial.open(mode, encoding="utf-8", newline="\n")
+            self._open(resume)
         except OSError as error:
+            self._unlock()
             raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
+        except LanserError:
+            self._unlock()
+            raise
+
+    def _open(self, resume: bool) -> None:
+        if self._is_stream:
+            self._stream = open_stream(self.path)
+            return
+        self._lock = FileLock(self._final)
+        if self._partial.is_symlink():
+            raise LanserError(f"{self._partial}: is a link, which would be followed: remove it")
+        if resume and self._partial.exists():
+            self._check_same()
+            self._cut_torn_line()
+        self._stream = open_new(self._partial, "a" if resume else "w")
+        if self._origin is not None:  # behind an empty part, so that no old line passes for new
+            write_json(beside(self._partial), self._origin)
+
+    def _check_same(self) -> None:
+        if self._origin is None:
+            return
+        made = identity_in(beside(self._partial))
+        if made is not None:
+            check_same(made, self._origin["identity"], str(self.path))
+        elif self._partial.stat().st_size:
+            console.warn(
+                f"{self._partial}: nothing beside it says what made it: it is taken for the same"
+            )
 
     def _cut_torn_line(self) -> None:
         whole = 0
@@ -73,16 +123,62 @@ class JsonlFile:
         """The run ended early: leave the part for `--resume`."""
         with suppress(OSError):
             self._stream.close()
+        self._unlock()
 
     def publish(self) -> None:
-        """The file is whole: let it appear under its name."""
+        """The file is whole: let it appear under its name, and what made it beside it."""
         self._stream.close()
-        commit(self._partial, self.path)
+        if self._is_stream:
+            return
+        commit(self._partial, self._final)
+        if self._origin is not None:
+            os.replace(beside(self._partial), beside(self._final))
+        elif self._there is None:  # what made an older file of this name did not make this one
+            beside(self._final).unlink(missing_ok=True)
+        self._unlock()
 
     def discard(self) -> None:
         """Nobody asked for this file: remove its part."""
         self._stream.close()
         self._partial.unlink()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
+def is_whole(path: Path, identity: Mapping[str, str]) -> bool:
+    """Whether an output to be resumed is whole already; one being written anew is not.
+
+    Raises:
+        UsageError: it is, but was made otherwise.
+    """
+    final = followed(path)
+    partial = final.with_name(final.name + ".part")
+    if not final.exists() or partial.exists():
+        return False
+    # Killed between its two renames, a run has left the second of these under the first name.
+    made = identity_in(beside(partial), beside(final))
+    if made is not None and identity:
+        check_same(made, identity, str(path))
+    elif identity:
+        console.warn(f"{path}: nothing beside it says what made it: it is taken for the same")
+    return True
+
+
+@contextmanager
+def records_on(path: Path | None) -> Iterator[IO[str]]:
+    """A stream for records: standard output, or the one that is named."""
+    if path is None or is_stdout(path):
+        with records_on_stdout() as stream:
+            yield stream
+        return
+    try:
+        with open_stream(path) as stream:
+            yield stream
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 @contextmanager
@@ -120,7 +216,10 @@ def write_lines(stream: IO[str], lines: Iterable[str], name: str) -> None:
 
 
 def commit(partial: Path, final: Path) -> None:
-    """Make a finished file appear under its name: fsync, pack if the name says so, rename."""
+    """Make a finished file appear under its name: pack if the name says so, fsync, rename.
+
+    It has the mode of the file that it replaces, or that of any new file.
+    """
     if final.suffix in (".gz", ".zst"):
         packed = partial.with_name(partial.name + ".packing")
         with partial.open("rb") as source, packed.open("wb") as target:
@@ -133,30 +232,57 @@ def commit(partial: Path, final: Path) -> None:
                 zstandard.ZstdCompressor().copy_stream(source, target)
         os.replace(packed, partial)
     with partial.open("rb") as stream:
+        with suppress(OSError):  # as on file systems without modes
+            os.fchmod(stream.fileno(), _mode_of(final))
         os.fsync(stream.fileno())
     os.replace(partial, final)
-    directory = os.open(final.parent, os.O_RDONLY)
+    _sync_folder(final.parent)
+
+
+def _mode_of(final: Path) -> int:
+    try:
+        return stat.S_IMODE(final.stat().st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0o077)  # there is no way to ask for it without setting it
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last, where the file system knows such a thing for folders."""
+    try:
+        directory = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # files may be made in it, but it may not be listed
+        return
     try:
         os.fsync(directory)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(directory)
 
 
-def check_folder_of(path: Path) -> None:
-    """Fail before any work if there is no folder for an output.
+def open_new(path: Path, mode: Literal["a", "w"]) -> IO[str]:
+    """Open a text file for writing, but follow no link that someone else has put there."""
 
-    Raises:
-        LanserError: there is none.
-    """
-    if not path.absolute().parent.is_dir():
-        raise LanserError(f"{path}: there is no folder {path.absolute().parent}")
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
+    return open(path, mode, encoding="utf-8", newline="\n", opener=opener)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a small text file so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    commit(partial, path)
+    """Write a small text file so that it is there whole or not at all; or write to a stream."""
+    if is_stream(path):
+        with records_on(path) as stream:
+            stream.write(text)
+        return
+    final = followed(path)
+    partial = final.with_name(final.name + ".part")
+    with open_new(partial, "w") as stream:
+        stream.write(text)
+    commit(partial, final)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from lanser_cli import console
+from lanser_cli.destination import check_apart, check_writable, is_stream
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import RecordError, UsageError
+from lanser_cli.origin import describe, of_files, short
 from lanser_cli.output import (
     JsonlFile,
-    check_folder_of,
-    records_on_stdout,
+    is_whole,
+    records_on,
     reject_line,
     write_lines,
 )
@@ -47,16 +49,20 @@ class Pipe:
 
     Args:
         output: file for records; None: standard output.
+        inputs: what the items are read from, as it was named.
         rejects: file for rejects; None: a line on stderr each.
-        resume: go on where an earlier run with the same output stopped.
+        resume: go on where an earlier run with the same output stopped, if it was the same run.
+        force: whether an output that is there may be overwritten.
         part: I/N or slurm, the slice of the items that is taken.
         window: items that a stage sees at once.
 
     Attributes:
         tally: where the items went.
+        output: the file, or None where records go to a stream.
 
     Raises:
-        UsageError, LanserError: there is no such part, or the files cannot be written.
+        UsageError: there is no such part, or an output would destroy an input or the other output.
+        LanserError: the files cannot be written.
     """
 
     def __init__(
@@ -64,19 +70,27 @@ class Pipe:
         stage: str,
         output: Path | None,
         *,
+        inputs: Sequence[str | Path] = (),
         rejects: Path | None = None,
         resume: bool = False,
+        force: bool = True,
         part: str | None = None,
         window: int = 256,
     ) -> None:
-        if resume and output is None:
-            raise UsageError("--resume needs -o FILE: what went to standard output is gone")
+        self._stream = output if output is None or is_stream(output) else None
+        self.output = None if output is self._stream else output
+        if resume and self.output is None:
+            raise UsageError("--resume needs -o FILE: what went to a stream is gone")
+        check_apart({"-o": output, "--rejects": rejects}, inputs)
+        if not (force or resume or self.output is None) and _holds_something(self.output):
+            raise UsageError(
+                f"{output}: is there already: overwrite it with --force, go on with --resume, or "
+                "name another output"
+            )
         for path in (output, rejects):
             if path is not None:
-                check_folder_of(path)
-            if path is not None and path.exists() and not path.is_file():
-                raise UsageError(f"{path}: is not a plain file, which alone can appear when whole")
-        self.stage, self.output, self.tally = stage, output, Tally(stage)
+                check_writable(path)
+        self.stage, self.tally, self._inputs = stage, Tally(stage), inputs
         self._rejects, self._resume, self._window = rejects, resume, window
         self._part = parse_part(part)
         self._out_file: JsonlFile | None = None
@@ -87,18 +101,26 @@ class Pipe:
         self,
         items: Iterable[Outcome],
         process: Process,
+        settings: Mapping[str, object] | None = None,
     ) -> Tally:
         """Send the items through `process`, window by window, and return where they went.
 
         With `part` every N-th item is taken.
+
+        Args:
+            settings: what the output hangs on besides the input, by the option that sets it.
+
+        Raises:
+            UsageError: another run is to be resumed; the message names the first that differs.
         """
-        if self._resume and self.output is not None and self.output.exists():
+        identity = self._identity(settings)
+        if self._resume and self.output is not None and is_whole(self.output, identity):
             console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
             return self.tally
         started = time.monotonic()
         gc.freeze()  # models and modules live as long as this run: do not search them for garbage
         answers = process(self._pending(take_part(items, self._part)))
-        with self._open(), closing(answers), console.progress(self.stage) as meter:
+        with self._open(identity), closing(answers), console.progress(self.stage) as meter:
             for outcomes in answers:
                 lines: list[str] = []
                 for outcome in _merged(outcomes, self._unreadable.popleft()):
@@ -109,6 +131,14 @@ class Pipe:
         rate = self.tally.read / seconds if seconds else 0.0
         self.tally.close(f" ({seconds:.1f} s, {rate:.1f}/s)")
         return self.tally
+
+    def _identity(self, settings: Mapping[str, object] | None) -> dict[str, str]:
+        """What another run must share with this one to be resumed by it."""
+        if self.output is None or not (settings or self._inputs):
+            return {}
+        fields = {name: short(value) for name, value in (settings or {}).items()}
+        part = "all" if self._part is None else "{}/{}".format(*self._part)
+        return fields | {"--part": part, "input": of_files(self._inputs)}
 
     def _pending(self, items: Iterable[Outcome]) -> Iterator[list[Record]]:
         """Windows of records with something left to do.
@@ -181,31 +211,33 @@ class Pipe:
                 self._reject_file.write([reject_line(outcome)])
 
     @contextmanager
-    def _open(self) -> Iterator[None]:
+    def _open(self, identity: Mapping[str, str]) -> Iterator[None]:
         """Open the output and, next to it, the list of rejects that `--resume` needs to know."""
         if self.output is None:
-            if self._rejects is not None:
-                self._reject_file = JsonlFile(self._rejects, resume=False)
-            with records_on_stdout() as stdout:
+            name = str(self._stream or "standard output")
+            with records_on(self._stream) as stream, self._closing():
+                if self._rejects is not None:
+                    self._reject_file = JsonlFile(self._rejects, resume=False, rejects=True)
                 self._write: Callable[[Sequence[str]], None] = lambda lines: write_lines(
-                    stdout, lines, "standard output"
+                    stream, lines, name
                 )
-                with self._closing():
-                    yield
+                yield
         else:
             beside = self.output.with_name(self.output.name + ".rejects")
-            self._out_file = JsonlFile(self.output, resume=self._resume)
-            self._reject_file = JsonlFile(
-                self._rejects or beside, resume=self._resume, rejects=True
-            )
-            self._write = self._out_file.write
+            origin = describe(self.stage, identity) if identity else None
             with self._closing():
+                self._out_file = JsonlFile(self.output, resume=self._resume, origin=origin)
+                self._reject_file = JsonlFile(
+                    self._rejects or beside, resume=self._resume, rejects=True
+                )
+                self._write = self._out_file.write
                 yield
 
     @contextmanager
     def _closing(self) -> Iterator[None]:
         try:
             yield
+            self._check_all_met()
         except BaseException:
             self.tally.unfold()
             for file in (self._out_file, self._reject_file):
@@ -216,6 +248,20 @@ class Pipe:
             self._reject_file.publish() if self._rejects else self._reject_file.discard()
         if self._out_file:
             self._out_file.publish()
+
+    def _check_all_met(self) -> None:
+        """Of a stream nobody knows beforehand whether it is the one that came before."""
+        extra = len(self._out_file.done) - self.tally.already_done if self._out_file else 0
+        if extra:
+            raise UsageError(
+                f"--resume: {self.output}.part holds {extra} records that this input does not "
+                "give: it was made with another input: repeat the command as it was, or name "
+                "another output"
+            )
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _merged(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lanser_cli import console
+from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.errors import EXIT_REJECTED, LanserError
 from lanser_cli.output import JsonlFile, reject_line, warn_of
 from lanser_cli.records import Reject
@@ -77,7 +79,12 @@ class Ledger(Tally):
 
     Args:
         rejects: the file; None for stderr.
+        inputs: what the records are read from, as it was named.
         leads: whether this process prints and writes.
+
+    Raises:
+        UsageError: the rejects would overwrite an input.
+        LanserError: they cannot be written.
     """
 
     def __init__(
@@ -86,8 +93,12 @@ class Ledger(Tally):
         rejects: Path | None = None,
         word: Literal["out", "used"] = "used",
         *,
+        inputs: Sequence[str] = (),
         leads: bool = True,
     ) -> None:
+        check_apart({"--rejects": rejects}, inputs)
+        if rejects is not None and leads:
+            check_writable(rejects)
         super().__init__(stage, word)
         self.leads = leads
         self._file = JsonlFile(rejects, resume=False) if rejects and leads else None

@@ -20,7 +20,7 @@ step() { printf '\n== %s\n' "$*" >&2; }
 
 if [ -n "${AUDIO:-}" ]; then
     step "Transcribe $AUDIO with $asr, and label what was said"
-    lanser transcribe "$AUDIO" --model "$asr" | lanser entail-label -o "$work/labels.jsonl"
+    lanser transcribe "$AUDIO" --model "$asr" | lanser entail-label --force -o "$work/labels.jsonl"
     python - "$work/labels.jsonl" <<'PYTHON'
 import collections, json, sys
 emotions = [json.loads(line)["emotion"] for line in open(sys.argv[1], encoding="utf-8")]

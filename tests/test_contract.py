@@ -607,7 +607,7 @@ def test_killed_and_resumed(
     assert 8 < counts(resumed, "predict")["already done"] < len(values)
     assert quick(*line, "-o", whole, window=4).wait().code == 0
     assert out.read_bytes() == whole.read_bytes()
-    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out"]
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out", "out.meta.json"]
 
 
 def test_shard_resumes(
@@ -766,7 +766,8 @@ def test_packed_output(
     done = quick(*words(name, things), "-o", out).wait()
     assert (done.code, done.out) == (0, b"")
     assert gzip.decompress(out.read_bytes()) == good(name)[0].out
-    assert [path.name for path in tmp_path.glob("out*")] == ["out.jsonl.gz"]
+    made = sorted(path.name for path in tmp_path.glob("out*"))
+    assert made == ["out.jsonl.gz", "out.jsonl.gz.meta.json"]
 
 
 @pytest.mark.parametrize("name", FILTERS + ["taxonomies"])

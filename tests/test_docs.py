@@ -69,6 +69,16 @@ def test_index_example_has_the_keys_of_an_index(labelled, tmp_path, lanser):
     assert example["schema"] == made["schema"]
 
 
+def test_example_of_what_made_a_file_has_its_keys(tmp_path, lanser):
+    source = write_jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": ""}])
+    lanser("entail-label", source, "-t", "ekman6", "-o", tmp_path / "out.jsonl")
+    [example] = map(json.loads, blocks("docs/formats.md", "json meta"))
+    made = json.loads((tmp_path / "out.jsonl.meta.json").read_text())
+    assert list(example) == list(made)
+    some = [name for name in made["identity"] if name in example["identity"]]
+    assert some == list(example["identity"])
+
+
 def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
     one = {"id": "a", "sentence": "01", "split": "train"}
     sets = write_jsonl(tmp_path / "x.jsonl", [one, {**one, "id": "b", "split": "test"}])

@@ -19,6 +19,7 @@ from lanser_cli.audio.utterance import with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.choices import HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
+from lanser_cli.origin import named, options
 from lanser_cli.output import warn_of
 from lanser_cli.pipe import Pipe, WindowFunction, unique, windows
 from lanser_cli.records import Outcome, Record, Reject, attempt
@@ -128,7 +129,10 @@ def transcribe_records(
     process = Throughput(len(devices), decoders).watching(process)
     if references is not None and pipe.output is None:
         process = references.watching(process)
-    tally = pipe.run(items, process)
+    tally = pipe.run(
+        *(items, process),
+        {"--model": named(settings.model), **options(settings, but=("model", "batch_size"))},
+    )
     if references is not None and pipe.output is not None:
         references.read(pipe.output)  # all of it: a run that was resumed made only a part
     return tally

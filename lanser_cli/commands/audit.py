@@ -9,8 +9,9 @@ import typer
 
 from lanser_cli.choices import Check
 from lanser_cli.commands import options
+from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.errors import EXIT_FAILED
-from lanser_cli.output import check_folder_of, write_json
+from lanser_cli.output import write_json
 from lanser_cli.tally import Ledger
 
 
@@ -56,8 +57,9 @@ def command(
     from lanser_cli.shards import remote
 
     if output is not None:
-        check_folder_of(output)
-    with Ledger("audit", rejects) as ledger:
+        check_apart({"-o": output, "--rejects": rejects}, inputs or ["-"])
+        check_writable(output)
+    with Ledger("audit", rejects, inputs=inputs or ()) as ledger:
         sets = remote.fetch(inputs or ["-"], fetch)
         processes = workers or cpu_count()
         sides = collect(sets, ledger, decode=not no_audio, processes=processes)

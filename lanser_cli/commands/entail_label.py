@@ -90,6 +90,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
+    force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
@@ -108,9 +109,17 @@ def command(
     settings = options.fill(LabelSettings, locals())
     if sweep is not None:
         task = load_task(taxonomy, labels, crosswalk, templates or SWEEP_TEMPLATES)
-        with Ledger("entail-label", rejects) as ledger:
+        with Ledger("entail-label", rejects, inputs=inputs or ()) as ledger:
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
     task = load_task(taxonomy, labels, crosswalk, templates or ())
-    pipe = Pipe("entail-label", output, rejects=rejects, resume=resume, part=part, window=WINDOW)
+    pipe = Pipe(
+        *("entail-label", output),
+        inputs=inputs or ["-"],
+        rejects=rejects,
+        resume=resume,
+        force=force,
+        part=part,
+        window=WINDOW,
+    )
     return label_files(inputs or ["-"], task, settings, pipe, device=device).exit_code

@@ -62,6 +62,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
+    force: options.Force = False,
     part: options.Part = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -93,11 +94,14 @@ def command(
         raise UsageError(f"{names}: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
-    pipe = Pipe("manifest", output, rejects=rejects, resume=resume, part=part)
-    settings = {"labels": False} if no_labels else given
-    outcomes = corpora.read(kind, root, **settings)
+    pipe = Pipe(
+        *("manifest", output), inputs=[root], rejects=rejects, resume=resume, force=force, part=part
+    )
+    outcomes = corpora.read(kind, root, **({"labels": False} if no_labels else given))
     items = unique(corpora.watched(outcomes, root), "manifest")
-    return pipe.run(items, one_process(lambda window: list(window))).exit_code
+    settings = {f"--{name.replace('_', '-')}": value for name, value in of_table.items()}
+    made_with = {"kind": kind, **settings, "--no-labels": no_labels}
+    return pipe.run(items, one_process(list), made_with).exit_code
 
 
 _LIST = "\n".join(f"      {kind:10}{title}" for kind, title in corpora.titles().items())

@@ -76,6 +76,9 @@ Resume = Annotated[
 ]
 
 
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the -o of a run that is over.")]
+
+
 Part = Annotated[
     str | None,
     typer.Option(metavar="I/N", help="Take every N-th record, from the I-th; 'slurm' in an array."),

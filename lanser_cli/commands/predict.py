@@ -31,6 +31,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
+    force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
     fetch: options.Fetch = None,
@@ -45,7 +46,15 @@ def command(
     from lanser_cli.shards import remote
     from lanser_cli.training import predict
 
-    pipe = Pipe("predict", output, rejects=rejects, resume=resume, part=part, window=predict.WINDOW)
+    pipe = Pipe(
+        *("predict", output),
+        inputs=inputs or ["-"],
+        rejects=rejects,
+        resume=resume,
+        force=force,
+        part=part,
+        window=predict.WINDOW,
+    )
     sources = remote.fetch(inputs or ["-"], fetch)
     tally = predict.predict_files(
         *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device

@@ -60,6 +60,9 @@ def command(
     ] = None,
     split_by: Annotated[SplitBy, typer.Option(help="What is never in two splits.")] = "speaker",
     seed: options.Seed = 0,
+    mix_taxonomies: Annotated[
+        bool, typer.Option("--mix-taxonomies", help="Take weak labels of several taxonomies.")
+    ] = False,
     verify: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Check a folder of shards against its index instead."),
@@ -94,7 +97,7 @@ def command(
         return _relabel(inputs or [], relabel)
     if output is None:
         raise UsageError("shard needs -o DIR for the shards (or --verify DIR, --relabel FILE DIR)")
-    with Ledger("shard", rejects, word="out") as ledger:
+    with Ledger("shard", rejects, "out", inputs=inputs or ()) as ledger:
         index = shard(
             *(inputs or ["-"], output, selection, packing, ledger),
             fetch=fetch,

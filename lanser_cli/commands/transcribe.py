@@ -90,6 +90,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
+    force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
     fetch: options.Fetch = None,
@@ -108,7 +109,15 @@ def command(
     from lanser_cli.shards import reader, remote
 
     settings = options.fill(TranscribeSettings, locals())
-    pipe = Pipe("transcribe", output, rejects=rejects, resume=resume, part=part, window=WINDOW)
+    pipe = Pipe(
+        *("transcribe", output),
+        inputs=inputs or ["-"],
+        rejects=rejects,
+        resume=resume,
+        force=force,
+        part=part,
+        window=WINDOW,
+    )
     sources = remote.fetch(inputs or ["-"], fetch)
     reader.check_inputs(sources, bare=True)
     return transcribe_records(

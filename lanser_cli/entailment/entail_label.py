@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from lanser_cli import console, jsonl
+from lanser_cli import console, jsonl, origin
 from lanser_cli.choices import Calibration, ScoringPrecision
 from lanser_cli.devices import parse_devices
+from lanser_cli.digests import string64
 from lanser_cli.entailment import calibration
 from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.cascade import Cascade, measure_tolerance
@@ -26,6 +27,7 @@ from lanser_cli.entailment.labeller import (
 )
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
 from lanser_cli.entailment.task import Task
+from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
 from lanser_cli.pipe import Pipe, Process, WindowFunction, unique, watching
 from lanser_cli.records import Outcome, Record
@@ -101,7 +103,26 @@ def label_files(
         prior = batch_prior(inputs, task, settings, devices[0])
     make = partial(make_labeller, task=task, settings=settings, prior=prior)
     process = Summary().watching(spread(make, devices))
-    return pipe.run(read_transcripts(inputs, settings.context), process)
+    items = read_transcripts(inputs, settings.context)
+    return pipe.run(items, process, made_with(task, settings))
+
+
+def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
+    """What the labels hang on besides the transcripts, by option."""
+    crosswalk = task.crosswalk
+    return {
+        "--model": origin.named(settings.model),
+        "--taxonomy": _in_short(task.taxonomy),
+        "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
+        "--template": " | ".join(template.text for template in task.templates),
+        **origin.options(settings, but=("models", "prior", "cache", "cache_limit")),
+        "--prior": settings.prior and origin.of_files([settings.prior]),
+    }
+
+
+def _in_short(taxonomy: Taxonomy) -> str:
+    digest = string64(repr(taxonomy))
+    return f"{taxonomy.name} ({len(taxonomy.labels)} labels, {digest:016x})"
 
 
 def read_transcripts(inputs: Sequence[str], context: int = 0) -> Iterator[Outcome]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lanser_cli import console
 from lanser_cli.choices import Calibration
+from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
 from lanser_cli.entailment import EMBEDDED, LabelScorer, Template, labeller
 from lanser_cli.entailment.calibration import CONTENT_FREE, mean_odds
@@ -26,7 +27,7 @@ from lanser_cli.entailment.task import Task
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import metrics
 from lanser_cli.jsonl import check_files
-from lanser_cli.output import check_folder_of, write_whole
+from lanser_cli.output import write_whole
 from lanser_cli.pipe import windows
 from lanser_cli.records import Dropped, Record, Reject, to_json
 from lanser_cli.tally import Ledger
@@ -98,7 +99,7 @@ def sweep(
     if settings.top_k_first is not None:
         raise UsageError("--sweep scores every label: leave --top-k-first out")
     if output is not None:
-        check_folder_of(output)
+        check_writable(output)
     first = parse_devices(device)[0]
     check_files([str(gold)])
     records = _gold(gold, task, settings, ledger)

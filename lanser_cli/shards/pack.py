@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any, cast
 from lanser_cli import console, parts, workers
 from lanser_cli.choices import Codec
 from lanser_cli.devices import cpu_count
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.origin import check_same, identity_in, of_files, options
 from lanser_cli.pipe import WindowFunction, unique, windows
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.shards import reader, remote
@@ -37,6 +39,10 @@ class Packing:
         max_mb: a shard is closed when it has grown beyond so many mebibytes.
         codec: of the sound.
         workers: processes that encode; None for as many as there are processors.
+        mix_taxonomies: whether weak labels of several taxonomies may be in one set.
+
+    Raises:
+        UsageError: the name leads out of the folder.
     """
 
     name: str = "speech"
@@ -44,6 +50,14 @@ class Packing:
     max_mb: int = 1024
     codec: Codec = "flac"
     workers: int | None = None
+    mix_taxonomies: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^/\0.][^/\0]*", self.name):
+            raise UsageError(
+                f"--name {self.name!a}: shards are called NAME-000000.tar and lie in the folder of "
+                "-o: give a name without '/' that begins with no dot"
+            )
 
 
 def shard(
@@ -64,12 +78,19 @@ def shard(
 
     Raises:
         LanserError: an input is not there, or there is nothing to pack.
-        UsageError: the folder holds a set already.
+        UsageError: the folder holds a set already, or, to be resumed, that of another run.
     """
-    inputs = remote.fetch(inputs, fetch)
+    named, inputs = inputs, remote.fetch(inputs, fetch)
     chosen = parts.parse_part(part)
     reader.check_inputs(inputs)
+    identity = {
+        **options(packing, but=("workers", "mix_taxonomies")),
+        **options(selection),
+        "--part": "all" if chosen is None else "{}/{}".format(*chosen),
+        "input": of_files(named),
+    }
     if resume and (folder / INDEX).exists():
+        check_same(identity_in(folder / INDEX) or identity, identity, str(folder))
         console.info(f"shard: {folder} is whole already; nothing to do")
         return None
     writer = ShardWriter(
@@ -77,9 +98,12 @@ def shard(
         name=packing.name,
         max_count=packing.max_count,
         max_bytes=packing.max_mb << 20,
+        identity=identity,
         resume=resume,
     )
     items = select(unique(reader.records_of(inputs, "shard"), "shard"), selection)
+    if not packing.mix_taxonomies:
+        items = _of_one_taxonomy(items)
     return pack(
         parts.take_part(items, chosen),
         writer,
@@ -143,6 +167,26 @@ def pack(
     except BaseException:
         writer.abandon()
         raise
+
+
+def _of_one_taxonomy(items: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The same items, as long as all weak labels are of one taxonomy.
+
+    Raises:
+        UsageError: they are not.
+    """
+    first = None
+    for item in items:
+        if isinstance(item, Record) and item.emotion is not None:
+            about = item.fields.get("entailment") or {}
+            taxonomy = about.get("crosswalk") or about.get("taxonomy")
+            first = first or taxonomy
+            if taxonomy and taxonomy != first:
+                raise UsageError(
+                    f"the label of '{item.id}' is of the taxonomy {taxonomy}, and those before are "
+                    f"of {first}: label all with one taxonomy, or say --mix-taxonomies"
+                )
+        yield item
 
 
 def _encoder(_device: str, *, codec: Codec) -> WindowFunction:

@@ -7,15 +7,16 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from lanser_cli import __version__
+from lanser_cli import __version__, console
 from lanser_cli.digests import StringSet, file_sha256
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.origin import check_same, describe, identity_in
 from lanser_cli.output import commit, write_json
 from lanser_cli.provenance import command_line
 from lanser_cli.records import Record, Reject
@@ -41,9 +42,11 @@ class ShardWriter:
         name: shards are called `NAME-000000.tar` and so on.
         max_count: records in a shard.
         max_bytes: a shard is closed when it has grown beyond this.
+        identity: what a run must share with another to go on with its set.
 
     Raises:
-        UsageError: the folder holds a set already, or an unfinished one and `resume` is off.
+        UsageError: the folder holds a set already, or an unfinished one and `resume` is off, or
+            that of another run.
         LanserError: the folder cannot be written to, or another writer is at work in it.
     """
 
@@ -54,9 +57,10 @@ class ShardWriter:
         name: str = "speech",
         max_count: int = 1000,
         max_bytes: int = 1 << 30,
+        identity: Mapping[str, str] | None = None,
         resume: bool = False,
     ) -> None:
-        self.folder, self._name = folder, name
+        self.folder, self._name, self._identity = folder, name, dict(identity or {})
         self._max_count, self._max_bytes = max_count, max_bytes
         self.done = StringSet()
         self.sounds = StringSet()
@@ -81,6 +85,15 @@ class ShardWriter:
                 f"{self.folder} holds shards of an unfinished run: go on with --resume, or remove "
                 "them"
             )
+        unfinished = self.folder / f"{INDEX}.part"
+        if existing and self._identity:
+            made = identity_in(unfinished)
+            if made is None:
+                console.warn(f"{self.folder}: nothing in it says what made it: it is taken on")
+            else:
+                check_same(made, self._identity, str(self.folder))
+        if self._identity:
+            write_json(unfinished, describe("shard", self._identity))
         for path in existing:
             self._take_over(path)
 
@@ -120,6 +133,7 @@ class ShardWriter:
                 "dropped": dict(sorted(tally.dropped.items())),
                 "rejected": tally.rejected,
                 "shards": [asdict(shard) for shard in self._shards],
+                "identity": self._identity,
                 "argv": command_line(),
                 "versions": {"lanser": __version__},
             }
@@ -132,6 +146,8 @@ class ShardWriter:
         if self._open is not None:
             self._open.remove()
             self._open = None
+        if not self._shards:
+            (self.folder / f"{INDEX}.part").unlink(missing_ok=True)
         self._unlock()
 
     def _close(self) -> None:

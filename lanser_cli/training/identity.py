@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.digests import file_sha256
-from lanser_cli.errors import UsageError
+from lanser_cli.origin import option
 from lanser_cli.records import Record
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def identity(
     """
     trained = recipe_fields(recipe)
     # The recipe and the protocol of folds each have a seed.
-    others = {_option(name): str(value) for name, value in more.items()}
+    others = {option(name): str(value) for name, value in more.items()}
     return {
         **architecture_fields(architecture),
         **trained,
@@ -63,7 +63,7 @@ def architecture_fields(architecture: Architecture) -> dict[str, str]:
 def recipe_fields(recipe: Recipe) -> dict[str, str]:
     """How it is trained, field by field, less what changes nothing."""
     fields = asdict(recipe)
-    return {_option(name): str(fields[name]) for name in fields if name not in HARMLESS}
+    return {option(name): str(fields[name]) for name in fields if name not in HARMLESS}
 
 
 def digest_of_data(data: Iterable[tuple[Record, object]]) -> str:
@@ -74,25 +74,6 @@ def digest_of_data(data: Iterable[tuple[Record, object]]) -> str:
         line = (record.id, record.offset, record.duration, *_size_and_change(path), target)
         found.update(repr(line).encode("utf-8", "surrogatepass"))
     return found.hexdigest()[:12]
-
-
-def check_same(made: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
-    """Refuse to resume another run.
-
-    Raises:
-        UsageError: a field differs; the message has its old and its new value.
-    """
-    for name in [*made, *(name for name in now if name not in made)]:
-        old, new = made.get(name, "not there"), now.get(name, "not there")
-        if old != new:
-            raise UsageError(
-                f"--resume: {where} was made with another {name}, {old} and not {new}: repeat the "
-                "command as it was, or name another folder"
-            )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _digest_of_weights(folder: Path) -> str:

@@ -12,11 +12,12 @@ from lanser_cli import console
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import Stopped, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
+from lanser_cli.origin import check_same
 from lanser_cli.training.batches import Batch, Crops, StepSampler, batches
 from lanser_cli.training.checkpoints import Timetable
 from lanser_cli.training.draws import Draws, Key
 from lanser_cli.training.examples import Example, emphasis
-from lanser_cli.training.identity import architecture_fields, check_same, recipe_fields
+from lanser_cli.training.identity import architecture_fields, recipe_fields
 from lanser_cli.training.learner import Learner
 from lanser_cli.training.meter import Meter
 from lanser_cli.training.ranks import check_same_ranks, summed

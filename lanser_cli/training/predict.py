@@ -18,9 +18,10 @@ from lanser_cli.audio import sound
 from lanser_cli.audio.measured import Load
 from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
-from lanser_cli.digests import string64
+from lanser_cli.digests import file_sha256, string64
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
+from lanser_cli.origin import named
 from lanser_cli.pipe import Pipe, unique, windows
 from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
@@ -78,7 +79,14 @@ def predict_files(
         sample = _sampled(inputs, make_predictor(devices[0], run=run, speakers=speakers))
         translation = translation.without_mean(sample)
     make = partial(make_predictor, run=run, translation=translation, speakers=speakers)
-    return pipe.run(_unique(inputs), spread(make, devices))
+    settings = {
+        "--run (its weights)": [
+            file_sha256(folder / "model.safetensors")[:12] for folder in runs.model_folders(run)
+        ],
+        "--crosswalk": crosswalk and named(crosswalk),
+        "--calibrate": calibrate,
+    }
+    return pipe.run(_unique(inputs), spread(make, devices), settings)
 
 
 def _check_files(inputs: Sequence[str], what: str) -> None:

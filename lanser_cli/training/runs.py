@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.lock import FolderLock
+from lanser_cli.origin import check_same
 from lanser_cli.output import commit, write_json, write_whole
 from lanser_cli.provenance import command_line, versions
 from lanser_cli.shape import check_shape, read_json
 from lanser_cli.training.config import ARCHITECTURE, CONFIG
-from lanser_cli.training.identity import check_same
-from lanser_cli.training.lock import FolderLock
 
 if TYPE_CHECKING:
     from lanser_cli.models.classifier import Architecture, SpeechClassifier

@@ -291,7 +291,7 @@ def records(options: argparse.Namespace, work: Path) -> None:
                 ]
             )
     command = [sys.executable, "-m", "lanser_cli", "entail-label", str(path), "-t", "ekman6"]
-    command += ["--cache", str(work / "cache"), "-o", str(work / "labelled.jsonl")]
+    command += ["--cache", str(work / "cache"), "--force", "-o", str(work / "labelled.jsonl")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     memory = list(resident(process, work / "labelled.jsonl.part", count))
     assert process.stderr is not None

@@ -228,7 +228,17 @@ def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
     path = shipped(folder / "tiny.en.pt")
     listed = write_manifest(folder / "clips.jsonl", paths)
     out, full = folder / "ours.jsonl", folder / "full.jsonl"
-    ours = (sys.executable, "-m", "lanser_cli", "transcribe", listed, "--device", "cpu", "-o")
+    ours = (
+        sys.executable,
+        "-m",
+        "lanser_cli",
+        "transcribe",
+        listed,
+        "--device",
+        "cpu",
+        "--force",
+        "-o",
+    )
     whispers = [
         *(sys.executable, "-c", COMMAND_LINE, *paths, "--model", path, "--device", "cpu"),
         *("--fp16", "False", "--language", "en", "--output_dir", folder, "--verbose", "False"),

@@ -65,7 +65,7 @@ def transcribed(
     ]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     subprocess.run(
-        [*command, "-o", str(out), "--device", "cpu", "-q", "--model", *words],
+        [*command, "--force", "-o", str(out), "--device", "cpu", "-q", "--model", *words],
         env={**os.environ, "PYTHONPATH": path},
         check=True,
     )

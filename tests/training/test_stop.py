@@ -16,7 +16,7 @@ from conftest import ENVIRONMENT, read_jsonl
 from quick import Quick
 
 from lanser_cli.errors import LanserError
-from lanser_cli.training.lock import FolderLock
+from lanser_cli.lock import FolderLock
 from lanser_cli.training.runs import RunFolder
 
 SLIM = ("--model", "resnet18-slim", "--device", "cpu", "--crop", "0.3", "--batch-size", "4")

@@ -1,0 +1,146 @@
+"""What made an output: kept beside it, so that `--resume` goes on with no other.
+
+Beside FILE is `FILE.meta.json`, and beside the unfinished `FILE.part` is `FILE.part.meta.json`.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lanser_cli.digests import file_sha256
+from lanser_cli.errors import UsageError
+from lanser_cli.provenance import command_line, versions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SCHEMA = 1
+_TABLES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".ndjson", ".csv", ".tsv")
+_OURS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".part", ".html", ".png", ".svg")
+"""Ends of names that a user's own results may have, next to the sound they were made from."""
+
+
+def options(settings: DataclassInstance, *, but: Collection[str] = ()) -> dict[str, str]:
+    """Settings by the options that set them, as short text; `but` are those that do not count."""
+    fields = asdict(settings)
+    return {option(name): short(fields[name]) for name in fields if name not in but}
+
+
+def option(name: str) -> str:
+    """The option that sets a field."""
+    return f"--{name.replace('_', '-')}"
+
+
+def named(text: str | Path) -> str:
+    """A name, such as `embedded` or `whisper:FILE`, and a digest of the file or folder in it."""
+    text = str(text)
+    for path in (text, text.partition(":")[2]):
+        if path and os.path.exists(path):
+            return f"{text} ({of_files([path])})"
+    return text
+
+
+def short(value: object) -> str:
+    """A value as text to compare and to show; of a long one its digest."""
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 80 else _digest(text)
+
+
+def of_files(names: Sequence[str | Path]) -> str:
+    """12 hex digits over what files and folders hold, whatever they are called.
+
+    Of JSONL and tables every byte counts; of other files, and of those in a folder, their size and
+    time of change. Addresses count by their name, and of streams nothing is known.
+    """
+    return _digest("\n".join(_content(name) for given in names for name in _expanded(str(given))))
+
+
+def check_same(made: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
+    """Refuse to resume what was made otherwise.
+
+    Raises:
+        UsageError: a field differs; the message has its old and its new value.
+    """
+    for name in [*made, *(name for name in now if name not in made)]:
+        old, new = made.get(name, "not there"), now.get(name, "not there")
+        if old != new:
+            raise UsageError(
+                f"--resume: {where} was made with another {name}, {old} and not {new}: repeat the "
+                "command as it was, or name another output"
+            )
+
+
+def describe(verb: str, identity: Mapping[str, str]) -> dict[str, object]:
+    """The JSON beside an output."""
+    return {
+        "schema": SCHEMA,
+        "verb": verb,
+        "argv": command_line(),
+        "versions": versions(),
+        "identity": dict(identity),
+    }
+
+
+def identity_in(*paths: Path) -> dict[str, str] | None:
+    """What made an output, from the first of these files that says it; None: nothing does."""
+    for path in paths:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["identity"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(found, dict):
+            return {str(name): str(value) for name, value in found.items()}
+    return None
+
+
+def beside(path: Path) -> Path:
+    """The file that says what made another."""
+    return path.with_name(path.name + ".meta.json")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _expanded(name: str) -> list[str]:
+    """What a name stands for: itself, or what its braces and wildcards match."""
+    if os.path.exists(name) or name == "-":
+        return [name]
+    from braceexpand import braceexpand
+
+    try:
+        names = list(braceexpand(name))
+    except ValueError:  # a brace that has no end is one
+        names = [name]
+    return [file for each in names for file in sorted(glob.glob(each, recursive=True)) or [each]]
+
+
+def _content(name: str) -> str:
+    path = Path(name)
+    if path.is_dir():
+        index = path / "index.json"  # of shards; it has the digest of each
+        return file_sha256(index) if index.exists() else "\n".join(_listing(name))
+    if path.is_file():
+        return file_sha256(path) if name.endswith(_TABLES) else _size_and_change(os.stat(name))
+    return "a stream" if path.exists() else name
+
+
+def _listing(folder: str) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and not name.endswith(_OURS):
+                path = os.path.join(parent, name)
+                change = _size_and_change(os.stat(path)) if os.path.exists(path) else "gone"
+                yield f"{os.path.relpath(path, folder)} {change}"
+
+
+def _size_and_change(about: os.stat_result) -> str:
+    return f"{about.st_size} {about.st_mtime_ns}"

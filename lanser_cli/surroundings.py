@@ -1,0 +1,51 @@
+"""What a process finds: closed streams, no user, no home, busy cores; and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import tempfile
+
+
+def complete() -> None:
+    """Put something in the place of what is missing, before a library stumbles over it."""
+    _open_closed_descriptors()
+    _name_the_user()
+    _let_threads_sleep()
+
+
+def _open_closed_descriptors() -> None:
+    """Let no file that is opened later become standard input, output or error.
+
+    What is read from or written to the first two still fails; what is said is lost.
+    """
+    for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest that is free: this one
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+def _name_the_user() -> None:
+    """PyTorch asks for the user's name when it is imported; `docker run --user 1042` has none."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("USER", f"uid-{os.getuid()}")
+        os.environ.setdefault("HOME", tempfile.gettempdir())
+
+
+def _let_threads_sleep() -> None:
+    """Have the threads of PyTorch sleep while they wait for each other.
+
+    By default they spin, and so take the cores from the thread they wait for where other processes
+    work too. What the user has set stays.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "passive"

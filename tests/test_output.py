@@ -1,0 +1,507 @@
+"""Outputs destroy nothing, are written by one process, and are resumed by the same run alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from conftest import ENVIRONMENT, read_jsonl, write_jsonl
+from quick import Quick
+
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.lock import FileLock
+from lanser_cli.output import write_whole
+from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.records import Outcome, Record
+from lanser_cli.tally import Ledger
+
+RECORDS = [{"id": f"r{number}", "text": f"text {number}"} for number in range(6)]
+CALM = {"--model": "calm"}
+
+
+def run(out: Path | None, settings: dict[str, object] | None = None, **options: object) -> Pipe:
+    """Pass the records through a pipe of windows of two."""
+    pipe = Pipe("test", out, window=2, **options)  # type: ignore[arg-type]
+    pipe.run((Record(value) for value in RECORDS), one_process(list), settings)
+    return pipe
+
+
+def killed(out: Path, settings: dict[str, object] | None = None, **options: object) -> None:
+    """The same, but it dies in its second window."""
+
+    def some() -> Iterator[Outcome]:
+        yield from (Record(value) for value in RECORDS[:3])
+        raise KeyboardInterrupt
+
+    pipe = Pipe("test", out, window=2, **options)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        pipe.run(some(), one_process(list), settings)
+    assert len(read_jsonl(out.with_name(f"{out.name}.part"))) == 2
+
+
+def table(folder: Path) -> Path:
+    """A small corpus as a table: the quickest input for a whole command."""
+    path = folder / "table.csv"
+    path.write_text("audio_filepath,label\n" + "nowhere.wav,joy\n" * 2, encoding="utf-8")
+    return path
+
+
+# ---------------------------------------------------------------- what made it
+
+
+def test_what_made_an_output_is_beside_it(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", RECORDS)
+    out = tmp_path / "out.jsonl"
+    run(out, CALM, inputs=[source], part="1/2")
+    about = json.loads((tmp_path / "out.jsonl.meta.json").read_text())
+    assert list(about) == ["schema", "verb", "argv", "versions", "identity"]
+    assert (about["verb"], about["identity"]["--model"]) == ("test", "calm")
+    assert list(about["identity"]) == ["--model", "--part", "input"]
+    assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "out.jsonl", "out.jsonl.meta.json"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_resume_with_other_settings_names_the_first_that_differs(
+    finished: bool, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    made = {"--model": "calm", "--taxonomy": "ekman6"}
+    (run if finished else killed)(out, made)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    why = "--resume: .*out.jsonl was made with another --taxonomy, ekman6 and not cowen27"
+    with pytest.raises(UsageError, match=why):
+        run(out, made | {"--taxonomy": "cowen27", "--more": 1}, resume=True)
+    with pytest.raises(UsageError, match="another --part, all and not 1/3"):
+        run(out, made, resume=True, part="1/3")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    tally = run(out, made, resume=True).tally
+    assert (tally.already_done, tally.done) == ((0, 0) if finished else (2, 4))
+    assert read_jsonl(out) == RECORDS
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_resume_on_another_input_is_refused_and_on_a_copy_of_it_is_not(
+    finished: bool, tmp_path: Path
+) -> None:
+    source, out = write_jsonl(tmp_path / "in.jsonl", RECORDS), tmp_path / "out.jsonl"
+    (run if finished else killed)(out, CALM, inputs=[source])
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(source.read_bytes().replace(b"text 5", b"text 6"))  # of the same length
+    with pytest.raises(UsageError, match="was made with another input"):
+        run(out, CALM, inputs=[copy], resume=True)
+    copy.write_bytes(source.read_bytes())
+    assert run(out, CALM, inputs=[copy], resume=True).tally.exit_code == 0
+
+
+def test_a_folder_is_another_input_when_its_sound_changes_but_not_for_results_in_it(
+    tmp_path: Path,
+) -> None:
+    speech = tmp_path / "speech"
+    speech.mkdir()
+    (speech / "a.wav").write_bytes(b"sound")
+    out = speech / "out.jsonl"
+    killed(out, CALM, inputs=[speech])
+    (speech / "b.wav").write_bytes(b"more")
+    with pytest.raises(UsageError, match="was made with another input"):
+        run(out, CALM, inputs=[speech], resume=True)
+    (speech / "b.wav").unlink()
+    assert run(out, CALM, inputs=[f"{tmp_path}/./speech"], resume=True).tally.already_done == 2
+
+
+def test_a_stream_that_lacks_what_was_done_is_another_input(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    killed(out, CALM, inputs=["-"])
+    pipe = Pipe("test", out, inputs=["-"], resume=True)
+    with pytest.raises(
+        UsageError, match=r"out.jsonl.part holds 1 records that this input does not"
+    ):
+        pipe.run([Record(RECORDS[0])], one_process(list), CALM)
+    assert not out.exists()
+    assert run(out, CALM, inputs=["-"], resume=True).tally.already_done == 2
+
+
+def test_an_output_that_nobody_knows_is_taken_on_trust_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.jsonl"
+    write_jsonl(tmp_path / "out.jsonl.part", RECORDS[:2])
+    assert run(out, CALM, resume=True).tally.already_done == 2
+    assert "nothing beside it says what made it" in capsys.readouterr().err
+
+
+def test_a_killed_run_over_an_older_output_is_what_is_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    run(out, {"--model": "older"})
+    killed(out, CALM)
+    with pytest.raises(UsageError, match="another --model, calm and not older"):
+        run(out, {"--model": "older"}, resume=True)
+    tally = run(out, CALM, resume=True).tally
+    assert (tally.already_done, tally.done) == (2, 4)
+
+
+def test_killed_between_its_two_renames_a_run_is_whole(tmp_path: Path) -> None:
+    out, about = tmp_path / "out.jsonl", tmp_path / "out.jsonl.meta.json"
+    run(out, CALM)
+    about.rename(tmp_path / "out.jsonl.part.meta.json")
+    run(out, {"--model": "older"}, resume=False)
+    run(out, CALM)
+    os.replace(about, tmp_path / "out.jsonl.part.meta.json")
+    with pytest.raises(UsageError, match="another --model, calm and not older"):
+        run(out, {"--model": "older"}, resume=True)
+    assert run(out, CALM, resume=True).tally.read == 0
+
+
+def test_every_setting_of_a_filter_counts_but_those_that_change_no_record() -> None:
+    from lanser_cli.asr.transcribe import TranscribeSettings
+    from lanser_cli.entailment import load_task
+    from lanser_cli.entailment.entail_label import LabelSettings, made_with
+    from lanser_cli.origin import options
+
+    others = {"int": 7, "float": 0.25, "bool": True, "int | None": 7}
+    task = load_task("ekman6")
+    for name in (field for field in fields(LabelSettings) if field.type in others):
+        plain = LabelSettings(models=["large"])
+        changed = replace(plain, **{name.name: others[str(name.type)]})
+        assert (made_with(task, changed) == made_with(task, plain)) is (name.name == "cache_limit")
+    for other in (load_task("cowen27"), load_task("ekman6", templates=["I am {adjective}."])):
+        assert made_with(other, LabelSettings()) != made_with(task, LabelSettings())
+    assert made_with(task, LabelSettings(calibrate="null")) != made_with(task, LabelSettings())
+    assert "--vad-threshold" in options(TranscribeSettings("embedded"))
+
+
+def test_resumed_labels_are_those_of_one_taxonomy(
+    quick: Callable[..., Quick], tiny_nli: Path, tmp_path: Path
+) -> None:
+    source, out = write_jsonl(tmp_path / "in.jsonl", RECORDS), tmp_path / "out.jsonl"
+    line = ("entail-label", source, "--model", tiny_nli, "--device", "cpu", "-o", out)
+    assert quick(*line, "-t", "ekman6").wait().code == 0
+    out.rename(tmp_path / "out.jsonl.part")
+    (tmp_path / "out.jsonl.meta.json").rename(tmp_path / "out.jsonl.part.meta.json")
+    refused = quick(*line, "-t", "cowen27", "--resume").wait()
+    assert refused.code == 2
+    assert f"--resume: {out} was made with another --taxonomy, ekman6 (" in refused.err
+    assert quick(*line, "-t", "ekman6", "--resume").wait().code == 0
+    assert len(read_jsonl(out)) == 6
+
+
+def test_a_set_of_shards_is_of_one_codec_split_and_selection(
+    quick: Callable[..., Quick], labelled: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "shards"
+    line = ("shard", labelled, "--max-count", "5", "-o", made)
+    assert quick(*line).wait().code == 0
+    index = made / "index.json"
+    whole = index.read_bytes()
+    for finished in (True, False):
+        for option, value in (("--codec", "opus"), ("--split", "train=1"), ("--min-score", "0.5")):
+            refused = quick(*line, "--resume", option, value).wait()
+            assert refused.code == 2
+            assert f"--resume: {made} was made with another {option}, " in refused.err
+        if finished:
+            index.rename(made / "index.json.part")
+            (made / "speech-000002.tar").unlink()
+    assert quick(*line, "--resume").wait().code == 0
+    assert json.loads(index.read_text())["shards"] == json.loads(whole)["shards"]
+
+
+def test_shard_mixes_taxonomies_only_when_told(
+    quick: Callable[..., Quick], labelled: Path, tmp_path: Path
+) -> None:
+    records = read_jsonl(labelled)
+    for number, record in enumerate(records):
+        record["entailment"] = {"taxonomy": ("ekman6", "cowen27")[number > 7]}
+    line = ("shard", write_jsonl(tmp_path / "in.jsonl", records), "-o", tmp_path / "shards")
+    refused = quick(*line).wait()
+    assert refused.code == 2
+    assert "'clip-08' is of the taxonomy cowen27, and those before are of ekman6" in refused.err
+    assert not list((tmp_path / "shards").glob("index*"))
+    assert quick(*line, "--mix-taxonomies").wait().code == 0
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "", ".hidden", "a/b"])
+def test_shards_lie_in_their_folder(
+    name: str, quick: Callable[..., Quick], labelled: Path, tmp_path: Path
+) -> None:
+    done = quick("shard", labelled, "-o", tmp_path / "shards", "--name", name).wait()
+    assert done.code == 2
+    assert "--name" in done.err
+    assert not (tmp_path / "shards").exists()
+
+
+# ---------------------------------------------------------------- one writer
+
+
+def test_a_second_process_is_refused_by_host_and_number(
+    quick: Callable[..., Quick], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    lock = FileLock(out)
+    line = ("manifest", "csv", table(tmp_path), "-o", out)
+    refused = quick(*line).wait()
+    assert refused.code == 1
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    assert f"{out}: {holder} is writing it: wait for its end, or name another" in refused.err
+    assert not (tmp_path / "out.jsonl.part").exists()
+    lock.release()
+    assert quick(*line).wait().code == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_rejects_have_one_writer_too(tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    with Ledger("test", rejects), pytest.raises(LanserError, match="is writing it"):
+        run(tmp_path / "out.jsonl", rejects=rejects)
+    run(tmp_path / "out.jsonl", rejects=rejects)
+
+
+def test_a_lock_that_a_killed_run_left_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / ".out.jsonl.lock").write_text("process 1 on elsewhere\n")
+    run(tmp_path / "out.jsonl")
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+
+
+# ---------------------------------------------------------------- nothing is destroyed
+
+
+@pytest.mark.parametrize(
+    ("out", "rejects"),
+    [("a.jsonl", "a.jsonl"), ("a.jsonl", "a.jsonl.part"), ("a.jsonl.part", "./a.jsonl")],
+)
+def test_two_outputs_in_one_place_are_refused(out: str, rejects: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("precious")
+    with pytest.raises(
+        UsageError, match=r"--rejects .*: this or its unfinished file is that of -o"
+    ):
+        Pipe("test", tmp_path / out, rejects=tmp_path / rejects)
+    assert (tmp_path / "a.jsonl").read_text() == "precious"
+
+
+def test_an_output_that_is_there_is_overwritten_only_when_told(
+    quick: Callable[..., Quick], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    line = ("manifest", "folder", _corpus(tmp_path) / "corpus", "-o", out)
+    out.touch()  # as mktemp does
+    assert quick(*line).wait().code == 0
+    made = out.read_bytes()
+    refused = quick(*line).wait()
+    assert (refused.code, refused.out) == (2, b"")
+    assert f"{out}: is there already: overwrite it with --force, go on with --resume" in refused.err
+    out.write_bytes(b"precious")
+    assert quick(*line, "--force").wait().code == 0
+    assert out.read_bytes() == made
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.part", "link.jsonl"])
+def test_an_output_that_is_an_input_is_refused(
+    name: str, quick: Callable[..., Quick], tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / name.replace("link", "out"), RECORDS)
+    before = source.read_bytes()
+    (tmp_path / "link.jsonl").symlink_to("out.jsonl")
+    done = quick("entail-label", tmp_path / name, "-o", tmp_path / "out.jsonl").wait()
+    assert (done.code, done.out) == (2, b"")
+    assert f"would overwrite the input {tmp_path / name}" in done.err
+    assert source.read_bytes() == before
+
+
+def test_standard_input_from_the_output_is_refused(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "out.jsonl", RECORDS)
+    with source.open() as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", "lanser_cli", "entail-label", "-o", source],
+            stdin=stream,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **ENVIRONMENT},
+        )
+    assert done.returncode == 2
+    assert "would overwrite the input -" in done.stderr
+    assert read_jsonl(source) == RECORDS
+
+
+@pytest.mark.parametrize("verb", ["eval", "audit"])
+def test_rejects_that_are_an_input_are_refused(
+    verb: str, quick: Callable[..., Quick], tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", RECORDS)
+    done = quick(verb, source, "--rejects", source).wait()
+    assert done.code == 2
+    assert read_jsonl(source) == RECORDS
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    store, link = tmp_path / "store", tmp_path / "out.jsonl"
+    store.mkdir()
+    (store / "data.jsonl").write_text("older")
+    os.chmod(store / "data.jsonl", 0o640)
+    link.symlink_to("store/data.jsonl")
+    run(link)
+    assert link.is_symlink()
+    assert read_jsonl(store / "data.jsonl") == RECORDS
+    assert (store / "data.jsonl").stat().st_mode & 0o777 == 0o640
+    write_whole(link, "{}\n")
+    assert link.is_symlink() and (store / "data.jsonl").read_text() == "{}\n"
+
+
+def test_a_link_that_someone_put_in_the_place_of_the_unfinished_file_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "out.jsonl.part").symlink_to(victim)
+    with pytest.raises(LanserError, match="is a link, which would be followed: remove it"):
+        run(tmp_path / "out.jsonl")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_whole(tmp_path / "out.jsonl", "text")
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("where", ["stdout", "fd/1"])
+def test_a_link_to_standard_output_is_written_to_and_stays(where: str, tmp_path: Path) -> None:
+    """A copy of /dev/stdout, so that no fault here can spoil the machine's own."""
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    (tmp_path / "fd").symlink_to("/proc/self/fd")
+    captured = tmp_path / "captured"
+    captured.write_text("before\n")
+    with captured.open("a") as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", "lanser_cli", "manifest", "folder", tmp_path / "corpus"]
+            + ["-o", tmp_path / where, "--rejects", "/dev/null"],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **ENVIRONMENT},
+            cwd=_corpus(tmp_path),
+        )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "stdout").is_symlink()
+    first, record = captured.read_text().splitlines()
+    assert (first, json.loads(record)["label"]) == ("before", "joy")
+
+
+def _corpus(folder: Path) -> Path:
+    import numpy as np
+    import soundfile
+
+    (folder / "corpus" / "joy").mkdir(parents=True)
+    soundfile.write(folder / "corpus" / "joy" / "a.wav", np.zeros(1600), 16_000)
+    return folder
+
+
+def test_a_pipe_is_written_to(quick: Callable[..., Quick], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    running = quick("manifest", "folder", _corpus(tmp_path) / "corpus", "-o", pipe)
+    with pipe.open() as stream:
+        assert [json.loads(line)["label"] for line in stream] == ["joy"]
+    assert running.wait().code == 0
+    assert pipe.is_fifo()
+
+
+# ---------------------------------------------------------------- odd places
+
+
+def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    from lanser_cli.output import commit
+
+    before = os.umask(0o027)
+    try:
+        save_file({}, tmp_path / "weights.part")  # which nobody else may read
+        commit(tmp_path / "weights.part", tmp_path / "weights")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_a_folder_will_do(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    run(tmp_path / "out.jsonl")
+    assert read_jsonl(tmp_path / "out.jsonl") == RECORDS
+
+
+def test_a_file_system_without_locks_is_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    run(tmp_path / "out.jsonl")
+    assert read_jsonl(tmp_path / "out.jsonl") == RECORDS
+    assert "has no locks" in capsys.readouterr().err
+
+
+def test_audit_finds_an_output_that_cannot_be_made_before_the_work(
+    quick: Callable[..., Quick], tmp_path: Path
+) -> None:
+    for out in (tmp_path, Path("/proc/nowhere/audit.json"), Path("/sys/audit.json")):
+        done = quick("audit", tmp_path / "missing.jsonl", "-o", out).wait()
+        assert done.code in (1, 2)
+        assert str(out) in done.err and "missing.jsonl" not in done.err
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_closed_descriptors_are_no_place_for_files_or_messages(closed: int, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    line = f'exec {sys.executable} -m lanser_cli manifest folder "$0" -o "$1" {closed}>&-'
+    done = subprocess.run(
+        ["sh", "-c", line, _corpus(tmp_path) / "corpus", out],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert done.returncode == 0, done.stderr
+    assert [value["label"] for value in read_jsonl(out)] == ["joy"]
+    assert done.stdout == ""
+
+
+def test_records_for_a_closed_standard_output_are_an_error(tmp_path: Path) -> None:
+    line = f'exec {sys.executable} -m lanser_cli manifest folder "$0" >&-'
+    done = subprocess.run(
+        ["sh", "-c", line, _corpus(tmp_path) / "corpus"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("lanser: error: standard output: cannot be written")
+
+
+def test_a_user_without_a_name_can_do_all(tiny_nli: Path, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", RECORDS)
+    line = [sys.executable, "-m", "lanser_cli", "entail-label", source, "--model", tiny_nli]
+    environment = {**os.environ, **ENVIRONMENT}
+    for name in ("USER", "LOGNAME", "LNAME", "USERNAME", "HOME"):
+        environment.pop(name, None)
+    other = ["unshare", "-U", "--map-user=12345", "--map-group=12345"]
+    if subprocess.run([*other, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespaces here")
+    done = subprocess.run(
+        [*other, *line, "--labels", "happy,sad", "--device", "cpu"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(read_jsonl(done.stdout)) == 6
+    assert os.listdir(tmp_path) == ["in.jsonl"]

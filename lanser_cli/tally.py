@@ -93,10 +93,10 @@ class Ledger(Tally):
         rejects: Path | None = None,
         word: Literal["out", "used"] = "used",
         *,
-        inputs: Sequence[str] = (),
+        inputs: Sequence[str] | None = None,
         leads: bool = True,
     ) -> None:
-        check_apart({"--rejects": rejects}, inputs)
+        check_apart({"--rejects": rejects}, inputs or ())
         if rejects is not None and leads:
             check_writable(rejects)
         super().__init__(stage, word)

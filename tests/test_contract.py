@@ -748,7 +748,9 @@ def test_a_broken_input_leaves_no_half_file(
     assert not out.exists()
     path.write_bytes(packed)
     resumed = quick(*words("predict", things, inputs=[path]), "-o", out, "--resume", window=2)
-    assert resumed.wait().code == 0
+    refused = resumed.wait()
+    assert refused.code == 2 and "another input" in refused.err  # it was mended
+    assert quick(*words("predict", things, inputs=[path]), "-o", out).wait().code == 0
     assert len(read_jsonl(out)) == COUNT
 
 

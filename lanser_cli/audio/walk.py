@@ -35,6 +35,8 @@ def walk(folder: str) -> Iterator[str]:
     Symbolic links to folders are followed, but to no folder a second time, and to none that is
     below `folder` without them. A folder that may not be read is given in the place of its files.
     """
+    if not os.path.isdir(folder):
+        return
     root, seen, unread = os.path.realpath(folder), {_identity(folder)}, list[OSError]()
     for parent, folders, files in os.walk(folder, onerror=unread.append, followlinks=True):
         folders[:] = sorted(

@@ -59,7 +59,7 @@ def command(
     if output is not None:
         check_apart({"-o": output, "--rejects": rejects}, inputs or ["-"])
         check_writable(output)
-    with Ledger("audit", rejects, inputs=inputs or ()) as ledger:
+    with Ledger("audit", rejects, inputs=inputs) as ledger:
         sets = remote.fetch(inputs or ["-"], fetch)
         processes = workers or cpu_count()
         sides = collect(sets, ledger, decode=not no_audio, processes=processes)

@@ -46,7 +46,7 @@ def command(
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
-    with Ledger("baseline", rejects, inputs=inputs or ()) as ledger:
+    with Ledger("baseline", rejects, inputs=inputs) as ledger:
         made = baseline(
             *(inputs, output, how, ledger),
             normalise=normalise,

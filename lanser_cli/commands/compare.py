@@ -53,7 +53,7 @@ def command(
     """
     from lanser_cli.evaluation.compare import compare
 
-    with Ledger("compare", rejects, inputs=inputs or ()) as ledger:
+    with Ledger("compare", rejects, inputs=inputs) as ledger:
         found = compare(
             *(inputs or [], pair or [], ledger),
             truth=truth,

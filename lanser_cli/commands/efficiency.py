@@ -87,7 +87,7 @@ def command(
     recipe = options.fill(Recipe, locals() | {"epochs": None})
     if output is None:
         raise UsageError("efficiency needs -o DIR, the folder to make")
-    with Ledger("efficiency", rejects, inputs=inputs or ()) as ledger:
+    with Ledger("efficiency", rejects, inputs=inputs) as ledger:
         made = efficiency(
             *(inputs, output, how, recipe, ledger),
             grid=Grid.parse(fractions, seeds),

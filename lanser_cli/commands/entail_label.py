@@ -109,7 +109,7 @@ def command(
     settings = options.fill(LabelSettings, locals())
     if sweep is not None:
         task = load_task(taxonomy, labels, crosswalk, templates or SWEEP_TEMPLATES)
-        with Ledger("entail-label", rejects, inputs=inputs or ()) as ledger:
+        with Ledger("entail-label", rejects, inputs=inputs) as ledger:
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
     task = load_task(taxonomy, labels, crosswalk, templates or ())

@@ -63,7 +63,7 @@ def command(
     """
     from lanser_cli.evaluation.evaluate import evaluate
 
-    with Ledger("eval", rejects, inputs=inputs or ()) as ledger:
+    with Ledger("eval", rejects, inputs=inputs) as ledger:
         lines = evaluate(
             inputs or ["-"],
             ledger,

@@ -91,9 +91,7 @@ def command(
     how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     if output is None:
         raise UsageError("finetune needs -o RUN, the folder to make")
-    with Ledger(
-        "finetune", rejects, inputs=inputs or (), leads=Ranks.from_environment().leads
-    ) as ledger:
+    with Ledger("finetune", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
         tested = finetune(
             *(inputs, output, how, recipe, ledger),
             start=options.fill(Start, locals()),

@@ -99,9 +99,7 @@ def command(
     recipe = options.fill(Recipe, locals())
     if output is None:
         raise UsageError("pretrain needs -o RUN, the folder to make")
-    with Ledger(
-        "pretrain", rejects, inputs=inputs or (), leads=Ranks.from_environment().leads
-    ) as ledger:
+    with Ledger("pretrain", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
         made = pretrain(
             *(inputs, output, recipe, ledger),
             model=model,

@@ -47,7 +47,7 @@ def command(
 
     if run is None:
         raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
-    with Ledger("probe-prosody", rejects, inputs=inputs or ()) as ledger:
+    with Ledger("probe-prosody", rejects, inputs=inputs) as ledger:
         numbers = probe_run(
             inputs,
             run,

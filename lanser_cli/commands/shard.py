@@ -97,7 +97,7 @@ def command(
         return _relabel(inputs or [], relabel)
     if output is None:
         raise UsageError("shard needs -o DIR for the shards (or --verify DIR, --relabel FILE DIR)")
-    with Ledger("shard", rejects, "out", inputs=inputs or ()) as ledger:
+    with Ledger("shard", rejects, "out", inputs=inputs) as ledger:
         index = shard(
             *(inputs or ["-"], output, selection, packing, ledger),
             fetch=fetch,

@@ -49,7 +49,7 @@ def command(
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
-    with Ledger("text-only", rejects, inputs=inputs or ()) as ledger:
+    with Ledger("text-only", rejects, inputs=inputs) as ledger:
         made = text_only(
             *(inputs, output, how, ledger),
             taxonomy=taxonomy,

@@ -146,7 +146,7 @@ class ShardWriter:
         if self._open is not None:
             self._open.remove()
             self._open = None
-        if not self._shards:
+        if next(self.folder.glob("*.tar"), None) is None:
             (self.folder / f"{INDEX}.part").unlink(missing_ok=True)
         self._unlock()
 

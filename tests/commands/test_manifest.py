@@ -84,8 +84,9 @@ def test_csv_and_folder_options(wav: MakeWav, tmp_path: Path) -> None:
         "label": "sad",
         "speaker": "ann",
     }
-    assert manifest("folder", tmp_path / "a", output=out, no_labels=True) == 0
-    assert list(_lines(out)[0]) == ["id", "audio_filepath", "duration"]
+    other = tmp_path / "other.jsonl"
+    assert manifest("folder", tmp_path / "a", output=other, no_labels=True) == 0
+    assert list(_lines(other)[0]) == ["id", "audio_filepath", "duration"]
 
 
 def test_an_empty_folder_leaves_no_files(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import pytest
 
 from lanser_cli.asr.transcribe import TranscribeSettings
+from lanser_cli.audio.lengths import Lengths
 from lanser_cli.commands import options
 from lanser_cli.entailment.entail_label import LabelSettings
 from lanser_cli.shards.pack import Packing
@@ -26,6 +27,7 @@ FILLED = [
     ("entail_label", LabelSettings),
     ("shard", Selection),
     ("shard", Packing),
+    ("pretrain", Lengths),
     ("pretrain", Recipe),
     ("finetune", Protocol),
     ("finetune", Recipe),

@@ -406,7 +406,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         edit(lambda index: index["shards"][1].update(seconds=77.0)),
         "speech-000001.tar: 4.750 seconds, not 77.0",
     ),
-    "no sound": (replace_with_text, "clip-10.flac: not a readable audio"),
+    "no sound": (replace_with_text, "clip-10.flac: is no sound but a text"),
 }
 
 

@@ -200,7 +200,14 @@ def test_killed_at_any_moment_and_resumed(
     process.stdin.close()
     assert not (folder / "index.json").exists()
     assert 1 <= len(tars(folder)) <= 3
-    result = pack(many, folder, "--workers", "2", "--resume")
+    with many.open("rb") as again:
+        result = subprocess.run(
+            [*command[:-1], "--resume"],
+            stdin=again,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **ENVIRONMENT},
+        )
     assert result.returncode == 0, result.stderr
     assert "already done" in result.stderr
     assert tars(folder) == tars(alone)

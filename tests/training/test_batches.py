@@ -264,7 +264,7 @@ def test_sound_in_tars_is_that_of_files_though_the_tars_are_many(tmp_path, monke
     def opened(*words):
         raise AssertionError("a tar is listed when the crops are made, not when one is drawn")
 
-    monkeypatch.setattr(source, "_index", opened)
+    monkeypatch.setattr(source, "index_of", opened)
     assert torch.equal(crops[keys][0], Crops(loose, 4_000, seed=0)[keys][0])
     assert len(set(crops.shards.tolist())) == 12
 

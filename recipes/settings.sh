@@ -38,6 +38,7 @@ declare -A options=(
     [tempo-0.1]="--tempo 0.1"
     [trim]="--trim"
     [normalise-utterance]="--normalise utterance"
+    [normalise-speaker]="--normalise speaker" # transductive: it hears the test speakers' other clips
 )
 mapfile -t all < <(printf '%s\n' "${!options[@]}" | grep -vx default | sort)
 [ "${1:-}" = list ] && printf '%s\n' "${all[@]}" && exit

@@ -94,13 +94,15 @@ def _end_of(head: bytes, size: int) -> int:
     for byte in head[5 : 5 + more]:
         number = number << 6 | byte & 0x3F
     at, code = 5 + more, head[2] >> 4
+    if code == 0:
+        return 0
     if code in (6, 7):
         here = int.from_bytes(head[at : at + code - 5], "big") + 1
         at += code - 5
     else:
         here = 192 if code == 1 else 576 << code - 2 if code < 6 else 256 << code - 8
     at += {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
-    if code == 0 or _crc8(head[:at]) != head[at]:
+    if _crc8(head[:at]) != head[at]:
         return 0
     return (number if head[1] & 1 else number * size) + here
 

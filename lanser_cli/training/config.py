@@ -50,6 +50,7 @@ CONFIG: Shape = {
     "init": Maybe(str),
     "missing": Maybe(str),
     "identity": Maybe({str: str}),
+    "architecture": Maybe({"front_end": Maybe({})}),  # wholly checked where a network is made of it
     "test_speakers": Maybe([str]),
     "validation_speakers": Maybe([str]),
     "protocol": Maybe(

@@ -8,7 +8,7 @@ The parts:
     wait    the share of time in which training from shards waits for data
     ranks   utterances/s of two gloo ranks of one thread each, next to those of one
     shared  how much longer training takes beside two busy processes than alone, with threads that
-            sleep while they wait, as lanser has them, and that spin, as PyTorch has them
+            soon sleep while they wait, as lanser has them, and that spin, as PyTorch has them
     gpu     training from shards, next to steps on synthetic tensors that are on the GPU already,
             and next to a hand-tuned step (bfloat16, channels_last, compiled)
 
@@ -45,6 +45,7 @@ from lanser_cli.records import Record
 from lanser_cli.shards import reader
 from lanser_cli.shards.pack import pack
 from lanser_cli.shards.writer import ShardWriter
+from lanser_cli.surroundings import SPINS
 from lanser_cli.training.draws import Draws
 from lanser_cli.training.examples import Example, one_hot
 from lanser_cli.training.learner import Learner
@@ -253,11 +254,11 @@ def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
 def bench_shared(arguments: argparse.Namespace, folder: Path) -> None:
     made = shards(arguments, folder)
 
-    def of(policy: str, busy: int) -> float:
+    def of(spins: str, busy: int) -> float:
         loop = [sys.executable, "-c", "while True: pass"]
         others = [subprocess.Popen(loop) for _ in range(busy)]
         try:
-            return rate(arguments, made, (), OMP_WAIT_POLICY=policy)
+            return rate(arguments, made, (), GOMP_SPINCOUNT=spins)
         finally:
             for one in others:
                 one.kill()
@@ -265,8 +266,8 @@ def bench_shared(arguments: argparse.Namespace, folder: Path) -> None:
 
     found = medians(
         {
-            f"{words}_{busy}": partial(of, policy, busy)
-            for words, policy in (("sleep", "passive"), ("spin", ""))
+            f"{words}_{busy}": partial(of, spins, busy)
+            for words, spins in (("sleep", SPINS), ("spin", "300000"))
             for busy in (0, 2)
         },
         arguments.rounds,

@@ -1,4 +1,4 @@
-"""The lock of a run folder or an output file: one process at a time writes it."""
+"""The lock of a run folder, a set of shards or an output file: one process at a time writes it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from lanser_cli import console
 from lanser_cli.errors import LanserError
 
+_TRAINING = "{holder} is training into it: wait for its end, or name another folder"
+_WRITING = "{holder} is writing it: wait for its end, or name another output"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -26,27 +28,34 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        descriptor = _held(folder / ".lock", folder, "is training into it", "folder")
+        descriptor = _held(folder / ".lock", folder, _TRAINING)
         self.release = weakref.finalize(self, os.close, descriptor)
 
 
 class FileLock:
-    """The same for an output file; its own file `.NAME.lock` goes away when it is released.
+    """The same for an output; its own file goes away when it is released.
+
+    Args:
+        path: the file of the lock; default `.NAME.lock` beside the output.
+        refusal: what is said of the output if it is held, with a place for its `{holder}`.
 
     Raises:
         LanserError: another process holds it.
     """
 
-    def __init__(self, output: Path) -> None:
-        path = output.with_name(f".{output.name}.lock")
-        descriptor = _held(path, output, "is writing it", "output")
+    def __init__(
+        self, output: Path, *, path: Path | None = None, refusal: str | None = None
+    ) -> None:
+        path = path or output.with_name(f".{output.name}.lock")
+        refusal = refusal or _WRITING
+        descriptor = _held(path, output, refusal)
         while not _is_at(path, descriptor):  # its holder has just finished and removed it
             os.close(descriptor)
-            descriptor = _held(path, output, "is writing it", "output")
+            descriptor = _held(path, output, refusal)
         self.release = weakref.finalize(self, _remove, path, descriptor, os.getpid())
 
 
-def _held(path: Path, what: Path, doing: str, kind: str) -> int:
+def _held(path: Path, what: Path, refusal: str) -> int:
     """A descriptor of the file, locked, or not where the file system has no locks."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
@@ -57,10 +66,8 @@ def _held(path: Path, what: Path, doing: str, kind: str) -> int:
             return descriptor
         holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
         os.close(descriptor)
-        raise LanserError(
-            f"{what}: {holder or 'another process'} {doing}: wait for its end, "
-            f"or name another {kind}"
-        ) from None
+        said = refusal.format(holder=holder or "another process")
+        raise LanserError(f"{what}: {said}") from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     return descriptor

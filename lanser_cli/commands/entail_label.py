@@ -9,7 +9,6 @@ import typer
 
 from lanser_cli.choices import Calibration, ScoringPrecision
 from lanser_cli.commands import options
-from lanser_cli.pipe import Pipe
 from lanser_cli.tally import Ledger
 
 _MODELS = ["embedded"]
@@ -113,13 +112,5 @@ def command(
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
     task = load_task(taxonomy, labels, crosswalk, templates or ())
-    pipe = Pipe(
-        *("entail-label", output),
-        inputs=inputs or ["-"],
-        rejects=rejects,
-        resume=resume,
-        force=force,
-        part=part,
-        window=WINDOW,
-    )
+    pipe = options.pipe("entail-label", locals(), window=WINDOW)
     return label_files(inputs or ["-"], task, settings, pipe, device=device).exit_code

@@ -10,7 +10,7 @@ import typer
 from lanser_cli import corpora
 from lanser_cli.commands import options
 from lanser_cli.errors import UsageError
-from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.pipe import one_process, unique
 
 Kind = Annotated[
     str,
@@ -94,9 +94,7 @@ def command(
         raise UsageError(f"{names}: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
-    pipe = Pipe(
-        *("manifest", output), inputs=[root], rejects=rejects, resume=resume, force=force, part=part
-    )
+    pipe = options.pipe("manifest", {**locals(), "inputs": [root]})
     outcomes = corpora.read(kind, root, **({"labels": False} if no_labels else given))
     items = unique(corpora.watched(outcomes, root), "manifest")
     settings = {f"--{name.replace('_', '-')}": value for name, value in of_table.items()}

@@ -14,6 +14,7 @@ from lanser_cli import choices, console
 from lanser_cli.errors import missing_extra
 from lanser_cli.models.architectures import architectures_in_words
 from lanser_cli.output import result_line
+from lanser_cli.pipe import Pipe
 from lanser_cli.tally import Tally
 
 if TYPE_CHECKING:
@@ -311,6 +312,12 @@ AllowSeen = Annotated[
 def fill(kind: type[S], given: Mapping[str, Any]) -> S:
     """Settings from the options that have the names of their fields: `fill(Recipe, locals())`."""
     return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
+
+
+def pipe(stage: str, given: Mapping[str, Any], **more: Any) -> Pipe:
+    """The pipe of a filter, from the options that all of them have: `pipe("predict", locals())`."""
+    common = {name: given[name] for name in ("rejects", "resume", "force", "part")}
+    return Pipe(stage, given["output"], inputs=given["inputs"] or ["-"], **common, **more)
 
 
 def passes(epochs: int | None, steps: int | None, default: int) -> int | None:

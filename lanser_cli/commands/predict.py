@@ -9,7 +9,6 @@ import typer
 
 from lanser_cli.choices import Removing
 from lanser_cli.commands import options
-from lanser_cli.pipe import Pipe
 
 
 def command(
@@ -46,15 +45,7 @@ def command(
     from lanser_cli.shards import remote
     from lanser_cli.training import predict
 
-    pipe = Pipe(
-        *("predict", output),
-        inputs=inputs or ["-"],
-        rejects=rejects,
-        resume=resume,
-        force=force,
-        part=part,
-        window=predict.WINDOW,
-    )
+    pipe = options.pipe("predict", locals(), window=predict.WINDOW)
     sources = remote.fetch(inputs or ["-"], fetch)
     tally = predict.predict_files(
         *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device

@@ -10,7 +10,6 @@ import typer
 from lanser_cli.asr import engines
 from lanser_cli.choices import HearingPrecision, Segmenting
 from lanser_cli.commands import options
-from lanser_cli.pipe import Pipe
 
 
 def command(
@@ -109,15 +108,7 @@ def command(
     from lanser_cli.shards import reader, remote
 
     settings = options.fill(TranscribeSettings, locals())
-    pipe = Pipe(
-        *("transcribe", output),
-        inputs=inputs or ["-"],
-        rejects=rejects,
-        resume=resume,
-        force=force,
-        part=part,
-        window=WINDOW,
-    )
+    pipe = options.pipe("transcribe", locals(), window=WINDOW)
     sources = remote.fetch(inputs or ["-"], fetch)
     reader.check_inputs(sources, bare=True)
     return transcribe_records(

@@ -154,7 +154,8 @@ def _hub() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    for name, folder in (("this folder", Path.cwd()), ("temporary files", _temporary())):
+    temporary = Path(tempfile.gettempdir())
+    for name, folder in (("this folder", Path.cwd()), ("temporary files", temporary)):
         free = shutil.disk_usage(folder).free
         found = f"{folder}, {free / 1e9:.0f} GB free"
         try:
@@ -168,7 +169,3 @@ def _folders() -> Iterator[Finding]:
         else:
             advice = "little room for shards and checkpoints" if free < LEAST_FREE else ""
             yield Finding(name, "note" if advice else "works", found, advice)
-
-
-def _temporary() -> Path:
-    return Path(tempfile.gettempdir())

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
-import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lanser_cli import __version__, console
 from lanser_cli.digests import StringSet, file_sha256
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.lock import FileLock
 from lanser_cli.origin import check_same, describe, identity_in
 from lanser_cli.output import commit, write_json
 from lanser_cli.provenance import command_line
@@ -25,7 +24,7 @@ from lanser_cli.shards.index import INDEX, SCHEMA, Contents, ShardInfo, totals
 from lanser_cli.shards.samples import read_tar
 from lanser_cli.tally import Tally
 
-LOCK = ".lock"
+_HELD = "another lanser shard writes here ({holder}): wait for it, or name another folder"
 _WINDOW = 16
 """Records that a worker encodes at a time: few enough to share evenly, some megabytes at most."""
 
@@ -69,7 +68,7 @@ class ShardWriter:
         self._open: _Tar | None = None
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / LOCK)
+            self._lock = FileLock(folder, path=folder / ".lock", refusal=_HELD)
         try:
             self._begin(resume)
         except BaseException:
@@ -138,7 +137,7 @@ class ShardWriter:
                 "versions": {"lanser": __version__},
             }
             write_json(self.folder / INDEX, index)
-        self._unlock()
+        self._lock.release()
         return index
 
     def abandon(self) -> None:
@@ -148,17 +147,12 @@ class ShardWriter:
             self._open = None
         if next(self.folder.glob("*.tar"), None) is None:
             (self.folder / f"{INDEX}.part").unlink(missing_ok=True)
-        self._unlock()
+        self._lock.release()
 
     def _close(self) -> None:
         if self._open is not None:
             self._shards.append(self._open.finish())
             self._open = None
-
-    def _unlock(self) -> None:
-        if not self._lock.closed:
-            os.unlink(self._lock.name)
-            self._lock.close()
 
     def _take_over(self, path: Path) -> None:
         expected = f"{self._name}-{len(self._shards):06d}.tar"
@@ -228,25 +222,3 @@ def _writing(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be written: {error.strerror}: make room or name another folder; "
             "whole shards are kept for --resume"
         ) from None
-
-
-def _locked(path: Path) -> IO[str]:
-    """A lock file that no other writer holds; the kernel lets go of it when its holder dies."""
-    stream = path.open("a+")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.seek(0)
-        holder = stream.read().strip()
-        stream.close()
-        raise LanserError(
-            f"{path.parent}: another lanser shard writes here ({holder}): wait for it, or name "
-            "another folder"
-        ) from None
-    if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
-        stream.close()  # its holder has just finished and removed it
-        return _locked(path)
-    stream.truncate(0)
-    stream.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-    stream.flush()
-    return stream

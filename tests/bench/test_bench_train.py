@@ -40,5 +40,6 @@ def test_every_part_says_its_ratio() -> None:
     assert ranks["of_linear"] == pytest.approx(
         ranks["two_utterances_per_s"] / ranks["one_utterances_per_s"] / 2, abs=0.02
     )
-    assert all(times > 0 for times in shared["times_as_long_beside_two"].values())
+    for found in (shared["alone_utterances_per_s"], shared["times_as_long_beside_two"]):
+        assert found.keys() == {"sleep", "spin"} and all(one > 0 for one in found.values())
     assert "skipped" in gpu or gpu["of_hand_tuned"] > 0

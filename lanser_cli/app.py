@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lanser_cli import __version__, console, provenance, surroundings
+from lanser_cli.commands.verb import Verb
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -25,10 +26,9 @@ from lanser_cli.errors import (
 
 app = typer.Typer(
     name="lanser",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="""Speech emotion recognition without human labels.
 
     Unlabeled speech is transcribed, the transcripts are labelled with the emotion they entail, a
@@ -55,11 +55,11 @@ VERBS = {
     "probe-prosody": "How much prosody does a network know?",
     "doctor": "What works on this machine, and what is missing?",
 }
-"""In the order of the pipeline; each is a module of `lanser_cli.commands` that has a `command`."""
+"""In the order of the pipeline; each is a module of `lanser_cli.commands`."""
 
 for _verb, _line in VERBS.items():
     _module = import_module(f"lanser_cli.commands.{_verb.replace('-', '_')}")
-    app.command(_verb, short_help=_line)(_module.command)
+    app.command(_verb, cls=Verb, short_help=_line, epilog=_module.EXAMPLES)(_module.command)
 
 
 @app.callback(invoke_without_command=True)
@@ -87,8 +87,7 @@ def main(argv: Sequence[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except TyperException as error:
-        message = error.format_message().replace("Value error, ", "")
-        return _explain(error, EXIT_USAGE, f"{message} (see --help)")
+        return _explain(error, EXIT_USAGE, f"{error.format_message()} (see --help)")
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # of a file; Typer takes it for Ctrl-D
             return _explain(error.__cause__, EXIT_FAILED, f"a file ended early: {error.__cause__}")

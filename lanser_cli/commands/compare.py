@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser compare runs/scratch runs/tuned
+lanser compare runs/linear/svm runs/scratch runs/tuned --by voice -o comparison/
+"""
 
 
 def command(
@@ -23,22 +29,22 @@ def command(
     ] = None,
     pair: Annotated[
         list[str] | None,
-        typer.Option(
+        INPUT.option(
             metavar="A,B", help="Compare B with A as well, such as on another corpus. Repeatable."
         ),
     ] = None,
-    truth: Annotated[str, typer.Option(help="Key of the truth.")] = "label",
-    answer: Annotated[str, typer.Option(help="Key of the answer.")] = "prediction",
+    truth: Annotated[str, INPUT.option(help="Key of the truth.")] = "label",
+    answer: Annotated[str, INPUT.option(help="Key of the answer.")] = "prediction",
     by: Annotated[
         str | None,
-        typer.Option(
+        MEASURE.option(
             metavar="KEY",
             help="What is taken for independent, such as speaker or voice; default: the speaker, "
             "or each record where not all have one.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
     seed: options.Seed = 0,
     rejects: options.Rejects = None,

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser eval runs/tuned runs/scratch -o report/
+lanser eval weak.jsonl --reference truth.jsonl --answer emotion
+lanser eval runs/tuned --by voice --perturb noise,telephone
+"""
 
 
 def command(
@@ -20,22 +27,22 @@ def command(
             show_default=False,
         ),
     ] = None,
-    truth: Annotated[str, typer.Option(help="Key of the truth.")] = "label",
-    answer: Annotated[str, typer.Option(help="Key of the answer.")] = "prediction",
+    truth: Annotated[str, INPUT.option(help="Key of the truth.")] = "label",
+    answer: Annotated[str, INPUT.option(help="Key of the answer.")] = "prediction",
     reference: Annotated[
-        Path | None, typer.Option(help="JSONL to take the truth from, by id.")
+        Path | None, INPUT.option(help="JSONL to take the truth from, by id.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
     audit: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
+        OUTPUT.option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
     ] = None,
     rejects: options.Rejects = None,
     by: Annotated[
         str | None,
-        typer.Option(
+        MEASURE.option(
             metavar="KEY",
             help="What the intervals take for independent, such as speaker or voice; default: the "
             "speaker, or each record where not all have one.",
@@ -43,11 +50,11 @@ def command(
     ] = None,
     fuse: Annotated[
         bool,
-        typer.Option("--fuse", help="Score the mean of all inputs' log-probabilities as well."),
+        MEASURE.option("--fuse", help="Score the mean of all inputs' log-probabilities as well."),
     ] = False,
     perturb: Annotated[
         str | None,
-        typer.Option(
+        MEASURE.option(
             metavar="gain,noise,telephone",
             help="Test runs once more with the sound changed so, and state what they lose.",
         ),

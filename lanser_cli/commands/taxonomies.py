@@ -9,6 +9,11 @@ import typer
 from lanser_cli.commands import options
 from lanser_cli.output import result_line
 
+EXAMPLES = """
+lanser taxonomies
+lanser taxonomies ekman6 ravdess8
+"""
+
 
 def command(
     names: Annotated[

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from lanser_cli.choices import Removing
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import LABELS
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser text-only corpus.jsonl -o runs/words -t ekman6
+lanser text-only corpus.jsonl -o runs/calibrated --calibrate batch --crosswalk ekman6
+"""
 
 
 def command(
+    output: options.RunOutput,
     inputs: options.Records = None,
-    output: options.RunOutput = None,
     taxonomy: Annotated[
-        str, typer.Option("--taxonomy", "-t", help="Name (see lanser taxonomies) or .json file.")
+        str, LABELS.option("--taxonomy", "-t", help="Name (see lanser taxonomies) or .json file.")
     ] = "goemotions",
     crosswalk: Annotated[
         str | None,
-        typer.Option(
+        LABELS.option(
             help="Taxonomy of the corpus' labels, or a crosswalk file; default: the taxonomy that "
             "ships and has them."
         ),
     ] = None,
     calibrate: Annotated[
-        Removing, typer.Option(help="Subtract what labels score on average (batch).")
+        Removing, LABELS.option(help="Subtract what labels score on average (batch).")
     ] = "none",
     folds: options.Folds = None,
     group: options.Group = "speaker",

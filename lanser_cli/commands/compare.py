@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
 from lanser_cli.tally import Ledger
 
@@ -22,6 +22,7 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="RUN...",
+            autocompletion=completion.run_or_records,
             help="Run folders, or JSONL with truth and answer (- reads standard input). The first "
             "is the reference that the others are compared with.",
             show_default=False,

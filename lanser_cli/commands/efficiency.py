@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import MODEL, OUTPUT, RUNNING, TEST, TRAINING
 from lanser_cli.tally import Ledger
 
@@ -21,7 +21,12 @@ def command(
     output: Annotated[Path, OUTPUT.option("-o", "--output", help="Folder to make.", metavar="DIR")],
     inputs: options.ShardsOrRecords = None,
     init: Annotated[
-        Path | None, MODEL.option(help="Run folder that the one arm starts from.")
+        Path | None,
+        MODEL.option(
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder that the one arm starts from.",
+        ),
     ] = None,
     allow_seen: options.AllowSeen = False,
     fractions: Annotated[

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Calibration, ScoringPrecision
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, LABELS, MODEL, OUTPUT, RUNNING
 from lanser_cli.tally import Ledger
 
@@ -23,7 +23,13 @@ lanser entail-label heard.jsonl --model FacebookAI/roberta-large-mnli -o large.j
 def command(
     inputs: options.Records = None,
     taxonomy: Annotated[
-        str, LABELS.option("--taxonomy", "-t", help="Name (see lanser taxonomies) or .json file.")
+        str,
+        LABELS.option(
+            "--taxonomy",
+            "-t",
+            autocompletion=completion.taxonomy,
+            help="Name (see lanser taxonomies) or .json file.",
+        ),
     ] = "goemotions",
     labels: Annotated[
         str | None, LABELS.option(help="Labels instead of a taxonomy: happy,sad,angry.")
@@ -31,7 +37,8 @@ def command(
     crosswalk: Annotated[
         str | None,
         LABELS.option(
-            help="Sum the scores into another taxonomy's labels: its name, or a crosswalk file."
+            autocompletion=completion.taxonomy,
+            help="Sum the scores into another taxonomy's labels: its name, or a crosswalk file.",
         ),
     ] = None,
     templates: Annotated[

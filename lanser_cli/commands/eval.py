@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
 from lanser_cli.tally import Ledger
 
@@ -23,6 +23,7 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
+            autocompletion=completion.run_or_records,
             help="Run folders, or JSONL with truth and answer; - or nothing reads standard input.",
             show_default=False,
         ),

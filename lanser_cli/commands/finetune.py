@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import MODEL, TEST, TRAINING
 from lanser_cli.devices import Ranks
 from lanser_cli.tally import Ledger
@@ -22,7 +22,11 @@ def command(
     inputs: options.ShardsOrRecords = None,
     init: Annotated[
         Path | None,
-        MODEL.option(help="Run folder to start from; without it training is from scratch."),
+        MODEL.option(
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder to start from; without it training is from scratch.",
+        ),
     ] = None,
     allow_seen: options.AllowSeen = False,
     model: options.ArchitectureOrInit = None,

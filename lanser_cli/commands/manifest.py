@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli import corpora
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, TABLE
 from lanser_cli.errors import UsageError
 from lanser_cli.pipe import one_process, unique
@@ -17,6 +17,7 @@ Kind = Annotated[
     str,
     typer.Argument(
         metavar="KIND",
+        autocompletion=completion.corpus,
         help="Which corpus, see above.",
         show_default=False,
     ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from lanser_cli import choices, console
+from lanser_cli.commands import completion
 from lanser_cli.commands.groups import INPUT, MODEL, OUTPUT, RUNNING, SOUND, TEST, TRAINING
 from lanser_cli.errors import missing_extra
 from lanser_cli.models.architectures import architectures_in_words
@@ -90,11 +91,17 @@ Part = Annotated[
 
 
 Device = Annotated[
-    str, RUNNING.option(help="auto, cpu, cuda, cuda:0,cuda:1 or all (one process a device).")
+    str,
+    RUNNING.option(
+        autocompletion=completion.device,
+        help="auto, cpu, cuda, cuda:0,cuda:1 or all (one process a device).",
+    ),
 ]
 
 
-OneDevice = Annotated[str, RUNNING.option(help="auto, cpu, cuda or cuda:N.")]
+OneDevice = Annotated[
+    str, RUNNING.option(autocompletion=completion.device, help="auto, cpu, cuda or cuda:N.")
+]
 
 
 Seed = Annotated[int, RUNNING.option(help="Seed of all random choices.")]
@@ -141,7 +148,9 @@ RunOutput = Annotated[
 ]
 
 
-_ARCHITECTURE = MODEL.option(help=f"{architectures_in_words()}.")
+_ARCHITECTURE = MODEL.option(
+    autocompletion=completion.architecture, help=f"{architectures_in_words()}."
+)
 
 
 Architecture = Annotated[str, _ARCHITECTURE]
@@ -294,6 +303,7 @@ StandardProtocol = Annotated[
     str | None,
     TEST.option(
         metavar="NAME",
+        autocompletion=completion.protocol,
         help="A standard protocol, such as emodb-7-loso, in place of these three; a wrong name "
         "lists all.",
     ),

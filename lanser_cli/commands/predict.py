@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Removing
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import LABELS, MODEL
 
 EXAMPLES = """
@@ -17,7 +17,14 @@ lanser predict speech/ -r runs/pretrained --crosswalk ekman6:iemocap4 > four.jso
 
 def command(
     run: Annotated[
-        Path, MODEL.option("-r", "--run", metavar="RUN", help="Run folder of pretrain or finetune.")
+        Path,
+        MODEL.option(
+            "-r",
+            "--run",
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder of pretrain or finetune.",
+        ),
     ],
     inputs: options.AudioOrRecords = None,
     crosswalk: Annotated[

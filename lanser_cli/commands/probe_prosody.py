@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Probe
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import MEASURE, MODEL, OUTPUT
 from lanser_cli.tally import Ledger
 
@@ -23,6 +23,7 @@ def command(
             "-r",
             "--run",
             metavar="RUN",
+            autocompletion=completion.run,
             help="Run folder of pretrain or finetune, with all its folds.",
         ),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from lanser_cli.choices import Removing
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import LABELS
 from lanser_cli.tally import Ledger
 
@@ -19,13 +19,20 @@ def command(
     output: options.RunOutput,
     inputs: options.Records = None,
     taxonomy: Annotated[
-        str, LABELS.option("--taxonomy", "-t", help="Name (see lanser taxonomies) or .json file.")
+        str,
+        LABELS.option(
+            "--taxonomy",
+            "-t",
+            autocompletion=completion.taxonomy,
+            help="Name (see lanser taxonomies) or .json file.",
+        ),
     ] = "goemotions",
     crosswalk: Annotated[
         str | None,
         LABELS.option(
+            autocompletion=completion.taxonomy,
             help="Taxonomy of the corpus' labels, or a crosswalk file; default: the taxonomy that "
-            "ships and has them."
+            "ships and has them.",
         ),
     ] = None,
     calibrate: Annotated[

@@ -10,9 +10,10 @@ from importlib import import_module
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from lanser_cli import __version__, console, provenance, surroundings
-from lanser_cli.commands.verb import Verb
+from lanser_cli.commands.verb import Verb, Verbs
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -26,6 +27,7 @@ from lanser_cli.errors import (
 
 app = typer.Typer(
     name="lanser",
+    cls=Verbs,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -73,6 +75,9 @@ def _top(
         print(context.get_help())
 
 
+_command = get_command(app)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run one command line, the words after `lanser`, and return its exit code."""
     if argv and argv[0] == "help":
@@ -81,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     provenance.set_command_line(argv)
     try:
         _check_utf8(argv)
-        result = app(list(argv), prog_name="lanser", standalone_mode=False)
+        result = _command(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
             raise KeyboardInterrupt

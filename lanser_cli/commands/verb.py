@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -23,6 +24,16 @@ _COLUMN = 30
 
 Row = tuple[str, str]
 """How an argument or option is written, and what it is."""
+
+
+class Verbs(TyperGroup):
+    """All verbs. Its own options are flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)
+        for param in params:
+            param.default = bool(param.default)  # None takes pydantic to check: the shell waits
+        return params
 
 
 class Verb(TyperCommand):
@@ -79,6 +90,8 @@ class Verb(TyperCommand):
     # ------------------------------------------------------------ settings
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:
+            return self._parse_for_completion(ctx, args)
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
@@ -98,6 +111,14 @@ class Verb(TyperCommand):
             words = [*self._words(ctx), *_without_config(given)]
             provenance.set_command_line([str(self.name), *words])
         return super().invoke(ctx)
+
+    def _parse_for_completion(self, ctx: Any, args: list[str]) -> list[str]:
+        """Which options are given. To check values takes pydantic, and the shell waits."""
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for param in self.get_params(ctx):
+            ctx.params[param.name], source = param.consume_value(ctx, given)
+            ctx.set_parameter_source(param.name, source)
+        return []
 
     @property
     def keys(self) -> Mapping[str, Key]:
@@ -135,9 +156,9 @@ class Verb(TyperCommand):
 
 def _load(ctx: typer.Context, value: Path | None) -> None:
     """Take what the file and the environment set for what the command line does not."""
-    if ctx.resilient_parsing or ctx.parent is None:
-        return
-    verbs = cast("Mapping[str, Verb]", cast(TyperGroup, ctx.parent.command).commands)
+    verbs = cast(
+        "Mapping[str, Verb]", cast(TyperGroup, cast(typer.Context, ctx.parent).command).commands
+    )
     this = cast(Verb, ctx.command)
     keys = {name: verb.keys for name, verb in verbs.items()}
     found = settings(str(this.name), keys, value, os.environ)
@@ -176,6 +197,7 @@ def _shared(
     """What all verbs have."""
 
 
+@cache
 def _of_all_verbs() -> list[Any]:
     app = typer.Typer(add_completion=False)
     app.command()(_shared)

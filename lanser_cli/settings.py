@@ -121,9 +121,14 @@ def _toml(path: Path) -> dict[str, object]:
 
 
 def _check_known(name: str, known: Collection[str], complaint: str) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        raise UsageError(complaint + (f"; did you mean {near[0]}?" if near else ""))
+    """Refuse a name that is none, with the nearest, or with one that ends so."""
+    if name in known:
+        return
+    name = name.removeprefix(_PREFIX)
+    parts = {each.removeprefix(_PREFIX): each for each in known}
+    near = [each for each in parts if each.endswith("_" + name)]
+    near = near or difflib.get_close_matches(name, parts, 1)
+    raise UsageError(complaint + (f"; did you mean {parts[near[0]]}?" if near else ""))
 
 
 def _check_shared(name: str, shared: Collection[str], keys: Keys, origin: str) -> None:

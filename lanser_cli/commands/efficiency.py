@@ -10,10 +10,9 @@ from lanser_cli.commands.groups import MODEL, OUTPUT, RUNNING, TEST, TRAINING
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
-lanser efficiency corpus.jsonl -o small/ --init runs/pretrained --fractions .1,1 --seeds 2
-lanser efficiency corpus.jsonl -o curve/ --init runs/pretrained --part 1/2 &
-lanser efficiency corpus.jsonl -o curve/ --init runs/pretrained --part 2/2; wait
-lanser efficiency corpus.jsonl -o curve/ --init runs/pretrained --resume
+lanser efficiency corpus.jsonl -o curve/ --init runs/pretrained --fractions .1,1 --seeds 2
+lanser efficiency corpus.jsonl -o large/ --init runs/pretrained --part 1/2
+lanser efficiency corpus.jsonl -o large/ --init runs/pretrained --resume
 """
 
 

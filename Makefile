@@ -65,6 +65,7 @@ bench-gpu: $(VENV)/dev ## The same on a GPU
 
 docs: $(BIN)/lanser ## Write anew what docs/ has from --help, the code and docs/results/
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_man.py
 	$(BIN)/python docs/make_house.py
 	$(BIN)/python docs/make_results.py
 

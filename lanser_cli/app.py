@@ -75,7 +75,8 @@ def _top(
         print(context.get_help())
 
 
-_command = get_command(app)
+program = get_command(app)
+"""The command line as it is run, and as the pages of help and the manual are written from it."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -86,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     provenance.set_command_line(argv)
     try:
         _check_utf8(argv)
-        result = _command(list(argv), prog_name="lanser", standalone_mode=False)
+        result = program(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
             raise KeyboardInterrupt

@@ -157,7 +157,7 @@ def test_a_variable_that_sets_nothing_is_refused(
 
 
 def test_each_option_has_a_variable_of_its_own() -> None:
-    keys = {verb: command.keys for verb, command in app._command.commands.items()}
+    keys = {verb: command.keys for verb, command in app.program.commands.items()}
     own = [f"{verb}-{name}".replace("-", "_") for verb in keys for name in keys[verb]]
     shared = {name.replace("-", "_") for of in keys.values() for name in of if of[name].shared}
     assert len({*own, *shared, "config"}) == len(own) + len(shared) + 1

@@ -25,7 +25,7 @@ def page(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def examples(verb: str) -> list[str]:
-    command = app._command.commands[verb]
+    command = app.program.commands[verb]
     return command.examples
 
 
@@ -114,7 +114,7 @@ def lay_out(folder: Path) -> None:
     speech = ROOT / "examples" / "speech"
     (folder / "speech").mkdir()
     (folder / "recordings").mkdir()
-    truth = read_jsonl(speech / "written.jsonl")[:40]
+    truth = read_jsonl(speech / "written.jsonl")[:16]
     for number, line in enumerate(truth):
         clip = speech / "unlabeled" / f"{line['id']}.ogg"
         shutil.copy(clip, folder / "speech" / clip.name)

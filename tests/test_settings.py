@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import read_jsonl
+from conftest import ROOT, read_jsonl
 
 from lanser_cli import app
 from lanser_cli.settings import in_toml
@@ -16,6 +17,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -28,6 +31,20 @@ def file(tmp_path: Path):
         return str(path)
 
     return write
+
+
+def test_the_example_of_the_formats_is_a_settings_file(
+    file, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [text] = re.findall(r"^```toml settings\n(.*?)^```$", FORMATS, re.MULTILINE | re.DOTALL)
+    path = file(text)
+    for verb, table in tomllib.loads(text).items():
+        if isinstance(table, dict):
+            found = in_force(capsys, verb, "--config", path)
+            expected = {**table, "device": "cpu"}
+            assert {name: found[name] for name in expected} == {
+                name: (value, path) for name, value in expected.items()
+            }
 
 
 def in_force(capsys: pytest.CaptureFixture[str], *line: str) -> dict[str, tuple[object, str]]:

@@ -26,7 +26,7 @@ def pages() -> dict[str, str]:
 
     from lanser_cli.app import VERBS, program
 
-    root = typer.Context(program, info_name="lanser")
+    root = typer.Context(program, info_name="lanser", **program.context_settings)
     verbs = {verb: program.commands[verb] for verb in VERBS}
     found = {"lanser.1": _top(program, VERBS)}
     for verb, command in verbs.items():

@@ -105,6 +105,7 @@ def command(
     force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from lanser_cli import choices, console
+from lanser_cli import choices, console, surroundings
 from lanser_cli.commands import completion
 from lanser_cli.commands.groups import INPUT, MODEL, OUTPUT, RUNNING, SOUND, TEST, TRAINING
 from lanser_cli.errors import missing_extra
@@ -32,6 +32,12 @@ def _quiet(value: bool) -> bool:
 
 def _verbose(value: bool) -> bool:
     console.configure(verbose_=value)
+    return value
+
+
+def _threads(value: int | None) -> int | None:
+    if value is not None:
+        surroundings.use_threads(value)
     return value
 
 
@@ -261,7 +267,9 @@ NormaliseOrInit = Annotated[choices.Normalising | None, _NORMALISE]
 Compile = Annotated[bool, RUNNING.option("--compile", help="Compile the network, on a GPU.")]
 
 
-Threads = Annotated[int | None, RUNNING.option(min=1, help="Threads of PyTorch on a CPU.")]
+Threads = Annotated[
+    int | None, RUNNING.option(min=1, callback=_threads, help="Threads of PyTorch on a CPU.")
+]
 
 
 Deterministic = Annotated[

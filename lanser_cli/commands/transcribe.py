@@ -98,6 +98,7 @@ def command(
     force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

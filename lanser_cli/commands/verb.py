@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
-from lanser_cli import provenance
+from lanser_cli import provenance, surroundings
 from lanser_cli.commands.groups import INPUT, ORDER, RUNNING
 from lanser_cli.errors import UsageError
 from lanser_cli.settings import FILE_VARIABLE, Key, Setting, in_toml, settings
@@ -110,6 +110,8 @@ class Verb(TyperCommand):
         if given := provenance.command_line()[2:]:
             words = [*self._words(ctx), *_without_config(given)]
             provenance.set_command_line([str(self.name), *words])
+        if "threads" in ctx.params:
+            surroundings.mention_load()
         return super().invoke(ctx)
 
     def _parse_for_completion(self, ctx: Any, args: list[str]) -> list[str]:

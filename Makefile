@@ -13,7 +13,7 @@ help: ## List the targets
 $(BIN)/lanser: pyproject.toml constraints.txt
 	@echo "Creating $(VENV) and installing lanser (PyTorch is large: a minute or more) ..."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,video,vad]'
 	@touch $@
 
 $(VENV)/dev: $(BIN)/lanser

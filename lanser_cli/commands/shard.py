@@ -15,7 +15,7 @@ from lanser_cli.tally import Ledger
 
 EXAMPLES = """
 lanser shard weak.jsonl -o shards/
-lanser shard weak.jsonl -o sure/ --min-score 0.3 --max-per-class 500 --split train=0.9,dev=0.1
+lanser shard weak.jsonl -o sure/ --min-score 0.3 --split train=0.9,dev=0.1 --split-by recording
 lanser shard --verify shards/
 """
 

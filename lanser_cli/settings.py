@@ -74,7 +74,7 @@ _Settled = Iterator[tuple[str, str, Setting]]
 
 def _of_file(path: Path, keys: Keys) -> _Settled:
     read = _toml(path)
-    origin = console.ascii_safe(str(path))
+    origin = console.printable(str(path))
     shared = {name: key for of in keys.values() for name, key in of.items() if key.shared}
     for name, value in read.items():
         if isinstance(value, dict):

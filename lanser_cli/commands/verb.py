@@ -156,21 +156,17 @@ class Verb(TyperCommand):
             yield f"{name + ' = ' + in_toml(value):{_COLUMN}}  # {origin}"
 
 
-def _load(ctx: typer.Context, value: Path | None) -> None:
+def _load(ctx: Any, value: Path | None) -> None:
     """Take what the file and the environment set for what the command line does not."""
-    verbs = cast(
-        "Mapping[str, Verb]", cast(TyperGroup, cast(typer.Context, ctx.parent).command).commands
-    )
-    this = cast(Verb, ctx.command)
-    keys = {name: verb.keys for name, verb in verbs.items()}
-    found = settings(str(this.name), keys, value, os.environ)
-    ctx.meta["settings"] = {
-        param.name: found[name] for name, param in this._settable if name in found
-    }
-    ctx.default_map = {name: each.value for name, each in ctx.meta["settings"].items()}
+    verb: Verb = ctx.command
+    keys = {name: each.keys for name, each in ctx.parent.command.commands.items()}
+    found = settings(str(verb.name), keys, value, os.environ)
+    by_name = {param.name: found[name] for name, param in verb._settable if name in found}
+    ctx.meta["settings"] = by_name
+    ctx.default_map = {name: setting.value for name, setting in by_name.items()}
 
 
-def _print(ctx: typer.Context, value: bool) -> None:
+def _print(ctx: Any, value: bool) -> None:
     ctx.meta["print_config"] = value
 
 

@@ -523,6 +523,7 @@ def test_head_in_a_shell(lanser: Lanser, things: Things) -> None:
     values = [{**value, "long": "x" * 16_000} for value in read_jsonl(things.records)]
     path = write_jsonl(things.records.with_name("long.jsonl"), values)
     command = [sys.executable, "-m", "lanser_cli", *words("entail-label", things, inputs=[path])]
+    command.append("--quiet")  # of the load
     with subprocess.Popen(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,

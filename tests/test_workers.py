@@ -170,7 +170,7 @@ def test_an_error_that_cannot_be_handed_over_is_still_told() -> None:
 
 
 PARENT = """
-import os, pathlib, sys
+import os, pathlib, signal, sys
 from lanser_cli import workers
 from lanser_cli.records import Record
 
@@ -181,6 +181,7 @@ def make(device):
     return hold
 
 if __name__ == "__main__":
+    signal.alarm(120)  # the test may be killed as well
     list(workers.spread(make, ["cpu", "cpu"])([[Record({"id": "a"})], [Record({"id": "b"})]]))
 """
 

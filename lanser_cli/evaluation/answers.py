@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.evaluation.mistakes import Mistakes
 from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
 from lanser_cli.tally import Ledger
@@ -201,18 +202,20 @@ def read_answers(
     answer: str = "prediction",
     by: str | None = None,
     reference: Reference | None = None,
+    mistakes: Mistakes | None = None,
 ) -> Answers:
     """The answers of a run folder or JSONL, each id once; the ledger has what is left out.
 
     Args:
         reference: takes the place of the records' own truth.
+        mistakes: sees each record that has a truth.
 
     Raises:
         LanserError: no record has a truth, or most are not in the reference.
         UsageError: a record lacks the key `by`.
     """
     keys = (truth, answer, by or "speaker", "predictions", "test_fold")
-    judged = Judged(name, ledger, keys, reference)
+    judged = Judged(name, ledger, keys, reference, mistakes)
     try:
         answers = Answers.of(judged, truth=truth, answer=answer, by=by)
     except LanserError as error:
@@ -232,19 +235,25 @@ class Judged:
 
     Args:
         keys: that are kept besides `id`; the first is the truth.
+        mistakes: sees each record whole.
 
     Attributes:
         whole: whether the input was read to its end.
     """
 
     def __init__(
-        self, name: str, ledger: Ledger, keys: tuple[str, ...], reference: Reference | None = None
+        self,
+        name: str,
+        ledger: Ledger,
+        keys: tuple[str, ...],
+        reference: Reference | None = None,
+        mistakes: Mistakes | None = None,
     ) -> None:
         self._name, self._ledger, self._truth, self._reference = name, ledger, keys[0], reference
         self._keys = dict.fromkeys(("id", *keys))
         self._path = predictions_of(name)
         self._read = self._there = self._strange = 0
-        self._first, self.whole = "", False
+        self._first, self.whole, self._mistakes = "", False, mistakes
 
     def __iter__(self) -> Iterator[Record]:
         ledger, reference, truth = self._ledger, self._reference, self._truth
@@ -266,6 +275,8 @@ class Judged:
                     ledger.dropped[f"no {truth}"] += 1
                 else:
                     self._there += 1
+                    if self._mistakes is not None:
+                        self._mistakes.see(item, fields[truth])
                     yield Record(fields)
         self.whole = True
 

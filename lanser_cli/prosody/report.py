@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lanser_cli import console
-from lanser_cli.evaluation.report import Report, canvas
+from lanser_cli.evaluation.figures import canvas
+from lanser_cli.evaluation.page import Page
 from lanser_cli.prosody import verdict
 from lanser_cli.prosody.table import TRAINED, Table
 from lanser_cli.prosody.targets import UNITS
@@ -21,7 +22,7 @@ NAME = "probe.json"
 
 def write_report(folder: Path, numbers: dict[str, Any], table: Table) -> None:
     """Write `probe.json`, `report.html` and its figures."""
-    page = Report(folder, "What the representation knows of prosody")
+    page = Page(folder, "What the representation knows of prosody")
     page.text(table.decisive.sentence("prosody within a speaker"))
     page.text(table.verdicts["r2"].sentence("prosody over all speakers"))
     page.text(
@@ -55,8 +56,9 @@ def write_report(folder: Path, numbers: dict[str, Any], table: Table) -> None:
         )
     _words(page, numbers)
     if page.can_plot:
-        page.figure("controls", controls_figure(table))
-        page.figure("layers", layers_figure(table))
+        seen = "R2 within speakers of each representation, with its interval"
+        page.figure("controls", controls_figure(table), seen)
+        page.figure("layers", layers_figure(table), "R2 of the trained network, layer by target")
     page.write(numbers, NAME)
     console.info(f"probe-prosody: report in {folder / 'report.html'}")
 
@@ -100,7 +102,7 @@ def layers_figure(table: Table) -> Figure:
     return figure
 
 
-def _words(page: Report, numbers: dict[str, Any]) -> None:
+def _words(page: Page, numbers: dict[str, Any]) -> None:
     if fixed := numbers["fixed_sentence"]:
         page.text(
             f"Emotion within fixed sentences: {fixed['utterances']} utterances of "

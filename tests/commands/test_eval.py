@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.evaluation.report import short
+from lanser_cli.evaluation.figures import short
 
 
 def answers(pairs: list[tuple[str, str]], **more: object) -> list[dict]:

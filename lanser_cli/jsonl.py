@@ -43,6 +43,15 @@ def is_stream(path: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+def may_wait(path: str | os.PathLike[str]) -> bool:
+    """Whether who reads an input may have to wait for whoever writes it."""
+    try:
+        mode = os.fstat(0).st_mode if str(path) == "-" else os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def is_jsonl(path: str) -> bool:
     """Whether an input holds records: by its name."""
     return path == "-" or path.endswith(JSONL_SUFFIXES)
@@ -70,9 +79,8 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
     if path == "-":
         if sys.stdin.isatty():
             console.warn("reading JSONL from the terminal; end with Ctrl-D")
-        stdin: Any = sys.stdin.buffer
         try:
-            stream = _unpacked(stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin), path)
+            stream = _unpacked(_stdin(), path)
         except OSError as error:  # it was closed
             raise LanserError(f"standard input: cannot be read: {error.strerror}") from None
         yield stream
@@ -84,6 +92,18 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
         raise LanserError(f"{path}: there is no such file") from None
     except (PermissionError, IsADirectoryError) as error:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _stdin() -> io.BufferedReader:
+    """Standard input, through a buffer of its own.
+
+    A thread that waits in Python's own holds its lock, without which no interpreter ends.
+    """
+    stdin: Any = sys.stdin.buffer
+    try:
+        return open(stdin.fileno(), "rb", closefd=False)
+    except io.UnsupportedOperation:  # something in its place that is no file
+        return stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin)
 
 
 def _unpacked(raw: io.BufferedReader, name: str) -> io.BufferedReader:

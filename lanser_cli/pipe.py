@@ -19,6 +19,8 @@ from lanser_cli import console
 from lanser_cli.destination import check_apart, check_writable, is_stream
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import RecordError, UsageError
+from lanser_cli.inflow import prompt_windows
+from lanser_cli.jsonl import may_wait
 from lanser_cli.origin import describe, of_files, short
 from lanser_cli.output import (
     JsonlFile,
@@ -37,7 +39,10 @@ WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
 
 
 Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
-"""Windows in, their outcomes out; closing it ends whatever works for it."""
+"""Windows in, their outcomes out; closing it ends whatever works for it.
+
+An empty window says that the input pauses: what is ready is handed on, and then an empty list.
+"""
 
 
 class Pipe:
@@ -121,7 +126,7 @@ class Pipe:
         gc.freeze()  # models and modules live as long as this run: do not search them for garbage
         answers = process(self._pending(take_part(items, self._part)))
         with self._open(identity), closing(answers), console.progress(self.stage) as meter:
-            for outcomes in answers:
+            for outcomes in filter(None, answers):
                 lines: list[str] = []
                 for outcome in _merged(outcomes, self._unreadable.popleft()):
                     self._file(outcome, lines)
@@ -147,7 +152,11 @@ class Pipe:
         window they were read with. So rejects are filed in the order of the input too. They count
         for its size: a million of them in a row are not held in memory.
         """
-        for window in windows(items, self._window):
+        waits = self.output is None and any(map(may_wait, self._inputs))
+        for window in (prompt_windows if waits else windows)(items, self._window):
+            if not window:
+                yield []
+                continue
             self.tally.read += len(window)
             records: list[Record] = []
             others: list[tuple[int, Reject | Dropped]] = []
@@ -295,7 +304,7 @@ def one_process(
     function: WindowFunction,
 ) -> Process:
     """Run a window function over windows right here."""
-    return lambda pending: (function(window) for window in pending)
+    return lambda pending: (function(window) if window else [] for window in pending)
 
 
 def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:

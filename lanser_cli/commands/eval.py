@@ -65,10 +65,11 @@ def command(
     surest mistakes can be heard. Runs that used different fractions of the labels are drawn as a
     label-efficiency curve.
     """
-    from lanser_cli.evaluation.evaluate import evaluate
+    from lanser_cli.evaluation.evaluate import evaluate, line_of
+    from lanser_cli.evaluation.findings import of_results
 
     with Ledger("eval", rejects, inputs=inputs) as ledger:
-        lines = evaluate(
+        entries = evaluate(
             inputs or ["-"],
             ledger,
             truth=truth,
@@ -82,4 +83,5 @@ def command(
             device=device,
             audio=not no_audio,
         )
-    return options.result(ledger, *lines)
+    shown = of_results({name: entry.result for name, entry in entries.items()})
+    return options.result(ledger, *map(line_of, entries, entries.values()), shown=shown)

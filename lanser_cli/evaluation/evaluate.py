@@ -39,8 +39,8 @@ def evaluate(
     perturb: str | None = None,
     device: str = "auto",
     audio: bool = True,
-) -> list[dict[str, Any]]:
-    """Evaluate each input, write the report to `output` if there is one, and return result lines.
+) -> dict[str, Entry]:
+    """Evaluate each input, and write the report to `output` if there is one.
 
     Args:
         inputs: run folders, or JSONL with truth and answer.
@@ -98,7 +98,7 @@ def evaluate(
         if cited and not cited["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
-    return [_line(name, entry) for name, entry in entries.items()]
+    return entries
 
 
 def _apart(answers: Mapping[str, Answers]) -> list[Difference] | str:
@@ -110,7 +110,8 @@ def _apart(answers: Mapping[str, Answers]) -> list[Difference] | str:
         return str(error)
 
 
-def _line(name: str, entry: Entry) -> dict[str, Any]:
+def line_of(name: str, entry: Entry) -> dict[str, Any]:
+    """The result line of an input."""
     line: dict[str, Any] = {"input": name, **entry.result.as_json()}
     if entry.about and entry.about.transductive:
         line["transductive"] = True

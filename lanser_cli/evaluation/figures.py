@@ -64,6 +64,9 @@ def efficiency_figure(
             label=_legend(start),
         )
     axes.set_xscale("log")
+    fractions = sorted({fraction for _, fraction in uses.values()})
+    axes.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])
+    axes.set_xticks([], minor=True)  # whose numbers would be mathematics, which is not parsed
     axes.set_xlabel("fraction of the labelled records used for training")
     axes.set_ylabel("UAR")
     axes.legend()

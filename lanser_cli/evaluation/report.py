@@ -219,7 +219,7 @@ def _difference_table(page: Page, differences: Sequence[Difference]) -> None:
     page.text(
         "Difference: other less reference; in brackets: Student's t on the paired jackknife over "
         "units. p: share of sign flips over units that make the difference as large; Holm: "
-        f"adjusted for {len(differences)} comparisons. Detectable: the least true difference that "
+        "adjusted for all comparisons made here. Detectable: the least true difference that "
         "so many units find at 0.05 with a power of 80 %.",
         "note",
     )
@@ -295,9 +295,9 @@ def _parts_of(page: Page, name: str, result: Result, about: About | None) -> Non
             ],
         )
     if result.by_unit:
-        page.table(
-            [result.unit, "UAR"], [[unit, f"{uar:.3f}"] for unit, uar in result.by_unit.items()]
-        )
+        with page.folded(f"UAR of each {result.unit}"):
+            rows = [[unit, f"{uar:.3f}"] for unit, uar in result.by_unit.items()]
+            page.table([result.unit, "UAR"], rows)
 
 
 def _audit_words(audit: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from lanser_cli.evaluation.page import Page
 from lanser_cli.prosody import verdict
 from lanser_cli.prosody.table import TRAINED, Table
 from lanser_cli.prosody.targets import UNITS
+from lanser_cli.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +63,22 @@ def write_report(folder: Path, numbers: dict[str, Any], table: Table) -> None:
         page.figure("layers", layers_figure(table), "R2 of the trained network, layer by target")
     page.write(numbers, NAME)
     console.info(f"probe-prosody: report in {folder / 'report.html'}")
+
+
+def in_short(numbers: Mapping[str, Any]) -> Summary:
+    """The medians over targets of each representation, and the verdict, for a terminal."""
+    within = numbers["verdicts"]["within"]
+    what = f"Prosody within a speaker: {within['verdict']}"
+    return Summary(
+        ["", "median R2", "within speakers", "mean over speakers [95 %]"],
+        [
+            [name, _show(one["r2"]), _show(one["within"]), _interval(one["within_by_speaker"])]
+            for name, one in numbers["median"].items()
+        ],
+        f"{what}; trained minus '{within['control']}', the best control, "
+        f"{_estimate(within['difference'])} over {within['speakers']} speakers, "
+        f"{numbers['folds']} folds.",
+    )
 
 
 def controls_figure(table: Table) -> Figure:

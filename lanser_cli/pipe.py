@@ -29,7 +29,7 @@ from lanser_cli.output import (
     reject_line,
     write_lines,
 )
-from lanser_cli.parts import parse_part, take_part
+from lanser_cli.parts import parse_part, size_of_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.tally import Tally
 
@@ -107,6 +107,8 @@ class Pipe:
         items: Iterable[Outcome],
         process: Process,
         settings: Mapping[str, object] | None = None,
+        *,
+        count: Callable[[], int | None] = lambda: None,
     ) -> Tally:
         """Send the items through `process`, window by window, and return where they went.
 
@@ -114,6 +116,7 @@ class Pipe:
 
         Args:
             settings: what the output hangs on besides the input, by the option that sets it.
+            count: says how many items there are, where that can be known.
 
         Raises:
             UsageError: another run is to be resumed; the message names the first that differs.
@@ -122,16 +125,17 @@ class Pipe:
         if self._resume and self.output is not None and is_whole(self.output, identity):
             console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
             return self.tally
+        total = size_of_part(count(), self._part)
         started = time.monotonic()
         gc.freeze()  # models and modules live as long as this run: do not search them for garbage
         answers = process(self._pending(take_part(items, self._part)))
-        with self._open(identity), closing(answers), console.progress(self.stage) as meter:
+        with self._open(identity), closing(answers), console.progress(self.stage, total) as meter:
             for outcomes in filter(None, answers):
                 lines: list[str] = []
                 for outcome in _merged(outcomes, self._unreadable.popleft()):
                     self._file(outcome, lines)
                 self._write(lines)
-                meter.advance(len(outcomes))
+                meter.reach(self.tally.met)
         seconds = time.monotonic() - started
         rate = self.tally.read / seconds if seconds else 0.0
         self.tally.close(f" ({seconds:.1f} s, {rate:.1f}/s)")

@@ -40,6 +40,13 @@ def ingest(inputs: Iterable[str], stage: str, base: str | None = None) -> Iterat
                 yield _from_file(file, os.path.relpath(file, base), stage)
 
 
+def count(path: str) -> int | None:
+    """How many items `ingest` gives of an input, where that can be told without reading it."""
+    if _holds_records(path):
+        return jsonl.count_lines([path])
+    return sum(1 for _ in _files(path))
+
+
 def base_of(inputs: Iterable[str]) -> str:
     """The deepest folder that holds all the sound named; ids are made of the paths below it.
 

@@ -86,7 +86,9 @@ def predict_files(
         "--crosswalk": crosswalk and named(crosswalk),
         "--calibrate": calibrate,
     }
-    return pipe.run(_unique(inputs), spread(make, devices), settings)
+    return pipe.run(
+        *(_unique(inputs), spread(make, devices), settings), count=lambda: reader.count(inputs)
+    )
 
 
 def _check_files(inputs: Sequence[str], what: str) -> None:

@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 
 import jsonlines
 
-from lanser_cli import console
+from lanser_cli import console, kind
 from lanser_cli.errors import LanserError, RecordError, of_one_record
 from lanser_cli.records import Record, Reject
 
@@ -165,10 +165,15 @@ def _lines(stream: io.BufferedReader, name: str, listed: bool) -> Iterator[bytes
             *whole, rest = (rest + block).split(b"\0")
             yield from whole
         yield rest
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise LanserError(
-            f"{name}: broken or cut-off compressed file: {error}: make or copy it again"
-        ) from None
+    except _BROKEN as error:
+        raise _broken(name, error) from None
+
+
+_BROKEN = (gzip.BadGzipFile, zlib.error, EOFError)
+
+
+def _broken(name: str, error: Exception) -> LanserError:
+    return LanserError(f"{name}: broken or cut-off compressed file: {error}: make or copy it again")
 
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -271,6 +276,7 @@ def read_records(
     for path in paths:
         name = "standard input" if path == "-" else path
         with open_input(path) as stream:
+            _check_kind(stream, path, name, listed=bare is not None)
             lines = _lines(stream, name, bare is not None)
             reader = jsonlines.Reader(lines, loads=decode)
             number = 0
@@ -301,6 +307,20 @@ def read_records(
                     if not isinstance(identifier, str):
                         identifier = None
                     yield Reject(identifier, stage, f"{name}:{number}: {error}", value)
+
+
+def _check_kind(stream: io.BufferedReader, path: str, name: str, *, listed: bool) -> None:
+    """Say once what a file is that is no JSONL at all.
+
+    Raises:
+        LanserError: with what to do.
+    """
+    try:
+        head = stream.peek(1)[: kind.HEAD]
+    except _BROKEN as error:
+        raise _broken(name, error) from None
+    if found := kind.not_records(head, "FILE" if path == "-" else path, listed=listed):
+        raise LanserError(f"{name}: is no JSONL of records but {found}")
 
 
 def _check_one_line_each(first: str, name: str) -> None:
@@ -348,4 +368,5 @@ def _as_text(line: str | bytes) -> str:
 
 
 def _reason(error: jsonlines.InvalidLineError) -> str:
-    return str(error.__cause__ or error)
+    cause = error.__cause__ or error
+    return "not UTF-8" if isinstance(cause, UnicodeDecodeError) else str(cause)

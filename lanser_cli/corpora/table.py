@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lanser_cli import kind
 from lanser_cli.corpora.base import STAGE
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Reject
@@ -66,7 +67,10 @@ class Table:
         except OSError as error:
             raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
         weakref.finalize(self, raw.close)  # also where no row is ever read
-        first = raw.peek(4)[:4]
+        head = raw.peek(kind.HEAD)[: kind.HEAD]
+        if found := kind.not_table(head):
+            raise LanserError(f"{path}: is no table but {found}")
+        first = head[:4]
         encoding = json.detect_encoding(first)
         in_utf8 = encoding.startswith("utf-8")
         # Bytes that are no text spoil their row only, not the whole file.

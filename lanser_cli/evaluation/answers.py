@@ -13,6 +13,7 @@ from lanser_cli.evaluation.mistakes import Mistakes
 from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
 from lanser_cli.tally import Ledger
+from lanser_cli.texts import near
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,10 @@ def read_answers(
     except LanserError as error:
         if judged.whole:
             judged.check()
-        raise type(error)(f"{name}: {error}") from None
+        wrong = [key for key in (answer, by) if key and key not in judged.seen]
+        hint = f" ({near(wrong[0], judged.seen)})" if judged.whole and wrong else ""
+        said = str(error) if str(error).startswith(name) else f"{name}: {error}"
+        raise type(error)(f"{said}{hint}") from None
     judged.check()
     ledger.done += len(answers.ids)
     return answers
@@ -239,6 +243,7 @@ class Judged:
 
     Attributes:
         whole: whether the input was read to its end.
+        seen: the keys of its first record.
     """
 
     def __init__(
@@ -254,6 +259,7 @@ class Judged:
         self._path = predictions_of(name)
         self._read = self._there = self._strange = 0
         self._first, self.whole, self._mistakes = "", False, mistakes
+        self.seen: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Record]:
         ledger, reference, truth = self._ledger, self._reference, self._truth
@@ -263,6 +269,7 @@ class Judged:
                 ledger.reject(item)
             elif isinstance(item, Record):
                 self._read += 1
+                self.seen = self.seen or frozenset(item.fields)
                 if reference is not None and item.id not in reference.truths:
                     self._first = self._first or item.id
                     self._strange += 1
@@ -304,5 +311,8 @@ class Judged:
                     f"of {path} have no answer in it: they count neither as right nor as wrong"
                 )
         if not self._there:
-            where = f"is in {self._reference.path}" if self._reference else f"has '{self._truth}'"
+            if self._reference:
+                where = f"is in {self._reference.path}"
+            else:
+                where = f"has '{self._truth}' ({near(self._truth, self.seen)})"
             raise LanserError(f"{self._name}: none of its records {where}: nothing to compare with")

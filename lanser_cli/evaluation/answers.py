@@ -27,6 +27,7 @@ class Answers:
         owners: the unit of each record; None where each is its own.
         folds: the `test_fold` of each record; None where not all have one.
         seeds: the answers of each seed, where several answered (`predictions`); else empty.
+        heard: how many records the model was trained on, or their speakers, as predict says.
     """
 
     ids: list[str]
@@ -36,6 +37,7 @@ class Answers:
     owners: list[str] | None
     folds: list[str] | None = None
     seeds: Mapping[str, list[str | None]] = field(default_factory=dict)
+    heard: int = 0
 
     @classmethod
     def of(
@@ -228,7 +230,7 @@ def read_answers(
         raise type(error)(f"{said}{hint}") from None
     judged.check()
     ledger.done += len(answers.ids)
-    return answers
+    return replace(answers, heard=judged.heard)
 
 
 class Judged:
@@ -244,6 +246,7 @@ class Judged:
     Attributes:
         whole: whether the input was read to its end.
         seen: the keys of its first record.
+        heard: how many of them the model was trained on.
     """
 
     def __init__(
@@ -257,7 +260,7 @@ class Judged:
         self._name, self._ledger, self._truth, self._reference = name, ledger, keys[0], reference
         self._keys = dict.fromkeys(("id", *keys))
         self._path = predictions_of(name)
-        self._read = self._there = self._strange = 0
+        self._read = self._there = self._strange = self.heard = 0
         self._first, self.whole, self._mistakes = "", False, mistakes
         self.seen: frozenset[str] = frozenset()
 
@@ -282,6 +285,7 @@ class Judged:
                     ledger.dropped[f"no {truth}"] += 1
                 else:
                     self._there += 1
+                    self.heard += item.fields.get("heard") is True
                     if self._mistakes is not None:
                         self._mistakes.see(item, fields[truth])
                     yield Record(fields)
@@ -310,6 +314,11 @@ class Judged:
                     f"{self._ledger.stage}: {self._name}: {total - self._there} of {total} records "
                     f"of {path} have no answer in it: they count neither as right nor as wrong"
                 )
+        if self.heard:
+            console.warn(
+                f"{self._ledger.stage}: {self._name}: the model was trained on {self.heard} of "
+                f"{self._there} records, or on their speakers: the result is too good"
+            )
         if not self._there:
             if self._reference:
                 where = f"is in {self._reference.path}"

@@ -92,7 +92,7 @@ def evaluate(
         if changes and name != fusion.FUSED:
             changed = _under(changes, name, truth=truth, by=by, device=device)
         use = runs.use_of_labels(Path(name)) if about else None
-        entries[name] = Entry(result, about, use, mistakes.surest, changed)
+        entries[name] = Entry(result, about, use, mistakes.surest, changed, answers.heard)
     if output is not None:
         report.evaluation(output, entries, differences=_apart(kept), audit=cited, audio=audio)
         if cited and not cited["passed"]:
@@ -115,6 +115,8 @@ def line_of(name: str, entry: Entry) -> dict[str, Any]:
     line: dict[str, Any] = {"input": name, **entry.result.as_json()}
     if entry.about and entry.about.transductive:
         line["transductive"] = True
+    if entry.heard:
+        line["heard"] = entry.heard
     if entry.perturbed is not None:
         line["perturbed"] = {
             words: lost.as_json()["uar"] for words, lost in entry.perturbed.items()

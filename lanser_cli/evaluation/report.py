@@ -31,6 +31,7 @@ class Entry:
         use: of a run, what training started from, and the fraction of labels it used.
         mistakes: its surest.
         perturbed: of a run, by change of sound: the difference it makes.
+        heard: how many records the model was trained on, or their speakers.
     """
 
     result: Result
@@ -38,6 +39,7 @@ class Entry:
     use: tuple[str, float] | None = None
     mistakes: Sequence[Mistake] = ()
     perturbed: Mapping[str, Difference] | None = None
+    heard: int = 0
 
 
 def evaluation(
@@ -107,6 +109,12 @@ def _entry(page: Page, number: int, name: str, entry: Entry, audio: bool) -> Non
     page.text(f"{name}: {result.interval}.")
     if about and about.warning:
         page.text(f"WARNING: {name}: {about.warning}.", "warning")
+    if entry.heard:
+        page.text(
+            f"WARNING: the model was trained on {entry.heard} of {result.n} records, or on their "
+            "speakers: the result is too good.",
+            "warning",
+        )
     if result.strays or result.missing:
         strays = ", ".join(f"{count} {word}" for word, count in result.strays.items())
         page.text(

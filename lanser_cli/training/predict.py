@@ -88,10 +88,8 @@ def predict_files(
         "--crosswalk": crosswalk and named(crosswalk),
         "--calibrate": calibrate,
     }
-    return pipe.run(
-        *(_unique(inputs), marking(spread(make, devices), folders, STAGE), settings),
-        count=lambda: reader.count(inputs),
-    )
+    process = marking(spread(make, devices), folders, STAGE)
+    return pipe.run(_unique(inputs), process, settings, count=lambda: reader.count(inputs))
 
 
 def _check_files(inputs: Sequence[str], what: str) -> None:

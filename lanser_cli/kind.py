@@ -84,7 +84,7 @@ def not_records(head: bytes, name: str, *, listed: bool) -> str | None:
         return "a JSON array, and a record must be one line: pipe it through  jq -c '.[]'"
     if is_sound(head):
         return f"sound: lanser transcribe {name} makes records of it"
-    found = None if text[:1] in (b"{", b"") else other(head)
+    found = None if text[:1] in (b"{", b"[", b"") else other(head)
     if found == _TABLE:
         return None if listed else f"{_A_TABLE}: lanser manifest csv {name} makes records of it"
     if found == _TAR:
@@ -96,6 +96,8 @@ def not_table(head: bytes) -> str | None:
     """What a file is by its first bytes, if no table, and what to do; None where it may be one."""
     if is_sound(head):
         return "sound: lanser transcribe and lanser manifest folder take it as it is"
+    if head.startswith(b"PK\3\4"):
+        return "a workbook or another zip file: save it as CSV"
     if head.removeprefix(_UTF8).lstrip()[:1] in (b"{", b"["):
         return "JSON: records need no manifest"
     found = other(head)

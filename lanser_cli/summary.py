@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lanser_cli.console import printable
+
+_NUMBER = re.compile(r"[-+]?\d[\d.]*%?(?: \[.*\])?")
+
+
+def is_number(cell: object) -> bool:
+    """Whether a cell is a number, perhaps with its interval: it stands to the right, on one line."""
+    return _NUMBER.fullmatch(str(cell)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +23,7 @@ class Summary:
     """A table and what it comes to.
 
     Attributes:
-        head: the names of the columns; the first is that of the rows, the others stand to the
-            right, as numbers do.
+        head: the names of the columns.
         rows: a cell for each column.
         sentence: one line under the table.
     """
@@ -33,7 +41,9 @@ class Summary:
 
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for place, name in enumerate(self.head):
-            table.add_column(name, justify="right" if place else "left", overflow="fold")
+            numbers = all(is_number(row[place]) for row in self.rows)
+            side: Literal["left", "right"] = "right" if numbers else "left"
+            table.add_column(name, justify=side, no_wrap=numbers, overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(printable(str(cell))) for cell in row))
         console = Console(file=sys.stdout, markup=False, highlight=False)

@@ -70,8 +70,7 @@ class Table:
         head = raw.peek(kind.HEAD)[: kind.HEAD]
         if found := kind.not_table(head):
             raise LanserError(f"{path}: is no table but {found}")
-        first = head[:4]
-        encoding = json.detect_encoding(first)
+        encoding = json.detect_encoding(head[:4])
         in_utf8 = encoding.startswith("utf-8")
         # Bytes that are no text spoil their row only, not the whole file.
         errors, garbled = ("surrogateescape", "\udc80-\udcff") if in_utf8 else ("replace", "\ufffd")
@@ -80,8 +79,6 @@ class Table:
         self._stream = io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
         self._lines = _Lines(self._stream)
         try:
-            if first == b"PK\3\4":
-                raise LanserError(f"{path}: it is a workbook or another zip file: save it as CSV")
             self.separator, self.columns = self._header([*needs, *wanted])
             while self.columns and not self.columns[-1]:
                 self.columns.pop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,14 +16,12 @@ from lanser_cli import console
 from lanser_cli.errors import LanserError, require
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
+from lanser_cli.summary import is_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
-
-_NUMBER = re.compile(r"[-+]?\d[\d.]*%?(?: \[.*\])?")
-"""What stands to the right in a table, on one line: a number, its interval with it."""
 
 
 class Page:
@@ -69,6 +66,13 @@ class Page:
             row.append(f"<td>{_audio(sound)}</td>")
         names = [*head, *(["sound"] if sounds else [])]
         self._table("", [_head(name, rows, place) for place, name in enumerate(names)], cells)
+
+    def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Names and what stands behind each."""
+        lines = [
+            f'<dt>{escape(name)}</dt><dd dir="auto">{escape(said)}</dd>' for name, said in pairs
+        ]
+        self._parts.append("<dl>\n" + "\n".join(lines) + "\n</dl>")
 
     def matrix(
         self, corner: str, names: Sequence[str], counts: Sequence[Sequence[int]], of: Sequence[int]
@@ -142,14 +146,12 @@ class Page:
 
 
 def _cell(value: object) -> str:
-    text = str(value)
-    kind = "number" if _NUMBER.fullmatch(text) else ""
-    return f'<td dir="auto"{_class(kind)}>{escape(text)}</td>'
+    kind = "number" if is_number(value) else ""
+    return f'<td dir="auto"{_class(kind)}>{escape(str(value))}</td>'
 
 
 def _head(name: str, rows: Sequence[Sequence[object]], place: int) -> str:
-    column = [str(row[place]) for row in rows if place < len(row)]
-    kind = "number" if any(map(_NUMBER.fullmatch, column)) else ""
+    kind = "number" if any(is_number(row[place]) for row in rows if place < len(row)) else ""
     return f'<th scope="col" dir="auto"{_class(kind)}>{escape(name)}</th>'
 
 

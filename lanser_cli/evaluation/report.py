@@ -132,7 +132,7 @@ def _entry(page: Page, number: int, name: str, entry: Entry, audio: bool) -> Non
     _mistakes(page, entry.mistakes, audio)
     if about:
         with page.folded("How it was made"):
-            page.table(["", ""], history.made(Path(name)))
+            page.facts(history.made(Path(name)))
 
 
 def _differences(page: Page, differences: Sequence[Difference] | str) -> None:

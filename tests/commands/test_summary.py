@@ -15,15 +15,17 @@ from lanser_cli.evaluation.findings import of_curves
 from lanser_cli.summary import Summary
 
 
-def on_terminal(quick: Callable[..., Quick], *words: object) -> tuple[Done, str]:
-    """Run a command whose standard output is a terminal; what that shows."""
+def on_terminal(
+    quick: Callable[..., Quick], *words: object, cwd: Path | None = None
+) -> tuple[Done, str]:
+    """Run a command whose standard output is a terminal; the words that it shows."""
     master, slave = pty.openpty()
-    done = quick(*words, stdout=Path(os.ttyname(slave))).wait()
+    done = quick(*words, stdout=Path(os.ttyname(slave)), cwd=cwd).wait()
     os.set_blocking(master, False)
     shown = os.read(master, 1 << 16).decode()
     os.close(slave)
     os.close(master)
-    return done, shown.replace("\r\n", "\n")
+    return done, re.sub(r"\s+", " ", re.sub(r"\x1b\[[\d;]*m", "", shown))
 
 
 def answers(path: Path, right: int) -> Path:
@@ -44,16 +46,15 @@ def answers(path: Path, right: int) -> Path:
 def test_a_terminal_shows_a_table_and_a_sentence_and_a_pipe_gets_json(
     quick: Callable[..., Quick], tmp_path: Path
 ) -> None:
-    path = answers(tmp_path / "[red]a.jsonl", 8)
-    done, shown = on_terminal(quick, "eval", path)
-    assert done.code == 0
-    *_, table, sentence = re.split(r"\n\s*\n", shown.rstrip())
-    assert "{" not in shown and "0.800 [0.800, 0.800]" in table
-    assert "[red]" in table, "no name is taken for markup"
-    assert re.sub(r"\s+", " ", sentence) == (
+    answers(tmp_path / "[red]a.jsonl", 8)
+    done, shown = on_terminal(quick, "eval", "[red]a.jsonl", cwd=tmp_path)
+    assert done.code == 0 and "{" not in shown
+    row = "[red]a.jsonl 60 0.800 [0.800, 0.800] 0.500 0.800 [0.800, 0.800]"
+    assert row in shown, "no name is taken for markup, and no interval is wrapped"
+    assert shown.rstrip().endswith(
         "Chance is a UAR of 0.500; 95 % intervals over 6 speakers; 2 folds, no record tested twice."
     )
-    assert quick("eval", path).wait().out.startswith(b'{"input":')
+    assert quick("eval", tmp_path / "[red]a.jsonl").wait().out.startswith(b'{"input":')
 
 
 def test_a_comparison_and_an_audit_say_their_verdict_on_a_terminal(
@@ -61,12 +62,10 @@ def test_a_comparison_and_an_audit_say_their_verdict_on_a_terminal(
 ) -> None:
     one, two = (answers(tmp_path / f"{right}.jsonl", right) for right in (4, 8))
     _, shown = on_terminal(quick, "compare", one, two)
-    said = re.sub(r"\s+", " ", shown)
-    assert "8.jsonl is better than" in said and "p 0.0312 over 6 speakers." in said
+    assert "8.jsonl is better than" in shown and "p 0.0312 over 6 speakers." in shown
     done, shown = on_terminal(quick, "audit", one, two, "--no-audio")
-    said = re.sub(r"\s+", " ", shown)
     assert done.code == 1
-    assert "Leaks: the sets share id, speaker; not checked everywhere: sentence, text" in said
+    assert "Leaks: the sets share id, speaker; not checked everywhere: sentence, text" in shown
 
 
 def test_of_curves_is_said_how_many_labels_are_saved_and_of_a_part_nothing() -> None:

@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d.]*%?(?: \[.*\])?")
 
 
 def is_number(cell: object) -> bool:
-    """Whether a cell is a number, perhaps with its interval: it stands to the right, on one line."""
+    """Whether a cell is a number, its interval with it: it stands to the right, on one line."""
     return _NUMBER.fullmatch(str(cell)) is not None
 
 

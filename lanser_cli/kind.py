@@ -82,9 +82,11 @@ def not_records(head: bytes, name: str, *, listed: bool) -> str | None:
     text = head.removeprefix(_UTF8).lstrip()
     if re.match(rb"\[\s*(?:[\[{\]]|$)", text):
         return "a JSON array, and a record must be one line: pipe it through  jq -c '.[]'"
-    if is_sound(head):
+    if text[:1] in (b"{", b"[", b""):
+        return None
+    if is_sound(head) and _text(head) is None:  # a text may begin like sound: x/y/free.wav
         return f"sound: lanser transcribe {name} makes records of it"
-    found = None if text[:1] in (b"{", b"[", b"") else other(head)
+    found = other(head)
     if found == _TABLE:
         return None if listed else f"{_A_TABLE}: lanser manifest csv {name} makes records of it"
     if found == _TAR:

@@ -44,7 +44,8 @@ def test_what_is_no_jsonl_ends_in_one_sentence_that_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"torn\n", b"[1, 2]\n", b'\xef\xbb\xbf{"id": "a"}', b"\xff\n"]
+    "content",
+    [b"", b"\n", b"torn\n", b"[1, 2]\n", b'\xef\xbb\xbf{"id": "a"}', b"\xff\n", b'{"a free": 1}'],
 )
 def test_what_may_be_jsonl_is_read_line_by_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"

@@ -13,11 +13,8 @@ from lanser_cli.summary import Summary
 def of_results(results: Mapping[str, Result]) -> Summary:
     """Scores with their intervals, a row each, and what the intervals are over."""
     return Summary(
-        ["", "records", "UAR", "chance", "WA", "macro F1"],
-        [
-            [name, one.n, one.uar, f"{one.chance:.3f}", one.wa, one.macro_f1]
-            for name, one in results.items()
-        ],
+        ["", "records", "UAR", "chance", "WA"],
+        [[name, one.n, one.uar, f"{one.chance:.3f}", one.wa] for name, one in results.items()],
         " ".join(dict.fromkeys(map(_ground, results.values()))),
     )
 

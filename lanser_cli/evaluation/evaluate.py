@@ -24,6 +24,9 @@ from lanser_cli.evaluation.strays import advice
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 
+MOST_COMPARED = 4
+"""Inputs whose differences stand in the report: each may take some seconds."""
+
 
 def evaluate(
     inputs: Sequence[str],
@@ -104,6 +107,8 @@ def evaluate(
 def _apart(answers: Mapping[str, Answers]) -> list[Difference] | str:
     """How the others differ from the first; or why that cannot be said."""
     first, *others = answers
+    if len(answers) > MOST_COMPARED:
+        return f"there are {len(answers)} inputs; lanser compare says how some of them differ"
     try:
         return pairwise([(first, other) for other in others], answers)
     except LanserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+
+_INTERVAL = re.compile(r"[-+]?\d[\d.]* \[[-+\d., ]+\]")
+"""A number and its interval within a text, which stay on one line."""
 
 
 class Page:
@@ -47,7 +51,8 @@ class Page:
 
     def text(self, words: str, kind: str = "") -> None:
         """A paragraph; `note` is smaller, `warning` stands out."""
-        self._parts.append(f"<p{_class(kind)}>{escape(words)}</p>")
+        whole = _INTERVAL.sub(r'<span class="number">\g<0></span>', escape(words))
+        self._parts.append(f"<p{_class(kind)}>{whole}</p>")
 
     def table(
         self,

@@ -80,7 +80,8 @@ def test_a_page_shows_counts_classes_losses_mistakes_the_difference_and_what_mad
     assert worse.count(WORDS) == 20 and "clip-4<" not in worse, "the surest alone"
     assert worse.count("sound not at hand") == 10
     assert "versions" in worse and "torch 2.99" in worse and "batch size 8," in worse
-    assert f"{LONG} is better than worse: UAR +0.400 [+0.400, +0.400], p 0.0312 over 6" in page
+    assert f"{LONG} is better than worse: UAR " in page and "</span>, p 0.0312 over 6" in page
+    assert '<span class="number">+0.400 [+0.400, +0.400]</span>' in page, "on one line"
     kept = json.loads((report / "report.json").read_text())["differences"]
     assert [one["uar"]["p"] for one in kept] == [2 / 64]
 

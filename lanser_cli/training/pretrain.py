@@ -13,7 +13,7 @@ from lanser_cli import console
 from lanser_cli.audio.lengths import ANY, Lengths
 from lanser_cli.choices import Control, Normalising, Targets
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.records import Record
@@ -169,11 +169,11 @@ def _weak_utterances(
 
     try:
         records = gather(inputs, ledger, fetch, take=take)
-    except LanserError:
+    except LanserError as error:
         if split is None or split in splits or not splits:
             raise
         hint = near(split, splits - {""})
-        raise UsageError(f"--split {split}: no record is of this split; {hint}") from None
+        raise type(error)(f"{error}; --split {split} is that of none: {hint}") from None
     if new is not None:
         console.info(f"pretrain: {relabelled} of {ledger.read} records relabelled from {labels}")
         if not relabelled:

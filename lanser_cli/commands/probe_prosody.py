@@ -44,6 +44,7 @@ def command(
     more than the best of these. Prints the numbers as one JSON line.
     """
     from lanser_cli.prosody.probe_run import probe_run
+    from lanser_cli.prosody.report import in_short
 
     if run is None:
         raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
@@ -60,4 +61,4 @@ def command(
             seed=seed,
             fetch=fetch,
         )
-    return options.result(ledger, numbers)
+    return options.result(ledger, numbers, shown=in_short(numbers))

@@ -256,7 +256,7 @@ def test_from_scratch_on_ravdess(shared, tmp_path):
     result = shell(script.replace("--epochs 60", "--epochs 5"), tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     [made] = read_jsonl(result.stdout)
-    assert made["n"] == 240 and made["uar"] > 0.18
+    assert made["n"] == 240 and made["uar"] > 0.2
     config = json.loads((tmp_path / "runs/ravdess/fold-1/config.json").read_text())
     assert config["test_speakers"] == [f"Actor_{actor:02d}" for actor in (9, 10, 11, 12)]
 

@@ -61,6 +61,7 @@ def command(
     from lanser_cli.evaluation.audit import collect, say
     from lanser_cli.evaluation.certificate import certificate, summary
     from lanser_cli.evaluation.checks import compare
+    from lanser_cli.evaluation.findings import of_audit
     from lanser_cli.shards import remote
 
     if output is not None:
@@ -75,5 +76,5 @@ def command(
     made = certificate(sides, findings)
     if output is not None:
         write_json(output, made)
-    code = options.result(ledger, summary(made))
+    code = options.result(ledger, summary(made), shown=of_audit(made))
     return code if made["passed"] else EXIT_FAILED

@@ -46,15 +46,16 @@ def command(
     RUN/svm and RUN/logistic, which eval and compare read like runs, and prints UAR and WA as one
     JSON line.
     """
+    from lanser_cli.evaluation.findings import of_results
     from lanser_cli.prosody.baseline import baseline
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
     with Ledger("baseline", rejects, inputs=inputs) as ledger:
-        made = baseline(
+        made, found = baseline(
             *(inputs, output, how, ledger),
             normalise=normalise,
             processes=workers,
             fetch=fetch,
         )
-    return options.result(ledger, made)
+    return options.result(ledger, made, shown=of_results(found))

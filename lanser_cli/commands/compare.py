@@ -59,6 +59,7 @@ def command(
     JSON line a comparison.
     """
     from lanser_cli.evaluation.compare import compare
+    from lanser_cli.evaluation.findings import of_differences
 
     with Ledger("compare", rejects, inputs=inputs) as ledger:
         found = compare(
@@ -69,4 +70,5 @@ def command(
             output=output,
             seed=seed,
         )
-    return options.result(ledger, *(each.as_json() for each in found))
+    lines = (each.as_json() for each in found)
+    return options.result(ledger, *lines, shown=of_differences(found))

@@ -83,6 +83,7 @@ def command(
     then put together by --resume: see the examples.
     """
     from lanser_cli.evaluation.efficiency import Grid, efficiency
+    from lanser_cli.evaluation.findings import of_curves
     from lanser_cli.training.finetune import Start
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
@@ -100,4 +101,4 @@ def command(
             resume=resume,
             fetch=fetch,
         )
-    return options.result(ledger, made)
+    return options.result(ledger, made, shown=of_curves(made))

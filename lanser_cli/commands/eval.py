@@ -60,19 +60,24 @@ def command(
             help="Test runs once more with the sound changed so, and state what they lose.",
         ),
     ] = None,
+    no_audio: Annotated[
+        bool, OUTPUT.option("--no-audio", help="Keep the sound of mistakes out of the report.")
+    ] = False,
     device: options.OneDevice = "auto",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
     """Score answers against the truth: UAR, WA, F1 with confidence intervals.
 
-    Prints one JSON line an input. With -o writes report.json, figures and report.html. Runs that
-    used different fractions of the labels are drawn as a label-efficiency curve.
+    Prints one JSON line an input. With -o writes report.json, figures and report.html, where the
+    surest mistakes can be heard. Runs that used different fractions of the labels are drawn as a
+    label-efficiency curve.
     """
-    from lanser_cli.evaluation.evaluate import evaluate
+    from lanser_cli.evaluation.evaluate import evaluate, line_of
+    from lanser_cli.evaluation.findings import of_results
 
     with Ledger("eval", rejects, inputs=inputs) as ledger:
-        lines = evaluate(
+        entries = evaluate(
             inputs or ["-"],
             ledger,
             truth=truth,
@@ -84,5 +89,7 @@ def command(
             fuse=fuse,
             perturb=perturb,
             device=device,
+            audio=not no_audio,
         )
-    return options.result(ledger, *lines)
+    shown = of_results({name: entry.result for name, entry in entries.items()})
+    return options.result(ledger, *map(line_of, entries, entries.values()), shown=shown)

@@ -91,6 +91,7 @@ def command(
     line. Five folds make five models; lanser predict lets them vote. With --seeds the folder has
     a run folder for each seed, and the line has their means.
     """
+    from lanser_cli.evaluation.findings import of_results
     from lanser_cli.evaluation.seeds import measure_run
     from lanser_cli.training.finetune import Start, finetune
     from lanser_cli.training.folds import Protocol
@@ -107,5 +108,9 @@ def command(
             resume=resume,
             fetch=fetch,
         )
-    scores = measure_run(tested.records).summary() if tested.records else {}
-    return options.result(ledger, {"run": str(output), **tested.summary(), **scores})
+    line = {"run": str(output), **tested.summary()}
+    if not tested.records:
+        return options.result(ledger, line)
+    found = measure_run(tested.records)
+    shown = of_results({str(output): found})
+    return options.result(ledger, line | found.summary(), shown=shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from lanser_cli.errors import missing_extra
 from lanser_cli.models.architectures import architectures_in_words
 from lanser_cli.output import result_line
 from lanser_cli.pipe import Pipe
+from lanser_cli.summary import Summary
 from lanser_cli.tally import Tally
 
 if TYPE_CHECKING:
@@ -348,14 +350,20 @@ def passes(epochs: int | None, steps: int | None, default: int) -> int | None:
     return default if epochs is None and steps is None else epochs
 
 
-def result(tally: Tally, *lines: Mapping[str, object], note: str = "") -> int:
+def result(
+    tally: Tally, *lines: Mapping[str, object], note: str = "", shown: Summary | None = None
+) -> int:
     """Say the closing line, print what was made as JSON lines, and return the exit code.
 
-    Of several ranks that train together the first alone does.
+    On a terminal people see what is `shown` in place of the lines. Of several ranks that train
+    together the first alone does all this.
     """
     if not tally.leads:
         return 0
     tally.close(note)
+    if shown is not None and sys.stdout.isatty():
+        shown.show()
+        return tally.exit_code
     with result_line() as write:
         for line in lines:
             write(line)

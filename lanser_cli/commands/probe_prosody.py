@@ -53,6 +53,7 @@ def command(
     more than the best of these. Prints the numbers as one JSON line.
     """
     from lanser_cli.prosody.probe_run import probe_run
+    from lanser_cli.prosody.report import in_short
 
     with Ledger("probe-prosody", rejects, inputs=inputs) as ledger:
         numbers = probe_run(
@@ -67,4 +68,4 @@ def command(
             seed=seed,
             fetch=fetch,
         )
-    return options.result(ledger, numbers)
+    return options.result(ledger, numbers, shown=in_short(numbers))

@@ -56,16 +56,17 @@ def command(
     RUN/entailment and RUN/logistic, which eval and compare read like runs, and prints UAR and WA
     as one JSON line.
     """
+    from lanser_cli.evaluation.findings import of_results
     from lanser_cli.evaluation.text_only import text_only
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
     with Ledger("text-only", rejects, inputs=inputs) as ledger:
-        made = text_only(
+        made, found = text_only(
             *(inputs, output, how, ledger),
             taxonomy=taxonomy,
             crosswalk=crosswalk,
             calibrate=calibrate,
             device=device,
         )
-    return options.result(ledger, made)
+    return options.result(ledger, made, shown=of_results(found))

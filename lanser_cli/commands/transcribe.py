@@ -126,4 +126,5 @@ def command(
         workers=workers,
         decoders=decoders,
         score=score,
+        count=lambda: reader.count(sources, bare=True),
     ).exit_code

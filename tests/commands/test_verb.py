@@ -30,6 +30,16 @@ def examples(verb: str) -> list[str]:
     return command.examples
 
 
+def test_each_option_is_in_a_group() -> None:
+    without = [
+        f"{verb} {param.name}"
+        for verb, command in app.program.commands.items()
+        for param in command.params
+        if param.param_type_name == "option" and param.rich_help_panel not in groups.ORDER
+    ]
+    assert without == []
+
+
 @pytest.mark.parametrize("verb", app.VERBS)
 @pytest.mark.parametrize("columns", [60, 100])
 def test_help_is_in_groups_and_as_wide_as_the_terminal(

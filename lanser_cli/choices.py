@@ -64,3 +64,6 @@ Removing: TypeAlias = Literal["none", "batch"]
 
 Scaling: TypeAlias = Literal["none", "speaker"]
 """Whether features are brought to one mean and spread for each speaker, test speakers too."""
+
+Exporting: TypeAlias = Literal["onnx", "torch"]
+"""What a trained model becomes: ONNX, or a program of torch.export."""

@@ -27,6 +27,13 @@ def command(
     calibrate: Annotated[
         Removing, typer.Option(help="Divide probabilities by their mean over the input (batch).")
     ] = "none",
+    embed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npy",
+            help="Write the representation of each record to this file: one row a record.",
+        ),
+    ] = None,
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -45,7 +52,7 @@ def command(
     from lanser_cli.shards import remote
     from lanser_cli.training import predict
 
-    pipe = options.pipe("predict", locals(), window=predict.WINDOW)
+    pipe = options.pipe("predict", locals(), window=predict.WINDOW, rows=embed)
     sources = remote.fetch(inputs or ["-"], fetch)
     tally = predict.predict_files(
         *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device

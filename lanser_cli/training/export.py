@@ -1,4 +1,4 @@
-"""The verb export: a run folder to one file that other programs run, sound in, probabilities out."""
+"""The verb export: a run folder to one file for other programs, sound in, probabilities out."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ TOLERANCE = 1e-5
 
 
 def export(run: Path, to: Exporting, output: Path | None, *, force: bool = False) -> dict[str, Any]:
-    """Write the network of a run, or the mean of its folds' networks, as `Portable`; say what it is.
+    """Write the network of a run, or the mean of its folds' networks, as `Portable`.
 
     The file is tried before it appears: a batch of three lengths gives what `predict` answers.
 
     Args:
         output: NAME.onnx, or NAME.pt2 for torch.
         force: whether it may be overwritten.
+
+    Returns:
+        What was made, and by how much its probabilities differ from those of `predict`.
 
     Raises:
         UsageError: the run normalises by speaker; or there is no such output.
@@ -139,8 +142,13 @@ Answer = Callable[[Tensor, Tensor], Tensor]
 
 
 def _write_torch(portable: Portable, path: Path, about: dict[str, Any]) -> Answer:
-    torch.export.save(_program(portable), path, extra_files={"lanser.json": json.dumps(about)})
-    return torch.export.load(path).module()
+    program = _program(portable)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    with path.open("wb") as stream:  # not its name, which torch wants to end in .pt2
+        torch.export.save(program, stream, extra_files={"lanser.json": json.dumps(about)})
+    with path.open("rb") as stream:
+        return torch.export.load(stream).module()
 
 
 def _write_onnx(portable: Portable, path: Path, about: dict[str, Any]) -> Answer:
@@ -153,7 +161,10 @@ def _write_onnx(portable: Portable, path: Path, about: dict[str, Any]) -> Answer
         verbose=False,
     )
     made.model.metadata_props.update(
-        {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+        {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in about.items()
+        }
     )
     for node in made.model.graph:
         node.metadata_props.clear()  # which lines of whose files made it

@@ -18,7 +18,7 @@ $(BIN)/lanser: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(BIN)/lanser
 	@echo "Installing what the tests need ..."
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,video,vad,tensorboard,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,video,vad,tensorboard,export,interop,dev]'
 	@touch $@
 
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -55,19 +56,21 @@ class RowFile:
     """
 
     def __init__(self, path: Path, *, resume: bool, done: int) -> None:
+        self._path = path
         self._final = followed(path)
         self._partial = self._final.with_name(self._final.name + ".part")
         self._lock = FileLock(self._final)
         self._count, self._width = 0, 0
+        going_on = resume and done > 0
         try:
-            if resume and done and self._final.exists() and not self._partial.exists():
+            if going_on and self._final.exists() and not self._partial.exists():
                 os.replace(self._final, self._partial)
-            mode = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (0 if resume and done else os.O_TRUNC)
+            mode = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (0 if going_on else os.O_TRUNC)
             self._stream: BinaryIO = open(os.open(self._partial, mode, 0o666), "r+b")  # noqa: SIM115
         except OSError as error:
             self._lock.release()
             raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
-        if resume and done:
+        if going_on:
             self._keep(done)
 
     def _keep(self, done: int) -> None:
@@ -90,15 +93,24 @@ class RowFile:
 
     def write(self, row: NDArray[np.float32]) -> None:
         """Add a row; all have the length of the first."""
-        if not self._width:
-            self._width = len(row)
-            self._write_header()
-        self._stream.write(row.astype("<f4").tobytes())
+        with self._writing():
+            if not self._width:
+                self._width = len(row)
+                self._write_header()
+            self._stream.write(row.astype("<f4").tobytes())
         self._count += 1
 
     def flush(self) -> None:
         """Hand over what was written, before the records are."""
-        self._stream.flush()
+        with self._writing():
+            self._stream.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LanserError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def _write_header(self) -> None:
         """At the beginning; NumPy leaves room in it for any number of rows."""
@@ -117,7 +129,8 @@ class RowFile:
 
     def publish(self) -> None:
         """The file is whole: let it appear under its name."""
-        self._write_header()
-        self._stream.close()
+        with self._writing():
+            self._write_header()
+            self._stream.close()
         commit(self._partial, self._final)
         self._lock.release()

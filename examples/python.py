@@ -19,7 +19,7 @@ for record in lanser_cli.label(heard, taxonomy="ekman6"):
     print(record.id, record.emotion, record.text, sep="\t")
 
 # %% Texts need no sound
-[record] = lanser_cli.label(["i cannot believe they cancelled it again"], taxonomy="ekman6")
+[record] = lanser_cli.label(["i am so happy that you came"], taxonomy="ekman6")
 print(record.emotion, record.emotion_scores)
 
 # %% Sound to emotion, by a trained model: many clips, or one file or array at a time

@@ -77,4 +77,5 @@ def test_the_example_runs(
     runpy.run_path(str(ROOT / "examples" / "python.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("\t")[0] for line in lines[:3]] == ["utt-0001", "utt-0002", "utt-0003"]
-    assert lines[3].startswith("anger {") and lines[-1].startswith("('anger', 'disgust'")
+    assert lines[3].startswith("joy {'anger': ")
+    assert lines[-1].startswith("('anger', 'disgust', 'fear', 'joy', 'sadness', 'surprise') ")

@@ -73,17 +73,19 @@ class SpeechClassifier(nn.Module):
         logits: Tensor = self.backbone(self._image(waveform, draws, levels))
         return logits
 
-    def embed(
-        self, waveform: Tensor, shares: Tensor | None = None, levels: Tensor | None = None
-    ) -> Tensor:
-        """Waveform `[batch, samples]` to its representation `[batch, features]`: the last maps'
-        mean, as `mean_over_sound`."""
-        return self.heads(waveform, shares, levels)[1]
+    def embed(self, waveform: Tensor) -> Tensor:
+        """Waveform `[batch, samples]`, all of it sound, to its representation `[batch, features]`."""
+        return self.heads(waveform)[1]
 
     def heads(
         self, waveform: Tensor, shares: Tensor | None = None, levels: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Logits and representation, as of `forward` and `embed`, of one pass."""
+        """Logits as of `forward`, and the representation: the mean of the last block's maps.
+
+        Args:
+            shares: as of `mean_over_sound`.
+            levels: as of `LogMel`.
+        """
         maps = self.backbone.forward_features(self._image(waveform, None, levels))
         return self.backbone.forward_head(maps), mean_over_sound(maps, shares)
 

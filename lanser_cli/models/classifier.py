@@ -74,7 +74,7 @@ class SpeechClassifier(nn.Module):
         return logits
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """Waveform `[batch, samples]`, all of it sound, to its representation `[batch, features]`."""
+        """Waveform `[batch, samples]` of sound alone to representation `[batch, features]`."""
         return self.heads(waveform)[1]
 
     def heads(

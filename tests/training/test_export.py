@@ -32,7 +32,7 @@ def write_run(path: Path, architecture: Architecture, *seeds: int) -> Path:
     for seed in seeds:
         torch.manual_seed(seed)
         model = SpeechClassifier(architecture)
-        torch.nn.init.normal_(model.backbone.fc.weight, std=5.0)
+        torch.nn.init.normal_(model.backbone.fc.weight, std=1.0)
         fold = RunFolder(path / f"fold-{seed}")
         fold.create(resume=False)
         fold.write_config("finetune", architecture)
@@ -63,7 +63,7 @@ def check(answer: object, run: Path) -> None:
     """In one batch with noise behind the shorter ones, and each alone, they are answered alike."""
     sounds = noises()
     wanted, _ = make_predictor("cpu", run=run).answers(sounds)
-    assert wanted.max() > 0.5 and wanted.argmax(1).unique().numel() > 1
+    assert (wanted.amax(0) - wanted.amin(0)).max() > 0.02, "the answers hang on the sound"
     lengths = torch.tensor([len(one) for one in sounds])
     batch = 0.3 * torch.randn(len(sounds), int(lengths.max()) + 777)
     for row, sound in zip(batch, sounds, strict=True):
@@ -74,6 +74,7 @@ def check(answer: object, run: Path) -> None:
         assert (alone[0] - theirs).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_onnx_runtime_answers_as_predict_does(
     run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

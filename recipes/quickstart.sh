@@ -7,7 +7,7 @@
 # WORK     folder for all it makes (default: quickstart); what is there already is not made again
 # ASR      transcribe --model (default: embedded, which needs no download)
 # SPEECH   folder with unlabeled/, labeled/ and written.jsonl (default: examples/speech)
-# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 80, 40)
+# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 40, 20)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,7 +50,7 @@ lanser shard "$work/weak.jsonl" --resume -o "$work/shards" > /dev/null
 
 step "4/6 Pre-train on the weak labels"
 lanser pretrain "$work/shards" --model resnet18-slim --crop 2 \
-    --epochs "${PRETRAIN_EPOCHS:-80}" --resume -o "$work/pretrained" > /dev/null
+    --epochs "${PRETRAIN_EPOCHS:-40}" --resume -o "$work/pretrained" > /dev/null
 
 # The synthesiser has four voices, and three speak in both parts: --allow-seen, and it is said below.
 step "5/6 Fine-tune on a quarter of the human labels, and the same from scratch; test on other voices"
@@ -58,7 +58,7 @@ for start in pretrained scratch; do
     init=()
     [ "$start" = pretrained ] && init=(--init "$work/pretrained" --allow-seen)
     lanser finetune "$speech/labeled/corpus.jsonl" "${init[@]}" --model resnet18-slim --crop 2 \
-        --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-40}" --resume \
+        --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-20}" --resume \
         -o "$work/finetuned-$start" > /dev/null
 done
 if [ ! -e "$work/baseline/logistic/config.json" ]; then # takes seconds: made anew if it was cut off

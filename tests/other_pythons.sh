@@ -33,7 +33,9 @@ try_version() {
     fi
     echo "Python $("$python" -c 'import platform; print(platform.python_version())'): rooms without PyTorch"
     "$python" -m venv "$work/$1"
-    pip=("$work/$1/bin/pip" --quiet --disable-pip-version-check install -c constraints.txt)
+    # Python's development mode is for our tests, not for pip.
+    pip=(env -u PYTHONDEVMODE "$work/$1/bin/pip" --quiet --disable-pip-version-check install
+        --no-compile -c constraints.txt)
     "${pip[@]}" "${light[@]}" av pytest pytest-xdist hypothesis hatchling editables
     "${pip[@]}" --no-deps --no-build-isolation -e .
     "$work/$1/bin/python" -m pytest -n 2 --dist worksteal -m "not slow" -p no:cacheprovider \

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lanser_cli import __version__
 from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.choices import Exporting
-from lanser_cli.destination import check_apart, check_writable, followed, is_stream
+from lanser_cli.destination import check_writable, followed, is_stream
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError, require
 from lanser_cli.models.portable import Portable
@@ -95,7 +95,6 @@ def _checked(output: Path | None, to: Exporting, force: bool) -> Path:
     suffix = _SUFFIXES[to]
     if output is None or output.suffix != suffix or is_stream(output):
         raise UsageError(f"export --to {to} needs -o NAME{suffix}, a file that it makes")
-    check_apart({"-o": output})
     check_writable(output)
     if output.exists() and not force:
         raise UsageError(f"{output}: is there already: overwrite it with --force, or name another")

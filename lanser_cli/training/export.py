@@ -70,7 +70,8 @@ def export(run: Path, to: Exporting, output: Path | None, *, force: bool = False
         "weights": [file_sha256(path) for path in weights],
     }
     portable = Portable([runs.load_model(folder) for folder in folders]).eval()
-    partial = followed(output).with_name(followed(output).name + ".part")
+    final = followed(output)
+    partial = final.with_name(final.name + ".part")
     write = _write_onnx if to == "onnx" else _write_torch
     try:
         with _silent():
@@ -83,7 +84,7 @@ def export(run: Path, to: Exporting, output: Path | None, *, force: bool = False
                 f"{output}: answers otherwise than {run}, by {difference:.1e}: it is not written; "
                 "this is an error in lanser, please report it"
             )
-        commit(partial, output)
+        commit(partial, final)
     finally:
         partial.unlink(missing_ok=True)
     return {"file": str(output), "run": str(run), "models": len(folders), **about} | {

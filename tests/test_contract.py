@@ -41,8 +41,11 @@ class Verb:
     """How a verb is called.
 
     Attributes:
-        takes: `records` (JSONL or `-`), `table` (a file that must be named), or `nothing`.
-        makes: `records` (JSONL by `-o` or on stdout), `folder` (by `-o`), or `lines` on stdout.
+        takes: `records` (JSONL or `-`), `table` (a file that must be named), `run` (a run folder),
+            or `nothing`.
+        makes: `records` (JSONL by `-o` or on stdout), `folder` (or another file, by `-o`), or
+            `lines` on stdout.
+        suffix: of the file.
         options: words besides the inputs, but without `-o`.
         learns: whether it needs all its records at once, to compute something from them.
     """
@@ -51,9 +54,11 @@ class Verb:
     makes: str
     options: Callable[[Things], tuple[object, ...]] = lambda things: ()
     learns: bool = False
+    suffix: str = ""
 
     def input(self, things: Things) -> list[Path]:
-        return {"records": [things.records], "table": [things.table], "nothing": []}[self.takes]
+        named = {"records": things.records, "table": things.table, "run": things.run}
+        return [named[self.takes]] if self.takes in named else []
 
 
 TABLE = {
@@ -92,6 +97,7 @@ TABLE = {
     "predict": Verb(
         *("records", "records"), lambda things: ("--run", things.run, "--device", "cpu")
     ),
+    "export": Verb("run", "folder", lambda things: ("--to", "torch"), suffix=".pt2"),
     "eval": Verb("records", "lines", learns=True),
     "compare": Verb("records", "lines", lambda things: (things.records,), learns=True),
     "probe-prosody": Verb(
@@ -155,7 +161,7 @@ def good(
     @cache
     def run(name: str) -> tuple[Done, Path]:
         verb = TABLE[name]
-        made = tmp_path_factory.mktemp(name) / "made"
+        made = tmp_path_factory.mktemp(name) / f"made{verb.suffix}"
         output = ("-o", made) if verb.makes == "folder" else ()
         words = before(name), *verb.input(things), *verb.options(things), *output, "--verbose"
         done = lanser(name, *(word for word in words if word != ()), check=None)
@@ -179,7 +185,7 @@ def words(
     line += verb.options(things)
     if verb.makes == "folder":
         assert out is not None
-        line += ["-o", out]
+        line += ["-o", out.with_suffix(verb.suffix)]
     return line
 
 

@@ -132,7 +132,7 @@ def test_silence_is_left_out_row_by_row() -> None:
     [
         (["--to", "onnx", "-o", "x.onnx"], "trained with --normalise speaker"),
         (["--to", "onnx", "-o", "x.pt2"], "needs -o NAME.onnx"),
-        (["--to", "torch"], "needs -o NAME.pt2"),
+        (["--to", "torch"], "export needs -o FILE (see --help)"),
         (["--to", "torch", "-o", "there.pt2"], "is there already"),
     ],
 )

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -214,6 +215,22 @@ def test_a_line_of_five_megabytes(tmp_path: Path) -> None:
     long = b'{"id":"long","payload":"' + b"x" * 5_000_000 + b'"}\n'
     items = read(tmp_path / "x.jsonl", long + b"y" * 5_000_000 + b"\n" + LINES)
     assert ids(items) == ["long", None, "a", "b", "c"]
+
+
+def test_a_line_that_never_ends_is_one_reject_and_held_by_its_beginning(tmp_path: Path) -> None:
+    packed = zstandard.compress(LINES + b'{"id":"' + b"x" * 200_000_000 + b"\n" + LINES)
+    assert len(packed) < 30_000
+    tracemalloc.start()
+    try:
+        items = read(tmp_path / "x.jsonl.zst", packed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ids(items) == ["a", "b", "c", None, "a", "b", "c"]
+    bad = items[3]
+    assert isinstance(bad, Reject) and ":4: not JSON: a line may have 16 MB" in bad.error
+    assert len(str(bad.record)) < 200
+    assert peak < 80_000_000
 
 
 def test_several_inputs_in_order(tmp_path: Path) -> None:

@@ -60,6 +60,15 @@ AudioOrRecords = Annotated[
 ]
 
 
+Channel = Annotated[
+    choices.Channel,
+    typer.Option(
+        help="What is heard of several channels: their mean (mix), left, right, or each as a "
+        "record."
+    ),
+]
+
+
 Output = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Write records to this file; it appears when complete."),

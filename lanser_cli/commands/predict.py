@@ -27,6 +27,7 @@ def command(
     calibrate: Annotated[
         Removing, typer.Option(help="Divide probabilities by their mean over the input (batch).")
     ] = "none",
+    channel: options.Channel = "mix",
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -48,6 +49,10 @@ def command(
     pipe = options.pipe("predict", locals(), window=predict.WINDOW)
     sources = remote.fetch(inputs or ["-"], fetch)
     tally = predict.predict_files(
-        *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device
+        *(sources, run, pipe),
+        channel=channel,
+        crosswalk=crosswalk,
+        calibrate=calibrate,
+        device=device,
     )
     return tally.exit_code

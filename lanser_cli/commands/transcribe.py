@@ -26,6 +26,7 @@ def command(
         int | None,
         typer.Option(min=1, help="Processes; default one a device."),
     ] = None,
+    channel: options.Channel = "mix",
     segment: Annotated[
         Segmenting,
         typer.Option(help="Cut recordings into utterances, at pauses (vad) or of fixed length."),

@@ -113,7 +113,7 @@ class _Zstandard(io.RawIOBase):
 
         while not self._unpacked:
             # A few bytes may stand for 128 kB: what one step unpacks must fit into memory.
-            block = self._rest or self._packed.read(1 << 10)
+            block = self._rest or self._packed.read(1 << 9)
             if not block:
                 if self._frame is not None:
                     raise EOFError("it ends within a frame")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
 
@@ -41,6 +42,7 @@ def command(
         Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
     seed: options.Seed = 0,
+    force: options.Force = False,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -53,7 +55,7 @@ def command(
     """
     from lanser_cli.evaluation.compare import compare
 
-    with Ledger("compare", rejects, inputs=inputs) as ledger:
+    with Ledger("compare", rejects, inputs=inputs) as ledger, claimed_folder(output, force=force):
         found = compare(
             *(inputs or [], pair or [], ledger),
             truth=truth,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import options
+from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
 
@@ -32,6 +33,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
     ] = None,
+    force: options.Force = False,
     rejects: options.Rejects = None,
     by: Annotated[
         str | None,
@@ -63,7 +65,7 @@ def command(
     """
     from lanser_cli.evaluation.evaluate import evaluate
 
-    with Ledger("eval", rejects, inputs=inputs) as ledger:
+    with Ledger("eval", rejects, inputs=inputs) as ledger, claimed_folder(output, force=force):
         lines = evaluate(
             inputs or ["-"],
             ledger,

@@ -10,6 +10,7 @@ import typer
 from lanser_cli.choices import Probe
 from lanser_cli.commands import options
 from lanser_cli.errors import UsageError
+from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
 
@@ -33,6 +34,7 @@ def command(
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
+    force: options.Force = False,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -47,7 +49,10 @@ def command(
 
     if run is None:
         raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
-    with Ledger("probe-prosody", rejects, inputs=inputs) as ledger:
+    with (
+        Ledger("probe-prosody", rejects, inputs=inputs) as ledger,
+        claimed_folder(output, force=force),
+    ):
         numbers = probe_run(
             inputs,
             run,

@@ -734,6 +734,24 @@ def unpack_all(unpack: Callable[[bytes], bytes], data: bytes) -> bytes:
     return unpack(data)
 
 
+def test_a_flipped_bit_in_what_was_packed_is_noticed(tmp_path: Path) -> None:
+    """Whichever it is: its beginning, its text, its checksum."""
+    out = tmp_path / "out.jsonl.zst"
+    Pipe("test", out).run(records(20), one_process(copied))
+    packed = out.read_bytes()
+    whole = read(out, packed)
+    noticed = 0
+    for place in range(len(packed)):
+        spoilt = bytearray(packed)
+        spoilt[place] ^= 1 << place % 8
+        try:
+            assert read(out, bytes(spoilt)) == whole  # such as a bit that zstd does not use
+        except LanserError as error:
+            assert "broken or cut-off" in str(error)
+            noticed += 1
+    assert noticed > 0.9 * len(packed) > 90
+
+
 def test_write_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     output.write_whole(path, "old")

@@ -70,13 +70,13 @@ def other(head: bytes) -> str | None:
 
 
 def _text(head: bytes) -> str | None:
-    """A table, or another text: no control characters, in UTF-8 but for a cut last character, or
-    nearly all ASCII."""
+    """A table, or another text: no control characters, and UTF-8 or nearly all ASCII."""
     if head.startswith(_UTF16):
         return "a text in UTF-16"
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
+        # The last character may be cut.
         is_cut = error.start >= len(head) - 3 and len(head) == HEAD
         if not is_cut and sum(byte < 128 for byte in head) < _LATIN * len(head):
             return None

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import time
+from base64 import b64encode
 from collections.abc import Iterable
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import Request, urlopen
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
@@ -109,18 +111,34 @@ def _download(url: str, target: IO[bytes]) -> None:
         target.seek(0)
         target.truncate()
         try:
-            with urlopen(url, timeout=_PATIENCE) as answer:
+            with urlopen(_request(url), timeout=_PATIENCE) as answer:
                 shutil.copyfileobj(answer, target, 1 << 20)
                 if not answer.length:  # of what was promised nothing is left
                     return
             why = f"the connection broke off, {answer.length} bytes are missing"
         except HTTPError as error:
             why = f"HTTP {error.code} {error.reason}"
+            error.close()
             if error.code not in _TRANSIENT:
                 raise OSError(why) from None
+        except InvalidURL as error:
+            raise OSError(str(error)) from None
         except (HTTPException, TimeoutError, ConnectionResetError) as error:
             why = str(error) or type(error).__name__
         if wait is None:
             raise OSError(f"{why}, after {len(_WAITS) + 1} tries")
         console.warn(f"{url}: {why}: trying again in {wait} s")
         time.sleep(wait)
+
+
+def _request(url: str) -> Request:
+    """With the name and password that an address may hold, for its own server alone."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    request = Request(urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": "lanser"})
+    if parts.username is not None:
+        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_unredirected_header(
+            "Authorization", f"Basic {b64encode(words.encode()).decode()}"
+        )
+    return request

@@ -324,10 +324,12 @@ class _Unsteady(BaseHTTPRequestHandler):
     """Answers one request after another as `answers` says: a status, or half of a body."""
 
     answers: ClassVar[list[int | str]] = []
+    authorization: ClassVar[list[str | None]] = []
     body = b"x" * 10_000
 
     def do_GET(self) -> None:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.authorization.append(self.headers["Authorization"])
         self.send_response(answer if isinstance(answer, int) else 200)
         self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
@@ -364,6 +366,9 @@ def test_a_server_that_fails_or_breaks_off_is_said_and_half_a_shard_never_used(
         with pytest.raises(LanserError, match=f"cannot be fetched: .*{why}"):
             remote.fetch([f"{unsteady}?{number}"], tmp_path)
     assert [path.name for path in tmp_path.glob("*.tar")] == [Path(copy).name]
+    _Unsteady.answers = [200]
+    remote.fetch([unsteady.replace("127", "me:a%20b@127")], tmp_path)
+    assert _Unsteady.authorization[-2:] == [None, "Basic bWU6YSBi"]
 
 
 def test_a_folder_without_locks_takes_what_is_fetched(

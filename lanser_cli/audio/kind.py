@@ -49,7 +49,7 @@ _OTHER = (
 _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks."""
 
-_LATIN = 0.9
+_LATIN = 0.75
 """Share of ASCII in a text of Latin letters, whatever the encoding of those with accents."""
 
 

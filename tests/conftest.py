@@ -159,6 +159,11 @@ def labelled(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an untrained resnet18-slim over Ekman's six."""
+    return save_run(tmp_path_factory.mktemp("run") / "tiny")
+
+
+def save_run(folder: Path) -> Path:
+    """Save what `tiny_run` is."""
     torch = pytest.importorskip("torch")
 
     from lanser_cli.models.classifier import Architecture, SpeechClassifier
@@ -166,7 +171,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lanser_cli.training.runs import RunFolder
 
     torch.manual_seed(0)
-    run = RunFolder(tmp_path_factory.mktemp("run") / "tiny")
+    run = RunFolder(folder)
     run.create(resume=False)
     architecture = Architecture("resnet18-slim", EKMAN, crop_seconds=1.0)
     run.write_config("pretrain", architecture)

@@ -233,7 +233,12 @@ def tiny_nli(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Whisper checkpoint with random weights, English only. It says five tokens, without doubt.
+    """A Whisper checkpoint with random weights, as `save_whisper` makes it."""
+    return save_whisper(tmp_path_factory.mktemp("whisper") / "tiny-random.pt")
+
+
+def save_whisper(path: Path) -> Path:
+    """Save a tiny Whisper, English only. It says five tokens, without doubt.
 
     What it says next hangs on the place more than on the token before: it does not repeat itself.
     """
@@ -253,7 +258,6 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
         n_text_head=2,
         n_text_layer=1,
     )
-    path = tmp_path_factory.mktemp("whisper") / "tiny-random.pt"
     model = Whisper(dims)
     places, end = model.decoder.positional_embedding.data, 50256
     torch.nn.init.normal_(places, std=5.0)  # Whisper leaves them as they are

@@ -46,6 +46,9 @@ SECONDS = 20
 MEGABYTES = 400
 """No command takes more memory than it had before, and so much."""
 
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+"""Where files are, since thousands of them are synced; None: on the disk."""
+
 CHUNK = 200
 """Inputs that one process is given, one after the other."""
 
@@ -247,9 +250,25 @@ def lines(draw: random.Random, folder: Path, things: Things) -> list[Trial]:
             data = data.rstrip(b"\r\n")
     path = folder / name
     path.write_bytes(data)
+    if draw.random() < 0.1:
+        return [Trial(_aside(draw, path, folder, things))]
     words = _of_records(draw, path, folder, things)
     alone = words.count(path) == 1 and things.records not in words
     return [Trial(words, least, exactly and alone)]
+
+
+def _aside(draw: random.Random, path: Path, folder: Path, things: Things) -> Words:
+    """A command that reads records besides its input."""
+    made = Path(shutil.copytree(things.shards, folder / "set"))
+    return draw.choice(
+        (
+            ["eval", things.records, "--reference", path],
+            ["transcribe", things.clips, "--model", "length", "--score", path],
+            ["entail-label", "--sweep", path, "--model", things.nli, "-t", "ekman6", *_CPU],
+            ["shard", "--relabel", path, made],
+            ["shard", things.records, path, "-o", folder / "out", "--workers", 1],
+        )
+    )
 
 
 _ODD = (
@@ -308,8 +327,8 @@ def _of_records(draw: random.Random, path: object, folder: Path, things: Things)
         case "compare":
             words += draw.choice(((things.records,), (path,)))
         case "audit":
-            more = ("--no-audio",), ("--workers", 1), (things.records, "--no-audio")
-            words += draw.choice(more)
+            words += draw.choice(((things.records,), ()))
+            words += draw.choice((("--no-audio",), ("--workers", 1)))
         case "predict":
             words += ["--run", things.run, *_CPU]
         case "pretrain" | "finetune":
@@ -327,17 +346,17 @@ def _of_records(draw: random.Random, path: object, folder: Path, things: Things)
 
 
 _COMMANDS = {
-    "transcribe": 20,
-    "entail-label": 16,
+    "transcribe": 24,
+    "entail-label": 10,
     "shard": 20,
     "eval": 20,
-    "compare": 8,
-    "audit": 12,
-    "predict": 5,
+    "compare": 10,
+    "audit": 14,
+    "predict": 2,
     "pretrain": 0.2,
     "finetune": 0.2,
     "baseline": 0.3,
-    "probe-prosody": 0.1,
+    "probe-prosody": 0.05,
 }
 """How often each is drawn."""
 
@@ -481,7 +500,7 @@ def tables(draw: random.Random, folder: Path, things: Things) -> list[Trial]:
             text = text.replace(",", ";").replace("0.3", "0,3")
         case 1:
             text = text.replace(",", "\t").replace("audio_filepath", "path")
-            text = text.replace("text", "sentence", 1)
+            text = text.replace("text", "sentence", 1).replace("speaker", "client_id")
         case 2:
             text = text.replace("audio_filepath", "file_name").replace("text", "transcription")
         case 3:
@@ -579,7 +598,7 @@ def attempt(kind: str, seed: int, number: int, things: Things, streams: Path) ->
                 os.ftruncate(stream, 0)
                 os.lseek(stream, 0, os.SEEK_SET)
             signal.alarm(SECONDS)
-            faulthandler.dump_traceback_later(SECONDS - 1)
+            faulthandler.dump_traceback_later(0.9 * SECONDS)
             begun = time.monotonic()
             code = app.main([str(word) for word in trial.words])
             sys.stdout.flush()
@@ -710,7 +729,7 @@ def fuzz(
         "| kind | inputs | exit 0 | exit 1 | exit 2 | exit 3 | slowest, s | most, MB | faults |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY) as folder:
         things = Things(Path(folder))
         for kind in kinds:
             codes: Counter[int] = Counter()

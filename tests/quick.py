@@ -119,16 +119,19 @@ def start(
     folder: str,
     environment: Mapping[str, str],
     window: int | None = None,
+    *,
+    session: bool = False,
 ) -> multiprocessing.process.BaseProcess:
     """Start a command.
 
     Args:
         streams: its standard streams, each a path or something that arrives as a descriptor.
         window: as `Quick` has it.
+        session: whether it leads a session of its own, by which all that it starts can be found.
     """
     place = (folder, dict(environment))
     process = _context.Process(
-        target=_command, args=(arguments, list(streams), place, _warnings, window)
+        target=_command, args=(arguments, list(streams), place, _warnings, window, session)
     )
     process.start()
     return process
@@ -158,7 +161,10 @@ def _command(
     place: tuple[str, dict[str, str]],
     filters: list[str],
     window: int | None,
+    session: bool,
 ) -> None:
+    if session:
+        os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, (stream, flags) in enumerate(
         zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)

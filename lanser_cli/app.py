@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from types import FrameType
+from typing import NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -67,6 +71,7 @@ def _top(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version."),
 ) -> None:
+    _hand_over_interrupts(_leave, signal.default_int_handler)
     if version:
         print(f"lanser {__version__}")
     elif context.invoked_subcommand is None:
@@ -79,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
         argv = [*argv[1:2], "--help"]
     console.configure(quiet_=False, verbose_=False)
     provenance.set_command_line(argv)
+    _hand_over_interrupts(signal.default_int_handler, _leave)
     try:
         _check_utf8(argv)
         result = app(list(argv), prog_name="lanser", standalone_mode=False)
@@ -110,6 +116,24 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:  # a bug of ours, or a library's complaint: still one line
         hint = "run again with --verbose for the traceback"
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
+    finally:
+        _hand_over_interrupts(_leave, signal.default_int_handler)
+
+
+def _hand_over_interrupts(before: object, now: Callable[[int, FrameType | None], object]) -> None:
+    """Change what Ctrl-C does, if it does what is expected: a job in the background ignores it."""
+    alone = threading.current_thread() is threading.main_thread()
+    if alone and signal.getsignal(signal.SIGINT) is before:
+        signal.signal(signal.SIGINT, now)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C while Typer builds the verbs: pydantic would swallow an exception, and the run go on.
+
+    There is nothing yet to put in order.
+    """
+    console.warn("interrupted")
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _check_utf8(argv: Sequence[str]) -> None:

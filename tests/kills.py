@@ -217,7 +217,7 @@ def made(place: Path, out: str) -> dict[str, bytes]:
             if path.name == "metrics.jsonl":
                 data = _CLOCK.sub(b"", data)
             if path.suffix in (".json", ".html"):
-                data = _ARGV.sub(b"", data)
+                data = _ARGV.sub(b"", data).replace(b" --resume", b"")
             found[str(path.relative_to(place))] = data
     return found
 

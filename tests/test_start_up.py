@@ -102,3 +102,33 @@ finally:
         [sys.executable, "-c", program], capture_output=True, timeout=60, env={**ours, **given}
     )
     assert result.stdout.split()[-1] == str(found).encode()
+
+
+SWALLOWS = """
+import os, signal, sys
+import typer.main
+from lanser_cli import app
+
+build = typer.main.get_command
+
+def swallow(*given):  # as pydantic does while it builds what checks an option
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+    return build(*given)
+
+typer.main.get_command = swallow
+sys.exit(app.main(["taxonomies"]))
+"""
+
+
+def test_ctrl_c_counts_while_libraries_would_swallow_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import os
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 from typer.exceptions import TyperException
@@ -26,6 +26,9 @@ from lanser_cli.errors import (
     Stopped,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 app = typer.Typer(
     name="lanser",
@@ -71,7 +74,6 @@ def _top(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version."),
 ) -> None:
-    _hand_over_interrupts(_leave, signal.default_int_handler)
     if version:
         print(f"lanser {__version__}")
     elif context.invoked_subcommand is None:
@@ -84,10 +86,10 @@ def main(argv: Sequence[str]) -> int:
         argv = [*argv[1:2], "--help"]
     console.configure(quiet_=False, verbose_=False)
     provenance.set_command_line(argv)
-    _hand_over_interrupts(signal.default_int_handler, _leave)
     try:
         _check_utf8(argv)
-        result = app(list(argv), prog_name="lanser", standalone_mode=False)
+        with _every_interrupt_heard():
+            result = app(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
             raise KeyboardInterrupt
@@ -116,24 +118,27 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:  # a bug of ours, or a library's complaint: still one line
         hint = "run again with --verbose for the traceback"
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
-    finally:
-        _hand_over_interrupts(_leave, signal.default_int_handler)
 
 
-def _hand_over_interrupts(before: object, now: Callable[[int, FrameType | None], object]) -> None:
-    """Change what Ctrl-C does, if it does what is expected: a job in the background ignores it."""
-    alone = threading.current_thread() is threading.main_thread()
-    if alone and signal.getsignal(signal.SIGINT) is before:
-        signal.signal(signal.SIGINT, now)
+@contextmanager
+def _every_interrupt_heard() -> Iterator[None]:
+    """Ctrl-C where nothing can be raised, as in a finaliser or in pydantic, is raised right after.
 
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Ctrl-C while Typer builds the verbs: pydantic would swallow an exception, and the run go on.
-
-    There is nothing yet to put in order.
+    Python would only print it, and the run go on to its end.
     """
-    console.warn("interrupted")
-    os._exit(EXIT_INTERRUPTED)
+    before = sys.unraisablehook
+
+    def again(fault: UnraisableHookArgs) -> None:
+        if fault.exc_type is KeyboardInterrupt:
+            threading.Timer(0.05, _thread.interrupt_main).start()  # not in here, as it is lost here
+        else:
+            before(fault)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _check_utf8(argv: Sequence[str]) -> None:

@@ -40,7 +40,14 @@ WINDOW = 8
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """Where files are, so that a run is short; None: on the disk."""
 
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = {
+    signal.SIGKILL: (-9,),
+    signal.SIGTERM: (-15, 143),
+    signal.SIGINT: (130,),
+    signal.SIGHUP: (-1,),
+}
+"""What is sent, and the exit codes that it may lead to; training ends a step before it ends."""
+
 WORKER = "a worker"
 
 
@@ -254,7 +261,7 @@ def attempt(command: Command, whole: Whole, place: Path, draw: random.Random, en
         running = Running(again if turn else words, place)
         try:
             time.sleep(draw.uniform(0.0, 1.02) * whole.seconds / (turn + 1))
-            hows.append(_disturb(running, draw, ends))
+            hows.append(_disturb(running, whole.code, draw, ends))
         finally:
             running.end()
     ends.amid += any(hows)
@@ -272,7 +279,7 @@ def attempt(command: Command, whole: Whole, place: Path, draw: random.Random, en
             ends.faults.append(f"{hows}: {name} differs")
 
 
-def _disturb(running: Running, draw: random.Random, ends: Ends) -> str:
+def _disturb(running: Running, code: int, draw: random.Random, ends: Ends) -> str:
     """Send a signal or kill a worker, and see that all ends; how, or nothing if it was over."""
     if running.process.exitcode is not None:
         return ""
@@ -280,7 +287,7 @@ def _disturb(running: Running, draw: random.Random, ends: Ends) -> str:
     if workers and draw.random() < 0.3:
         how, victim, number = WORKER, draw.choice(workers), signal.SIGKILL
     else:
-        number = draw.choice(SIGNALS)
+        number = draw.choice(list(SIGNALS))
         how, victim = number.name, running.pid
     ends.by[how] += 1
     try:
@@ -297,8 +304,9 @@ def _disturb(running: Running, draw: random.Random, ends: Ends) -> str:
     ends.slowest_worker = max(ends.slowest_worker, left)
     if left >= SECONDS:
         ends.faults.append(f"{how}: workers are still there after {SECONDS} s")
-    if "Traceback" in running.said:
-        ends.faults.append(f"{how}: {running.said}")
+    expected = (1,) if how == WORKER else SIGNALS[number]
+    if running.process.exitcode not in (*expected, code, 0) or "Traceback" in running.said:
+        ends.faults.append(f"{how}: exit {running.process.exitcode}: {running.said}")
     return how
 
 
@@ -314,6 +322,7 @@ def kill(names: Sequence[str], tries: int, seed: int) -> tuple[str, list[str]]:
     with tempfile.TemporaryDirectory(prefix="kills-", dir=MEMORY) as folder:
         known = commands(Path(folder))
         chosen = {name: known[name] for name in names or known}
+        assert Running(["--version"], Path(folder)).over(600)  # the server has imported everything
         shares = sum(command.share for command in chosen.values())
         for number, (name, command) in enumerate(chosen.items()):
             at = Path(folder, f"try-{number}")

@@ -173,8 +173,8 @@ def _(case: Case) -> None:
 @expect("tar-data-behind-end-mark-lost", "both records of two tars in a row, or a reject for one")
 def _(case: Case) -> None:
     done = case.lanser("shard", "cat.tar", "-o", "out")
-    seen = counts(done)
-    assert done.code == 3 and seen["in"] >= 2 and "behind the end mark" in done.err
+    assert done.code == 1 and "3 in, 0 out, 3 rejected" in done.err
+    assert "behind the end mark" in done.err and "'u1.wav' is there 2 times" in done.err
     done = case.lanser("shard", "zeroed", "-o", "zero")
     seen = counts(done)
     assert done.code == 3 and seen["rejected"] and "not a whole tar" in done.err
@@ -232,7 +232,7 @@ def _(case: Case) -> None:
     variables = {f"SLURM_ARRAY_TASK_{name}": value for name, value in task.items()}
     out = case.folder / "parts" / "3.jsonl"
     done = case.label("in.jsonl", "--part", "slurm", "--resume", "-o", out, env=variables)
-    assert done.code == 2 and "--part 3/" in done.err and not out.exists()
+    assert done.code == 2 and "say --part I/N" in done.err and not out.exists()
     done = case.label("in.jsonl", "--part", "3/4", "--resume", "-o", out)
     assert [record["id"] for record in read_jsonl(out)] == ["u3", "u7"]
 
@@ -245,7 +245,8 @@ def _(case: Case) -> None:
     done = case.transcribe("silence.wav", "antiphase.flac")
     silence, antiphase = read_jsonl(done.out)
     assert (silence["text"], silence["asr"]["flags"]) == ("", ["empty"])
-    assert antiphase["text"] == "" or antiphase["asr"]["flags"] or "cancel" in done.err
+    heard = sound.load(Record({**antiphase, "audio_filepath": str(case.folder / "antiphase.flac")}))
+    assert antiphase["text"] and np.sqrt(np.mean(heard**2)) > 0.03  # a mix that does not cancel
 
 
 @expect("markers", "a text that is only a marker abstains; stock phrases are flagged")
@@ -255,8 +256,7 @@ def _(case: Case) -> None:
     for name in ("m0", "m1", "m2", "m3", "m4", "m5", "m9", "m10"):
         assert by_id[name]["emotion"] is None, name
     for name in ("m7", "m8"):
-        found = by_id[name]
-        assert found["emotion"] is None or found.get("asr", {}).get("flags"), found
+        assert by_id[name]["entailment"]["doubt"] == "hallucination"
 
 
 @expect("labels-the-model-cannot-read", "a usage error that names them")
@@ -318,7 +318,7 @@ def _(case: Case) -> None:
     link = case.folder / "dev" / "stdout"
     link.symlink_to("/proc/self/fd/1")
     done = case.label("t.jsonl", "-q", "-o", "dev/stdout")
-    assert done.code == 0 and len(read_jsonl(done.out)) == 1
+    assert done.code == 0 and len(read_jsonl(done.out)) == 2
     assert link.is_symlink()
 
 
@@ -390,7 +390,7 @@ def _(case: Case) -> None:
     gcc = "gcc -shared -fPIC -o nodirsync.so nodirsync.c -ldl && LD_PRELOAD=./nodirsync.so "
     run = case.shell(f"{gcc} {line}")
     assert run.returncode == 0, run.stderr
-    assert len(read_jsonl(case.folder / "o.jsonl")) == 1
+    assert len(read_jsonl(case.folder / "o.jsonl")) == 2
 
 
 @expect("uid-without-passwd", "works as for any user")
@@ -401,7 +401,7 @@ def _(case: Case) -> None:
     line = f"-m lanser_cli entail-label t.jsonl --labels happy,sad --model '{case.nli}'"
     run = case.shell(f"unset USER LOGNAME LNAME USERNAME; {user} '{sys.executable}' {line}")
     assert run.returncode == 0, run.stderr
-    assert len(read_jsonl(run.stdout)) == 1
+    assert len(read_jsonl(run.stdout)) == 2
 
 
 @pytest.mark.parametrize("name", CHECKS, ids=lambda name: f"{name}: {CHECKS[name][0]}")

@@ -20,18 +20,22 @@ _CANCELLED = 1e-3
 """Power of the mean over that of a channel; two channels that have nothing in common give 0.5."""
 
 
+_MOST = 2.0**31
+"""Beyond what 32-bit samples have that were not scaled down; squares and sums stay finite."""
+
+
 def mono(frames: NDArray[np.float32], path: str) -> Waveform:
     """The mean of the channels of `[frames, channels]`; one of them, where they cancel out.
 
     Two channels of one voice of which one is upside down, by a cable, have nothing as their mean.
 
     Raises:
-        AudioError: there are NaN or infinite samples.
+        AudioError: there are NaN, infinite or huge samples.
     """
+    if not (frames.min(initial=0.0) >= -_MOST and frames.max(initial=0.0) <= _MOST):
+        raise AudioError(f"{path}: NaN, infinite or huge samples in it: decode or record it again")
     # A mean over one channel takes as long as decoding.
     mixed = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
-    if not np.isfinite(mixed).all():
-        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
     if frames.shape[1] > 1:
         powers = np.einsum("fc,fc->c", frames, frames)
         if np.vdot(mixed, mixed) < _CANCELLED * powers.mean():

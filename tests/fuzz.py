@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import functools
 import gzip
 import json
 import os
@@ -651,10 +650,8 @@ def _length_engine() -> None:
 
 def _prepare() -> None:
     """What would be done for each command anew is done once."""
-    import typer.main
-
-    typer.main.get_command = functools.cache(typer.main.get_command)
     _length_engine()
+    import prebuilt  # noqa: F401
     import torch
 
     torch.set_num_threads(1)

@@ -266,6 +266,13 @@ def attempt(command: Command, whole: Whole, place: Path, draw: random.Random, en
             running.end()
     ends.amid += any(hows)
     running = Running(again, place)
+    if (
+        running.over(300)
+        and running.process.exitcode == 2
+        and " is not empty: remove it" in running.said
+    ):
+        shutil.rmtree(place / command.out)  # what cannot be resumed is not overwritten unasked
+        running = Running(again, place)
     try:
         if not running.over(300):
             ends.faults.append(f"{hows}: run again, it did not end: {running.said}")

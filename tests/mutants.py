@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -53,7 +54,7 @@ def _mutate(value: Any, draw: random.Random, strange: Sequence[Any]) -> None:
             case 1 if isinstance(value, list):
                 value.append(inner)
             case _:
-                value[key] = draw.choice(strange)
+                value[key] = copy.deepcopy(draw.choice(strange))
         return
 
 

@@ -152,7 +152,7 @@ def prepare_server(filters: Sequence[str]) -> None:
     """
     _warnings[:] = filters
     ours = [".".join(path.with_suffix("").parts) for path in _OURS]
-    _context.set_forkserver_preload([*_SLOW, *ours, __name__])
+    _context.set_forkserver_preload([*_SLOW, *ours, "prebuilt", __name__])
 
 
 def _command(

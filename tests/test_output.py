@@ -71,9 +71,7 @@ def test_what_made_an_output_is_beside_it(tmp_path: Path) -> None:
 _DEEP = b"[" * 100_000
 
 
-@pytest.mark.parametrize(
-    "line", [_DEEP, b'{"id": "\\ud800"}', b'{"id": [' + b"1e999]}", b"\xff", b"[]"]
-)
+@pytest.mark.parametrize("line", [_DEEP, b"\xff", b"[]"])
 def test_what_is_damaged_in_an_unfinished_output_is_made_anew(line: bytes, tmp_path: Path) -> None:
     out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
     killed(out, CALM)

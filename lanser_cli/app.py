@@ -130,7 +130,9 @@ def _every_interrupt_heard() -> Iterator[None]:
 
     def again(fault: UnraisableHookArgs) -> None:
         if fault.exc_type is KeyboardInterrupt:
-            threading.Timer(0.05, _thread.interrupt_main).start()  # not in here, as it is lost here
+            later = threading.Timer(0.05, _thread.interrupt_main)  # here it would be lost again
+            later.daemon = True
+            later.start()
         else:
             before(fault)
 

@@ -307,10 +307,13 @@ def _disturb(running: Running, code: int, draw: random.Random, ends: Ends) -> st
     took = time.monotonic() - begun
     if how != WORKER or running.process.exitcode == 1:  # else it had no more to do for it
         ends.slowest = max(ends.slowest, took)
+        if how == WORKER and took > SECONDS:
+            ends.faults.append(f"{how}: its command ended after {took:.1f} s: {running.said}")
     left = _until(lambda: not running.started(), SECONDS)
     ends.slowest_worker = max(ends.slowest_worker, left)
     if left >= SECONDS:
-        ends.faults.append(f"{how}: workers are still there after {SECONDS} s")
+        names = [Path("/proc", str(pid), "cmdline").read_bytes() for pid in running.started()]
+        ends.faults.append(f"{how}: still there after {SECONDS} s: {names}")
     expected = (1,) if how == WORKER else SIGNALS[number]
     if running.process.exitcode not in (*expected, code, 0) or "Traceback" in running.said:
         ends.faults.append(f"{how}: exit {running.process.exitcode}: {running.said}")

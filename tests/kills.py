@@ -43,10 +43,10 @@ MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 SIGNALS = {
     signal.SIGKILL: (-9,),
     signal.SIGTERM: (-15, 143),
-    signal.SIGINT: (130,),
+    signal.SIGINT: (130, -2),
     signal.SIGHUP: (-1,),
 }
-"""What is sent, and the exit codes that it may lead to; training ends a step before it ends."""
+"""What is sent, and the exit codes that it may lead to: -2 before there is a command to hear it."""
 
 WORKER = "a worker"
 

@@ -165,7 +165,7 @@ def _command(
 ) -> None:
     if session:
         os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is a command that can say so
     for number, (stream, flags) in enumerate(
         zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)
     ):
@@ -186,6 +186,7 @@ def _command(
     from lanser_cli import app
 
     _filter(filters)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(app.main(arguments))
 
 

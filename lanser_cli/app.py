@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import typer
 from typer.exceptions import TyperException
@@ -24,6 +28,9 @@ from lanser_cli.errors import (
     Stopped,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 app = typer.Typer(
     name="lanser",
@@ -88,7 +95,8 @@ def main(argv: Sequence[str]) -> int:
     provenance.set_command_line(argv)
     try:
         _check_utf8(argv)
-        result = program(list(argv), prog_name="lanser", standalone_mode=False)
+        with _every_interrupt_heard():
+            result = program(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
             raise KeyboardInterrupt
@@ -116,6 +124,29 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:  # a bug of ours, or a library's complaint: still one line
         hint = "run again with --verbose for the traceback"
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
+
+
+@contextmanager
+def _every_interrupt_heard() -> Iterator[None]:
+    """Ctrl-C where nothing can be raised, as in a finaliser or in pydantic, is raised right after.
+
+    Python would only print it, and the run go on to its end.
+    """
+    before = sys.unraisablehook
+
+    def again(fault: UnraisableHookArgs) -> None:
+        if fault.exc_type is KeyboardInterrupt:
+            later = threading.Timer(0.05, _thread.interrupt_main)  # here it would be lost again
+            later.daemon = True
+            later.start()
+        else:
+            before(fault)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _check_utf8(argv: Sequence[str]) -> None:

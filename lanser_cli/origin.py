@@ -93,7 +93,7 @@ def identity_in(*paths: Path) -> dict[str, str] | None:
     for path in paths:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))["identity"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         if isinstance(found, dict):
             return {str(name): str(value) for name, value in found.items()}

@@ -100,11 +100,11 @@ class JsonlFile:
             for line in stream:
                 try:
                     key = json.loads(line)[self._key]
-                except (ValueError, KeyError, TypeError):
+                    if not line.endswith(b"\n"):
+                        break
+                    self.done.add(to_json(key) if isinstance(key, dict) else str(key))
+                except (ValueError, KeyError, TypeError, RecursionError, RecordError):
                     break
-                if not line.endswith(b"\n"):
-                    break
-                self.done.add(to_json(key) if isinstance(key, dict) else str(key))
                 if self._there is not None:
                     self._there[line[:-1].decode()] += 1
                 whole += len(line)

@@ -88,7 +88,11 @@ def load_json(path: Path, what: str) -> Any:
             raise LanserError(f"{path}: not {what}: not a plain file")
         if about.st_size > _MOST:
             raise LanserError(f"{path}: not {what}: more than {_MOST >> 20} MB")
-        return json.loads(path.read_bytes())
+        data = path.read_bytes()
+        value = json.loads(data)
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode()  # half a pair cannot be written again
+        return value
     except OSError as error:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
     except RecursionError:

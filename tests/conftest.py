@@ -159,6 +159,11 @@ def labelled(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an untrained resnet18-slim over Ekman's six."""
+    return save_run(tmp_path_factory.mktemp("run") / "tiny")
+
+
+def save_run(folder: Path) -> Path:
+    """Save what `tiny_run` is."""
     torch = pytest.importorskip("torch")
 
     from lanser_cli.models.classifier import Architecture, SpeechClassifier
@@ -166,7 +171,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lanser_cli.training.runs import RunFolder
 
     torch.manual_seed(0)
-    run = RunFolder(tmp_path_factory.mktemp("run") / "tiny")
+    run = RunFolder(folder)
     run.create(resume=False)
     architecture = Architecture("resnet18-slim", EKMAN, crop_seconds=1.0)
     run.write_config("pretrain", architecture)
@@ -228,7 +233,12 @@ def tiny_nli(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Whisper checkpoint with random weights, English only. It says five tokens, without doubt.
+    """A Whisper checkpoint with random weights, as `save_whisper` makes it."""
+    return save_whisper(tmp_path_factory.mktemp("whisper") / "tiny-random.pt")
+
+
+def save_whisper(path: Path) -> Path:
+    """Save a tiny Whisper, English only. It says five tokens, without doubt.
 
     What it says next hangs on the place more than on the token before: it does not repeat itself.
     """
@@ -248,7 +258,6 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
         n_text_head=2,
         n_text_layer=1,
     )
-    path = tmp_path_factory.mktemp("whisper") / "tiny-random.pt"
     model = Whisper(dims)
     places, end = model.decoder.positional_embedding.data, 50256
     torch.nn.init.normal_(places, std=5.0)  # Whisper leaves them as they are

@@ -123,16 +123,19 @@ def start(
     folder: str,
     environment: Mapping[str, str],
     window: int | None = None,
+    *,
+    session: bool = False,
 ) -> multiprocessing.process.BaseProcess:
     """Start a command.
 
     Args:
         streams: its standard streams, each a path or something that arrives as a descriptor.
         window: as `Quick` has it.
+        session: whether it leads a session of its own, by which all that it starts can be found.
     """
     place = (folder, dict(environment))
     process = _context.Process(
-        target=_command, args=(arguments, list(streams), place, _warnings, window)
+        target=_command, args=(arguments, list(streams), place, _warnings, window, session)
     )
     process.start()
     return process
@@ -162,8 +165,11 @@ def _command(
     place: tuple[str, dict[str, str]],
     filters: list[str],
     window: int | None,
+    session: bool,
 ) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if session:
+        os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is a command that can say so
     for number, (stream, flags) in enumerate(
         zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)
     ):
@@ -184,6 +190,7 @@ def _command(
     from lanser_cli import app
 
     _filter(filters)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(app.main(arguments))
 
 

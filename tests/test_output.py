@@ -68,6 +68,20 @@ def test_what_made_an_output_is_beside_it(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "out.jsonl", "out.jsonl.meta.json"]
 
 
+_DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize("line", [_DEEP, b"\xff", b"[]"])
+def test_what_is_damaged_in_an_unfinished_output_is_made_anew(line: bytes, tmp_path: Path) -> None:
+    out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    killed(out, CALM)
+    with part.open("ab") as stream:
+        stream.write(line + b"\n")
+    (tmp_path / "out.jsonl.part.meta.json").write_bytes(_DEEP)
+    run(out, CALM, resume=True)
+    assert read_jsonl(out) == RECORDS
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_resume_with_other_settings_names_the_first_that_differs(
     finished: bool, tmp_path: Path

@@ -36,6 +36,7 @@ GOOD = '"schema": 1, "name": "a", "counts": {"b": 2}, "rows": [{"x": 1}, {"x": 0
         (f'{{{GOOD}, "rows": [{{"x": 1e999}}]}}', "'rows[0].x' must be a finite number"),
         (f'{{{GOOD}, "rows": [{{"x": 1{"0" * 400}}}]}}', "'rows[0].x' must be a finite number"),
         (f'{{{GOOD}, "rows": [{{"x": 1{"0" * 5000}}}]}}', "not JSON"),
+        (f'{{{GOOD}, "more": "\\ud800"}}', "not JSON: 'utf-8' codec can't encode"),
         (f'{{{GOOD}, "share": 1.5}}', "'share' must be at most 1, not 1.5"),
     ],
 )

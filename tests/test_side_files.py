@@ -5,20 +5,18 @@ Seeded, so a failure comes back. No traceback, no hang, and whatever is read is 
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import shutil
 import signal
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
-from conftest import Lanser, read_jsonl, tone, write_jsonl
+from conftest import read_jsonl, write_jsonl
+from mutants import a_tar, damaged_tar, mutated
 
 from lanser_cli.audio import archive, sound
 from lanser_cli.entailment.calibration import Prior
@@ -33,46 +31,6 @@ from lanser_cli.shards.verify import verify_shards
 from lanser_cli.shards.writer import ShardWriter
 
 pytestmark = pytest.mark.slow
-
-_STRANGE = (
-    *(None, True, False, 0, -1, 1, 2**63, 10**400, 0.5, -0.0, 1e308, "", "x", "../x", "/dev/zero"),
-    *(".", "..", "a/b", "a\0b", "\ud800", "x" * 5_000, "labels-000000000000.jsonl"),
-    *([], {}, [[]], [None], {"": None}, {"schema": 1}, [0] * 50),
-)
-
-
-def mutated(value: Any, draw: random.Random) -> str:
-    """The JSON of a value, in one to three places another, or damaged as text."""
-    value = json.loads(json.dumps(value))
-    for _ in range(draw.randint(1, 3)):
-        _mutate(value, draw)
-    text = json.dumps(value)
-    if draw.random() < 0.15:
-        place = draw.randrange(len(text))
-        rubbish = ("", "\0", "NaN", "1e999", "[" * 50_000, "1" * 5_000, '"', "}", "-Infinity")
-        text = text[:place] + draw.choice(rubbish) + text[place + draw.randint(0, 9) :]
-    return text
-
-
-def _mutate(value: Any, draw: random.Random) -> None:
-    """Go down at random and change what is there."""
-    while True:
-        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
-        if not keys:
-            return
-        key = draw.choice(keys)
-        inner = value[key]
-        if isinstance(inner, (dict, list)) and inner and draw.random() < 0.7:
-            value = inner
-            continue
-        match draw.randrange(3):
-            case 0:
-                del value[key]
-            case 1 if isinstance(value, list):
-                value.append(inner)
-            case _:
-                value[key] = draw.choice(_STRANGE)
-        return
 
 
 @contextmanager
@@ -217,61 +175,6 @@ def test_mutants_of_the_weak_labels_of_a_set(shards: Path, tmp_path: Path) -> No
 # ---------------------------------------------------------------- tars
 
 
-def _tar() -> bytes:
-    stream = io.BytesIO()
-    flac = io.BytesIO()
-    soundfile.write(flac, tone(0.05), 16_000, format="FLAC")
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for number in range(6):
-            key = f"set/{number}" + "x" * 120 * (number == 3)
-            text = json.dumps({"id": f"n{number}", "label": "joy"}).encode()
-            for suffix, data in (("flac", flac.getvalue()), ("json", text)):
-                about = tarfile.TarInfo(f"{key}.{suffix}")
-                about.size = len(data)
-                tar.addfile(about, io.BytesIO(data))
-    return stream.getvalue()
-
-
-def damaged(data: bytes, draw: random.Random) -> bytes:
-    """A tar with one to three faults, half of them in headers with a checksum that fits."""
-    found = bytearray(data)
-    headers = [at for at in range(0, len(found), 512) if found[at + 257 : at + 262] == b"ustar"]
-    for _ in range(draw.randint(1, 3)):
-        at, size = draw.choice(headers), len(found) // 512
-        match draw.randrange(8):
-            case 0:
-                found[draw.randrange(len(found))] ^= 1 << draw.randrange(8)
-            case 1:
-                block = 512 * draw.randrange(size)
-                found[block : block + 512] = bytes(512)
-            case 2:
-                block, other = (512 * draw.randrange(size) for _ in range(2))
-                found[block : block + 512] = found[other : other + 512]
-            case 3:
-                del found[draw.randrange(len(found)) :]
-                found += bytes(-len(found) % 512) * draw.randint(0, 1)
-            case _:
-                _lie(found, at, draw)
-        if len(found) < 1024 or found[at + 257 : at + 262] != b"ustar":
-            break
-    return bytes(found)
-
-
-def _lie(found: bytearray, at: int, draw: random.Random) -> None:
-    start, length = draw.choice([(0, 100), (124, 12), (156, 1), (157, 100), (345, 155)])
-    number = draw.choice([-1, -512, 2**60, 2**33, 511, 513, 0]).to_bytes(11, "big", signed=True)
-    field = {
-        0: draw.choice([b"../x", b"/x.flac", b"set/0.json", b"\xff.flac", b"._x.flac", b""]),
-        124: draw.choice([b"\x80" + number, b"\xff" + number, b"77777777777\0", b"-1", b"9x"]),
-        156: draw.choice([b"0", b"1", b"2", b"3", b"5", b"S", b"L", b"K", b"x", b"g", b"\0", b"?"]),
-        157: draw.choice([b"set/0.flac", b"x", b"../../etc/passwd"]),
-        345: draw.choice([b"..", b"/", b"a" * 155]),
-    }[start]
-    found[at + start : at + start + length] = field[:length].ljust(length, b"\0")
-    found[at + 148 : at + 156] = b" " * 8
-    found[at + 148 : at + 156] = b"%06o\0 " % sum(found[at : at + 512])
-
-
 def _named(path: Path) -> list[str]:
     """The names of the sounds in a tar that are not hidden."""
     with path.open("rb") as stream:
@@ -281,13 +184,13 @@ def _named(path: Path) -> list[str]:
 
 
 def test_mutants_of_a_tar(tmp_path: Path) -> None:
-    whole, draw, path = _tar(), random.Random(0), tmp_path / "x.tar"
+    whole, draw, path = a_tar(), random.Random(0), tmp_path / "x.tar"
     sounds: set[bytes] = set()
     path.write_bytes(whole)
     assert len(list(read_tar(str(path), "test"))) == 6
     for round_ in range(800):
         path = tmp_path / f"{round_ % 2}.tar"
-        data = damaged(whole, draw)
+        data = damaged_tar(whole, draw)
         path.write_bytes(data)
         for bare in (False, True):
             with in_time(10):
@@ -305,23 +208,3 @@ def test_mutants_of_a_tar(tmp_path: Path) -> None:
             if not any(isinstance(item, Reject) for item in items):
                 assert len(items) == len(_named(path)), data
     assert sounds
-
-
-def test_mutants_by_command(shards: Path, tmp_path: Path, lanser: Lanser) -> None:
-    """What a user sees: the exit codes of the contract, and no hint at a traceback."""
-    draw, whole = random.Random(1), _tar()
-    folder = Path(shutil.copytree(shards, tmp_path / "set"))
-    value = json.loads((folder / "index.json").read_text())
-    codes = set()
-    for round_ in range(12):
-        (folder / "index.json").write_text(mutated(value, draw), errors="surrogatepass")
-        (tmp_path / "x.tar").write_bytes(damaged(whole, draw))
-        for command in (
-            ["--verify", folder],
-            [tmp_path / "x.tar", "-o", tmp_path / f"out-{round_}", "--workers", 1],
-        ):
-            made = lanser("shard", *command, check=None)
-            codes.add(made.returncode)
-            said = made.stderr.decode()
-            assert "Traceback" not in said and "--verbose" not in said, said
-    assert codes <= {0, 1, 3} and len(codes) > 1

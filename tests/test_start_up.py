@@ -141,3 +141,29 @@ finally:
         [sys.executable, "-c", program], capture_output=True, timeout=60, env={**ours, **given}
     )
     assert result.stdout.split()[-1] == str(found).encode()
+
+
+SWALLOWS = """
+import os, signal, sys
+from lanser_cli import app, console
+
+class Gone:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(9))  # it is raised here, where Python can only print it
+
+say = console.configure
+console.configure = lambda **given: (say(**given), given.get("quiet_") and Gone())[0]
+sys.exit(app.main(["taxonomies", "--quiet"]))
+"""
+
+
+def test_ctrl_c_counts_where_python_swallows_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

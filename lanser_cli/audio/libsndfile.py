@@ -34,6 +34,18 @@ _UNKNOWN = 1 << 62
 """libsndfile gives at least this many frames where a stream's header leaves the length open."""
 
 
+class File(soundfile.SoundFile):
+    """soundfile's own, but freed once: twice, where Ctrl-C comes right behind it, is an abort."""
+
+    _file: Any
+
+    def close(self) -> None:
+        if not self.closed:
+            self.flush()
+            file, self._file = self._file, None
+            soundfile._error_check(soundfile._snd.sf_close(file))
+
+
 def load(source: Source, offset: float, duration: float | None) -> Block:
     """Decode `[offset, offset + duration)` seconds.
 
@@ -133,7 +145,7 @@ def mp3_seconds(source: Source) -> float:
     Without that header the length of an MP3 is a guess, and with it libsndfile takes its word.
     """
     try:
-        with soundfile.SoundFile(source.open()) as file:
+        with File(source.open()) as file:
             seconds = file.frames / file.samplerate if file.format == "MP3" else 0.0
     except LibsndfileError:
         return 0.0
@@ -192,7 +204,7 @@ class _Reader:
 @contextmanager
 def _opened(source: Source) -> Iterator[Any]:
     try:
-        file = soundfile.SoundFile(source.open())
+        file = File(source.open())
     except (LibsndfileError, TypeError):  # TypeError: a name that means sound without a header
         raise Unsupported from None
     with file:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import atexit
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
+from io import BufferedReader
 from subprocess import DEVNULL, PIPE, Popen
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,8 @@ class _Helper:
         command = [sys.executable, "-c", f"{code}; serve()", *sys.path]
         self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._requests = self._process.stdin
+        self._answers = cast(BufferedReader, self._process.stdout)
 
     @property
     def lives(self) -> bool:
@@ -106,9 +107,9 @@ class _Helper:
         line = self._answers.readline()
         answer: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
         if "shape" in answer:
-            data = self._answers.read(4 * math.prod(answer["shape"]))
-            if len(data) == 4 * math.prod(answer["shape"]):
-                return answer, np.frombuffer(data, "<f4").reshape(answer["shape"])
+            frames = np.empty(answer["shape"], "<f4")
+            if self._answers.readinto(frames.data.cast("B")) == frames.nbytes:
+                return answer, frames
         elif line.endswith(b"\n"):
             return answer, None
         return {"died": self._process.wait()}, None

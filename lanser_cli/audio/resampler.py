@@ -20,22 +20,27 @@ _CANCELLED = 1e-3
 """Power of the mean over that of a channel; two channels that have nothing in common give 0.5."""
 
 
+_MOST = 2.0**31
+"""Beyond what 32-bit samples have that were not scaled down; squares and sums stay finite."""
+
+
 def mono(frames: NDArray[np.float32], path: str, channel: int | None = None) -> Waveform:
     """One channel of `[frames, channels]`, or their mean; one of them, where they cancel out.
 
     Two channels of one voice of which one is upside down, by a cable, have nothing as their mean.
 
     Raises:
-        AudioError: there is no such channel, or there are NaN or infinite samples.
+        AudioError: there is no such channel, or there are NaN, infinite or huge samples.
     """
     channels = frames.shape[1]
     if channel is not None:
         check_channel(channel, channels, path)
-    # A mean over one channel takes as long as decoding.
     one = 0 if channels == 1 else channel
-    mixed = frames.mean(axis=1) if one is None else frames[:, one]
-    if not np.isfinite(mixed).all():
-        raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
+    heard = frames if one is None else frames[:, one]
+    if not (heard.min(initial=0.0) >= -_MOST and heard.max(initial=0.0) <= _MOST):
+        raise AudioError(f"{path}: NaN, infinite or huge samples in it: decode or record it again")
+    # A mean over one channel takes as long as decoding.
+    mixed = frames.mean(axis=1) if one is None else heard
     if one is None:
         powers = np.einsum("fc,fc->c", frames, frames)
         if np.vdot(mixed, mixed) < _CANCELLED * powers.mean():

@@ -115,7 +115,7 @@ def _split(split: str, table: Table, clips: dict[str, Path]) -> Iterator[Outcome
 
 def _seconds(time: str | None) -> float:
     """`00:16:16,059` in seconds; NaN where it is not of this form."""
-    found = re.fullmatch(r"(\d+):(\d+):(\d+)[,.](\d+)", time or "")
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9}):(\d{1,9})[,.](\d{1,9})", time or "")
     if not found:
         return math.nan
     hours, minutes, seconds = map(int, found.groups()[:3])

@@ -63,7 +63,7 @@ def splits(
         folds: outer folds in a part; fewer speakers than that make fewer folds.
 
     Raises:
-        LanserError: a part has one speaker.
+        LanserError: a part has one speaker, or two of which one has a single utterance.
     """
     from sklearn.model_selection import GroupKFold, KFold
 
@@ -83,6 +83,11 @@ def splits(
             several = len(np.unique(who[train]))
             if several > 1:
                 inside = GroupKFold(min(inner, several)).split(train, groups=who[train])
+            elif len(train) < 2:
+                raise LanserError(
+                    f"probe-prosody: '{who[train][0]}', one of two speakers, has one utterance: a "
+                    "probe needs two to be trained on; give more of it, or more speakers"
+                )
             else:  # two speakers in all: the penalty can only be chosen on one
                 inside = KFold(min(inner, len(train))).split(train)
             found.append(Split(train, test, tuple((train[a], train[b]) for a, b in inside)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lanser_cli.audio.libsndfile import File
 from lanser_cli.audio.sound import SAMPLE_RATE, load_int16
 from lanser_cli.choices import Codec
 from lanser_cli.digests import sound_sha256
@@ -67,22 +68,22 @@ class Encoder:
 
 
 def _flac(samples: NDArray[np.int16]) -> bytes:
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()
+    return _encoded(samples, "FLAC", "PCM_16")
 
 
 def opus(samples: NDArray[np.int16], identifier: str) -> bytes:
     """Samples at 16 kHz as Ogg Opus; the same samples and id give the same bytes."""
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, format="OGG", subtype="OPUS")
+    ogg = _encoded(samples, "OGG", "OPUS")
     # libsndfile draws the stream's number from the clock: make it a function of the id.
     serial = hashlib.sha256(identifier.encode()).digest()[:4]
-    return _renumbered(buffer.getvalue(), serial)
+    return _renumbered(ogg, serial)
+
+
+def _encoded(samples: NDArray[np.int16], container: str, codec: str) -> bytes:
+    buffer = io.BytesIO()
+    with File(buffer, "w", SAMPLE_RATE, 1, codec, format=container) as file:
+        file.write(samples)
+    return buffer.getvalue()
 
 
 def _renumbered(ogg: bytes, serial: bytes) -> bytes:

@@ -284,6 +284,7 @@ def batches(
         num_workers=workers,
         prefetch_factor=_AHEAD,
         worker_init_fn=_freeze,
+        multiprocessing_context="fork",  # a fork server would be its parent, and outlive this one
     )
     for number, indices, weights in loader:
         waveform = ring.slot(number, len(indices)).to(device)

@@ -161,6 +161,7 @@ class _Training:
         self._introduce()
         timetable = Timetable(self.recipe.checkpoint_every, self.recipe.checkpoint_minutes)
         loaded = batches(self.crops, self.sampler, self.recipe.workers, self.device)
+        signals = 0
         with Stop() as stop, self.meter:
             for keys, batch in zip(self.sampler, self.meter.waiting(loaded), strict=True):
                 signals = self._advance(keys, batch, stop)
@@ -171,6 +172,7 @@ class _Training:
                     raise self._stopped(signals)
         places = self.unread.gathered(self.ranks)
         self._conclude([self.crops.ids[place] for place in sorted(places)])
+        stop.pass_on(signals)
         return self.model.eval()
 
     def _introduce(self) -> None:

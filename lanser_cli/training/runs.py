@@ -15,6 +15,7 @@ seed-0/ ...          several seeds: a run folder for each
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -130,8 +131,16 @@ class RunFolder:
         """Drop log lines behind a step that a resumed run starts from."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _step_of(line) <= step]
         write_whole(path, "".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics.jsonl; of one that is torn or damaged, behind all steps."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return math.inf
 
 
 def read_config(folder: Path) -> dict[str, Any]:

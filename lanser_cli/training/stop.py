@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -38,6 +39,16 @@ class Stop:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def pass_on(self, agreed: int) -> None:
+        """Send on what came too late to end a run by a checkpoint: more may follow, such as a fold.
+
+        Args:
+            agreed: the signal that some rank has got, as all know; 0 for none.
+        """
+        late = (one for one, wish in zip(SIGNALS, self.wished, strict=True) if wish)
+        if number := agreed or next(late, 0):
+            os.kill(os.getpid(), number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         place = SIGNALS.index(signal.Signals(number))

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import tone
 from sounds import noise, save, sine, text_file
 
@@ -222,3 +223,24 @@ def test_containers_need_an_extra_and_the_message_names_it(
 def test_wav_needs_no_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert len(read(str(save(tmp_path / "a.wav", tone(0.5))))) == 8000
+
+
+def test_a_file_that_ctrl_c_comes_behind_the_closing_of_is_freed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, freed = soundfile._snd, []
+
+    class Interrupted:
+        def __getattr__(self, name: str) -> object:
+            return getattr(library, name)
+
+        def sf_close(self, file: object) -> int:
+            freed.append(library.sf_close(file))
+            raise KeyboardInterrupt
+
+    file = libsndfile.File(str(save(tmp_path / "a.wav", noise(0.1))))
+    monkeypatch.setattr(soundfile, "_snd", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        file.close()
+    file.close()
+    assert freed == [0]

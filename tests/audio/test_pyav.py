@@ -190,6 +190,12 @@ def test_a_decoder_that_dies_is_one_fault_and_the_next_file_is_decoded(
     assert np.array_equal(pyav.load(source, 0.0, None).frames, whole)
 
 
+def test_what_was_decoded_may_be_written_to() -> None:
+    """PyTorch warns of memory that it must not write to."""
+    frames = pyav.load(Source("x", encoded(tone(1.0), "adts", "aac")), 0.0, None).frames
+    assert frames.flags.writeable and frames.dtype == np.float32
+
+
 def test_who_has_heard_enough_does_not_disturb_the_next() -> None:
     first, second = (Source("x", encoded(wave, "adts", "aac")) for wave in (noise(9.0), tone(2.0)))
     wanted = pyav.load(second, 0.0, None).frames

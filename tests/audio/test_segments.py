@@ -126,7 +126,7 @@ def test_faults_are_rejects_and_rejects_pass(tmp_path: Path) -> None:
     errors = [item.error for item in found if isinstance(item, Reject)]
     assert errors[0] == "bad already"
     assert "there is no such file" in errors[1]
-    assert "NaN or infinite" in errors[2]
+    assert "NaN, infinite" in errors[2]
     assert errors[3] == "has no 'audio_filepath'"
 
 

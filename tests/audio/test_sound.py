@@ -115,12 +115,25 @@ def flac_of(samples: int, seconds: float = 2.0) -> Callable[[Path], Path]:
     return make
 
 
+def float_of(value: float) -> Callable[[Path], Path]:
+    """Two channels of which one has a sample that no recorder writes."""
+
+    def make(folder: Path) -> Path:
+        wave = np.zeros((1600, 2), np.float32)
+        wave[800] = value, value
+        return save(folder / "float.wav", wave, subtype="FLOAT")
+
+    return make
+
+
 FAULTS = {
     "missing": (missing, "there is no such file"),
     "0 bytes": (zero_bytes, "the file is empty (0 bytes)"),
     "zero length": (zero_length, "no audio samples in it (zero length)"),
-    "NaN": (not_a_number, "NaN or infinite samples in it"),
-    "infinite": (infinite, "NaN or infinite samples in it"),
+    "NaN": (not_a_number, "NaN, infinite or huge samples in it"),
+    "infinite": (infinite, "NaN, infinite or huge samples in it"),
+    "huge": (float_of(3e38), "NaN, infinite or huge samples in it"),
+    "1e30": (float_of(1e30), "NaN, infinite or huge samples in it"),
     "cut WAV": (cut("wav", 0.5), "only 0.999 s of the 2.000 s that its header promises"),
     "cut FLAC": (cut("flac", 0.5), "cut off or damaged: not all of the 2.000 s"),
     "header of a WAV": (cut("wav", 0.0005), "not a readable audio or video file"),

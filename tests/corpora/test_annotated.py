@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from corpora.outcomes import MakeWav, sorted_out
 from lanser_cli import corpora
+from lanser_cli.corpora import meld as meld_reader
 from lanser_cli.errors import LanserError
 
 EVALUATION = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
@@ -160,3 +162,9 @@ def test_meld_text_without_clips(tmp_path: Path) -> None:
     _meld(tmp_path, "test", "1,Hi.,Ross,joy,positive,0,0,8")
     with pytest.raises(LanserError, match="no MELD in it"):
         corpora.read("meld", tmp_path)
+
+
+@pytest.mark.parametrize("time", ["9" * 400 + ":00:01,000", "", "1:2", "00:00:0x,1", None])
+def test_a_time_of_meld_that_is_none_says_nothing(time: str | None) -> None:
+    assert meld_reader._seconds("01:00:02,500") == 3602.5
+    assert math.isnan(meld_reader._seconds(time))

@@ -237,6 +237,8 @@ def test_the_log_is_cut_to_the_step_resumed_from(tmp_path):
         run.log({"step": step, "loss": 1.0})
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 40, "lo')
+    with (run.path / "metrics.jsonl").open("a") as stream:  # what is damaged is of no step
+        stream.write("[" * 100_000 + '}\n{"loss": 1}\n[{}\n{"step": "x"}\n{"step": 1e')
     run.cut_log(20)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [10, 20]

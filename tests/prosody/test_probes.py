@@ -68,6 +68,11 @@ def test_one_speaker_is_refused_with_the_reason() -> None:
         splits(["s0"] * 30, [np.arange(30)], 5)
 
 
+def test_a_single_utterance_to_be_trained_on_is_refused_with_the_reason() -> None:
+    with pytest.raises(LanserError, match="'a', one of two speakers, has one utterance"):
+        splits(["a", "b", "b"], [np.arange(3)], 2)
+
+
 def test_of_two_speakers_each_is_tested_by_the_other() -> None:
     corpus = Corpus(speakers=2)
     found = splits(corpus.speakers, [corpus.everyone], 5)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -301,6 +305,22 @@ def test_batches_do_not_depend_on_the_number_of_workers(examples, workers, ranks
         assert [batch[0].shape for batch in reference] == [(n, 8_000) for n in sizes] * 20
         for one, other in zip(ours, reference, strict=True):
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_are_children_whatever_the_start_method(examples, monkeypatch):
+    """They die with it then: what a fork server starts has that server for its parent."""
+    server = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(multiprocessing.context._default_context, "_actual_context", server)
+    crops = Crops(examples, 8_000, seed=0)
+    loaded = batches(crops, StepSampler(len(crops), 2, 1, seed=0), 1)
+    next(loaded)
+    parents = [
+        int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[1])
+        for child in multiprocessing.active_children()
+    ]
+    assert parents == [os.getpid()]
+    loaded.close()
 
 
 def test_what_workers_share_is_small():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from lanser_cli.records import Record
 from lanser_cli.training import loop, runs
 from lanser_cli.training.checkpoints import Checkpoints
 from lanser_cli.training.examples import human_examples
+from lanser_cli.training.learner import Learner
 from lanser_cli.training.loop import schedule, train
 from lanser_cli.training.predict import Predictor
 from lanser_cli.training.recipe import Recipe
@@ -106,6 +108,25 @@ def test_a_resumed_run_is_the_uninterrupted_run(corpus, tmp_path, monkeypatch):
     assert weights[0] == weights[1]
     lines = [learnt(read_jsonl(run.path / "metrics.jsonl")) for run in (killed, whole)]
     assert lines[0] == lines[1] and lines[0]
+
+
+def test_a_signal_in_the_last_step_ends_what_follows(corpus, tmp_path, monkeypatch):
+    heard, step = [], Learner.step
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+
+    def step_while_it_comes(self, number, *given):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, number, *given)
+
+    monkeypatch.setattr(Learner, "step", step_while_it_comes)
+    run = run_folder(tmp_path / "run")
+    try:
+        examples = human_examples(corpus, ("high", "low"))
+        train(fresh(), examples, Recipe(None, batch_size=16, steps=2), run, CPU)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM] and (run.path / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("steps", [2, 7])

@@ -82,7 +82,11 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite the -o of a run 
 
 Part = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Take every N-th record, from the I-th; 'slurm' in an array."),
+    typer.Option(
+        metavar="I/N",
+        help="Take every N-th record, from the I-th; as a task of a cluster's job slurm/N, k8s/N or "
+        "env:NAME/N.",
+    ),
 ]
 
 

@@ -19,6 +19,8 @@ from conftest import EKMAN, ENVIRONMENT, Lanser, read_jsonl, write_jsonl
 from quick import Done, Quick
 
 from lanser_cli.app import VERBS
+from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.records import Record
 
 COUNT = 24
 SMALL_WINDOW = 5
@@ -31,6 +33,7 @@ class Things:
 
     records: Path
     table: Path
+    parts: Path
     run: Path
     nli: Path
     whisper: Path
@@ -41,7 +44,8 @@ class Verb:
     """How a verb is called.
 
     Attributes:
-        takes: `records` (JSONL or `-`), `table` (a file that must be named), or `nothing`.
+        takes: `records` (JSONL or `-`), `table` (a file that must be named), `parts` (a folder of
+            them), or `nothing`.
         makes: `records` (JSONL by `-o` or on stdout), `folder` (by `-o`), or `lines` on stdout.
         options: words besides the inputs, but without `-o`.
         learns: whether it needs all its records at once, to compute something from them.
@@ -53,7 +57,10 @@ class Verb:
     learns: bool = False
 
     def input(self, things: Things) -> list[Path]:
-        return {"records": [things.records], "table": [things.table], "nothing": []}[self.takes]
+        return {
+            **{"records": [things.records], "table": [things.table]},
+            **{"parts": [things.parts], "nothing": []},
+        }[self.takes]
 
 
 TABLE = {
@@ -99,6 +106,7 @@ TABLE = {
         lambda things: ("--run", things.run, "--folds", "2", "--device", "cpu"),
         learns=True,
     ),
+    "parts": Verb("parts", "lines", lambda things: ("--of", "2")),
     "doctor": Verb("nothing", "lines"),
 }
 FILTERS = [name for name, verb in TABLE.items() if verb.makes == "records"]
@@ -143,7 +151,13 @@ def things(
         writer.writeheader()
         writer.writerows(values)
     records = write_jsonl(folder / "records.jsonl", values)
-    return Things(records, folder / "table.csv", tiny_run, tiny_nli, tiny_whisper)
+    parts = folder / "parts"
+    parts.mkdir()
+    for number in (1, 2):
+        Pipe("test", parts / f"{number}.jsonl", inputs=[records], part=f"{number}/2").run(
+            (Record(value) for value in values), one_process(list)
+        )
+    return Things(records, folder / "table.csv", parts, tiny_run, tiny_nli, tiny_whisper)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ Part = Annotated[
     str | None,
     typer.Option(
         metavar="I/N",
-        help="Take every N-th record, from the I-th; as a task of a cluster's job slurm/N, k8s/N or "
+        help="Take every N-th record, from the I-th; in a job on a cluster: slurm/N, k8s/N or "
         "env:NAME/N.",
     ),
 ]

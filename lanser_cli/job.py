@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import zlib
 from collections import Counter, defaultdict
@@ -222,17 +223,20 @@ def _parts_in(folder: Path, count: int) -> Iterator[Part]:
         }
     except OSError as error:
         raise LanserError(f"{folder}: cannot be read as a folder: {error.strerror}") from None
-    splits = Counter[str]()
+    splits = Counter[int]()
     for name in names:
         path = folder / name
         partial = path.with_name(f"{name}.part")
         if not (path.exists() or partial.exists()):
             continue
         origin = origin_in(beside(partial), beside(path))
-        number, _, of = (origin or {"identity": {}})["identity"].get("--part", "").partition("/")
-        if origin is None or not (number + of).isdigit():
+        part = origin and re.fullmatch(
+            "([0-9]{1,9})/([0-9]{1,9})", origin["identity"].get("--part", "")
+        )
+        if origin is None or not part:
             continue
-        if int(of) != count or not 1 <= int(number) <= count:
+        number, of = map(int, part.groups())
+        if of != count or not 1 <= number <= count:
             splits[of] += 1
             continue
         state: State = "whole"
@@ -240,7 +244,7 @@ def _parts_in(folder: Path, count: int) -> Iterator[Part]:
             state = "running" if lock.is_held(path) else "unfinished"
         identity = {**origin["identity"], "--part": "all"}
         verb = str(origin.get("verb"))
-        yield Part(path, int(number), state, verb, identity, origin.get("slice"))
+        yield Part(path, number, state, verb, identity, origin.get("slice"))
     for of, several in sorted(splits.items()):
         console.warn(f"{folder}: {several} outputs are of {of} parts, not of {count}: passed over")
 

@@ -277,9 +277,9 @@ def test_more_parts_than_a_process_may_open_at_first(
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 12, hard))
         few = tmp_path / "few"
-        for number in range(1, 24):
-            make(few / f"{number}.jsonl", source, f"{number}/23")
-        code, found, said = look(few, "--of", "23", "--merge", tmp_path / "out.jsonl")
+        for number in range(1, 15):
+            make(few / f"{number}.jsonl", source, f"{number}/14")
+        code, found, said = look(few, "--of", "14", "--merge", tmp_path / "out.jsonl")
         assert code == 0 and found["merged"]["records"] == 15, said
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, Lanser, read_jsonl
 
 PARTS = 4
-CLIPS = 60
+CLIPS = 40
 
 
 @pytest.mark.slow

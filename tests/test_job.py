@@ -173,6 +173,9 @@ def test_merged_parts_are_the_bytes_of_the_whole_run(
         for folder in (tmp_path, tmp_path / "whole")
     )
     assert made["identity"] == whole["identity"] and made["verb"] == whole["verb"]
+    before = merged.stat()
+    make(merged, source, resume=True)  # a whole run finds it made already
+    assert merged.stat() == before
 
 
 def test_a_part_that_was_resumed_knows_where_its_lines_stood(

@@ -22,7 +22,7 @@ may_reject() { "$@" || [ $? -eq 3 ]; } # 3: done, with some records rejected and
 
 exec 9> "$OUT/.nightly.lock"
 flock --nonblock 9 || { log "another run is at work: nothing done" && exit; }
-trap 'log "failed at line $LINENO; the next run goes on"' ERR
+trap '[ $? -eq 0 ] || log "failed; the next run goes on"' EXIT
 
 seen=$OUT/seen.txt
 touch "$seen"

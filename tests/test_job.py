@@ -292,7 +292,7 @@ def test_more_parts_than_a_process_may_open_at_first(
 
 # ---------------------------------------------------------------- schedules
 
-ROWS = 45
+ROWS = 30
 
 
 @pytest.fixture(scope="module")

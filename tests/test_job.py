@@ -293,6 +293,8 @@ def test_more_parts_than_a_process_may_open_at_first(
 # ---------------------------------------------------------------- schedules
 
 ROWS = 30
+HALVES = ((3, 50), (50, 100))
+"""So that two processes share them."""
 
 
 @pytest.fixture(scope="module")
@@ -344,15 +346,19 @@ def run_schedule(
     raise AssertionError("it comes to no end")
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.slow)])
-def test_all_schedules_end_in_one_checksum(
-    count: int,
+@pytest.mark.parametrize(
+    "seeds",
+    [range(3), *(pytest.param(range(*ends), marks=pytest.mark.slow) for ends in HALVES)],
+    ids=str,
+)
+def test_all_of_100_schedules_end_in_one_checksum(
+    seeds: range,
     corpus: tuple[Path, str],
     quick: Callable[..., Quick],
     look: Look,
     tmp_path: Path,
 ) -> None:
     table, digest = corpus
-    for seed in range(count):
+    for seed in seeds:
         merged = run_schedule(random.Random(seed), table, tmp_path / str(seed), quick, look)
         assert file_sha256(merged) == digest, f"seed {seed}"

@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Without bytecode of all that is installed: a fifth of it is ever imported, and compiled then.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # pip and the tests' commands must not depend on what else is on this machine.
 unexport PYTHONPATH
 
@@ -13,12 +15,12 @@ help: ## List the targets
 $(BIN)/lanser: pyproject.toml constraints.txt
 	@echo "Creating $(VENV) and installing lanser (PyTorch is large: a minute or more) ..."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots]'
+	$(PIP) -e '.[plots,video,vad]'
 	@touch $@
 
 $(VENV)/dev: $(BIN)/lanser
 	@echo "Installing what the tests need ..."
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,video,vad,tensorboard,dev]'
+	$(PIP) -e '.[plots,video,vad,tensorboard,dev]'
 	@touch $@
 
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)
@@ -65,6 +67,7 @@ bench-gpu: $(VENV)/dev ## The same on a GPU
 
 docs: $(BIN)/lanser ## Write anew what docs/ has from --help, the code and docs/results/
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_man.py
 	$(BIN)/python docs/make_house.py
 	$(BIN)/python docs/make_results.py
 

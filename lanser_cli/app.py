@@ -10,8 +10,10 @@ from importlib import import_module
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from lanser_cli import __version__, console, provenance, surroundings
+from lanser_cli.commands.verb import Verb, Verbs
 from lanser_cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -25,10 +27,10 @@ from lanser_cli.errors import (
 
 app = typer.Typer(
     name="lanser",
-    add_completion=False,
+    cls=Verbs,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="""Speech emotion recognition without human labels.
 
     Unlabeled speech is transcribed, the transcripts are labelled with the emotion they entail, a
@@ -56,11 +58,11 @@ VERBS = {
     "parts": "Which parts of a job are whole? Merge them.",
     "doctor": "What works on this machine, and what is missing?",
 }
-"""In the order of the pipeline; each is a module of `lanser_cli.commands` that has a `command`."""
+"""In the order of the pipeline; each is a module of `lanser_cli.commands`."""
 
 for _verb, _line in VERBS.items():
     _module = import_module(f"lanser_cli.commands.{_verb.replace('-', '_')}")
-    app.command(_verb, short_help=_line)(_module.command)
+    app.command(_verb, cls=Verb, short_help=_line, epilog=_module.EXAMPLES)(_module.command)
 
 
 @app.callback(invoke_without_command=True)
@@ -74,6 +76,10 @@ def _top(
         print(context.get_help())
 
 
+program = get_command(app)
+"""The command line as it is run, and as the pages of help and the manual are written from it."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run one command line, the words after `lanser`, and return its exit code."""
     if argv and argv[0] == "help":
@@ -82,14 +88,13 @@ def main(argv: Sequence[str]) -> int:
     provenance.set_command_line(argv)
     try:
         _check_utf8(argv)
-        result = app(list(argv), prog_name="lanser", standalone_mode=False)
+        result = program(list(argv), prog_name="lanser", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:  # Typer may have caught the Ctrl-C, and said nothing
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except TyperException as error:
-        message = error.format_message().replace("Value error, ", "")
-        return _explain(error, EXIT_USAGE, f"{message} (see --help)")
+        return _explain(error, EXIT_USAGE, f"{error.format_message()} (see --help)")
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # of a file; Typer takes it for Ctrl-D
             return _explain(error.__cause__, EXIT_FAILED, f"a file ended early: {error.__cause__}")

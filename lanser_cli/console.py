@@ -8,7 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 T = TypeVar("T")
 
@@ -83,41 +86,37 @@ def progress(what: str, total: int | None = None) -> Iterator[Progress]:
 
 
 class Progress:
-    """How far something has come. Shows nothing with `--quiet`."""
+    """How far something has come, how fast, and how long it takes. Silent with `--quiet`."""
 
     def __init__(self, what: str, total: int | None = None) -> None:
         self._what, self._total = what, total
-        self._count = 0
-        self._note = ""
-        self._start = self._logged = time.monotonic()
-        self._bar = None
-        if sys.stderr.isatty() and not quiet:
-            from rich.console import Console
-            from rich.progress import Progress as Bar
-            from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-            columns = [SpinnerColumn(), TextColumn("{task.description} {task.completed}")]
-            if total is None:
-                self._bar = Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True))
-            else:
-                self._bar = Bar(*Bar.get_default_columns(), console=Console(stderr=True))
+        self._count = self._count_logged = 0
+        self._logged = time.monotonic()
+        self._bar = _bar(total) if sys.stderr.isatty() and not quiet else None
+        if self._bar is not None:
             self._task = self._bar.add_task(what, total=total)
             self._bar.start()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Take `steps` forward; `note` (a loss, a rate) is shown next to the count."""
-        self._count += steps
-        self._note = note
+        """Take `steps` forward; `note` (such as a loss) is shown next to the count."""
+        self.reach(self._count + steps, note)
+
+    def reach(self, count: int, note: str = "") -> None:
+        """As `advance`, up to a count."""
+        self._count = count
         if self._bar is not None:
             description = f"{self._what} {note}".strip()
-            self._bar.update(self._task, advance=steps, description=description)
+            self._bar.update(self._task, completed=count, description=description)
             return
         now = time.monotonic()
         if now - self._logged >= _LOG_EVERY_S:
-            self._logged = now
-            of = "" if self._total is None else f" of {self._total}"
-            rate = self._count / (now - self._start)
-            info(f"{self._what}: {self._count}{of}, {rate:.1f}/s {note}".rstrip())
+            rate = (count - self._count_logged) / (now - self._logged)
+            of = left = ""
+            if self._total is not None:
+                of = f" of {self._total}"
+                left = f", {duration((self._total - count) / rate)} left" if rate else ""
+            info(f"{self._what}: {count}{of}, {rate:.1f}/s{left} {note}".rstrip())
+            self._logged, self._count_logged = now, count
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """Pass items through, counting them."""
@@ -128,6 +127,42 @@ class Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def _bar(total: int | None) -> Bar:
+    """A bar on stderr; of an unknown total what is done, and how fast."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+    words, rate = TextColumn("{task.description}", markup=False), Rate()
+    if total is None:
+        columns = [SpinnerColumn(), words, TextColumn("{task.completed}"), rate]
+        return Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+    known = [words, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()]
+    return Bar(*known, console=Console(stderr=True))
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `17 min` or `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def printable(text: str) -> str:

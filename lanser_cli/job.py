@@ -19,7 +19,7 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.jsonl import open_input
 from lanser_cli.origin import beside, describe, difference, identity_in, of_files, origin_in
 from lanser_cli.output import JsonlFile
-from lanser_cli.parts import MOST_PARTS, numbers_in, ranges
+from lanser_cli.parts import MOST_PARTS, numbers_in, ranges, size_of_part
 from lanser_cli.pipe import windows
 from lanser_cli.shape import COUNT, check_shape
 
@@ -265,7 +265,7 @@ def _check_lengths(parts: Sequence[Part]) -> int:
             ) from None
     items = sum(part.slice["in"] for part in parts)
     for part in parts:
-        share = len(range(part.number - 1, items, len(parts)))
+        share = size_of_part(items, (part.number, len(parts)))
         if part.slice["in"] != share:
             raise LanserError(
                 f"{part.path}: part {part.number} read {part.slice['in']} items, but its share of "

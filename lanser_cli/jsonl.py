@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 
 import jsonlines
 
-from lanser_cli import console
+from lanser_cli import console, kind
 from lanser_cli.errors import LanserError, RecordError, of_one_record
 from lanser_cli.records import Record, Reject
 
@@ -38,6 +38,15 @@ def is_stream(path: str) -> bool:
         return True
     try:
         mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def may_wait(path: str | os.PathLike[str]) -> bool:
+    """Whether who reads an input may have to wait for whoever writes it."""
+    try:
+        mode = os.fstat(0).st_mode if str(path) == "-" else os.stat(path).st_mode
     except (OSError, ValueError):
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
@@ -70,9 +79,8 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
     if path == "-":
         if sys.stdin.isatty():
             console.warn("reading JSONL from the terminal; end with Ctrl-D")
-        stdin: Any = sys.stdin.buffer
         try:
-            stream = _unpacked(stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin), path)
+            stream = _unpacked(_stdin(), path)
         except OSError as error:  # it was closed
             raise LanserError(f"standard input: cannot be read: {error.strerror}") from None
         yield stream
@@ -84,6 +92,18 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
         raise LanserError(f"{path}: there is no such file") from None
     except (PermissionError, IsADirectoryError) as error:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _stdin() -> io.BufferedReader:
+    """Standard input, through a buffer of its own.
+
+    A thread that waits in Python's own holds its lock, without which no interpreter ends.
+    """
+    stdin: Any = sys.stdin.buffer
+    try:
+        return open(stdin.fileno(), "rb", closefd=False)
+    except io.UnsupportedOperation:  # something in its place that is no file
+        return stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin)
 
 
 def _unpacked(raw: io.BufferedReader, name: str) -> io.BufferedReader:
@@ -145,13 +165,22 @@ def _lines(stream: io.BufferedReader, name: str, listed: bool) -> Iterator[bytes
             *whole, rest = (rest + block).split(b"\0")
             yield from whole
         yield rest
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise LanserError(
-            f"{name}: broken or cut-off compressed file: {error}: make or copy it again"
-        ) from None
+    except _BROKEN as error:
+        raise _broken(name, error) from None
+
+
+_BROKEN = (gzip.BadGzipFile, zlib.error, EOFError)
+
+
+def _broken(name: str, error: Exception) -> LanserError:
+    return LanserError(f"{name}: broken or cut-off compressed file: {error}: make or copy it again")
 
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+_MOST_COUNTED = 1 << 30
+"""Bytes of a file up to which its lines are counted beforehand."""
 
 
 _DEEPEST = 100
@@ -247,6 +276,7 @@ def read_records(
     for path in paths:
         name = "standard input" if path == "-" else path
         with open_input(path) as stream:
+            _check_kind(stream, path, name, listed=bare is not None)
             lines = _lines(stream, name, bare is not None)
             reader = jsonlines.Reader(lines, loads=decode)
             number = 0
@@ -279,6 +309,20 @@ def read_records(
                     yield Reject(identifier, stage, f"{name}:{number}: {error}", value)
 
 
+def _check_kind(stream: io.BufferedReader, path: str, name: str, *, listed: bool) -> None:
+    """Say once what a file is that is no JSONL at all.
+
+    Raises:
+        LanserError: with what to do.
+    """
+    try:
+        head = stream.peek(1)[: kind.HEAD]
+    except _BROKEN as error:
+        raise _broken(name, error) from None
+    if found := kind.not_records(head, "FILE" if path == "-" else path, listed=listed):
+        raise LanserError(f"{name}: is no JSONL of records but {found}")
+
+
 def _check_one_line_each(first: str, name: str) -> None:
     """Say once what is the matter with what `jq .`, or another pretty printer, has made."""
     ways = {"{": "jq -c .", "[": "jq -c '.[]'", "[{": "jq -c '.[]'"}
@@ -287,6 +331,29 @@ def _check_one_line_each(first: str, name: str) -> None:
             f"{name}: JSON that is spread over many lines, but a record must be one line: pipe it "
             f"through  {ways[first]}"
         )
+
+
+def count_lines(paths: Iterable[str]) -> int | None:
+    """How many lines files of JSONL have; None where they would have to be unpacked or waited for.
+
+    Nor are more than some seconds of a disk spent on it.
+    """
+    total = 0
+    for path in paths:
+        try:
+            if may_wait(path) or os.path.getsize(path) > _MOST_COUNTED:
+                return None
+            with open(path, "rb") as stream:
+                if stream.peek(4)[:4].startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+                    return None
+                last = b"\n"
+                while block := stream.read(1 << 20):
+                    total += block.count(b"\n")
+                    last = block
+                total += not last.endswith(b"\n")
+        except OSError:
+            return None
+    return total
 
 
 def check_files(paths: Iterable[str]) -> None:
@@ -301,4 +368,5 @@ def _as_text(line: str | bytes) -> str:
 
 
 def _reason(error: jsonlines.InvalidLineError) -> str:
-    return str(error.__cause__ or error)
+    cause = error.__cause__ or error
+    return "not UTF-8" if isinstance(cause, UnicodeDecodeError) else str(cause)

@@ -29,6 +29,13 @@ def take_part(items: Iterable[T], part: tuple[int, int] | None) -> Iterator[T]:
     return islice(iter(items), index - 1, None, count)
 
 
+def size_of_part(total: int | None, part: tuple[int, int] | None) -> int | None:
+    """How many of so many items `take_part` takes."""
+    if total is None or part is None:
+        return total
+    return len(range(part[0] - 1, total, part[1]))
+
+
 def parse_part(text: str | None) -> tuple[int, int] | None:
     """Read `--part`: which slice, of how many. What comes from a scheduler is said on stderr.
 

@@ -20,6 +20,8 @@ from lanser_cli import console
 from lanser_cli.destination import check_apart, check_writable, is_stream
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import RecordError, UsageError
+from lanser_cli.inflow import prompt_windows
+from lanser_cli.jsonl import may_wait
 from lanser_cli.origin import describe, of_files, short
 from lanser_cli.output import (
     JsonlFile,
@@ -28,7 +30,7 @@ from lanser_cli.output import (
     reject_line,
     write_lines,
 )
-from lanser_cli.parts import parse_part, ranges, take_part
+from lanser_cli.parts import parse_part, ranges, size_of_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.tally import Tally
 
@@ -43,7 +45,10 @@ _Waiting = tuple[list[int], list[_Other]]
 """Of a window at work: the places of its records in the part, and what else was in it."""
 
 Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
-"""Windows in, their outcomes out; closing it ends whatever works for it."""
+"""Windows in, their outcomes out; closing it ends whatever works for it.
+
+An empty window says that the input pauses: what is ready is handed on, and then an empty list.
+"""
 
 
 class Pipe:
@@ -109,6 +114,8 @@ class Pipe:
         items: Iterable[Outcome],
         process: Process,
         settings: Mapping[str, object] | None = None,
+        *,
+        count: Callable[[], int | None] = lambda: None,
     ) -> Tally:
         """Send the items through `process`, window by window, and return where they went.
 
@@ -116,6 +123,7 @@ class Pipe:
 
         Args:
             settings: what the output hangs on besides the input, by the option that sets it.
+            count: says how many items there are, where that can be known.
 
         Raises:
             UsageError: another run is to be resumed; the message names the first that differs.
@@ -124,18 +132,19 @@ class Pipe:
         if self._resume and self.output is not None and is_whole(self.output, identity):
             console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
             return self.tally
+        total = size_of_part(count(), self._part)
         started = time.monotonic()
         gc.freeze()  # models and modules live as long as this run: do not search them for garbage
         answers = process(self._pending(take_part(items, self._part)))
-        with self._open(identity), closing(answers), console.progress(self.stage) as meter:
-            for outcomes in answers:
+        with self._open(identity), closing(answers), console.progress(self.stage, total) as meter:
+            for outcomes in filter(None, answers):
                 lines: list[str] = []
                 places, others = self._waiting.popleft()
                 for place, outcome in _merged(list(zip(places, outcomes, strict=True)), others):
                     if not self._file(outcome, lines):
                         self._left_out.append(place)
                 self._write(lines)
-                meter.advance(len(outcomes))
+                meter.reach(self.tally.met)
         seconds = time.monotonic() - started
         rate = self.tally.read / seconds if seconds else 0.0
         self.tally.close(f" ({seconds:.1f} s, {rate:.1f}/s)")
@@ -156,7 +165,11 @@ class Pipe:
         were read with. So rejects are filed in the order of the input too. They count for its
         size: a million of them in a row are not held in memory.
         """
-        for window in windows(items, self._window):
+        waits = self.output is None and any(map(may_wait, self._inputs))
+        for window in (prompt_windows if waits else windows)(items, self._window):
+            if not window:
+                yield []
+                continue
             records: list[Record] = []
             places: list[int] = []
             others: list[_Other] = []
@@ -321,7 +334,7 @@ def one_process(
     function: WindowFunction,
 ) -> Process:
     """Run a window function over windows right here."""
-    return lambda pending: (function(window) for window in pending)
+    return lambda pending: (function(window) if window else [] for window in pending)
 
 
 def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:

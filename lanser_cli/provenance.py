@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lanser_cli import __version__
@@ -26,6 +25,8 @@ def command_line() -> list[str]:
 
 def versions() -> dict[str, str]:
     """Versions of what decides a result."""
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"lanser": __version__, "python": platform.python_version()}
     for package in ("torch", "torchaudio", "timm", "transformers", "numpy", "scikit-learn"):
         try:

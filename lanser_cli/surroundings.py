@@ -7,8 +7,14 @@ import pwd
 import sys
 import tempfile
 
+from lanser_cli import console
+from lanser_cli.devices import cpu_count
+
 SPINS = "10000"
 """Looks of GNU's OpenMP, which PyTorch's wheels bring, before a waiting thread sleeps."""
+
+CROWDED = "others work here too, so all takes longer; fewer --threads or --workers may help"
+"""What to know where more wants to run than there are cores."""
 
 
 def complete() -> None:
@@ -16,6 +22,20 @@ def complete() -> None:
     _open_closed_descriptors()
     _name_the_user()
     _let_threads_sleep()
+
+
+def use_threads(count: int) -> None:
+    """Let PyTorch, and what it brings, compute in so many threads, here and in workers."""
+    os.environ["OMP_NUM_THREADS"] = str(count)  # read on import
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
+def mention_load() -> None:
+    """Say that the cores do not do for all that wants to run, where that is so."""
+    load, cores = os.getloadavg()[0], cpu_count()
+    if load > cores:
+        console.info(f"load {load:.1f} on {cores} {'cores' if cores > 1 else 'core'}: {CROWDED}")
 
 
 def _open_closed_descriptors() -> None:

@@ -43,6 +43,11 @@ class Tally:
         return ", ".join(parts)
 
     @property
+    def met(self) -> int:
+        """How many records have met their fate."""
+        return self.done + self.rejected + self.dropped.total() + self.already_done
+
+    @property
     def exit_code(self) -> int:
         """0, or 3 if records were rejected."""
         return EXIT_REJECTED if self.rejected else 0
@@ -63,7 +68,7 @@ class Tally:
         """
         self.unfold()
         console.info(f"{self.stage}: {self}{note}")
-        lost = self.read - self.done - self.rejected - self.dropped.total() - self.already_done
+        lost = self.read - self.met
         if lost:
             raise LanserError(
                 f"{self.stage}: {lost} of {self.read} records are in none of these counts: this is "

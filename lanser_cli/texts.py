@@ -6,8 +6,11 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 _APOSTROPHES = re.compile(r"['\u2018\u2019\u02bc\u0060\u00b4]")
+_MOST_NAMED = 20
+
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -19,6 +22,18 @@ def spoken_form(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_WORDS.findall(_APOSTROPHES.sub("", folded)))
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """What to say of a word that is not known: `did you mean 'joy'? there are: anger, joy`.
+
+    Of many that are known some are named.
+    """
+    names = sorted(set(known))
+    found = get_close_matches(word, names, n=1)
+    meant = f"did you mean '{found[0]}'? " if found else ""
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{meant}there are: {', '.join(names[:_MOST_NAMED]) or 'none'}{more}"
 
 
 def look_alikes(names: Iterable[str]) -> list[list[str]]:

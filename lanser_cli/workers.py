@@ -119,14 +119,20 @@ class _Crew:
             call.result()
 
     def in_order(
-        self, function: Callable[[Q], T], questions: Iterable[Q], most: int
-    ) -> Iterator[T]:
-        """The answers to questions, in their order; at most `most` are in flight."""
-        flight: deque[Future[T]] = deque()
+        self, function: Callable[[list[Q]], list[T]], questions: Iterable[list[Q]], most: int
+    ) -> Iterator[list[T]]:
+        """The answers to questions, in their order; at most `most` are in flight.
+
+        Instead of an empty question, a pause, there are the answers that are ready, and then it.
+        """
+        flight: deque[Future[list[T]]] = deque()
         for question in questions:
-            flight.append(self._threads.submit(self._ask, function, question))
-            if len(flight) >= most:
+            if question:
+                flight.append(self._threads.submit(self._ask, function, question))
+            while flight and (len(flight) >= most or (not question and flight[0].done())):
                 yield flight.popleft().result()
+            if not question:
+                yield []
         while flight:
             yield flight.popleft().result()
 

@@ -2,12 +2,13 @@
 # The whole chain at small scale: from speech without labels to a report, on one CPU.
 #
 #   recipes/quickstart.sh                    on the synthetic speech in examples/
-#   AUDIO=my/recordings recipes/quickstart.sh    labels your own recordings (transcribe, entail-label)
+#   AUDIO=my/recordings recipes/quickstart.sh    labels your own recordings (transcribe, entail-label),
+#       long ones too, in any container; takes the extras vad and video, which make quickstart installs
 #
 # WORK     folder for all it makes (default: quickstart); what is there already is not made again
 # ASR      transcribe --model (default: embedded, which needs no download)
 # SPEECH   folder with unlabeled/, labeled/ and written.jsonl (default: examples/speech)
-# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 80, 40)
+# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 40, 20)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,13 +21,26 @@ step() { printf '\n== %s\n' "$*" >&2; }
 
 if [ -n "${AUDIO:-}" ]; then
     step "Transcribe $AUDIO with $asr, and label what was said"
-    lanser transcribe "$AUDIO" --model "$asr" | lanser entail-label --force -o "$work/labels.jsonl"
-    python - "$work/labels.jsonl" <<'PYTHON'
-import collections, json, sys
-emotions = [json.loads(line)["emotion"] for line in open(sys.argv[1], encoding="utf-8")]
-print(f"\nWeak labels of {len(emotions)} recordings, in {sys.argv[1]}:")
-for emotion, count in collections.Counter(emotions).most_common():
+    codes=()
+    lanser transcribe "$AUDIO" --model "$asr" --segment vad --rejects "$work/unheard.jsonl" |
+        lanser entail-label --force -o "$work/labels.jsonl" --rejects "$work/unlabelled.jsonl" ||
+        codes=("${PIPESTATUS[@]}")
+    for code in "${codes[@]}"; do # 3: done, but some were rejected, as is said below
+        [ "$code" = 0 ] || [ "$code" = 3 ] || exit "$code"
+    done
+    python - "$work" <<'PYTHON'
+import collections, json, pathlib, sys
+def read(name):
+    path = pathlib.Path(sys.argv[1], name)
+    return path, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+path, labels = read("labels.jsonl")
+files = {record["audio_filepath"] for record in labels}
+print(f"\nWeak labels of {len(labels)} utterances in {len(files)} recordings, in {path}:")
+for emotion, count in collections.Counter(record["emotion"] for record in labels).most_common():
     print(f"{count:7d}  {emotion or '(none: nothing understood)'}")
+for path, rejects in map(read, ("unheard.jsonl", "unlabelled.jsonl")):
+    if rejects:
+        print(f"{len(rejects):7d}  rejected, with the reasons in {path}")
 PYTHON
     exit
 fi
@@ -50,7 +64,7 @@ lanser shard "$work/weak.jsonl" --resume -o "$work/shards" > /dev/null
 
 step "4/6 Pre-train on the weak labels"
 lanser pretrain "$work/shards" --model resnet18-slim --crop 2 \
-    --epochs "${PRETRAIN_EPOCHS:-80}" --resume -o "$work/pretrained" > /dev/null
+    --epochs "${PRETRAIN_EPOCHS:-40}" --resume -o "$work/pretrained" > /dev/null
 
 # The synthesiser has four voices, and three speak in both parts: --allow-seen, and it is said below.
 step "5/6 Fine-tune on a quarter of the human labels, and the same from scratch; test on other voices"
@@ -58,7 +72,7 @@ for start in pretrained scratch; do
     init=()
     [ "$start" = pretrained ] && init=(--init "$work/pretrained" --allow-seen)
     lanser finetune "$speech/labeled/corpus.jsonl" "${init[@]}" --model resnet18-slim --crop 2 \
-        --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-40}" --resume \
+        --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-20}" --resume \
         -o "$work/finetuned-$start" > /dev/null
 done
 if [ ! -e "$work/baseline/logistic/config.json" ]; then # takes seconds: made anew if it was cut off

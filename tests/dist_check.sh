@@ -20,8 +20,12 @@ same() { # FILE WANTED FOUND
 tar -tzf "$sdist" | sed 's:^[^/]*/::' | grep -v '^PKG-INFO$' | sort > "$work/packed"
 same "$(basename "$sdist")" "$work/tracked" "$work/packed"
 grep '^lanser_cli/' "$work/tracked" > "$work/tracked-package"
-"$python" -m zipfile -l "$wheel" | awk '{print $1}' | grep '^lanser_cli/' | sort > "$work/wheeled"
+grep '^docs/man/' "$work/tracked" > "$work/tracked-manual"
+"$python" -m zipfile -l "$wheel" | awk '{print $1}' | sort > "$work/listed"
+grep '^lanser_cli/' "$work/listed" > "$work/wheeled"
+sed -n 's:.*/share/man/man1/:docs/man/:p' "$work/listed" > "$work/manual"
 same "$(basename "$wheel")" "$work/tracked-package" "$work/wheeled"
+same "$(basename "$wheel"), manual" "$work/tracked-manual" "$work/manual"
 grep -qx lanser_cli/py.typed "$work/wheeled" || { echo "no py.typed in the wheel"; exit 1; }
 echo "$(basename "$sdist"): $(wc -l < "$work/packed") files; $(basename "$wheel"): $(wc -l < "$work/wheeled")"
 

@@ -13,7 +13,7 @@ mapfile -t light < <(sed -n '/^dependencies = \[/,/^\]/s/^  "\(.*\)",$/\1/p' pyp
     grep -vE "^($heavy)[<>=]")
 rooms=(tests/audio tests/corpora tests/shards tests/prosody/test_targets.py tests/evaluation/test_metrics.py
     tests/entailment/test_{cache,crosswalk,taxonomies,templates}.py tests/commands/test_manifest.py
-    tests/test_{house,job,jsonl,map,parts,records,start_up}.py)
+    tests/commands/test_completion.py tests/test_{house,job,jsonl,man,map,parts,records,settings,start_up}.py)
 
 find_python() { # VERSION: its interpreter, on the path or where pyenv keeps it
     for python in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
@@ -33,7 +33,9 @@ try_version() {
     fi
     echo "Python $("$python" -c 'import platform; print(platform.python_version())'): rooms without PyTorch"
     "$python" -m venv "$work/$1"
-    pip=("$work/$1/bin/pip" --quiet --disable-pip-version-check install -c constraints.txt)
+    # Python's development mode is for our tests, not for pip.
+    pip=(env -u PYTHONDEVMODE "$work/$1/bin/pip" --quiet --disable-pip-version-check install
+        --no-compile -c constraints.txt)
     "${pip[@]}" "${light[@]}" av pytest pytest-xdist hypothesis hatchling editables
     "${pip[@]}" --no-deps --no-build-isolation -e .
     "$work/$1/bin/python" -m pytest -n 2 --dist worksteal -m "not slow" -p no:cacheprovider \

@@ -43,6 +43,8 @@ _OURS = (path.relative_to(ROOT) for path in ROOT.glob("lanser_cli/**/[!_]*.py"))
 _READ_ON_IMPORT = ("HF_", "LD_", "OMP_", "PYTHON", "TORCH", "TRANSFORMERS_")
 """Variables that come too late for a command whose imports are done."""
 
+os.getloadavg = lambda: (0.0, 0.0, 0.0)  # commands say what else runs here: not in tests
+
 _context = multiprocessing.get_context("forkserver")
 _numbers = itertools.count()
 _warnings: list[str] = []
@@ -63,7 +65,7 @@ class Quick:
     Args:
         folder: where its input and output are kept.
         input: its standard input.
-        stdout: a file or FIFO to write to instead.
+        stdout, stderr: a file, FIFO or terminal to write to instead.
         window: records a stage sees at once; default what the verb says.
         cwd: the folder it runs in; default this process's.
         env: variables on top of this process's environment.
@@ -75,6 +77,7 @@ class Quick:
         *arguments: object,
         input: bytes = b"",
         stdout: Path | None = None,
+        stderr: Path | None = None,
         window: int | None = None,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
@@ -86,7 +89,8 @@ class Quick:
         self._stdin.write_bytes(input)
         self._stdout.touch()
         self._stderr.touch()
-        paths = [str(path) for path in (self._stdin, stdout or self._stdout, self._stderr)]
+        outputs = (stdout or self._stdout, stderr or self._stderr)
+        paths = [str(path) for path in (self._stdin, *outputs)]
         environment = {**os.environ, **(env or {})}
         assert not late(environment), f"{late(environment)} need an interpreter of their own"
         words = [str(word) for word in arguments]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Lanser
 from hypothesis import given
 from hypothesis import strategies as st
+from quick import Quick
 
 from lanser_cli import console
 from lanser_cli.output import warn_of
@@ -80,3 +84,40 @@ def test_even_errors_of_endless_kinds_end(capsys: pytest.CaptureFixture[str]) ->
     folded.close("hint")
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 111 and said[-1] == "and 889 more of other kinds (hint)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(7.4, "7 s"), (59.4, "59 s"), (200, "3 min"), (12_000, "3 h 20 min")]
+)
+def test_what_is_left_is_said_in_words(seconds: float, said: str) -> None:
+    assert console.duration(seconds) == said
+
+
+def test_a_log_says_done_of_total_the_rate_and_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with console.progress("transcribe", 1000) as meter, console.progress("shard") as other:
+        for _ in range(4):
+            now[0] += 20.0
+            meter.advance(50)
+            other.advance(50)
+    assert capsys.readouterr().err.splitlines() == [
+        "transcribe: 100 of 1000, 2.5/s, 6 min left",
+        "shard: 100, 2.5/s",
+        "transcribe: 200 of 1000, 2.5/s, 5 min left",
+        "shard: 200, 2.5/s",
+    ]
+
+
+def test_a_terminal_shows_done_of_total_and_the_rate(
+    quick: Callable[..., Quick], labelled: Path, tmp_path: Path
+) -> None:
+    master, slave = pty.openpty()
+    terminal = Path(os.ttyname(slave))
+    done = quick("shard", labelled, "-o", tmp_path / "set", stderr=terminal).wait()
+    shown = os.read(master, 1 << 16).decode()
+    os.close(slave)
+    os.close(master)
+    assert done.code == 0 and "12/12" in shown and "/s" in shown

@@ -529,22 +529,44 @@ def test_a_reader_that_goes_away(
     assert (done.code, done.err) == (141, "")
 
 
+@pytest.mark.parametrize("name", ["transcribe", "entail-label", "predict"])
+def test_a_slow_writer_has_its_answer_before_it_writes_on(
+    name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    os.mkfifo(ours)
+    os.mkfifo(theirs)
+    running = quick(*words(name, things, inputs=[ours]), stdout=theirs)
+    lines = things.records.read_bytes().splitlines(keepends=True)
+    with theirs.open("rb") as answers, ours.open("wb", buffering=0) as questions:
+        for line in lines[:3]:
+            questions.write(line)
+            assert json.loads(answers.readline())["id"] == json.loads(line)["id"]
+        questions.write(b"".join(lines[3:]))
+        questions.close()
+        assert len(answers.readlines()) == len(lines) - 3
+    assert running.wait().code == 0
+
+
 def test_head_in_a_shell(lanser: Lanser, things: Things) -> None:
-    """The same once more with a real pipe, a real interpreter, and its way of ending."""
+    """The same once more with real pipes, a real interpreter, and its way of ending."""
     import subprocess
     import sys
 
     values = [{**value, "long": "x" * 16_000} for value in read_jsonl(things.records)]
     path = write_jsonl(things.records.with_name("long.jsonl"), values)
-    command = [sys.executable, "-m", "lanser_cli", *words("entail-label", things, inputs=[path])]
+    command = [sys.executable, "-m", "lanser_cli", *words("entail-label", things, inputs=["-"])]
+    command.append("--quiet")  # of the load
     with subprocess.Popen(
         [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **ENVIRONMENT},
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(path.read_bytes())
+        process.stdin.flush()  # and more may come: it is read while the command ends
         assert json.loads(process.stdout.readline())["id"] == "utterance-00"
         process.stdout.close()
         assert process.stderr.read() == b""

@@ -10,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import door
+import numpy as np
 import pytest
+import soundfile
 from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
 from lanser_cli.app import VERBS
@@ -259,11 +262,11 @@ def test_commands_that_download_say_so_kindly_offline(command, small_checkout):
 
 @pytest.mark.slow
 def test_from_scratch_on_ravdess(shared, tmp_path):
-    """The measurement of docs/method.md with a sixth of its epochs: well above chance (0.125)."""
+    """The measurement of docs/method.md with a twelfth of its epochs: well above chance (0.125)."""
     [script] = blocks("docs/method.md", "sh ravdess")
     assert "--epochs 60" in script
     (tmp_path / "RAVDESS").symlink_to(shared / "ravdess")
-    result = shell(script.replace("--epochs 60", "--epochs 10"), tmp_path)
+    result = shell(script.replace("--epochs 60", "--epochs 5"), tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     [made] = read_jsonl(result.stdout)
     assert made["n"] == 240 and made["uar"] > 0.2
@@ -314,12 +317,31 @@ SMALL = {"PRETRAIN_EPOCHS": "1", "FINETUNE_EPOCHS": "1"}
 
 @pytest.mark.slow
 def test_quickstart_labels_the_users_own_recordings(small_checkout):
-    result = shell(
-        "recipes/quickstart.sh", small_checkout, AUDIO="examples/speech/unlabeled", WORK="own"
-    )
+    """A long recording, a video, and a file that is none among them."""
+    mine = small_checkout / "mine"
+    mine.mkdir()
+    clips = sorted((small_checkout / "examples" / "speech" / "unlabeled").glob("*.ogg"))
+    sounds = [soundfile.read(clip)[0] for clip in clips]
+    long = np.concatenate([sound for sound in sounds for sound in (sound, np.zeros(16_000))])
+    assert len(long) > 45 * 16_000
+    soundfile.write(mine / "long.wav", long, 16_000)
+    with av.open(str(mine / "film.mkv"), "w") as film:
+        stream = film.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        samples = (sounds[0] * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
+    (mine / "broken.flac").write_bytes(b"fLaC, but no more of it")
+    result = shell("recipes/quickstart.sh", small_checkout, AUDIO="mine", WORK="own")
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "Weak labels of 16 recordings, in own/labels.jsonl" in result.stdout
-    assert len(read_jsonl(small_checkout / "own" / "labels.jsonl")) == 16
+    labels = read_jsonl(small_checkout / "own" / "labels.jsonl")
+    assert f"Weak labels of {len(labels)} utterances in 2 recordings" in result.stdout
+    assert len(labels) > 10 and {Path(one["audio_filepath"]).name for one in labels} == {
+        "long.wav",
+        "film.mkv",
+    }
+    assert "      1  rejected, with the reasons in own/unheard.jsonl" in result.stdout
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ENVIRONMENT
 
+from lanser_cli import app
+
 HEAVY = ("torch", "transformers", "webdataset", "numpy", "sklearn", "timm", "whisper", "scipy")
 
 PROGRAM = f"""
@@ -77,6 +79,31 @@ print([name for name in ("torch", "timm", "sklearn", "scipy.stats") if name in s
         env={**os.environ, **ENVIRONMENT},
     )
     assert result.stdout.splitlines()[-1] == b"[]"
+
+
+def test_load_above_the_cores_is_mentioned_by_what_computes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.5, 0.0, 0.0))
+    for line, mentioned in (
+        (["transcribe", "nowhere.wav"], True),
+        (["eval", "nowhere.jsonl"], False),
+    ):
+        assert app.main(line) == 1
+        assert capsys.readouterr().err.startswith("load 99.5 on ") is mentioned
+    assert app.main(["transcribe", "nowhere.wav", "--quiet"]) == 1
+    assert "load" not in capsys.readouterr().err
+
+
+def test_threads_are_set_for_pytorch_and_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    try:
+        assert app.main(["transcribe", "--threads", "3", "--print-config"]) == 0
+        assert os.environ["OMP_NUM_THREADS"] == "3" and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

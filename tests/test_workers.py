@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -80,6 +80,21 @@ def make_stopping(device: str) -> WindowFunction:
 
 def numbered(count: int) -> list[Record]:
     return [Record({"id": f"r{number}", "number": number}) for number in range(count)]
+
+
+def test_in_a_pause_of_the_input_several_processes_hand_on_what_is_ready() -> None:
+    process = workers.spread(make_marker, ["cpu", "cpu"])
+    answered: list[list[Outcome]] = []
+
+    def pending() -> Iterator[list[Record]]:
+        yield numbered(4)
+        while not answered:  # for ever, if nothing came before the next window
+            yield []
+        yield numbered(4)
+
+    for outcomes in filter(None, process(pending())):
+        answered.append(outcomes)
+    assert [len(outcomes) for outcomes in answered] == [4, 4]
 
 
 def test_two_processes_keep_the_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +185,7 @@ def test_an_error_that_cannot_be_handed_over_is_still_told() -> None:
 
 
 PARENT = """
-import os, pathlib, sys
+import os, pathlib, signal, sys
 from lanser_cli import workers
 from lanser_cli.records import Record
 
@@ -181,6 +196,7 @@ def make(device):
     return hold
 
 if __name__ == "__main__":
+    signal.alarm(120)  # the test may be killed as well
     list(workers.spread(make, ["cpu", "cpu"])([[Record({"id": "a"})], [Record({"id": "b"})]]))
 """
 

@@ -101,6 +101,7 @@ def transcribe_records(
     workers: int | None = None,
     decoders: int | None = None,
     score: Path | None = None,
+    count: Callable[[], int | None] = lambda: None,
 ) -> Tally:
     """Transcribe records, each id once, and say how fast it went.
 
@@ -110,6 +111,7 @@ def transcribe_records(
         decoders: processes that decode ahead of the model; default 0, or 4 for each GPU. None
             are needed where recordings are cut, since cutting decodes.
         score: JSONL of references to say the word error rate against.
+        count: says how many items there are, where that can be known.
 
     Raises:
         UsageError, LanserError: there is no such device; or as `make_transcriber`, `Score`.
@@ -132,6 +134,7 @@ def transcribe_records(
     tally = pipe.run(
         *(items, process),
         {"--model": named(settings.model), **options(settings, but=("model", "batch_size"))},
+        count=count if cut is None else lambda: None,
     )
     if references is not None and pipe.output is not None:
         references.read(pipe.output)  # all of it: a run that was resumed made only a part

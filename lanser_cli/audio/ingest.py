@@ -6,9 +6,10 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from lanser_cli import jsonl
+from lanser_cli import console, jsonl
 from lanser_cli.audio.manifests import adapt
 from lanser_cli.audio.sound import probe
 from lanser_cli.audio.walk import SUFFIXES, walk
@@ -30,14 +31,28 @@ def ingest(inputs: Iterable[str], stage: str, base: str | None = None) -> Iterat
     base = base_of(inputs) if base is None else base
     for path in inputs:
         if _holds_records(path):
-            listed = jsonl.is_stream(path)
+            listed, told = jsonl.is_stream(path), False
             folder = "" if listed else os.path.dirname(path)
             bare = partial(_from_list, stage) if listed else None
             for item in jsonl.read_records([path], stage, adapt=adapt, bare=bare):
-                yield _anchored(item, folder) if isinstance(item, Record) else item
+                if not isinstance(item, Record):
+                    yield item
+                    continue
+                found = _anchored(item, folder)
+                if not told and (astray := _astray(item, found, path)):
+                    console.warn(f"{stage}: {astray}")
+                    told = True
+                yield found
         else:
             for file in _files(path):
                 yield _from_file(file, os.path.relpath(file, base), stage)
+
+
+def count(path: str) -> int | None:
+    """How many items `ingest` gives of an input, where that can be told without reading it."""
+    if _holds_records(path):
+        return jsonl.count_lines([path])
+    return sum(1 for _ in _files(path))
 
 
 def base_of(inputs: Iterable[str]) -> str:
@@ -110,10 +125,27 @@ def _from_list(stage: str, path: str, place: str) -> Record | Reject:
     return _from_file("./-" if path == "-" else path, os.path.normpath(path), stage)
 
 
+def _astray(record: Record, anchored: Record, source: str) -> str | None:
+    """Where a record's path seems to begin, if it leads nowhere: below a folder further up."""
+    path = record.audio_filepath
+    if not path or os.path.isabs(path) or _is_there(anchored.audio_filepath):
+        return None
+    folders = [os.curdir] if jsonl.is_stream(source) else [os.curdir, os.path.dirname(source)]
+    above = (up for folder in folders for up in Path(folder).absolute().parents)
+    start = next((folder for folder in above if _is_there(os.path.join(folder, path))), None)
+    where = "run lanser in the folder where they begin" if start is None else f"run it in {start}"
+    of_its_own = "" if len(folders) == 1 else f" nor from that of {source}"
+    return f"'{path}' leads nowhere from this folder{of_its_own}: {where}"
+
+
+def _is_there(path: str | None) -> bool:
+    return path is not None and os.path.exists(path.partition("#")[0])
+
+
 def _anchored(record: Record, folder: str) -> Record:
     path = record.audio_filepath
     if not path or not folder or os.path.isabs(path):
         return record
-    if os.path.exists(path) or os.path.exists(path.partition("#")[0]):
+    if os.path.exists(path) or _is_there(path):
         return record
     return record.with_fields(audio_filepath=os.path.join(folder, path))

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.audio import kind, libsndfile, pyav
+from lanser_cli import kind
+from lanser_cli.audio import libsndfile, pyav
 from lanser_cli.audio.decoder import Block, Info, Unsupported, no_samples
 from lanser_cli.audio.resampler import (
     SAMPLE_RATE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from lanser_cli.audio import kind
+from lanser_cli import kind
 
 _SOUND = """
     wav wave rf64 w64 flac ogg oga spx opus mp2 mp3 mpa mpga aif aiff aifc au snd caf sph nist amr

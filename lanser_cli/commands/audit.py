@@ -9,10 +9,16 @@ import typer
 
 from lanser_cli.choices import Check
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import CHECKS, OUTPUT, RUNNING
 from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.errors import EXIT_FAILED
 from lanser_cli.output import write_json
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser audit shards/ corpus.jsonl -o audit.json
+lanser audit shards/ corpus.jsonl --no-audio --allow sentence --allow text
+"""
 
 
 def command(
@@ -27,18 +33,19 @@ def command(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write the certificate (JSON) to this file."),
+        OUTPUT.option("-o", "--output", help="Write the certificate (JSON) to this file."),
     ] = None,
     allow: Annotated[
         list[Check] | None,
-        typer.Option(help="What the sets may share; counted all the same. Repeatable."),
+        CHECKS.option(help="What the sets may share; counted all the same. Repeatable."),
     ] = None,
     no_audio: Annotated[
-        bool, typer.Option("--no-audio", help="Compare only what the records say; decode no sound.")
+        bool,
+        CHECKS.option("--no-audio", help="Compare only what the records say; decode no sound."),
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Decoding processes; default one a processor."),
+        RUNNING.option(min=1, help="Decoding processes; default one a processor."),
     ] = None,
     rejects: options.Rejects = None,
     fetch: options.Fetch = None,
@@ -54,6 +61,7 @@ def command(
     from lanser_cli.evaluation.audit import collect, say
     from lanser_cli.evaluation.certificate import certificate, summary
     from lanser_cli.evaluation.checks import compare
+    from lanser_cli.evaluation.findings import of_audit
     from lanser_cli.shards import remote
 
     if output is not None:
@@ -68,5 +76,5 @@ def command(
     made = certificate(sides, findings)
     if output is not None:
         write_json(output, made)
-    code = options.result(ledger, summary(made))
+    code = options.result(ledger, summary(made), shown=of_audit(made))
     return code if made["passed"] else EXIT_FAILED

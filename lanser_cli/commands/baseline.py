@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from lanser_cli.choices import Scaling
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import RUNNING, SOUND
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser baseline corpus.jsonl -o runs/linear
+lanser baseline corpus.jsonl -o runs/scaled --normalise speaker
+"""
 
 
 def command(
+    output: options.RunOutput,
     inputs: options.ShardsOrRecords = None,
-    output: options.RunOutput = None,
     folds: options.Folds = None,
     group: options.Group = "speaker",
     test: options.Test = None,
@@ -24,11 +28,11 @@ def command(
     subset_seed: options.SubsetSeed = 0,
     normalise: Annotated[
         Scaling,
-        typer.Option(help="Scale features for each speaker, test speakers too: report it apart."),
+        SOUND.option(help="Scale features for each speaker, test speakers too: report it apart."),
     ] = "none",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Decoding processes; default one a processor."),
+        RUNNING.option(min=1, help="Decoding processes; default one a processor."),
     ] = None,
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
@@ -42,15 +46,16 @@ def command(
     RUN/svm and RUN/logistic, which eval and compare read like runs, and prints UAR and WA as one
     JSON line.
     """
+    from lanser_cli.evaluation.findings import of_results
     from lanser_cli.prosody.baseline import baseline
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
     with Ledger("baseline", rejects, inputs=inputs) as ledger:
-        made = baseline(
+        made, found = baseline(
             *(inputs, output, how, ledger),
             normalise=normalise,
             processes=workers,
             fetch=fetch,
         )
-    return options.result(ledger, made)
+    return options.result(ledger, made, shown=of_results(found))

@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser compare runs/scratch runs/tuned
+lanser compare runs/linear/svm runs/scratch runs/tuned --by voice -o comparison/
+"""
 
 
 def command(
@@ -16,6 +22,7 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="RUN...",
+            autocompletion=completion.run_or_records,
             help="Run folders, or JSONL with truth and answer (- reads standard input). The first "
             "is the reference that the others are compared with.",
             show_default=False,
@@ -23,22 +30,22 @@ def command(
     ] = None,
     pair: Annotated[
         list[str] | None,
-        typer.Option(
+        INPUT.option(
             metavar="A,B", help="Compare B with A as well, such as on another corpus. Repeatable."
         ),
     ] = None,
-    truth: Annotated[str, typer.Option(help="Key of the truth.")] = "label",
-    answer: Annotated[str, typer.Option(help="Key of the answer.")] = "prediction",
+    truth: Annotated[str, INPUT.option(help="Key of the truth.")] = "label",
+    answer: Annotated[str, INPUT.option(help="Key of the answer.")] = "prediction",
     by: Annotated[
         str | None,
-        typer.Option(
+        MEASURE.option(
             metavar="KEY",
             help="What is taken for independent, such as speaker or voice; default: the speaker, "
             "or each record where not all have one.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
     seed: options.Seed = 0,
     rejects: options.Rejects = None,
@@ -52,6 +59,7 @@ def command(
     JSON line a comparison.
     """
     from lanser_cli.evaluation.compare import compare
+    from lanser_cli.evaluation.findings import of_differences
 
     with Ledger("compare", rejects, inputs=inputs) as ledger:
         found = compare(
@@ -62,4 +70,5 @@ def command(
             output=output,
             seed=seed,
         )
-    return options.result(ledger, *(each.as_json() for each in found))
+    lines = (each.as_json() for each in found)
+    return options.result(ledger, *lines, shown=of_differences(found))

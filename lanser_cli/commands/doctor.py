@@ -11,6 +11,11 @@ from lanser_cli.commands import options
 from lanser_cli.errors import EXIT_FAILED
 from lanser_cli.output import result_line
 
+EXAMPLES = """
+lanser doctor
+lanser doctor > doctor.jsonl
+"""
+
 
 def command(quiet: options.Quiet = False, verbose: options.Verbose = False) -> int:
     """Say what works on this machine, what pays, and what is missing.

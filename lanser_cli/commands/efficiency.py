@@ -5,29 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from lanser_cli.commands import options
-from lanser_cli.errors import UsageError
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import MODEL, OUTPUT, RUNNING, TEST, TRAINING
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser efficiency corpus.jsonl -o curve/ --init runs/pretrained --fractions .1,1 --seeds 2
+lanser efficiency corpus.jsonl -o large/ --init runs/pretrained --part 1/2
+lanser efficiency corpus.jsonl -o large/ --init runs/pretrained --resume
+"""
 
 
 def command(
+    output: Annotated[Path, OUTPUT.option("-o", "--output", help="Folder to make.", metavar="DIR")],
     inputs: options.ShardsOrRecords = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder to make.", metavar="DIR")
-    ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Run folder that the one arm starts from.")
+        Path | None,
+        MODEL.option(
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder that the one arm starts from.",
+        ),
     ] = None,
     allow_seen: options.AllowSeen = False,
     fractions: Annotated[
-        str, typer.Option(metavar="F,F,...", help="Shares of the training labels.")
+        str, TEST.option(metavar="F,F,...", help="Shares of the training labels.")
     ] = ".05,.1,.25,.5,1",
     seeds: Annotated[
-        int, typer.Option(min=1, help="Trainings of each arm and fraction, from --seed on.")
+        int, TEST.option(min=1, help="Trainings of each arm and fraction, from --seed on.")
     ] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each training.")] = 1500,
+    steps: Annotated[int, TRAINING.option(min=1, help="Optimizer steps of each training.")] = 1500,
     folds: options.Folds = None,
     group: options.Group = "speaker",
     test: options.Test = None,
@@ -49,11 +56,11 @@ def command(
     checkpoint_minutes: options.CheckpointMinutes = 10.0,
     by: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="What the intervals take for independent, as in eval."),
+        TEST.option(metavar="KEY", help="What the intervals take for independent, as in eval."),
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option(
+        RUNNING.option(
             metavar="I/N", help="Train every N-th point, from the I-th; then call once without."
         ),
     ] = None,
@@ -72,21 +79,17 @@ def command(
 
     Both arms have the same architecture, folds, seeds, labels and number of steps. Each point is a
     run folder in DIR/points. Prints the curves, the area between them and the labels saved as one
-    JSON line, and writes points.jsonl and report.html. Parts run side by side on one DIR:
-
-        lanser efficiency corpus.jsonl --init runs/pre -o curve --part 1/2 &
-        lanser efficiency corpus.jsonl --init runs/pre -o curve --part 2/2; wait
-        lanser efficiency corpus.jsonl --init runs/pre -o curve --resume
+    JSON line, and writes points.jsonl and report.html. Parts run side by side on one DIR, and are
+    then put together by --resume: see the examples.
     """
     from lanser_cli.evaluation.efficiency import Grid, efficiency
+    from lanser_cli.evaluation.findings import of_curves
     from lanser_cli.training.finetune import Start
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
 
     how = options.fill(Protocol, locals())
     recipe = options.fill(Recipe, locals() | {"epochs": None})
-    if output is None:
-        raise UsageError("efficiency needs -o DIR, the folder to make")
     with Ledger("efficiency", rejects, inputs=inputs) as ledger:
         made = efficiency(
             *(inputs, output, how, recipe, ledger),
@@ -98,4 +101,4 @@ def command(
             resume=resume,
             fetch=fetch,
         )
-    return options.result(ledger, made)
+    return options.result(ledger, made, shown=of_curves(made))

@@ -5,32 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lanser_cli.choices import Calibration, ScoringPrecision
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import INPUT, LABELS, MODEL, OUTPUT, RUNNING
 from lanser_cli.tally import Ledger
 
 _MODELS = ["embedded"]
 
 
+EXAMPLES = """
+lanser entail-label heard.jsonl -t ekman6 -o weak.jsonl
+lanser transcribe speech/ | lanser entail-label --labels happy,sad,angry > three.jsonl
+lanser entail-label heard.jsonl --model FacebookAI/roberta-large-mnli -o large.jsonl
+"""
+
+
 def command(
     inputs: options.Records = None,
     taxonomy: Annotated[
-        str, typer.Option("--taxonomy", "-t", help="Name (see lanser taxonomies) or .json file.")
+        str,
+        LABELS.option(
+            "--taxonomy",
+            "-t",
+            autocompletion=completion.taxonomy,
+            help="Name (see lanser taxonomies) or .json file.",
+        ),
     ] = "goemotions",
     labels: Annotated[
-        str | None, typer.Option(help="Labels instead of a taxonomy: happy,sad,angry.")
+        str | None, LABELS.option(help="Labels instead of a taxonomy: happy,sad,angry.")
     ] = None,
     crosswalk: Annotated[
         str | None,
-        typer.Option(
-            help="Sum the scores into another taxonomy's labels: its name, or a crosswalk file."
+        LABELS.option(
+            autocompletion=completion.taxonomy,
+            help="Sum the scores into another taxonomy's labels: its name, or a crosswalk file.",
         ),
     ] = None,
     templates: Annotated[
         list[str] | None,
-        typer.Option(
+        LABELS.option(
             "--template",
             help="Hypothesis with one slot, {} (noun) or {adjective}, or a .txt file of them; may "
             "be repeated, then scores are averaged.",
@@ -38,51 +51,51 @@ def command(
     ] = None,
     models: Annotated[
         list[str],
-        typer.Option(
+        MODEL.option(
             "--model", help="NLI model: embedded, a hub id or a folder; several with --sweep."
         ),
     ] = _MODELS,
     entailment_label: Annotated[
-        str | None, typer.Option(help="The model's name for entailment, if it is not obvious.")
+        str | None, MODEL.option(help="The model's name for entailment, if it is not obvious.")
     ] = None,
     precision: Annotated[
-        ScoringPrecision, typer.Option(help="What the model computes in; int8 on a CPU alone.")
+        ScoringPrecision, MODEL.option(help="What the model computes in; int8 on a CPU alone.")
     ] = "auto",
     calibrate: Annotated[
         Calibration,
-        typer.Option(help="Subtract what labels score for no text (null) or on average (batch)."),
+        LABELS.option(help="Subtract what labels score for no text (null) or on average (batch)."),
     ] = "none",
     prior: Annotated[
         Path | None,
-        typer.Option(help="File where --calibrate batch keeps its means; made if missing."),
+        LABELS.option(help="File where --calibrate batch keeps its means; made if missing."),
     ] = None,
     context: Annotated[
-        int, typer.Option(min=0, help="Earlier utterances of the dialogue to put before.")
+        int, INPUT.option(min=0, help="Earlier utterances of the dialogue to put before.")
     ] = 0,
     top_k_first: Annotated[
         int | None,
-        typer.Option(min=2, help="Score only the K best labels of the embedded model."),
+        MODEL.option(min=2, help="Score only the K best labels of the embedded model."),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Keep only the K best in emotion_scores.")
+        int | None, OUTPUT.option(min=1, help="Keep only the K best in emotion_scores.")
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Give no label below this probability.")
+        float, LABELS.option(min=0.0, max=1.0, help="Give no label below this probability.")
     ] = 0.0,
     min_margin: Annotated[
         float,
-        typer.Option(min=0.0, help="Give no label that leads the second by less, in log-odds."),
+        LABELS.option(min=0.0, help="Give no label that leads the second by less, in log-odds."),
     ] = 0.0,
     keep_flagged: Annotated[
-        bool, typer.Option("--keep-flagged", help="Label transcripts that have asr.flags, too.")
+        bool, INPUT.option("--keep-flagged", help="Label transcripts that have asr.flags, too.")
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder where scores are kept and looked up.")
+        Path | None, RUNNING.option(help="Folder where scores are kept and looked up.")
     ] = None,
-    cache_limit: Annotated[float, typer.Option(min=0.001, help="GB the cache may take.")] = 10.0,
+    cache_limit: Annotated[float, RUNNING.option(min=0.001, help="GB the cache may take.")] = 10.0,
     sweep: Annotated[
         Path | None,
-        typer.Option(
+        OUTPUT.option(
             metavar="GOLD", help="Rank templates, calibrations and models on labelled text instead."
         ),
     ] = None,
@@ -92,6 +105,7 @@ def command(
     force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:

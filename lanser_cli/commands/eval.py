@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser eval runs/tuned runs/scratch -o report/
+lanser eval weak.jsonl --reference truth.jsonl --answer emotion
+lanser eval runs/tuned --by voice --perturb noise,telephone
+"""
 
 
 def command(
@@ -16,26 +23,27 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
+            autocompletion=completion.run_or_records,
             help="Run folders, or JSONL with truth and answer; - or nothing reads standard input.",
             show_default=False,
         ),
     ] = None,
-    truth: Annotated[str, typer.Option(help="Key of the truth.")] = "label",
-    answer: Annotated[str, typer.Option(help="Key of the answer.")] = "prediction",
+    truth: Annotated[str, INPUT.option(help="Key of the truth.")] = "label",
+    answer: Annotated[str, INPUT.option(help="Key of the answer.")] = "prediction",
     reference: Annotated[
-        Path | None, typer.Option(help="JSONL to take the truth from, by id.")
+        Path | None, INPUT.option(help="JSONL to take the truth from, by id.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
     audit: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
+        OUTPUT.option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
     ] = None,
     rejects: options.Rejects = None,
     by: Annotated[
         str | None,
-        typer.Option(
+        MEASURE.option(
             metavar="KEY",
             help="What the intervals take for independent, such as speaker or voice; default: the "
             "speaker, or each record where not all have one.",
@@ -43,28 +51,33 @@ def command(
     ] = None,
     fuse: Annotated[
         bool,
-        typer.Option("--fuse", help="Score the mean of all inputs' log-probabilities as well."),
+        MEASURE.option("--fuse", help="Score the mean of all inputs' log-probabilities as well."),
     ] = False,
     perturb: Annotated[
         str | None,
-        typer.Option(
+        MEASURE.option(
             metavar="gain,noise,telephone",
             help="Test runs once more with the sound changed so, and state what they lose.",
         ),
     ] = None,
+    no_audio: Annotated[
+        bool, OUTPUT.option("--no-audio", help="Keep the sound of mistakes out of the report.")
+    ] = False,
     device: options.OneDevice = "auto",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
     """Score answers against the truth: UAR, WA, F1 with confidence intervals.
 
-    Prints one JSON line an input. With -o writes report.json, figures and report.html. Runs that
-    used different fractions of the labels are drawn as a label-efficiency curve.
+    Prints one JSON line an input. With -o writes report.json, figures and report.html, where the
+    surest mistakes can be heard. Runs that used different fractions of the labels are drawn as a
+    label-efficiency curve.
     """
-    from lanser_cli.evaluation.evaluate import evaluate
+    from lanser_cli.evaluation.evaluate import evaluate, line_of
+    from lanser_cli.evaluation.findings import of_results
 
     with Ledger("eval", rejects, inputs=inputs) as ledger:
-        lines = evaluate(
+        entries = evaluate(
             inputs or ["-"],
             ledger,
             truth=truth,
@@ -76,5 +89,7 @@ def command(
             fuse=fuse,
             perturb=perturb,
             device=device,
+            audio=not no_audio,
         )
-    return options.result(ledger, *lines)
+    shown = of_results({name: entry.result for name, entry in entries.items()})
+    return options.result(ledger, *map(line_of, entries, entries.values()), shown=shown)

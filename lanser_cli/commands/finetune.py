@@ -5,25 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import MODEL, TEST, TRAINING
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser finetune corpus.jsonl -o runs/tuned --init runs/pretrained
+lanser finetune corpus.jsonl -o runs/scratch --model resnet18-slim
+lanser finetune corpus.jsonl -o runs/held-out --init runs/pretrained --test speaker=05,06
+"""
 
 
 def command(
+    output: options.RunOutput,
     inputs: options.ShardsOrRecords = None,
-    output: options.RunOutput = None,
     init: Annotated[
         Path | None,
-        typer.Option(help="Run folder to start from; without it training is from scratch."),
+        MODEL.option(
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder to start from; without it training is from scratch.",
+        ),
     ] = None,
     allow_seen: options.AllowSeen = False,
     model: options.ArchitectureOrInit = None,
     freeze: Annotated[
-        bool, typer.Option("--freeze", help="Keep the backbone as it is; train the last layer.")
+        bool, MODEL.option("--freeze", help="Keep the backbone as it is; train the last layer.")
     ] = False,
     folds: options.Folds = None,
     group: options.Group = "speaker",
@@ -31,7 +39,7 @@ def command(
     protocol: options.StandardProtocol = None,
     validation: Annotated[
         int,
-        typer.Option(
+        TEST.option(
             min=0, help="Speakers of each training side to set apart, to be measured at the end."
         ),
     ] = 0,
@@ -40,10 +48,11 @@ def command(
     fraction: options.Fraction = 1.0,
     subset_seed: options.SubsetSeed = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Trainings over the same folds, from --seed on.")
+        int, TEST.option(min=1, help="Trainings over the same folds, from --seed on.")
     ] = 1,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data; default 60, without --steps.")
+        int | None,
+        TRAINING.option(min=1, help="Passes over the data; default 60, without --steps."),
     ] = None,
     steps: options.Steps = None,
     batch_size: options.BatchSize = 32,
@@ -82,6 +91,7 @@ def command(
     line. Five folds make five models; lanser predict lets them vote. With --seeds the folder has
     a run folder for each seed, and the line has their means.
     """
+    from lanser_cli.evaluation.findings import of_results
     from lanser_cli.evaluation.seeds import measure_run
     from lanser_cli.training.finetune import Start, finetune
     from lanser_cli.training.folds import Protocol
@@ -89,8 +99,6 @@ def command(
 
     epochs = options.passes(epochs, steps, 60)
     how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
-    if output is None:
-        raise UsageError("finetune needs -o RUN, the folder to make")
     with Ledger("finetune", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
         tested = finetune(
             *(inputs, output, how, recipe, ledger),
@@ -100,5 +108,9 @@ def command(
             resume=resume,
             fetch=fetch,
         )
-    scores = measure_run(tested.records).summary() if tested.records else {}
-    return options.result(ledger, {"run": str(output), **tested.summary(), **scores})
+    line = {"run": str(output), **tested.summary()}
+    if not tested.records:
+        return options.result(ledger, line)
+    found = measure_run(tested.records)
+    shown = of_results({str(output): found})
+    return options.result(ledger, line | found.summary(), shown=shown)

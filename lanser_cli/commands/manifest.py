@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lanser_cli import corpora
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import INPUT, TABLE
 from lanser_cli.errors import UsageError
 from lanser_cli.pipe import one_process, unique
 
@@ -16,6 +17,7 @@ Kind = Annotated[
     str,
     typer.Argument(
         metavar="KIND",
+        autocompletion=completion.corpus,
         help="Which corpus, see above.",
         show_default=False,
     ),
@@ -25,39 +27,46 @@ Root = Annotated[
 ]
 
 
+EXAMPLES = """
+lanser manifest ravdess RAVDESS/ -o ravdess.jsonl
+lanser manifest csv clips.csv --audio-column path --label-column emotion > clips.jsonl
+lanser manifest folder recordings/ --no-labels | lanser transcribe > texts.jsonl
+"""
+
+
 def command(
     kind: Kind,
     root: Root,
     audio_column: Annotated[
         str | None,
-        typer.Option(
+        TABLE.option(
             metavar="NAME", help="csv: column of the audio path (default: audio_filepath)."
         ),
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="csv: column of the label (default: label).")
+        str | None, TABLE.option(metavar="NAME", help="csv: column of the label (default: label).")
     ] = None,
     speaker_column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="csv: column of the speaker (default: speaker)."),
+        TABLE.option(metavar="NAME", help="csv: column of the speaker (default: speaker)."),
     ] = None,
     text_column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="csv: column of the transcript (default: text)."),
+        TABLE.option(metavar="NAME", help="csv: column of the transcript (default: text)."),
     ] = None,
     audio_root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="csv: folder of the clips (default: that of the table)."),
+        TABLE.option(metavar="DIR", help="csv: folder of the clips (default: that of the table)."),
     ] = None,
     label_map: Annotated[
         str | None,
-        typer.Option(
+        TABLE.option(
             metavar="OLD=NEW,...",
             help="csv: other words for the labels, or a JSON file of them; OLD= leaves OLD out.",
         ),
     ] = None,
     no_labels: Annotated[
-        bool, typer.Option("--no-labels", help="folder: sub-folders are not labels.")
+        bool, INPUT.option("--no-labels", help="folder: sub-folders are not labels.")
     ] = False,
     output: options.Output = None,
     rejects: options.Rejects = None,
@@ -71,10 +80,6 @@ def command(
 
     Every clip of the corpus becomes a record, a reject with the reason, or is counted as left out.
     A corpus' file names, labels, licence and citation: pydoc lanser_cli.corpora.ravdess
-
-        lanser manifest ravdess RAVDESS/ -o ravdess.jsonl
-
-        lanser manifest csv clips.csv --audio-column path --label-column emotion > clips.jsonl
 
     For csv every other column is kept under its own name, and paths are relative to the table. The
     tables of Common Voice and Hugging Face are known as such. What is odd about the corpus as a

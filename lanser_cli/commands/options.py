@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.util import find_spec
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from lanser_cli import choices, console
+from lanser_cli import choices, console, surroundings
+from lanser_cli.commands import completion
+from lanser_cli.commands.groups import INPUT, MODEL, OUTPUT, RUNNING, SOUND, TEST, TRAINING
 from lanser_cli.errors import missing_extra
 from lanser_cli.models.architectures import architectures_in_words
 from lanser_cli.output import result_line
 from lanser_cli.pipe import Pipe
+from lanser_cli.summary import Summary
 from lanser_cli.tally import Tally
 
 if TYPE_CHECKING:
@@ -30,6 +34,12 @@ def _quiet(value: bool) -> bool:
 
 def _verbose(value: bool) -> bool:
     console.configure(verbose_=value)
+    return value
+
+
+def _threads(value: int | None) -> int | None:
+    if value is not None:
+        surroundings.use_threads(value)
     return value
 
 
@@ -62,27 +72,27 @@ AudioOrRecords = Annotated[
 
 Output = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Write records to this file; it appears when complete."),
+    OUTPUT.option("-o", "--output", help="Write records to this file; it appears when complete."),
 ]
 
 
 Rejects = Annotated[
     Path | None,
-    typer.Option(help="Write records that cannot be processed to this file, with the reason."),
+    OUTPUT.option(help="Write records that cannot be processed to this file, with the reason."),
 ]
 
 
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue a killed run that had the same -o.")
+    bool, OUTPUT.option("--resume", help="Continue a killed run that had the same -o.")
 ]
 
 
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the -o of a run that is over.")]
+Force = Annotated[bool, OUTPUT.option("--force", help="Overwrite the -o of a run that is over.")]
 
 
 Part = Annotated[
     str | None,
-    typer.Option(
+    RUNNING.option(
         metavar="I/N",
         help="Take every N-th record, from the I-th; in a job on a cluster: slurm/N, k8s/N or "
         "env:NAME/N.",
@@ -91,30 +101,36 @@ Part = Annotated[
 
 
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1 or all (one process a device).")
+    str,
+    RUNNING.option(
+        autocompletion=completion.device,
+        help="auto, cpu, cuda, cuda:0,cuda:1 or all (one process a device).",
+    ),
 ]
 
 
-OneDevice = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+OneDevice = Annotated[
+    str, RUNNING.option(autocompletion=completion.device, help="auto, cpu, cuda or cuda:N.")
+]
 
 
-Seed = Annotated[int, typer.Option(help="Seed of all random choices.")]
+Seed = Annotated[int, RUNNING.option(help="Seed of all random choices.")]
 
 
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", callback=_quiet, help="Only errors and losses on stderr.")
+    bool, RUNNING.option("--quiet", "-q", callback=_quiet, help="Only errors and losses on stderr.")
 ]
 
 
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", callback=_verbose, help="Show a traceback on errors.")
+    bool, RUNNING.option("--verbose", "-v", callback=_verbose, help="Show a traceback on errors.")
 ]
 
 
-MinSeconds = Annotated[float, typer.Option(min=0.0, help="Leave shorter utterances out.")]
+MinSeconds = Annotated[float, INPUT.option(min=0.0, help="Leave shorter utterances out.")]
 
 
-MaxSeconds = Annotated[float | None, typer.Option(min=0.0, help="Leave longer utterances out.")]
+MaxSeconds = Annotated[float | None, INPUT.option(min=0.0, help="Leave longer utterances out.")]
 
 
 ShardsOrRecords = Annotated[
@@ -130,7 +146,7 @@ ShardsOrRecords = Annotated[
 
 Fetch = Annotated[
     Path | None,
-    typer.Option(
+    RUNNING.option(
         metavar="DIR",
         help="Copy shards given as s3://, gs://, https:// or pipe:COMMAND to this folder first.",
     ),
@@ -138,11 +154,13 @@ Fetch = Annotated[
 
 
 RunOutput = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Run folder to make.", metavar="RUN")
+    Path, OUTPUT.option("-o", "--output", help="Run folder to make.", metavar="RUN")
 ]
 
 
-_ARCHITECTURE = typer.Option(help=f"{architectures_in_words()}.")
+_ARCHITECTURE = MODEL.option(
+    autocompletion=completion.architecture, help=f"{architectures_in_words()}."
+)
 
 
 Architecture = Annotated[str, _ARCHITECTURE]
@@ -151,22 +169,22 @@ Architecture = Annotated[str, _ARCHITECTURE]
 ArchitectureOrInit = Annotated[str | None, _ARCHITECTURE]
 
 
-BatchSize = Annotated[int, typer.Option(min=1, help="Utterances a step, on each device.")]
+BatchSize = Annotated[int, TRAINING.option(min=1, help="Utterances a step, on each device.")]
 
 
 Steps = Annotated[
     int | None,
-    typer.Option(min=1, help="Optimizer steps in all, instead of --epochs: alike for any data."),
+    TRAINING.option(min=1, help="Optimizer steps in all, instead of --epochs: alike for any data."),
 ]
 
 
-LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate of AdamW.")]
+LearningRate = Annotated[float, TRAINING.option(min=0.0, help="Peak learning rate of AdamW.")]
 
 
-Mixup = Annotated[float, typer.Option(min=0.0, help="Alpha of mixup; 0 for none.")]
+Mixup = Annotated[float, SOUND.option(min=0.0, help="Alpha of mixup; 0 for none.")]
 
 
-_CROP = typer.Option(min=0.1, help="Seconds of sound seen at once.")
+_CROP = SOUND.option(min=0.1, help="Seconds of sound seen at once.")
 
 
 Crop = Annotated[float, _CROP]
@@ -176,67 +194,69 @@ CropOrInit = Annotated[float | None, _CROP]
 
 
 Precision = Annotated[
-    choices.TrainingPrecision, typer.Option(help="Numeric precision of training.")
+    choices.TrainingPrecision, TRAINING.option(help="Numeric precision of training.")
 ]
 
 
 LoaderWorkers = Annotated[
-    int, typer.Option(min=0, help="Decoding processes; 0 decodes in the training process.")
+    int, RUNNING.option(min=0, help="Decoding processes; 0 decodes in the training process.")
 ]
 
 
-CheckpointEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+CheckpointEvery = Annotated[int, RUNNING.option(min=1, help="Steps between checkpoints.")]
 
 
 CheckpointMinutes = Annotated[
-    float, typer.Option(min=0.0, help="Minutes after which there is a checkpoint too.")
+    float, RUNNING.option(min=0.0, help="Minutes after which there is a checkpoint too.")
 ]
 
 
-Accumulate = Annotated[int, typer.Option(min=1, help="Batches whose gradients add up to one step.")]
+Accumulate = Annotated[
+    int, TRAINING.option(min=1, help="Batches whose gradients add up to one step.")
+]
 
 
 WeightDecay = Annotated[
-    float, typer.Option(min=0.0, help="Weight decay of AdamW; norms and biases have none.")
+    float, TRAINING.option(min=0.0, help="Weight decay of AdamW; norms and biases have none.")
 ]
 
 
 LabelSmoothing = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of a target spread over all labels.")
+    float, TRAINING.option(min=0.0, max=1.0, help="Share of a target spread over all labels.")
 ]
 
 
 ClassWeights = Annotated[
     choices.ClassWeights,
-    typer.Option(help="Rare classes count more: by one over their frequency, or its root."),
+    TRAINING.option(help="Rare classes count more: by one over their frequency, or its root."),
 ]
 
 
 GainDb = Annotated[
-    float, typer.Option(min=0.0, help="Make each crop up to this much louder or softer.")
+    float, SOUND.option(min=0.0, help="Make each crop up to this much louder or softer.")
 ]
 
 
 NoiseDb = Annotated[
     str | None,
-    typer.Option(metavar="LOW..HIGH", help="White noise so many dB below each crop: 10..40."),
+    SOUND.option(metavar="LOW..HIGH", help="White noise so many dB below each crop: 10..40."),
 ]
 
 
 Tempo = Annotated[
     float,
-    typer.Option(
+    SOUND.option(
         min=0.0, max=0.5, help="Make each crop up to this share faster or slower, at its pitch."
     ),
 ]
 
 
 Trim = Annotated[
-    bool, typer.Option("--trim", help="Leave silence before and after speech out, for good.")
+    bool, SOUND.option("--trim", help="Leave silence before and after speech out, for good.")
 ]
 
 
-_NORMALISE = typer.Option(
+_NORMALISE = SOUND.option(
     help="Free log-mel of mean and deviation, for good: of each utterance, or over all of a "
     "speaker's sound (transductive: test speakers' too)."
 )
@@ -248,20 +268,22 @@ Normalise = Annotated[choices.Normalising, _NORMALISE]
 NormaliseOrInit = Annotated[choices.Normalising | None, _NORMALISE]
 
 
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the network, on a GPU.")]
+Compile = Annotated[bool, RUNNING.option("--compile", help="Compile the network, on a GPU.")]
 
 
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch on a CPU.")]
+Threads = Annotated[
+    int | None, RUNNING.option(min=1, callback=_threads, help="Threads of PyTorch on a CPU.")
+]
 
 
 Deterministic = Annotated[
-    bool, typer.Option("--deterministic", help="Only algorithms with the same bits each time.")
+    bool, RUNNING.option("--deterministic", help="Only algorithms with the same bits each time.")
 ]
 
 
 TensorBoard = Annotated[
     bool,
-    typer.Option(
+    OUTPUT.option(
         "--tensorboard",
         callback=_tensorboard,
         help="Write events for TensorBoard into the run folder.",
@@ -271,13 +293,13 @@ TensorBoard = Annotated[
 
 Folds = Annotated[
     int | None,
-    typer.Option(min=0, help="Folds; default the records' own, else 5. 0: train on all, no test."),
+    TEST.option(min=0, help="Folds; default the records' own, else 5. 0: train on all, no test."),
 ]
 
 
 Group = Annotated[
     str,
-    typer.Option(
+    TEST.option(
         metavar="KEY,...", help="Keys whose values are never in training and test at once."
     ),
 ]
@@ -285,14 +307,15 @@ Group = Annotated[
 
 Test = Annotated[
     str | None,
-    typer.Option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
+    TEST.option(metavar="KEY=A,B", help="One hold-out instead of folds: speaker=09,10."),
 ]
 
 
 StandardProtocol = Annotated[
     str | None,
-    typer.Option(
+    TEST.option(
         metavar="NAME",
+        autocompletion=completion.protocol,
         help="A standard protocol, such as emodb-7-loso, in place of these three; a wrong name "
         "lists all.",
     ),
@@ -300,16 +323,16 @@ StandardProtocol = Annotated[
 
 
 Fraction = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of the training labels to use.")
+    float, TEST.option(min=0.0, max=1.0, help="Share of the training labels to use.")
 ]
 
 
-SubsetSeed = Annotated[int, typer.Option(help="Seed of the choice of a share of the labels.")]
+SubsetSeed = Annotated[int, TEST.option(help="Seed of the choice of a share of the labels.")]
 
 
 AllowSeen = Annotated[
     bool,
-    typer.Option("--allow-seen", help="Test also on what --init has heard; reports say so."),
+    TEST.option("--allow-seen", help="Test also on what --init has heard; reports say so."),
 ]
 
 
@@ -329,14 +352,20 @@ def passes(epochs: int | None, steps: int | None, default: int) -> int | None:
     return default if epochs is None and steps is None else epochs
 
 
-def result(tally: Tally, *lines: Mapping[str, object], note: str = "") -> int:
+def result(
+    tally: Tally, *lines: Mapping[str, object], note: str = "", shown: Summary | None = None
+) -> int:
     """Say the closing line, print what was made as JSON lines, and return the exit code.
 
-    Of several ranks that train together the first alone does.
+    On a terminal people see what is `shown` in place of the lines. Of several ranks that train
+    together the first alone does all this.
     """
     if not tally.leads:
         return 0
     tally.close(note)
+    if shown is not None and sys.stdout.isatty():
+        shown.show()
+        return tally.exit_code
     with result_line() as write:
         for line in lines:
             write(line)

@@ -9,9 +9,15 @@ import typer
 
 from lanser_cli import console
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import INPUT, OUTPUT
 from lanser_cli.errors import EXIT_FAILED
 from lanser_cli.job import find_job
 from lanser_cli.output import result_line
+
+EXAMPLES = """
+lanser parts parts/ --of 2
+lanser parts parts/ --of 2 --merge merged.jsonl
+"""
 
 
 def command(
@@ -19,10 +25,10 @@ def command(
         Path,
         typer.Argument(metavar="DIR", help="Folder with the parts of one stage, called anything."),
     ],
-    of: Annotated[int, typer.Option("--of", metavar="N", help="How many parts there are to be.")],
+    of: Annotated[int, INPUT.option("--of", metavar="N", help="How many parts there are to be.")],
     merge: Annotated[
         Path | None,
-        typer.Option(
+        OUTPUT.option(
             metavar="OUT", help="Write all records to this file, in the order of the input."
         ),
     ] = None,

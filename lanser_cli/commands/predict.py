@@ -5,27 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lanser_cli.choices import Removing
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import LABELS, MODEL
+
+EXAMPLES = """
+lanser predict speech/ -r runs/tuned -o predicted.jsonl
+lanser predict speech/ -r runs/pretrained --crosswalk ekman6:iemocap4 > four.jsonl
+"""
 
 
 def command(
-    inputs: options.AudioOrRecords = None,
     run: Annotated[
-        Path | None, typer.Option("--run", "-r", help="Run folder of pretrain or finetune.")
-    ] = None,
+        Path,
+        MODEL.option(
+            "-r",
+            "--run",
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder of pretrain or finetune.",
+        ),
+    ],
+    inputs: options.AudioOrRecords = None,
     crosswalk: Annotated[
         str | None,
-        typer.Option(
+        LABELS.option(
             metavar="SOURCE:TARGET",
             help="Sum the probabilities of the run's labels, of taxonomy SOURCE, into those of "
             "TARGET (a name, or a crosswalk file): goemotions:ravdess8.",
         ),
     ] = None,
     calibrate: Annotated[
-        Removing, typer.Option(help="Divide probabilities by their mean over the input (batch).")
+        Removing, LABELS.option(help="Divide probabilities by their mean over the input (batch).")
     ] = "none",
     output: options.Output = None,
     rejects: options.Rejects = None,
@@ -33,6 +44,7 @@ def command(
     force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

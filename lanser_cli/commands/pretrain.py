@@ -5,40 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lanser_cli.choices import Control, Targets
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import INPUT, LABELS, RUNNING, TRAINING
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser pretrain shards/ -o runs/pretrained
+lanser pretrain shards/ -o runs/soft --targets soft --model resnet18-slim --min-seconds 1
+lanser pretrain shards/ -o runs/pretrained --resume
+"""
 
 
 def command(
+    output: options.RunOutput,
     inputs: options.ShardsOrRecords = None,
-    output: options.RunOutput = None,
     model: options.Architecture = "resnet50",
     targets: Annotated[
-        Targets, typer.Option(help="hard: the weak label; soft: all of emotion_scores.")
+        Targets, LABELS.option(help="hard: the weak label; soft: all of emotion_scores.")
     ] = "hard",
     control: Annotated[
         Control,
-        typer.Option(
+        LABELS.option(
             help="Learn something else in its place: labels shuffled within speakers, drawn from "
             "their prior, clusters of transcripts, three-way sentiment, or the human label."
         ),
     ] = "none",
     labels: Annotated[
         Path | None,
-        typer.Option(help="JSONL whose emotion, by id, replaces the one in the shards."),
+        LABELS.option(help="JSONL whose emotion, by id, replaces the one in the shards."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Train on this split alone.")
+        str | None, INPUT.option(metavar="NAME", help="Train on this split alone.")
     ] = None,
     min_seconds: options.MinSeconds = 0.0,
     max_seconds: options.MaxSeconds = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data; default 30, without --steps.")
+        int | None,
+        TRAINING.option(min=1, help="Passes over the data; default 30, without --steps."),
     ] = None,
     steps: options.Steps = None,
     batch_size: options.BatchSize = 32,
@@ -48,7 +53,7 @@ def command(
     class_weights: options.ClassWeights = "none",
     score_weighted: Annotated[
         bool,
-        typer.Option("--score-weighted", help="Count each utterance by its emotion_score."),
+        TRAINING.option("--score-weighted", help="Count each utterance by its emotion_score."),
     ] = False,
     label_smoothing: options.LabelSmoothing = 0.1,
     mixup: options.Mixup = 0.2,
@@ -65,11 +70,11 @@ def command(
     workers: options.LoaderWorkers = 0,
     resampled: Annotated[
         bool,
-        typer.Option("--resampled", help="Draw with replacement, not each once an epoch."),
+        TRAINING.option("--resampled", help="Draw with replacement, not each once an epoch."),
     ] = False,
     shuffle_buffer: Annotated[
         int,
-        typer.Option(
+        RUNNING.option(
             min=0,
             help="For slow disks: shuffle blocks of this many, a few shards; 0: all at once.",
         ),
@@ -97,8 +102,6 @@ def command(
 
     epochs = options.passes(epochs, steps, 30)
     recipe = options.fill(Recipe, locals())
-    if output is None:
-        raise UsageError("pretrain needs -o RUN, the folder to make")
     with Ledger("pretrain", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
         made = pretrain(
             *(inputs, output, recipe, ledger),

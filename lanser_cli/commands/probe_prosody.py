@@ -5,30 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lanser_cli.choices import Probe
-from lanser_cli.commands import options
-from lanser_cli.errors import UsageError
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import MEASURE, MODEL, OUTPUT
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser probe-prosody corpus.jsonl -r runs/pretrained -o prosody/
+lanser probe-prosody corpus.jsonl -r runs/pretrained --probe mlp --by voice --folds 3
+"""
 
 
 def command(
-    inputs: options.ShardsOrRecords = None,
     run: Annotated[
-        Path | None,
-        typer.Option("--run", "-r", help="Run folder of pretrain or finetune, with all its folds."),
-    ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds; speakers are kept apart.")] = 5,
+        Path,
+        MODEL.option(
+            "-r",
+            "--run",
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder of pretrain or finetune, with all its folds.",
+        ),
+    ],
+    inputs: options.ShardsOrRecords = None,
+    folds: Annotated[int, MEASURE.option(min=2, help="Folds; speakers are kept apart.")] = 5,
     by: Annotated[
         str,
-        typer.Option(
+        MEASURE.option(
             metavar="KEY", help="What is taken for a speaker, such as voice, where it has several."
         ),
     ] = "speaker",
-    probe: Annotated[Probe, typer.Option(help="A weighted sum, or one hidden layer.")] = "ridge",
+    probe: Annotated[Probe, MEASURE.option(help="A weighted sum, or one hidden layer.")] = "ridge",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for report.html and its parts.")
+        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
@@ -44,9 +53,8 @@ def command(
     more than the best of these. Prints the numbers as one JSON line.
     """
     from lanser_cli.prosody.probe_run import probe_run
+    from lanser_cli.prosody.report import in_short
 
-    if run is None:
-        raise UsageError("probe-prosody needs --run RUN, the folder of a trained model")
     with Ledger("probe-prosody", rejects, inputs=inputs) as ledger:
         numbers = probe_run(
             inputs,
@@ -60,4 +68,4 @@ def command(
             seed=seed,
             fetch=fetch,
         )
-    return options.result(ledger, numbers)
+    return options.result(ledger, numbers, shown=in_short(numbers))

@@ -5,71 +5,80 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lanser_cli import console
 from lanser_cli.choices import Codec, SplitBy
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import INSTEAD, OUTPUT, RUNNING, SELECTION
 from lanser_cli.errors import EXIT_FAILED, UsageError
 from lanser_cli.output import result_line
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser shard weak.jsonl -o shards/
+lanser shard weak.jsonl -o sure/ --min-score 0.3 --split train=0.9,dev=0.1 --split-by recording
+lanser shard --verify shards/
+"""
 
 
 def command(
     inputs: options.Records = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Folder for the shards and their index.json."),
+        OUTPUT.option("-o", "--output", help="Folder for the shards and their index.json."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Shards are called NAME-000000.tar.")] = "speech",
-    max_count: Annotated[int, typer.Option(min=1, help="Records in a shard.")] = 1000,
-    max_mb: Annotated[int, typer.Option(min=1, help="Megabytes after which a shard ends.")] = 1024,
+    name: Annotated[str, OUTPUT.option(help="Shards are called NAME-000000.tar.")] = "speech",
+    max_count: Annotated[int, OUTPUT.option(min=1, help="Records in a shard.")] = 1000,
+    max_mb: Annotated[int, OUTPUT.option(min=1, help="Megabytes after which a shard ends.")] = 1024,
     codec: Annotated[
-        Codec, typer.Option(help="flac keeps every sample; opus is lossy, a quarter of the size.")
+        Codec, OUTPUT.option(help="flac keeps every sample; opus is lossy, a quarter of the size.")
     ] = "flac",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that encode; default one a processor.")
+        int | None, RUNNING.option(min=1, help="Processes that encode; default one a processor.")
     ] = None,
     fetch: options.Fetch = None,
     min_seconds: options.MinSeconds = 0.0,
     max_seconds: options.MaxSeconds = None,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave out less probable weak labels.")
+        float, SELECTION.option(min=0.0, max=1.0, help="Leave out less probable weak labels.")
     ] = 0.0,
     min_margin: Annotated[
         float,
-        typer.Option(min=0.0, help="Leave out weak labels with a smaller lead, in log-odds."),
+        SELECTION.option(min=0.0, help="Leave out weak labels with a smaller lead, in log-odds."),
     ] = 0.0,
     drop_flags: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Leave out transcripts with these asr.flags, or all."),
+        SELECTION.option(metavar="A,B", help="Leave out transcripts with these asr.flags, or all."),
     ] = None,
     max_per_class: Annotated[
-        int | None, typer.Option(min=1, help="Largest number of records of a class.")
+        int | None, SELECTION.option(min=1, help="Largest number of records of a class.")
     ] = None,
     balance: Annotated[
-        bool, typer.Option("--balance", help="Cut every class to the size of the smallest.")
+        bool, SELECTION.option("--balance", help="Cut every class to the size of the smallest.")
     ] = False,
     dedupe: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Leave out records that repeat audio, text, or either."),
+        SELECTION.option(
+            metavar="A,B", help="Leave out records that repeat audio, text, or either."
+        ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="A=X,B=Y", help="Set `split`, at random: train=0.8,dev=0.1,test=0.1."),
+        SELECTION.option(
+            metavar="A=X,B=Y", help="Set `split`, at random: train=0.8,dev=0.1,test=0.1."
+        ),
     ] = None,
-    split_by: Annotated[SplitBy, typer.Option(help="What is never in two splits.")] = "speaker",
+    split_by: Annotated[SplitBy, SELECTION.option(help="What is never in two splits.")] = "speaker",
     seed: options.Seed = 0,
     mix_taxonomies: Annotated[
-        bool, typer.Option("--mix-taxonomies", help="Take weak labels of several taxonomies.")
+        bool, SELECTION.option("--mix-taxonomies", help="Take weak labels of several taxonomies.")
     ] = False,
     verify: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Check a folder of shards against its index instead."),
+        INSTEAD.option(metavar="DIR", help="Check a folder of shards against its index instead."),
     ] = None,
     relabel: Annotated[
         str | None,
-        typer.Option(
+        INSTEAD.option(
             metavar="FILE",
             help="Instead, give packed INPUT the weak labels of this JSONL, or -.",
         ),

@@ -6,13 +6,21 @@ from typing import Annotated
 
 import typer
 
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
 from lanser_cli.output import result_line
+
+EXAMPLES = """
+lanser taxonomies
+lanser taxonomies ekman6 ravdess8
+"""
 
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="Show these; default all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME...", autocompletion=completion.taxonomy, help="Show these; default all."
+        ),
     ] = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

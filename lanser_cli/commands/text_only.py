@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from lanser_cli.choices import Removing
-from lanser_cli.commands import options
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import LABELS
 from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser text-only corpus.jsonl -o runs/words -t ekman6
+lanser text-only corpus.jsonl -o runs/calibrated --calibrate batch --crosswalk ekman6
+"""
 
 
 def command(
+    output: options.RunOutput,
     inputs: options.Records = None,
-    output: options.RunOutput = None,
     taxonomy: Annotated[
-        str, typer.Option("--taxonomy", "-t", help="Name (see lanser taxonomies) or .json file.")
+        str,
+        LABELS.option(
+            "--taxonomy",
+            "-t",
+            autocompletion=completion.taxonomy,
+            help="Name (see lanser taxonomies) or .json file.",
+        ),
     ] = "goemotions",
     crosswalk: Annotated[
         str | None,
-        typer.Option(
+        LABELS.option(
+            autocompletion=completion.taxonomy,
             help="Taxonomy of the corpus' labels, or a crosswalk file; default: the taxonomy that "
-            "ships and has them."
+            "ships and has them.",
         ),
     ] = None,
     calibrate: Annotated[
-        Removing, typer.Option(help="Subtract what labels score on average (batch).")
+        Removing, LABELS.option(help="Subtract what labels score on average (batch).")
     ] = "none",
     folds: options.Folds = None,
     group: options.Group = "speaker",
@@ -45,16 +56,17 @@ def command(
     RUN/entailment and RUN/logistic, which eval and compare read like runs, and prints UAR and WA
     as one JSON line.
     """
+    from lanser_cli.evaluation.findings import of_results
     from lanser_cli.evaluation.text_only import text_only
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
     with Ledger("text-only", rejects, inputs=inputs) as ledger:
-        made = text_only(
+        made, found = text_only(
             *(inputs, output, how, ledger),
             taxonomy=taxonomy,
             crosswalk=crosswalk,
             calibrate=calibrate,
             device=device,
         )
-    return options.result(ledger, made)
+    return options.result(ledger, made, shown=of_results(found))

@@ -5,83 +5,89 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lanser_cli.asr import engines
 from lanser_cli.choices import HearingPrecision, Segmenting
 from lanser_cli.commands import options
+from lanser_cli.commands.groups import CHECKS, MODEL, OUTPUT, RUNNING, SEGMENTS
+
+EXAMPLES = """
+lanser transcribe speech/ -o heard.jsonl
+lanser transcribe interview.wav --segment vad --check-speech > interview.jsonl
+lanser transcribe speech/ --model whisper:large-v3-turbo --device all -o large.jsonl
+"""
 
 
 def command(
     inputs: options.AudioOrRecords = None,
     model: Annotated[
         str,
-        typer.Option(help=f"{engines.models_in_words()}."),
+        MODEL.option(help=f"{engines.models_in_words()}."),
     ] = "embedded",
     lang: Annotated[
-        str | None, typer.Option(help="Language spoken (en, de, ...); default: as detected.")
+        str | None, MODEL.option(help="Language spoken (en, de, ...); default: as detected.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips decoded together.")] = 16,
+    batch_size: Annotated[int, MODEL.option(min=1, help="Clips decoded together.")] = 16,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes; default one a device."),
+        RUNNING.option(min=1, help="Processes; default one a device."),
     ] = None,
     segment: Annotated[
         Segmenting,
-        typer.Option(help="Cut recordings into utterances, at pauses (vad) or of fixed length."),
+        SEGMENTS.option(help="Cut recordings into utterances, at pauses (vad) or of fixed length."),
     ] = "none",
     min_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Shortest utterance that --segment cuts.")
+        float, SEGMENTS.option(min=0.1, help="Shortest utterance that --segment cuts.")
     ] = 2.0,
     max_seconds: Annotated[
-        float, typer.Option(min=0.2, help="Longest utterance that --segment cuts.")
+        float, SEGMENTS.option(min=0.2, help="Longest utterance that --segment cuts.")
     ] = 20.0,
     min_silence: Annotated[
-        float, typer.Option(min=0.05, help="Shortest pause in seconds that may end an utterance.")
+        float,
+        SEGMENTS.option(min=0.05, help="Shortest pause in seconds that may end an utterance."),
     ] = 0.3,
     vad_threshold: Annotated[
         float,
-        typer.Option(min=0.01, max=0.99, help="Probability from which sound counts as speech."),
+        SEGMENTS.option(min=0.01, max=0.99, help="Probability from which sound counts as speech."),
     ] = 0.5,
     decoders: Annotated[
         int | None,
-        typer.Option(
+        RUNNING.option(
             min=0, help="Processes that decode ahead of the model; default 0, or 4 for each GPU."
         ),
     ] = None,
     check_speech: Annotated[
         bool,
-        typer.Option("--check-speech", help="Flag text without speech and speech without text."),
+        CHECKS.option("--check-speech", help="Flag text without speech and speech without text."),
     ] = False,
     compression_ratio_threshold: Annotated[
-        float, typer.Option(help="Flag, and decode again, text with a higher ratio.")
+        float, CHECKS.option(help="Flag, and decode again, text with a higher ratio.")
     ] = 2.4,
     logprob_threshold: Annotated[
-        float, typer.Option(help="Flag, and decode again, text with lower mean log-probability.")
+        float, CHECKS.option(help="Flag, and decode again, text with lower mean log-probability.")
     ] = -1.0,
     no_speech_threshold: Annotated[
-        float, typer.Option(help="Flag unsure text with a higher no-speech probability.")
+        float, CHECKS.option(help="Flag unsure text with a higher no-speech probability.")
     ] = 0.6,
     words_per_second_threshold: Annotated[
-        float, typer.Option(help="Flag text with more words a second.")
+        float, CHECKS.option(help="Flag text with more words a second.")
     ] = 6.0,
     full_context: Annotated[
         bool,
-        typer.Option(
+        MODEL.option(
             "--full-context",
             help="Whisper: hear every clip in 30 s, not in its length and a margin; slower, exact.",
         ),
     ] = False,
     precision: Annotated[
         HearingPrecision,
-        typer.Option(
+        MODEL.option(
             help="What Whisper computes in on a CPU; auto: int8 for the embedded model where the "
             "CPU is fast at it, unless --full-context; else float32."
         ),
     ] = "auto",
     score: Annotated[
         Path | None,
-        typer.Option(
+        OUTPUT.option(
             metavar="REFERENCE",
             help="Report the word error rate against the `text` of these records, by id.",
         ),
@@ -92,6 +98,7 @@ def command(
     force: options.Force = False,
     part: options.Part = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     fetch: options.Fetch = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -119,4 +126,5 @@ def command(
         workers=workers,
         decoders=decoders,
         score=score,
+        count=lambda: reader.count(sources, bare=True),
     ).exit_code

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lanser_cli.errors import UsageError
 from lanser_cli.records import Outcome
+from lanser_cli.texts import near
 
 _FILES = {
     path.stem.replace("_", "-"): path
@@ -45,7 +46,7 @@ def read(kind: str, root: Path, **settings: object) -> Iterator[Outcome]:
         LanserError: nothing of this corpus is there.
     """
     if kind not in KINDS:
-        raise UsageError(f"there is no corpus '{kind}'; there are: {', '.join(KINDS)}")
+        raise UsageError(f"there is no corpus '{kind}'; {near(kind, KINDS)}")
     module = import_module(f"{__name__}.{_FILES[kind].stem}")
     outcomes: Iterator[Outcome] = module.read(root, **settings)
     return outcomes

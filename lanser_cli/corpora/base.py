@@ -41,6 +41,8 @@ def audio_files(root: Path) -> Iterator[Path]:
 
 def check_folder(root: Path) -> None:
     """Raise LanserError unless `root` is a folder."""
+    if root.is_file():
+        raise LanserError(f"{root}: is a file: unpack it, if need be, and name the corpus' folder")
     if not root.is_dir():
         raise LanserError(f"{root}: there is no such folder")
 

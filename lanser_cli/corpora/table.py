@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lanser_cli import kind
 from lanser_cli.corpora.base import STAGE
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Reject
@@ -66,8 +67,10 @@ class Table:
         except OSError as error:
             raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
         weakref.finalize(self, raw.close)  # also where no row is ever read
-        first = raw.peek(4)[:4]
-        encoding = json.detect_encoding(first)
+        head = raw.peek(kind.HEAD)[: kind.HEAD]
+        if found := kind.not_table(head):
+            raise LanserError(f"{path}: is no table but {found}")
+        encoding = json.detect_encoding(head[:4])
         in_utf8 = encoding.startswith("utf-8")
         # Bytes that are no text spoil their row only, not the whole file.
         errors, garbled = ("surrogateescape", "\udc80-\udcff") if in_utf8 else ("replace", "\ufffd")
@@ -76,8 +79,6 @@ class Table:
         self._stream = io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
         self._lines = _Lines(self._stream)
         try:
-            if first == b"PK\3\4":
-                raise LanserError(f"{path}: it is a workbook or another zip file: save it as CSV")
             self.separator, self.columns = self._header([*needs, *wanted])
             while self.columns and not self.columns[-1]:
                 self.columns.pop()

@@ -104,7 +104,9 @@ def label_files(
     make = partial(make_labeller, task=task, settings=settings, prior=prior)
     process = Summary().watching(spread(make, devices))
     items = read_transcripts(inputs, settings.context)
-    return pipe.run(items, process, made_with(task, settings))
+    return pipe.run(
+        *(items, process, made_with(task, settings)), count=lambda: jsonl.count_lines(inputs)
+    )
 
 
 def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.evaluation.mistakes import Mistakes
 from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
 from lanser_cli.tally import Ledger
+from lanser_cli.texts import near
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Answers:
         owners: the unit of each record; None where each is its own.
         folds: the `test_fold` of each record; None where not all have one.
         seeds: the answers of each seed, where several answered (`predictions`); else empty.
+        heard: how many records the model was trained on, or their speakers, as predict says.
     """
 
     ids: list[str]
@@ -34,6 +37,7 @@ class Answers:
     owners: list[str] | None
     folds: list[str] | None = None
     seeds: Mapping[str, list[str | None]] = field(default_factory=dict)
+    heard: int = 0
 
     @classmethod
     def of(
@@ -201,27 +205,32 @@ def read_answers(
     answer: str = "prediction",
     by: str | None = None,
     reference: Reference | None = None,
+    mistakes: Mistakes | None = None,
 ) -> Answers:
     """The answers of a run folder or JSONL, each id once; the ledger has what is left out.
 
     Args:
         reference: takes the place of the records' own truth.
+        mistakes: sees each record that has a truth.
 
     Raises:
         LanserError: no record has a truth, or most are not in the reference.
         UsageError: a record lacks the key `by`.
     """
     keys = (truth, answer, by or "speaker", "predictions", "test_fold")
-    judged = Judged(name, ledger, keys, reference)
+    judged = Judged(name, ledger, keys, reference, mistakes)
     try:
         answers = Answers.of(judged, truth=truth, answer=answer, by=by)
     except LanserError as error:
         if judged.whole:
             judged.check()
-        raise type(error)(f"{name}: {error}") from None
+        wrong = [key for key in (answer, by) if key and key not in judged.seen]
+        hint = f" ({near(wrong[0], judged.seen)})" if judged.whole and wrong else ""
+        said = str(error) if str(error).startswith(name) else f"{name}: {error}"
+        raise type(error)(f"{said}{hint}") from None
     judged.check()
     ledger.done += len(answers.ids)
-    return answers
+    return replace(answers, heard=judged.heard)
 
 
 class Judged:
@@ -232,19 +241,28 @@ class Judged:
 
     Args:
         keys: that are kept besides `id`; the first is the truth.
+        mistakes: sees each record whole.
 
     Attributes:
         whole: whether the input was read to its end.
+        seen: the keys of its first record.
+        heard: how many of them the model was trained on.
     """
 
     def __init__(
-        self, name: str, ledger: Ledger, keys: tuple[str, ...], reference: Reference | None = None
+        self,
+        name: str,
+        ledger: Ledger,
+        keys: tuple[str, ...],
+        reference: Reference | None = None,
+        mistakes: Mistakes | None = None,
     ) -> None:
         self._name, self._ledger, self._truth, self._reference = name, ledger, keys[0], reference
         self._keys = dict.fromkeys(("id", *keys))
         self._path = predictions_of(name)
-        self._read = self._there = self._strange = 0
-        self._first, self.whole = "", False
+        self._read = self._there = self._strange = self.heard = 0
+        self._first, self.whole, self._mistakes = "", False, mistakes
+        self.seen: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Record]:
         ledger, reference, truth = self._ledger, self._reference, self._truth
@@ -254,6 +272,7 @@ class Judged:
                 ledger.reject(item)
             elif isinstance(item, Record):
                 self._read += 1
+                self.seen = self.seen or frozenset(item.fields)
                 if reference is not None and item.id not in reference.truths:
                     self._first = self._first or item.id
                     self._strange += 1
@@ -266,6 +285,9 @@ class Judged:
                     ledger.dropped[f"no {truth}"] += 1
                 else:
                     self._there += 1
+                    self.heard += item.fields.get("heard") is True
+                    if self._mistakes is not None:
+                        self._mistakes.see(item, fields[truth])
                     yield Record(fields)
         self.whole = True
 
@@ -292,6 +314,14 @@ class Judged:
                     f"{self._ledger.stage}: {self._name}: {total - self._there} of {total} records "
                     f"of {path} have no answer in it: they count neither as right nor as wrong"
                 )
+        if self.heard:
+            console.warn(
+                f"{self._ledger.stage}: {self._name}: the model was trained on {self.heard} of "
+                f"{self._there} records, or on their speakers: the result is too good"
+            )
         if not self._there:
-            where = f"is in {self._reference.path}" if self._reference else f"has '{self._truth}'"
+            if self._reference:
+                where = f"is in {self._reference.path}"
+            else:
+                where = f"has '{self._truth}' ({near(self._truth, self.seen)})"
             raise LanserError(f"{self._name}: none of its records {where}: nothing to compare with")

@@ -93,9 +93,8 @@ def collect(
     waiting = windows(read(), WINDOW)
     listen = workers.spread(_make_listener, ["cpu"] * processes) if decode else None
     outcomes: Iterable[list[Outcome]] = listen(waiting) if listen else map(list, waiting)
-    with console.progress("audit") as meter:
+    with console.progress("audit", reader.count(inputs)) as meter:
         for window in outcomes:
-            meter.advance(len(window))
             for outcome in window:
                 name = names.popleft()
                 if isinstance(outcome, Record):
@@ -104,6 +103,7 @@ def collect(
                     ledger.done += 1
                 elif isinstance(outcome, Reject):
                     refuse(outcome, name)
+            meter.reach(ledger.met)
     for side in sides.values():
         if not side.ids:
             raise LanserError(f"audit: {side.name}: no record to audit in it ({ledger})")

@@ -55,7 +55,7 @@ def compare(
     apart = {n for n in names if os.path.isdir(n) and About.of(Path(n)).transductive}
     found = [
         replace(each, transductive=tuple(n for n in (each.reference, each.other) if n in apart))
-        for each in holm([_difference(pair, answers, seed) for pair in wanted])
+        for each in pairwise(wanted, answers, seed)
     ]
     for each in found:
         console.info(f"{STAGE}: {each}")
@@ -67,6 +67,17 @@ def compare(
         report.comparison(output, found)
         console.info(f"{STAGE}: report in {output / 'report.html'}")
     return found
+
+
+def pairwise(
+    wanted: Sequence[tuple[str, str]], answers: Mapping[str, Answers], seed: int = 0
+) -> list[Difference]:
+    """The difference of each pair, reference and other; p is adjusted for all of them.
+
+    Raises:
+        LanserError: two are not of the same records.
+    """
+    return holm([_difference(pair, answers, seed) for pair in wanted])
 
 
 def _difference(pair: tuple[str, str], answers: Mapping[str, Answers], seed: int) -> Difference:

@@ -123,6 +123,17 @@ class Difference:
             f"{self.flips} sign flips is {self.least_p:.3g}; {needed} can"
         )
 
+    @property
+    def verdict(self) -> str:
+        """What to conclude of UAR, in a sentence."""
+        uar = self.scores["uar"]
+        least = f"{uar.p_holm:.3g}" if uar.p_holm >= 0.0001 else "below 0.0001"
+        numbers = f"UAR {signed(uar.difference)}, p {least} over {self.units} {self.unit}s"
+        if uar.p_holm < LEVEL:
+            word = "better" if uar.difference.value > 0 else "worse"
+            return f"{self.other} is {word} than {self.reference}: {numbers}."
+        return f"No difference is shown between {self.other} and {self.reference}: {numbers}."
+
     def __str__(self) -> str:
         uar = self.scores["uar"]
         how = "all" if self.exact else "drawn"

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lanser_cli import console
 from lanser_cli.audio.perturbation import Perturbation, perturbations
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import certificate, fusion, report
 from lanser_cli.evaluation.about import About
-from lanser_cli.evaluation.answers import Reference, predictions_of, read_answers
+from lanser_cli.evaluation.answers import Answers, Reference, predictions_of, read_answers
+from lanser_cli.evaluation.compare import pairwise
 from lanser_cli.evaluation.difference import Difference, signed
+from lanser_cli.evaluation.figures import short
 from lanser_cli.evaluation.metrics import Result
-from lanser_cli.evaluation.report import short
+from lanser_cli.evaluation.mistakes import Mistakes
+from lanser_cli.evaluation.report import Entry
 from lanser_cli.evaluation.seeds import result_of_run
 from lanser_cli.evaluation.strays import advice
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
+
+MOST_COMPARED = 4
+"""Inputs whose differences stand in the report: each may take some seconds."""
 
 
 def evaluate(
@@ -35,8 +41,9 @@ def evaluate(
     fuse: bool = False,
     perturb: str | None = None,
     device: str = "auto",
-) -> list[dict[str, Any]]:
-    """Evaluate each input, write the report to `output` if there is one, and return result lines.
+    audio: bool = True,
+) -> dict[str, Entry]:
+    """Evaluate each input, and write the report to `output` if there is one.
 
     Args:
         inputs: run folders, or JSONL with truth and answer.
@@ -47,6 +54,7 @@ def evaluate(
         fuse: measure what all inputs answer together as well, as one more input.
         perturb: changes of the sound, joined by commas, under which runs are tested once more.
         device: that this is done on.
+        audio: whether the report has the sound of the surest mistakes.
 
     Raises:
         UsageError: there is a certificate but no report, or there is no such change of sound.
@@ -63,36 +71,62 @@ def evaluate(
     folders = [name for name in dict.fromkeys(inputs) if os.path.isdir(name)]
     abouts = {name: About.of(Path(name)) for name in folders}
     truths = None if reference is None else Reference.read(reference, truth, ledger)
-    results: dict[str, Result] = {}
-    changed: dict[str, dict[str, Difference]] = {}
+    entries: dict[str, Entry] = {}
+    kept: dict[str, Answers] = {}
     names = list(dict.fromkeys(inputs))
     for name in [*names, *([fusion.FUSED] if fuse else [])]:
+        mistakes, about = Mistakes(answer), abouts.get(name)
         if name == fusion.FUSED:
             answers = fusion.fuse(names, truth=truth, by=by)
         else:
             answers = read_answers(
-                name, ledger, truth=truth, answer=answer, by=by, reference=truths
+                *(name, ledger),
+                truth=truth,
+                answer=answer,
+                by=by,
+                reference=truths,
+                mistakes=None if output is None else mistakes,
             )
-        result = results[name] = result_of_run(answers)
-        _say(name, result, abouts.get(name))
+        if output is not None:
+            kept[name] = answers
+        result = result_of_run(answers)
+        _say(name, result, about)
+        changed = None
         if changes and name != fusion.FUSED:
-            changed[name] = _under(changes, name, truth=truth, by=by, device=device)
+            changed = _under(changes, name, truth=truth, by=by, device=device)
+        use = runs.use_of_labels(Path(name)) if about else None
+        entries[name] = Entry(result, about, use, mistakes.surest, changed, answers.heard)
     if output is not None:
-        uses = {name: runs.use_of_labels(Path(name)) for name in folders}
-        report.evaluation(output, results, uses, audit=cited, abouts=abouts, perturbed=changed)
+        report.evaluation(output, entries, differences=_apart(kept), audit=cited, audio=audio)
         if cited and not cited["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
-    lines: list[dict[str, Any]] = []
-    for name, result in results.items():
-        lines.append({"input": name, **result.as_json()})
-        if name in abouts and abouts[name].transductive:
-            lines[-1]["transductive"] = True
-        if name in changed:
-            lines[-1]["perturbed"] = {
-                words: lost.as_json()["uar"] for words, lost in changed[name].items()
-            }
-    return lines
+    return entries
+
+
+def _apart(answers: Mapping[str, Answers]) -> list[Difference] | str:
+    """How the others differ from the first; or why that cannot be said."""
+    first, *others = answers
+    if len(answers) > MOST_COMPARED:
+        return f"there are {len(answers)} inputs; lanser compare says how some of them differ"
+    try:
+        return pairwise([(first, other) for other in others], answers)
+    except LanserError as error:
+        return str(error)
+
+
+def line_of(name: str, entry: Entry) -> dict[str, Any]:
+    """The result line of an input."""
+    line: dict[str, Any] = {"input": name, **entry.result.as_json()}
+    if entry.about and entry.about.transductive:
+        line["transductive"] = True
+    if entry.heard:
+        line["heard"] = entry.heard
+    if entry.perturbed is not None:
+        line["perturbed"] = {
+            words: lost.as_json()["uar"] for words, lost in entry.perturbed.items()
+        }
+    return line
 
 
 def _say(name: str, result: Result, about: About | None) -> None:

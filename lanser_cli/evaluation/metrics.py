@@ -78,6 +78,7 @@ class Result:
         sd: standard deviation of UAR over the seeds.
         folds: records and UAR of each fold, where records name their `test_fold`.
         folds_uar: the mean of these; `uar` is of all folds' records pooled.
+        support: how many records are of each of `labels`.
     """
 
     n: int
@@ -97,6 +98,7 @@ class Result:
     sd: float | None = None
     folds: dict[str, dict[str, float]] = field(default_factory=dict)
     folds_uar: float | None = None
+    support: tuple[int, ...] = ()
 
     @property
     def interval(self) -> str:
@@ -122,7 +124,9 @@ class Result:
         }
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "labels": list(self.labels), "chance": self.chance}
+        fields = {**asdict(self), "labels": list(self.labels), "chance": self.chance}
+        del fields["support"]  # `confusion`, `strays` and `missing` add up to it
+        return fields
 
 
 def measure(
@@ -175,6 +179,7 @@ def result_of(answers: Answers) -> Result:
         missing=given.count(None),
         unit=answers.unit,
         units=int(times.sum()),
+        support=tuple(sizes.tolist()),
     )
 
 

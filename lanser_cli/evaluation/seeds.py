@@ -55,6 +55,7 @@ def result_of_run(answers: Answers) -> Result:
         recalls={name: _mean(one.recalls[name] for one in results) for name in first.labels},
         strays=dict(sorted(sum((Counter(one.strays) for one in results), Counter()).items())),
         missing=sum(one.missing for one in results),
+        support=tuple(len(results) * size for size in first.support),
         seeds={
             seed: {"uar": one.uar.value, "wa": one.wa.value}
             for seed, one in zip(answers.seeds, results, strict=True)

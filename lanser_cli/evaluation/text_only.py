@@ -23,6 +23,7 @@ from lanser_cli.entailment.taxonomy import load_taxonomy
 from lanser_cli.entailment.text_vectors import text_vectors
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.linear import Array, Tested, check_new, over_folds, write_run
+from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.strays import taxonomy_of
 from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
@@ -43,7 +44,7 @@ def text_only(
     crosswalk: str | None = None,
     calibrate: Removing = "none",
     device: str = "auto",
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Result]]:
     """Test two readers of the transcript; write the folders `entailment` and `logistic` of a run.
 
     `entailment` is trained on no label: the taxonomy's label that the text entails most, brought to
@@ -56,7 +57,7 @@ def text_only(
         calibrate: `batch` subtracts each label's mean log-odds over the corpus.
 
     Returns:
-        The result line.
+        The result line, and the results by the name of the reader.
 
     Raises:
         LanserError: no record has both, or they cannot be divided so.
@@ -85,14 +86,16 @@ def text_only(
     ledger.done += len(records)
     tested = {record.id for record in trained.records}
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
+    results: dict[str, Result] = {}
     for name, start, found in (
         ("entailment", f"entailment of {taxonomy}", Tested(entailed, {})),
         ("logistic", "logistic regression on text", trained),
     ):
         kept = Tested([one for one in found.records if one.id in tested], found.costs)
         details = {"taxonomy": taxonomy, "crosswalk": way.target.name, "calibration": calibrate}
-        made[name] = write_run(run / name, STAGE, start, kept, protocol, **details).summary()
-    return made
+        results[name] = write_run(run / name, STAGE, start, kept, protocol, **details)
+        made[name] = results[name].summary()
+    return made, results
 
 
 def _records(inputs: Sequence[str], protocol: Protocol, ledger: Ledger) -> list[Record]:

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from lanser_cli.devices import cpu_count
 from lanser_cli.errors import LanserError
 from lanser_cli.provenance import versions
+from lanser_cli.surroundings import CROWDED
 
 Status = Literal["works", "note", "broken"]
 
@@ -74,8 +75,7 @@ def _cores() -> Iterator[Finding]:
     if load <= cores:
         yield Finding("cores", "works", found)
     else:
-        advice = "others work here too, so all takes longer; fewer --threads or --workers may help"
-        yield Finding("cores", "note", found, advice)
+        yield Finding("cores", "note", found, CROWDED)
 
 
 def _devices() -> Iterator[Finding]:

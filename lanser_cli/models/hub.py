@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ def loading(name: str, alternative: str) -> Iterator[None]:
     import transformers
     from huggingface_hub import constants
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # of tries that are made again
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if os.path.isdir(name) and not os.path.isfile(os.path.join(name, "config.json")):

@@ -18,6 +18,7 @@ from lanser_cli.evaluation.linear import (
     scaled_by_speaker,
     write_run,
 )
+from lanser_cli.evaluation.metrics import Result
 from lanser_cli.prosody.functionals import measurer
 from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
@@ -37,7 +38,7 @@ def baseline(
     normalise: Scaling = "none",
     processes: int | None = None,
     fetch: Path | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Result]]:
     """Test a linear SVM and logistic regression; write the folders `svm` and `logistic` of a run.
 
     Args:
@@ -48,7 +49,7 @@ def baseline(
         processes: that decode and measure, as `measured` takes them.
 
     Returns:
-        The result line.
+        The result line, and the results by the name of the classifier.
 
     Raises:
         LanserError: fewer than two labels, or records that cannot be divided so.
@@ -73,6 +74,7 @@ def baseline(
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
     if normalise == "speaker":
         made["transductive"] = True
+    found: dict[str, Result] = {}
     apart = ", normalised by speaker" if normalise == "speaker" else ""
     for classifier in get_args(Classifier):
         tested = over_folds(
@@ -82,5 +84,5 @@ def baseline(
             *(run / classifier, STAGE, f"{classifier} on functionals{apart}", tested, protocol),
             normalise=normalise,
         )
-        made[classifier] = result.summary()
-    return made
+        made[classifier], found[classifier] = result.summary(), result
+    return made, found

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lanser_cli import console
-from lanser_cli.evaluation.report import Report, canvas
+from lanser_cli.evaluation.figures import canvas
+from lanser_cli.evaluation.page import Page
 from lanser_cli.prosody import verdict
 from lanser_cli.prosody.table import TRAINED, Table
 from lanser_cli.prosody.targets import UNITS
+from lanser_cli.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +24,7 @@ NAME = "probe.json"
 
 def write_report(folder: Path, numbers: dict[str, Any], table: Table) -> None:
     """Write `probe.json`, `report.html` and its figures."""
-    page = Report(folder, "What the representation knows of prosody")
+    page = Page(folder, "What the representation knows of prosody")
     page.text(table.decisive.sentence("prosody within a speaker"))
     page.text(table.verdicts["r2"].sentence("prosody over all speakers"))
     page.text(
@@ -55,10 +58,27 @@ def write_report(folder: Path, numbers: dict[str, Any], table: Table) -> None:
         )
     _words(page, numbers)
     if page.can_plot:
-        page.figure("controls", controls_figure(table))
-        page.figure("layers", layers_figure(table))
+        seen = "R2 within speakers of each representation, with its interval"
+        page.figure("controls", controls_figure(table), seen)
+        page.figure("layers", layers_figure(table), "R2 of the trained network, layer by target")
     page.write(numbers, NAME)
     console.info(f"probe-prosody: report in {folder / 'report.html'}")
+
+
+def in_short(numbers: Mapping[str, Any]) -> Summary:
+    """The medians over targets of each representation, and the verdict, for a terminal."""
+    within = numbers["verdicts"]["within"]
+    what = f"Prosody within a speaker: {within['verdict']}"
+    return Summary(
+        ["", "median R2", "within speakers", "mean over speakers [95 %]"],
+        [
+            [name, _show(one["r2"]), _show(one["within"]), _interval(one["within_by_speaker"])]
+            for name, one in numbers["median"].items()
+        ],
+        f"{what}; trained minus '{within['control']}', the best control, "
+        f"{_estimate(within['difference'])} over {within['speakers']} speakers, "
+        f"{numbers['folds']} folds.",
+    )
 
 
 def controls_figure(table: Table) -> Figure:
@@ -100,7 +120,7 @@ def layers_figure(table: Table) -> Figure:
     return figure
 
 
-def _words(page: Report, numbers: dict[str, Any]) -> None:
+def _words(page: Page, numbers: dict[str, Any]) -> None:
     if fixed := numbers["fixed_sentence"]:
         page.text(
             f"Emotion within fixed sentences: {fixed['utterances']} utterances of "

@@ -57,7 +57,7 @@ class Encoder:
             updates["source_offset"] = record.offset
         updates["audio_sha256"] = sound_sha256(samples)
         stored = {**fields, **updates}
-        sound = _flac(samples) if self.codec == "flac" else _opus(samples, record.id)
+        sound = _flac(samples) if self.codec == "flac" else opus(samples, record.id)
         members = _member(f"{record.id}.{self.codec}", sound)
         members += _member(f"{record.id}.json", (to_json(stored) + "\n").encode())
         return Sample(stored, members)
@@ -71,7 +71,8 @@ def _flac(samples: NDArray[np.int16]) -> bytes:
     return buffer.getvalue()
 
 
-def _opus(samples: NDArray[np.int16], identifier: str) -> bytes:
+def opus(samples: NDArray[np.int16], identifier: str) -> bytes:
+    """Samples at 16 kHz as Ogg Opus; the same samples and id give the same bytes."""
     import soundfile
 
     buffer = io.BytesIO()

@@ -111,6 +111,7 @@ def shard(
         dedupe_audio="audio" in selection.repeats,
         processes=packing.workers,
         ledger=ledger,
+        total=parts.size_of_part(reader.count(inputs), chosen),
     )
 
 
@@ -122,6 +123,7 @@ def pack(
     dedupe_audio: bool = False,
     processes: int | None = None,
     ledger: Ledger | None = None,
+    total: int | None = None,
 ) -> dict[str, Any]:
     """Write all records that have a label, weak or human, and return the index.
 
@@ -131,6 +133,7 @@ def pack(
         dedupe_audio: leave out a record whose sound, sample for sample, came before.
         processes: that encode; as many as there are processors if None. A few records are encoded
             in this one.
+        total: how many items there are, if that is known.
 
     Raises:
         LanserError: there was none, as when the command before in a pipe failed.
@@ -145,7 +148,7 @@ def pack(
         with (
             # An encoder passes on what is no record, so that rejects keep their place.
             closing(process(cast(Any, windows(chain(head, waiting), _WINDOW)))) as answers,
-            console.progress("shard") as meter,
+            console.progress("shard", total) as meter,
         ):
             for outcomes in answers:
                 for outcome in outcomes:
@@ -158,7 +161,7 @@ def pack(
                     else:
                         writer.add(cast(Sample, outcome))
                         ledger.done += 1
-                meter.advance(len(outcomes))
+                meter.reach(ledger.met)
         if not writer.any:
             raise LanserError(
                 f"nothing to pack ({ledger}): shards need records with sound and a label"

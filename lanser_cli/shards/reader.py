@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from lanser_cli.audio.ingest import base_of, check_audio_inputs, ingest
+from lanser_cli.audio import ingest
+from lanser_cli.audio.ingest import base_of, check_audio_inputs
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards.index import INDEX, find_index, read_index
@@ -31,20 +33,37 @@ def records_of(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iter
     base = base_of(path for path, tars in named if tars is None)
     for path, tars in named:
         if tars is None:
-            yield from ingest([path], stage, base)
+            yield from ingest.ingest([path], stage, base)
             continue
         for folder, group in groupby(tars, os.path.dirname):
             index = find_index(Path(folder))
             side = None if index is None else SideFile.of(Path(folder), index)
-            promised = (
-                {} if index is None else {one["file"]: one["samples"] for one in index["shards"]}
-            )
+            promised = _promised(index)
             for tar in group:
                 name = os.path.basename(tar)
                 items = read_tar(tar, stage, bare=bare)
                 if name in promised:
                     items = _counted(items, tar, promised[name], stage)
                 yield from side.over(name, items) if side and name in side.starts else items
+
+
+def count(inputs: Iterable[str], *, bare: bool = False) -> int | None:
+    """How many items `records_of` gives, where that can be told without reading them."""
+    found: list[int | None] = []
+    for path in inputs:
+        tars = _tars(path, bare)
+        if tars is None:
+            found.append(ingest.count(path))
+            continue
+        for folder, group in groupby(tars, os.path.dirname):
+            promised = _promised(find_index(Path(folder)))
+            found += [promised.get(os.path.basename(tar)) for tar in group]
+    return None if None in found else sum(filter(None, found))
+
+
+def _promised(index: Mapping[str, Any] | None) -> dict[str, int]:
+    """How many samples each shard of a set has; nothing without an index."""
+    return {} if index is None else {one["file"]: one["samples"] for one in index["shards"]}
 
 
 def _counted(items: Iterable[Outcome], tar: str, promised: int, stage: str) -> Iterator[Outcome]:

@@ -13,10 +13,12 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import IO
 
 import numpy as np
 
+from lanser_cli import console
 from lanser_cli.audio.lengths import Lengths
 from lanser_cli.choices import SplitBy
 from lanser_cli.digests import StringSet, string64
@@ -73,7 +75,10 @@ class Selection:
     def __post_init__(self) -> None:
         _check_words("--drop-flags", self.unwanted_flags, (*FLAGS, "all"))
         _check_words("--dedupe", self.repeats, DEDUPE)
-        parse_splits(self.split)
+        for name in parse_splits(self.split):
+            near = get_close_matches(name, _SPLITS, n=1, cutoff=0.7)
+            if near and name not in _SPLITS:
+                console.warn(f"--split: there will be a split '{name}': did you mean '{near[0]}'?")
         Lengths(self.min_seconds, self.max_seconds)
 
     @property
@@ -88,6 +93,9 @@ class Selection:
 
 def _words(text: str | None) -> frozenset[str]:
     return frozenset(text.split(",")) if text is not None else frozenset()
+
+
+_SPLITS = ("train", "dev", "test")
 
 
 def parse_splits(text: str | None) -> dict[str, float]:

@@ -14,6 +14,7 @@ from lanser_cli import console
 from lanser_cli.audio.lengths import Lengths
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
+from lanser_cli.texts import near
 from lanser_cli.training.protocols import Standard, standard
 
 
@@ -127,7 +128,9 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         folds = [Fold("1", training, test)]
         missing = sorted(values - {record.word(key) for record in test})
         if missing:
-            raise LanserError(f"--test: no record has {key} {', '.join(missing)}")
+            there = {word for record in records if (word := record.word(key)) is not None}
+            hint = near(missing[0], there) if there else f"no such key; {near(key, _keys(records))}"
+            raise LanserError(f"--test: no record has {key} {', '.join(missing)}: {hint}")
     elif protocol.folds == 0:
         folds = [Fold("1", list(records), [])]
     elif protocol.folds is None and all(record.fields.get("fold") for record in records):
@@ -198,14 +201,18 @@ def _with_validation(fold: Fold, protocol: Protocol) -> Fold:
     )
 
 
+def _keys(records: Sequence[Record]) -> set[str]:
+    return {name for record in records for name in record.fields}
+
+
 def _words(records: Sequence[Record], group: str) -> list[str]:
     """The values of a key that every record must have."""
     words = [record.word(group) for record in records]
     if None in words:
         raise UsageError(
             f"{words.count(None)} of {len(words)} records have no '{group}', such as "
-            f"'{records[words.index(None)].id}': folds keep its values apart; name another key "
-            "with --group, or a hold-out with --test KEY=VALUES"
+            f"'{records[words.index(None)].id}' ({near(group, _keys(records))}): folds keep "
+            "its values apart; name another key with --group, or a hold-out with --test KEY=VALUES"
         )
     return [str(word) for word in words]
 

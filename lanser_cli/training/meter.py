@@ -49,7 +49,7 @@ class Meter:
         self.waited = 0.0
         """Seconds in which this rank waited for data since the last line."""
         self._asked = 0.0
-        self._begun = self._first = time.monotonic()
+        self._begun = time.monotonic()
         self._first_step = step
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class Meter:
 
             folder = str(self._run.path / "tensorboard")
             self._events = SummaryWriter(folder, purge_step=self._first_step + 1)
-        self._begun = self._first = time.monotonic()
+        self._begun = time.monotonic()
         return self
 
     def __exit__(
@@ -121,28 +121,17 @@ class Meter:
             }
             self._run.log(numbers)
             if self._bar is not None:
-                self._show(self._bar, step, now, numbers)
+                self._show(self._bar, step, numbers)
         self.sums = dict.fromkeys(self.sums, 0.0)
         self.waited, self._asked, self._begun = 0.0, 0.0, now
 
-    def _show(
-        self, bar: console.Progress, step: int, now: float, numbers: dict[str, float]
-    ) -> None:
-        left = (now - self._first) / (step - self._first_step) * (self._total - step)
+    def _show(self, bar: console.Progress, step: int, numbers: dict[str, float]) -> None:
         bar.advance(
             step - self._shown,
             f"epoch {numbers['epoch']:.1f}, loss {numbers['loss']:.3f}, "
-            f"{numbers['utterances_per_s']:.0f} utterances/s, {_duration(left)} left",
+            f"{numbers['utterances_per_s']:.0f} utterances/s",
         )
         self._shown = step
         if self._events is not None:
             for name in ("epoch", "loss", "lr", "gradient_norm", "utterances_per_s", "waiting"):
                 self._events.add_scalar(name, numbers[name], step)
-
-
-def _duration(seconds: float) -> str:
-    """`42 s`, `17 min` or `3 h 20 min`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

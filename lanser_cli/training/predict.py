@@ -27,6 +27,7 @@ from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
+from lanser_cli.training.heard import marking
 from lanser_cli.training.speakers import Speakers, by_speaker
 from lanser_cli.training.translation import Translation
 from lanser_cli.workers import spread
@@ -66,7 +67,8 @@ def predict_files(
         raise UsageError("predict needs --run RUN, the folder of a trained model")
     reader.check_inputs(inputs)
     devices, translation, speakers = parse_devices(device), None, None
-    architecture = runs.read_architecture(runs.model_folders(run)[0])
+    folders = runs.model_folders(run)
+    architecture = runs.read_architecture(folders[0])
     if by_speaker(architecture):
         _check_files(inputs, f"{run} was trained with --normalise speaker, which")
         console.info(f"{STAGE}: transductive: each speaker is normalised by all of the input")
@@ -86,7 +88,8 @@ def predict_files(
         "--crosswalk": crosswalk and named(crosswalk),
         "--calibrate": calibrate,
     }
-    return pipe.run(_unique(inputs), spread(make, devices), settings)
+    process = marking(spread(make, devices), folders, STAGE)
+    return pipe.run(_unique(inputs), process, settings, count=lambda: reader.count(inputs))
 
 
 def _check_files(inputs: Sequence[str], what: str) -> None:

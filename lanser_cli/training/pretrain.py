@@ -20,6 +20,7 @@ from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
+from lanser_cli.texts import near
 from lanser_cli.training import controls, heard
 from lanser_cli.training.examples import WeakUtterance, weak_examples, weak_label_set
 from lanser_cli.training.identity import identity
@@ -149,9 +150,11 @@ def _weak_utterances(
     named = ("speaker",) if normalise == "speaker" else ()
     kept = tuple(dict.fromkeys((*controls.kept_for(control), *named)))
     relabelled = 0
+    splits: set[str] = set()
 
     def take(record: Record) -> WeakUtterance | str:
         nonlocal relabelled
+        splits.add(record.split or "")
         if split is not None and record.split != split:
             return f"split {record.split}" if record.split else "no split"
         if fault := lengths.fault(record):
@@ -164,7 +167,13 @@ def _weak_utterances(
             return "no weak label"
         return controls.missing(record, control) or WeakUtterance.of(record, targets, kept)
 
-    records = gather(inputs, ledger, fetch, take=take)
+    try:
+        records = gather(inputs, ledger, fetch, take=take)
+    except LanserError as error:
+        if split is None or split in splits or not splits:
+            raise
+        hint = near(split, splits - {""})
+        raise type(error)(f"{error}; --split {split} is that of none: {hint}") from None
     if new is not None:
         console.info(f"pretrain: {relabelled} of {ledger.read} records relabelled from {labels}")
         if not relabelled:

@@ -16,6 +16,7 @@ from pathlib import Path
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
+from lanser_cli.texts import near
 
 _TABLE = Path(__file__).parent / "protocols.json"
 
@@ -110,5 +111,5 @@ def standard(name: str) -> Standard:
         UsageError: there is none; the message has those there are.
     """
     if name not in standards():
-        raise UsageError(f"--protocol '{name}': choose from {', '.join(standards())}")
+        raise UsageError(f"--protocol '{name}': {near(name, standards())}")
     return standards()[name]

@@ -143,6 +143,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not folder.exists():
         raise LanserError(f"{folder}: there is no such run folder")
+    if folder.is_file():
+        raise LanserError(
+            f"{folder}: a file and no run folder: name the folder that pretrain or finetune made"
+        )
     if not path.is_file():
         raise LanserError(f"{folder}: not a run folder: there is no config.json in it")
     return read_json(path, "the config of a run", CONFIG, SCHEMA)

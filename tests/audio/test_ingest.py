@@ -327,3 +327,23 @@ def test_a_folder_of_hidden_files_holds_no_audio(tmp_path: Path) -> None:
     save(tmp_path / "._x.wav", tone(0.2))
     with pytest.raises(LanserError, match="no audio file in this folder or below it"):
         check_audio_inputs([str(tmp_path)])
+
+
+def test_paths_that_begin_elsewhere_are_said_once_with_the_folder_to_run_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "clips").mkdir(parents=True)
+    (tmp_path / "lists" / "deep").mkdir(parents=True)
+    soundfile.write(tmp_path / "data" / "clips" / "a.wav", tone(0.2), 16_000)
+    lines: list[dict] = [{"id": name, "audio_filepath": f"data/clips/{name}.wav"} for name in "abc"]
+    path = write_jsonl(tmp_path / "lists" / "deep" / "x.jsonl", lines)
+    monkeypatch.chdir(tmp_path / "data")
+    list(ingest([str(path)], "transcribe"))
+    [said] = capsys.readouterr().err.splitlines()
+    assert said == (
+        f"transcribe: 'data/clips/a.wav' leads nowhere from this folder nor from that of {path}: "
+        f"run it in {tmp_path}"
+    )
+    monkeypatch.chdir(tmp_path)
+    list(ingest([str(path)], "transcribe"))
+    assert "leads nowhere" in capsys.readouterr().err, "the second is not there"

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, tone
 from sounds import save
 
-from lanser_cli.audio import kind
+from lanser_cli import kind
 from lanser_cli.audio.sound import AudioError, probe, read
 
 CSV = "path,label,speaker\na.wav,joy,s1\nb.wav,fear,s2\n"

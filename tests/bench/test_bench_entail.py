@@ -26,7 +26,7 @@ def bench(name: str, shared: Path, *words: str) -> str:
 
 def test_entail(shared: Path) -> None:
     embedded = str(ROOT / "lanser_cli/entailment/embedded")
-    words = ("--large", embedded, "--agreement-sentences", "6", "--records", "20000")
+    words = ("--large", embedded, "--agreement-sentences", "2", "--records", "20000")
     out = bench("entail.py", shared, *words, "agreement", "first", "records", "gpu")
     rows = {line.split(" | ")[0].lstrip("| "): line for line in out.splitlines()}
     assert "100.0% | 100.0% | 0.0%" in rows["float32"]  # labels are the pipeline's own
@@ -36,7 +36,7 @@ def test_entail(shared: Path) -> None:
 
 
 def test_labels(shared: Path) -> None:
-    out = bench("labels.py", shared, "--first", "12", "calibration")
+    out = bench("labels.py", shared, "--first", "8", "calibration")
     for name in ("GoEmotions test, 28", "MELD test, 7", "EmoryNLP test, 7"):
-        assert len(re.findall(rf"^\| {name} \| 12 \| (none|null|batch) \| 0\.\d", out, re.M)) == 3
+        assert len(re.findall(rf"^\| {name} \| 8 \| (none|null|batch) \| 0\.\d", out, re.M)) == 3
     assert re.search(r"^\| people \|( 0\.\d+ \|){1,7}$", out, re.M)

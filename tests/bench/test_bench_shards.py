@@ -39,7 +39,7 @@ def test_reading() -> None:
 
 
 def test_order_and_memory() -> None:
-    out = bench("order", "memory", "--samples", "6000")
+    out = bench("order", "memory", "--samples", "2000")
     assert len(re.findall(r"\| [+-]0\.\d+ \| \S+ of 32 \|$", out, re.M)) == 3
     held = re.findall(r"^\| (?:records|compact) \| (\d+) ", out, re.M)
     assert int(held[1]) < int(held[0])

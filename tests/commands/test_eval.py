@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.evaluation.report import short
+from lanser_cli.evaluation.figures import short
 
 
 def answers(pairs: list[tuple[str, str]], **more: object) -> list[dict]:
@@ -54,6 +54,18 @@ def test_a_bad_line_of_the_reference_is_a_reject(lanser: Lanser, tmp_path: Path)
     done = lanser("eval", path, "--reference", gold, check=3)
     assert read_jsonl(done.stdout)[0]["wa"]["value"] == 1.0
     assert f"{gold}:3: not JSON" in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "meant"),
+    [("--truth", "lable", "label"), ("--answer", "predicton", "prediction"), ("--by", "i", "id")],
+)
+def test_the_nearest_key_is_proposed(
+    option: str, wrong: str, meant: str, lanser: Lanser, tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", answers([("a", "a"), ("b", "b")]))
+    said = lanser("eval", path, option, wrong, check=None).stderr.decode()
+    assert said.count("\n") == 1 and f"did you mean '{meant}'? there are: " in said
 
 
 def test_spellings_that_differ_by_case_or_blanks_are_pointed_out(

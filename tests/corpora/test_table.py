@@ -129,7 +129,7 @@ def test_what_csv_writes_is_read_as_it_was(tmp_path: Path) -> None:
 def test_what_is_no_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     for content, why in (
-        (b"PK\3\4workbook", "it is a workbook or another zip file: save it as CSV"),
+        (b"PK\3\4workbook", "is no table but a workbook or another zip file: save it as CSV"),
         (b"\xef\xbb\xbfaudio_filepath,Gef\xfchl\n", "its header is not UTF-8: convert the file"),
     ):
         path.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -644,3 +645,17 @@ def test_records_may_name_members_of_shards(built: Path, tmp_path: Path) -> None
     (found,) = reader.records_of([str(path)], "test")
     assert isinstance(found, Record)
     assert np.array_equal(sound.load(found), sound.load(first))
+
+
+def test_items_are_counted_beforehand_where_that_can_be_told(
+    records: list[Record], built: Path, clips: Path, labelled: Path, tmp_path: Path
+) -> None:
+    inputs = [str(built), f"{built}/*.tar", str(clips), f"{clips}/clip-0*.wav", str(labelled)]
+    for some in ([one] for one in inputs):
+        assert reader.count(some) == len(list(reader.records_of(some, "test"))), some
+    assert reader.count(inputs) == 4 * 12 + 10
+    packed = tmp_path / "packed.jsonl.gz"
+    packed.write_bytes(gzip.compress(labelled.read_bytes()))
+    lonely = make_tar(tmp_path / "lonely.tar", [("a.flac", flac())])
+    for unknown in ("-", str(packed), lonely):
+        assert reader.count([str(clips), unknown]) is None

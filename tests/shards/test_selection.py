@@ -215,6 +215,14 @@ def test_without_what_it_is_split_by_a_record_is_refused(by: str, missing: str) 
     assert f"'{missing}" in item.error and "or split by" in item.error
 
 
+def test_a_split_that_nearly_has_a_common_name_is_pointed_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Selection(split="tran=0.5,mine=0.25,test=0.25")
+    said = capsys.readouterr().err
+    assert said == "--split: there will be a split 'tran': did you mean 'train'?\n"
+
+
 def test_splits_are_read_in_order() -> None:
     assert list(parse_splits(WRITTEN).items()) == list(THREE.items())
     assert parse_splits("all=1") == {"all": 1.0} and parse_splits(None) == {}

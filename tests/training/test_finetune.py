@@ -56,7 +56,7 @@ def test_hold_out():
 
 
 def test_hold_out_of_nobody_is_named():
-    with pytest.raises(LanserError, match="no record has speaker s9"):
+    with pytest.raises(LanserError, match="speaker s9: there are: s0, s1"):
         divide(corpus(), Protocol(test="speaker=s1,s9"))
 
 

@@ -116,6 +116,24 @@ def test_testing_on_heard_voices_is_refused_unless_it_is_said_everywhere(
     assert "WARNING" in (tmp_path / "report/report.html").read_text()
 
 
+def test_predictions_on_what_was_heard_are_marked_and_a_score_over_them_says_so(
+    labelled: Path, pretrained: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    path = tmp_path / "predicted.jsonl"
+    done = lanser("predict", labelled, "--run", pretrained, "--device", "cpu", "-o", path)
+    values = read_jsonl(path)
+    assert [value.get("heard") for value in values] == [
+        None if value["speaker"] == "s2" else True for value in values
+    ]
+    said = b"the model was trained on 8 of 12 records, or on their speakers"
+    assert said in done.stderr
+    done = lanser("eval", path)
+    assert said in done.stderr and read_jsonl(done.stdout)[0]["heard"] == 8
+    others = write_jsonl(tmp_path / "o.jsonl", [one for one in values if "heard" not in one])
+    done = lanser("eval", others)
+    assert b"trained on" not in done.stderr and "heard" not in read_jsonl(done.stdout)[0]
+
+
 def test_testing_on_unheard_voices_needs_no_word(
     labelled: Path, pretrained: Path, tmp_path: Path, lanser: Lanser
 ) -> None:

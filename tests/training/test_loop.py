@@ -312,8 +312,9 @@ def test_pretraining_on_one_split(corpus, tmp_path, lanser):
     ]
     data, run = write_jsonl(tmp_path / "data.jsonl", values), tmp_path / "run"
     options = ["--model", "resnet18-slim", "--crop", "0.4", "--epochs", 1, "-o", run]
-    nothing = lanser("pretrain", data, "--split", "dev", *options, check=1)
+    nothing = lanser("pretrain", data, "--split", "tran", *options, check=1)
     assert b"nothing to learn from" in nothing.stderr and b"dropped (split test)" in nothing.stderr
+    assert b"did you mean 'train'? there are: test, train" in nothing.stderr
     made = lanser("pretrain", data, "--split", "train", *options)
     assert b"48 in, 36 used, 0 rejected, 12 dropped (split test)" in made.stderr
     assert read_jsonl(made.stdout)[0]["utterances"] == 36

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import read_jsonl
 
-from lanser_cli.training.meter import Meter, _duration
+from lanser_cli.training.meter import Meter
 from lanser_cli.training.runs import RunFolder
 
 
@@ -56,10 +56,3 @@ def test_a_resumed_line_is_that_of_an_uninterrupted_run(tmp_path: Path) -> None:
     steps(behind, range(5, 11))
     [one], [other] = (read_jsonl(run.path / "metrics.jsonl") for run in (whole, parts))
     assert one["loss"] == other["loss"] and one["gradient_norm"] == other["gradient_norm"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(7.4, "7 s"), (59.4, "59 s"), (200, "3 min"), (12_000, "3 h 20 min")]
-)
-def test_what_is_left_is_said_in_words(seconds: float, said: str) -> None:
-    assert _duration(seconds) == said

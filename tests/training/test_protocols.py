@@ -110,7 +110,7 @@ def test_a_protocol_stands_for_folds_group_and_test():
     for words in ({"folds": 3}, {"group": "sentence"}, {"test": "speaker=03"}):
         with pytest.raises(UsageError, match="leave --folds"):
             Protocol(protocol="emodb-7-loso", **words)
-    with pytest.raises(UsageError, match="choose from iemocap-4-loso, .*nemo-6-loso"):
+    with pytest.raises(UsageError, match="there are: crema-d-6-5fold, .*tess-7-loso"):
         Protocol(protocol="iemocap")
 
 

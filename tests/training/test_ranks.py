@@ -225,6 +225,7 @@ os.fsync = lambda file: None  # hundreds of checkpoints
 from pathlib import Path
 import torch
 from lanser_cli.errors import LanserError
+from lanser_cli.models.architectures import ARCHITECTURES, Shape
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.records import Record
 from lanser_cli.training import learner
@@ -234,6 +235,7 @@ from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 data, top = sys.argv[1:]
+ARCHITECTURES["tiny"] = Shape("basic", (1, 1, 1, 1), (8, 8, 8, 8), 8)  # for hundreds of steps
 records = [Record(json.loads(line)) for line in Path(data).read_text().splitlines()[:16]]
 examples = human_examples(records, ("high", "low"))
 cpu, plain = torch.device("cpu"), learner.mixed
@@ -251,7 +253,7 @@ with process_group(cpu) as ranks:
 
             learner.mixed = mixed
             torch.manual_seed(0)
-            model = SpeechClassifier(Architecture("resnet18-slim", ("high", "low"), 0.15))
+            model = SpeechClassifier(Architecture("tiny", ("high", "low"), 0.15))
             name = f"{every}-{culprit}-{'-'.join(map(str, sorted(bad)))}"
             run = RunFolder(Path(top) / name)
             run.create(resume=True)

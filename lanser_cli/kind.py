@@ -16,13 +16,17 @@ _SOUND = re.compile(
     re.DOTALL,
 )
 
+_TAR = "a tar: name it *.tar"
+_A_TABLE = "a table (CSV or TSV)"
+_TABLE = f"{_A_TABLE}: lanser manifest csv reads one"
+_TEXT = "a text"
 _PLAYLIST = "a playlist: give the files that it names"
 
 _OTHER = (
     (rb"version https://git-lfs", "a pointer of git-lfs: run  git lfs pull"),
     (rb"\.\./.{0,80}\.git/annex|/annex/objects/", "a pointer of git-annex: run  git annex get"),
     (rb"\0\x05\x16[\0\x07]", "what macOS keeps beside a file (AppleDouble): remove it"),
-    (rb".{257}ustar", "a tar: name it *.tar"),
+    (rb".{257}ustar", _TAR),
     (rb"\x1f\x8b", "a packed file (gzip): unpack it"),
     (rb"BZh\d1AY", "a packed file (bzip2): unpack it"),
     (rb"\xfd7zXZ\0", "a packed file (xz): unpack it"),
@@ -41,7 +45,7 @@ _OTHER = (
     (rb"(?:<\?xml[^>]*>)?\s*(?:<!--.*?-->\s*)*<(?:MPD|SmoothStreamingMedia|smil|playlist|"
      rb"CompositionPlaylist)\b", _PLAYLIST),
     (rb"v=0\r?\no=", "the description of a stream (SDP)"),
-    (rb"(?i:<!doctype html|<html|<head|<body)", "a web page: what was fetched is not the sound"),
+    (rb"(?i:<!doctype html|<html|<head|<body)", "a web page: what was fetched is something else"),
     (rb"<\?xml|<[A-Za-z!]", "XML"),
     (rb"[\[{]\s*[\"{\[\]}\d]", "JSON: give records the name *.jsonl"),
 )  # fmt: skip
@@ -66,6 +70,42 @@ def other(head: bytes) -> str | None:
     return _text(head)
 
 
+def not_records(head: bytes, name: str, *, listed: bool) -> str | None:
+    """What a file is by its first bytes, if not JSONL, and what to do; None where it may be JSONL.
+
+    A text is left to be read: each of its lines is refused by itself.
+
+    Args:
+        name: of the file, as a command that is proposed has it.
+        listed: whether lines may be paths, which may look like a table.
+    """
+    text = head.removeprefix(_UTF8).lstrip()
+    if re.match(rb"\[\s*(?:[\[{\]]|$)", text):
+        return "a JSON array, and a record must be one line: pipe it through  jq -c '.[]'"
+    if text[:1] in (b"{", b"[", b""):
+        return None
+    if is_sound(head) and _text(head) is None:  # a text may begin like sound: x/y/free.wav
+        return f"sound: lanser transcribe {name} makes records of it"
+    found = other(head)
+    if found == _TABLE:
+        return None if listed else f"{_A_TABLE}: lanser manifest csv {name} makes records of it"
+    if found == _TAR:
+        return f"a tar: unpack it with  tar -xf {name}  and give what is in it"
+    return None if found == _TEXT or head.startswith(_UTF16) else found
+
+
+def not_table(head: bytes) -> str | None:
+    """What a file is by its first bytes, if no table, and what to do; None where it may be one."""
+    if is_sound(head):
+        return "sound: lanser transcribe and lanser manifest folder take it as it is"
+    if head.startswith(b"PK\3\4"):
+        return "a workbook or another zip file: save it as CSV"
+    if head.removeprefix(_UTF8).lstrip()[:1] in (b"{", b"["):
+        return "JSON: records need no manifest"
+    found = other(head)
+    return None if found in (_TABLE, _TEXT) or head.startswith(_UTF16) else found
+
+
 def _text(head: bytes) -> str | None:
     """A table, or another text: no control characters, and UTF-8 but for a cut last character."""
     if head.startswith(_UTF16):
@@ -80,7 +120,7 @@ def _text(head: bytes) -> str | None:
         return None
     lines = [line for line in text.splitlines()[:-1] if line.strip()][:5]
     is_table = len(lines) > 1 and any(_are_cells(lines, mark) for mark in "\t,;|")
-    return "a table (CSV or TSV): lanser manifest csv reads one" if is_table else "a text"
+    return _TABLE if is_table else _TEXT
 
 
 def _are_cells(lines: list[str], mark: str) -> bool:

@@ -1,0 +1,165 @@
+"""Each verb's page of help: groups, what is required, values, width, and examples that run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, read_jsonl, tone, write_jsonl
+from test_docs import shell
+
+from lanser_cli import app
+from lanser_cli.commands import groups
+from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.records import Record
+
+DOWNLOADED = ("whisper:large", "FacebookAI/")
+"""Models of examples that are not here."""
+
+
+def page(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert app.main([verb, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def examples(verb: str) -> list[str]:
+    command = app.program.commands[verb]
+    return command.examples
+
+
+def test_each_option_is_in_a_group() -> None:
+    without = [
+        f"{verb} {param.name}"
+        for verb, command in app.program.commands.items()
+        for param in command.params
+        if param.param_type_name == "option" and param.rich_help_panel not in groups.ORDER
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("verb", app.VERBS)
+@pytest.mark.parametrize("columns", [60, 100])
+def test_help_is_in_groups_and_as_wide_as_the_terminal(
+    verb: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = page(verb, capsys)
+    _, *sections = re.split(r"^(?=\w[\w ]*:$)", text, flags=re.MULTILINE)
+    titles = [section.partition(":")[0] for section in sections]
+    assert titles == [title for title in groups.ORDER if title in titles] + ["Examples"]
+    assert "Options" not in titles and "Running" in titles
+    assert max(len(line) for section in sections[:-1] for line in section.splitlines()) <= columns
+    assert not re.search(r"<[a-z]", text)
+    assert examples(verb) == [line.strip() for line in sections[-1].splitlines()[1:]]
+
+
+def test_help_names_choices_and_marks_what_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--calibrate [none|null|batch]" in page("entail-label", capsys)
+    assert "--allow [id|speaker|sentence|text|audio|fingerprint]" in page("audit", capsys)
+    text = page("pretrain", capsys)
+    assert "Usage: lanser pretrain [OPTIONS] [INPUT...]\n" in text
+    assert re.search(r"-o, --output RUN +Run folder to make\.  \[required\]\n", text)
+    assert text.count("[required]") == 1
+    assert "Usage: lanser manifest [OPTIONS] KIND ROOT\n" in page("manifest", capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["pretrain", "x.jsonl"], "pretrain needs -o RUN (see --help)"),
+        (["manifest"], "manifest needs KIND and ROOT (see --help)"),
+        (["manifest", "csv"], "manifest needs ROOT (see --help)"),
+        (["predict"], "predict needs -r RUN (see --help)"),
+    ],
+)
+def test_what_is_required_is_asked_for(
+    line: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(line) == 2
+    assert capsys.readouterr().err == f"lanser: error: {said}\n"
+
+
+@pytest.mark.parametrize("verb", app.VERBS)
+def test_examples_are_command_lines_of_the_verb(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read by the verbs themselves, to the last option."""
+    assert 2 <= len(examples(verb)) <= 3
+    for example in examples(verb):
+        assert len(example) <= 96
+        assert f"lanser {verb}" in example
+        for command in re.split(r"[|&;]", re.sub(r"> \S+$", "", example)):
+            if command.startswith(("lanser", " lanser")):
+                words = shlex.split(command)[1:]
+                assert app.main([*words, "--print-config"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_examples_run_one_after_the_other(tmp_path: Path) -> None:
+    """As they stand, on little data, with short trainings set by variables."""
+    lay_out(tmp_path)
+    short = {
+        "LANSER_PRETRAIN_EPOCHS": "1",
+        "LANSER_PRETRAIN_MODEL": "resnet18-slim",
+        "LANSER_FINETUNE_EPOCHS": "1",
+        "LANSER_EFFICIENCY_STEPS": "1",
+        "LANSER_EFFICIENCY_SEEDS": "1",
+        "LANSER_EFFICIENCY_FRACTIONS": "1",
+        "LANSER_EFFICIENCY_FOLDS": "2",
+    }
+    failed = {}
+    for verb in app.VERBS:
+        for example in examples(verb):
+            if not any(name in example for name in DOWNLOADED):
+                done = shell(example, tmp_path, **short)
+                if done.returncode:
+                    failed[example] = (done.returncode, done.stderr[-800:])
+    assert failed == {}
+    outputs = [path for path in tmp_path.glob("*.jsonl") if not path.stat().st_size]
+    assert outputs == []
+
+
+def lay_out(folder: Path) -> None:
+    """What the examples read: speech of the examples, and a tiny RAVDESS."""
+    speech = ROOT / "examples" / "speech"
+    (folder / "speech").mkdir()
+    (folder / "recordings").mkdir()
+    truth = read_jsonl(speech / "written.jsonl")[:12]
+    for number, line in enumerate(truth):
+        clip = speech / "unlabeled" / f"{line['id']}.ogg"
+        shutil.copy(clip, folder / "speech" / clip.name)
+        if number < 3:
+            shutil.copy(clip, folder / "recordings" / clip.name)
+    write_jsonl(folder / "truth.jsonl", [line | {"label": line["written_for"]} for line in truth])
+    (folder / "parts").mkdir()
+    for number in (1, 2):
+        Pipe(
+            *("test", folder / "parts" / f"{number}.jsonl"),
+            inputs=[folder / "truth.jsonl"],
+            part=f"{number}/2",
+        ).run(map(Record, truth), one_process(list))
+    said = [soundfile.read(path)[0] for path in sorted((folder / "speech").iterdir())[:3]]
+    soundfile.write(folder / "interview.wav", np.concatenate(said), 16_000)
+    corpus = read_jsonl(speech / "labeled" / "corpus.jsonl")
+    speakers = {name: f"{n:02d}" for n, name in enumerate(sorted({c["speaker"] for c in corpus}))}
+    lines = [
+        line
+        | {
+            "audio_filepath": str(speech / "labeled" / line["audio_filepath"]),
+            "speaker": speakers[line["speaker"]],
+            "text": f"this is what sentence {line['sentence']} says",
+        }
+        for line in corpus
+        if line["sentence"] == "s1"
+    ]
+    write_jsonl(folder / "corpus.jsonl", lines)
+    rows = [f"{line['audio_filepath']},{line['label']}" for line in lines[:4]]
+    (folder / "clips.csv").write_text("\n".join(["path,emotion", *rows]) + "\n")
+    actor = folder / "RAVDESS" / "Actor_01"
+    actor.mkdir(parents=True)
+    soundfile.write(actor / "03-01-05-01-01-01-01.wav", tone(1.0), 16_000)

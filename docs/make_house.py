@@ -68,7 +68,7 @@ def folder(path: Path, depth: int) -> Iterator[str]:
 
 def tree(order: list[str]) -> str:
     """The package: commands, rooms from the last to the first, ground floor."""
-    top = ("app.py", "__main__.py")
+    top = ("app.py", "__main__.py", "api.py")
     lines = ["lanser_cli/"]
     lines += [line(1, name, title(PACKAGE / name)) for name in top]
     lines += folder(PACKAGE / "commands", 1)

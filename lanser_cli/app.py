@@ -52,6 +52,7 @@ VERBS = {
     "baseline": "What does a linear model reach, without a network?",
     "text-only": "What do the words alone reach?",
     "predict": "Predict the emotion of speech.",
+    "export": "Make a trained model one file for other programs.",
     "eval": "Score answers against the truth, with intervals.",
     "compare": "Is one run better than another?",
     "probe-prosody": "How much prosody does a network know?",

@@ -64,3 +64,9 @@ Removing: TypeAlias = Literal["none", "batch"]
 
 Scaling: TypeAlias = Literal["none", "speaker"]
 """Whether features are brought to one mean and spread for each speaker, test speakers too."""
+
+Toolkit: TypeAlias = Literal["lhotse", "nemo", "hf"]
+"""Whose manifest lines are written: lhotse's cuts, NeMo's, or Hugging Face's metadata.jsonl."""
+
+Exporting: TypeAlias = Literal["onnx", "torch"]
+"""What a trained model becomes: ONNX, or a program of torch.export."""

@@ -32,6 +32,7 @@ from lanser_cli.output import (
 )
 from lanser_cli.parts import parse_part, ranges, size_of_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.rows import RowFile, WithRow, check_rows
 from lanser_cli.tally import Tally
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class Pipe:
         output: file for records; None: standard output.
         inputs: what the items are read from, as it was named.
         rejects: file for rejects; None: a line on stderr each.
+        rows: file for the rows of records that are `WithRow`, which all have to be then.
         resume: go on where an earlier run with the same output stopped, if it was the same run.
         force: whether an output that is there may be overwritten.
         part: I/N or slurm, the slice of the items that is taken.
@@ -70,6 +72,7 @@ class Pipe:
     Attributes:
         tally: where the items went.
         output: the file, or None where records go to a stream.
+        has_rows: whether there is a file for rows.
 
     Raises:
         UsageError: there is no such part, or an output would destroy an input or the other output.
@@ -83,6 +86,7 @@ class Pipe:
         *,
         inputs: Sequence[str | Path] = (),
         rejects: Path | None = None,
+        rows: Path | None = None,
         resume: bool = False,
         force: bool = True,
         part: str | None = None,
@@ -92,7 +96,7 @@ class Pipe:
         self.output = None if output is self._stream else output
         if resume and self.output is None:
             raise UsageError("--resume needs -o FILE: what went to a stream is gone")
-        check_apart({"-o": output, "--rejects": rejects}, inputs)
+        check_apart({"-o": output, "--rejects": rejects, "--embed": rows}, inputs)
         if not (force or resume or self.output is None) and _holds_something(self.output):
             raise UsageError(
                 f"{output}: is there already: overwrite it with --force, go on with --resume, or "
@@ -101,11 +105,15 @@ class Pipe:
         for path in (output, rejects):
             if path is not None:
                 check_writable(path)
+        if rows is not None:
+            check_rows(rows, may_exist=force or resume)
         self.stage, self.tally, self._inputs = stage, Tally(stage), inputs
         self._rejects, self._resume, self._window = rejects, resume, window
+        self._rows, self.has_rows = rows, rows is not None
         self._part = parse_part(part)
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
+        self._row_file: RowFile | None = None
         self._waiting: deque[_Waiting] = deque()
         self._left_out = array("q")  # places of items that gave no record, as they are known
 
@@ -143,6 +151,8 @@ class Pipe:
                 for place, outcome in _merged(list(zip(places, outcomes, strict=True)), others):
                     if not self._file(outcome, lines):
                         self._left_out.append(place)
+                if self._row_file:
+                    self._row_file.flush()
                 self._write(lines)
                 meter.reach(self.tally.met)
         seconds = time.monotonic() - started
@@ -234,6 +244,9 @@ class Pipe:
                 reject = Reject(outcome.id, self.stage, str(error), ascii(outcome.fields))
                 return self._file(reject, lines)
             self.tally.done += 1
+            if self._row_file:
+                assert isinstance(outcome, WithRow)
+                self._row_file.write(outcome.row)
             return True
         if isinstance(outcome, Dropped):
             self.tally.dropped[outcome.reason] += 1
@@ -253,6 +266,7 @@ class Pipe:
             with records_on(self._stream) as stream, self._closing():
                 if self._rejects is not None:
                     self._reject_file = JsonlFile(self._rejects, resume=False, rejects=True)
+                self._open_rows(done=0)
                 self._write: Callable[[Sequence[str]], None] = lambda lines: write_lines(
                     stream, lines, name
                 )
@@ -265,8 +279,13 @@ class Pipe:
                 self._reject_file = JsonlFile(
                     self._rejects or beside, resume=self._resume, rejects=True
                 )
+                self._open_rows(done=len(self._out_file.done))
                 self._write = self._out_file.write
                 yield
+
+    def _open_rows(self, done: int) -> None:
+        if self._rows is not None:
+            self._row_file = RowFile(self._rows, resume=self._resume, done=done)
 
     @contextmanager
     def _closing(self) -> Iterator[None]:
@@ -275,12 +294,14 @@ class Pipe:
             self._check_all_met()
         except BaseException:
             self.tally.unfold()
-            for file in (self._out_file, self._reject_file):
+            for file in (self._out_file, self._reject_file, self._row_file):
                 if file:
                     file.leave()
             raise
         if self._reject_file:
             self._reject_file.publish() if self._rejects else self._reject_file.discard()
+        if self._row_file:
+            self._row_file.publish()
         if self._out_file:
             self._out_file.publish(self._slice())
 

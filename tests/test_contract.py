@@ -44,9 +44,11 @@ class Verb:
     """How a verb is called.
 
     Attributes:
-        takes: `records` (JSONL or `-`), `table` (a file that must be named), `parts` (a folder of
-            them), or `nothing`.
-        makes: `records` (JSONL by `-o` or on stdout), `folder` (by `-o`), or `lines` on stdout.
+        takes: `records` (JSONL or `-`), `table` (a file that must be named), `run` (a run folder),
+            `parts` (a folder of them), or `nothing`.
+        makes: `records` (JSONL by `-o` or on stdout), `folder` (or another file, by `-o`), or
+            `lines` on stdout.
+        suffix: of the file.
         options: words besides the inputs, but without `-o`.
         learns: whether it needs all its records at once, to compute something from them.
     """
@@ -55,12 +57,12 @@ class Verb:
     makes: str
     options: Callable[[Things], tuple[object, ...]] = lambda things: ()
     learns: bool = False
+    suffix: str = ""
 
     def input(self, things: Things) -> list[Path]:
-        return {
-            **{"records": [things.records], "table": [things.table]},
-            **{"parts": [things.parts], "nothing": []},
-        }[self.takes]
+        named = {"records": things.records, "table": things.table, "run": things.run}
+        named["parts"] = things.parts
+        return [named[self.takes]] if self.takes in named else []
 
 
 TABLE = {
@@ -99,6 +101,7 @@ TABLE = {
     "predict": Verb(
         *("records", "records"), lambda things: ("--run", things.run, "--device", "cpu")
     ),
+    "export": Verb("run", "folder", lambda things: ("--to", "torch"), suffix=".pt2"),
     "eval": Verb("records", "lines", learns=True),
     "compare": Verb("records", "lines", lambda things: (things.records,), learns=True),
     "probe-prosody": Verb(
@@ -169,7 +172,7 @@ def good(
     @cache
     def run(name: str) -> tuple[Done, Path]:
         verb = TABLE[name]
-        made = tmp_path_factory.mktemp(name) / "made"
+        made = tmp_path_factory.mktemp(name) / f"made{verb.suffix}"
         output = ("-o", made) if verb.makes == "folder" else ()
         words = before(name), *verb.input(things), *verb.options(things), *output, "--verbose"
         done = lanser(name, *(word for word in words if word != ()), check=None)
@@ -193,7 +196,7 @@ def words(
     line += verb.options(things)
     if verb.makes == "folder":
         assert out is not None
-        line += ["-o", out]
+        line += ["-o", out.with_suffix(verb.suffix)]
     return line
 
 

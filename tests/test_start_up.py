@@ -46,6 +46,18 @@ def test_help_imports_nothing_heavy() -> None:
         assert heavy == [], f"lanser {words} --help imports {heavy}"
 
 
+def test_the_package_imports_nothing_heavy_before_a_function_is_used() -> None:
+    program = f"""
+import sys, lanser_cli
+
+assert not [name for name in {HEAVY!r} if name in sys.modules]
+assert lanser_cli.load and lanser_cli.transcribe and lanser_cli.label and lanser_cli.predict
+assert not [name for name in {HEAVY!r} if name in sys.modules]
+"""
+    environment = {**os.environ, **ENVIRONMENT}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environment)
+
+
 def test_the_probe_would_see_a_heavy_import() -> None:
     result = subprocess.run(
         [sys.executable, "-c", "import numpy\n" + PROGRAM],

@@ -1,12 +1,18 @@
-"""Other toolkits' manifests, line by line, as the keys of a record: lhotse, Hugging Face."""
+"""Other toolkits' manifests, line by line, to records and from them: lhotse, NeMo, Hugging Face."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from lanser_cli.errors import RecordError
-from lanser_cli.records import ID_PATTERN, make_id
+from lanser_cli.audio.sound import path_of, probe
+from lanser_cli.choices import Toolkit
+from lanser_cli.errors import RecordError, UsageError
+from lanser_cli.records import ID_PATTERN, Record, make_id
 
 _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
@@ -94,3 +100,122 @@ def _path(recording: dict[str, Any]) -> str:
             "save it as audio with lhotse first"
         )
     return str(source.get("source"))
+
+
+# ---------------------------------------------------------------- from records
+
+
+def line_maker(to: Toolkit, output: Path | None) -> Callable[[Record], Record]:
+    """What turns a record into a line of another toolkit's manifest.
+
+    lhotse: a `MonoCut` with its recording; what lanser knows besides is the supervision's `custom`.
+    NeMo: as its speech recognition and classification read it, `duration` always there.
+    Hugging Face: a line of `metadata.jsonl`, which stands in a folder above the sound.
+
+    Every line has an `id`, and no key that is null. The function raises RecordError where the other
+    toolkit cannot say what the record says, or its sound cannot be read.
+
+    Args:
+        output: the file that the lines will be in.
+
+    Raises:
+        UsageError: Hugging Face reads no file of that name.
+    """
+    if to == "lhotse":
+        return _to_cut
+    if to == "nemo":
+        return _to_nemo
+    if output is None or output.name != "metadata.jsonl":
+        raise UsageError("--to hf needs -o FOLDER/metadata.jsonl, in a folder above the sound")
+    return partial(_to_metadata, folder=output.parent)
+
+
+_NEAR = 0.025
+"""Seconds by which an utterance may end behind its file, as far as headers and decoders differ."""
+
+
+def _to_cut(record: Record) -> Record:
+    path, seconds, rate, channels = _file(record, "lhotse reads shards of its own kind")
+    if channels > 1:
+        raise RecordError(
+            f"{path}: has {channels} channels, and a lhotse cut would be of one: save it as mono"
+        )
+    start, duration = _span(record, seconds)
+    about = {"recording_id": record.id, "start": 0.0, "duration": duration, "channel": 0}
+    words = {key: record.fields.get(ours) for key, ours in _SAID}
+    said = {key: value for key, value in words.items() if value is not None}
+    custom = _others(record, "text", "speaker", "lang")
+    recording = {
+        "id": record.id,
+        "sources": [{"type": "file", "channels": [0], "source": path}],
+        "sampling_rate": rate,
+        "num_samples": round(seconds * rate),
+        "duration": seconds,
+        "channel_ids": [0],
+    }
+    supervision = {"id": record.id, **about, **said} | ({"custom": custom} if custom else {})
+    return Record(
+        {
+            **{"id": record.id, "start": start, "duration": duration, "channel": 0},
+            **{"supervisions": [supervision], "recording": recording, "type": "MonoCut"},
+        }
+    )
+
+
+_SAID = (("text", "text"), ("speaker", "speaker"), ("language", "lang"))
+"""Keys of a supervision, and those of a record."""
+
+
+def _to_nemo(record: Record) -> Record:
+    path, seconds, _, _ = _file(record, "NeMo reads tarred sets of its own kind")
+    start, duration = _span(record, seconds)
+    head = {"audio_filepath": path, "offset": start, "duration": duration}
+    return Record({**head, "id": record.id, **_others(record)})
+
+
+def _to_metadata(record: Record, folder: Path) -> Record:
+    path, seconds, _, _ = _file(record, "load its tar by load_dataset('webdataset', ...)")
+    start, duration = _span(record, seconds)
+    if start or duration < seconds - _NEAR:
+        raise RecordError(
+            f"{path}: a line of metadata.jsonl is a whole file, and this is {duration:g} s of "
+            f"{seconds:g} s: pack it with lanser shard, which cuts it out"
+        )
+    name = os.path.relpath(path, folder)
+    if name.startswith(os.pardir + os.sep):
+        raise RecordError(
+            f"{path}: lies outside {folder}, where Hugging Face looks: write metadata.jsonl into a "
+            "folder above all sound"
+        )
+    return Record({"file_name": name, "id": record.id, "duration": duration, **_others(record)})
+
+
+def _file(record: Record, otherwise: str) -> tuple[str, float, int, int]:
+    """Path, seconds, rate and channels of a record's file.
+
+    Raises:
+        RecordError: there is none, or it lies in a tar.
+    """
+    path = path_of(record)
+    if ".tar#" in path:
+        raise RecordError(f"{path}: lies in a tar, and a manifest is of files: {otherwise}")
+    info = probe(path)
+    return path, info.duration, info.sample_rate, info.channels
+
+
+def _span(record: Record, seconds: float) -> tuple[float, float]:
+    """Start and length of an utterance; the length ends with its file at the latest."""
+    start, left = record.offset, seconds - record.offset
+    duration = left if record.duration is None else record.duration
+    if left <= 0 or duration > left + _NEAR:
+        raise RecordError(
+            f"{record.audio_filepath}: has {seconds:g} s, and the utterance would end at "
+            f"{start + duration:g} s"
+        )
+    return start, min(duration, left)
+
+
+def _others(record: Record, *but: str) -> dict[str, Any]:
+    """The keys that say more than which sound it is, but for these."""
+    place = ("id", "audio_filepath", "offset", "duration", *but)
+    return {k: value for k, value in record.fields.items() if k not in place and value is not None}

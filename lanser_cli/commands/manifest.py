@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from lanser_cli import corpora
+from lanser_cli.choices import Toolkit
 from lanser_cli.commands import completion, options
-from lanser_cli.commands.groups import INPUT, TABLE
+from lanser_cli.commands.groups import INPUT, OUTPUT, TABLE
 from lanser_cli.errors import UsageError
 from lanser_cli.pipe import one_process, unique
 
@@ -23,7 +24,8 @@ Kind = Annotated[
     ),
 ]
 Root = Annotated[
-    Path, typer.Argument(metavar="ROOT", help="The corpus' folder; for csv the CSV or TSV file.")
+    Path,
+    typer.Argument(metavar="ROOT", help="The corpus' folder; for csv and jsonl the file."),
 ]
 
 
@@ -68,6 +70,10 @@ def command(
     no_labels: Annotated[
         bool, INPUT.option("--no-labels", help="folder: sub-folders are not labels.")
     ] = False,
+    to: Annotated[
+        Toolkit | None,
+        OUTPUT.option(help="Write lines of another toolkit's manifest instead of records."),
+    ] = None,
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -99,12 +105,13 @@ def command(
         raise UsageError(f"{names}: for csv, not {kind}")
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
+    process = one_process(corpora.lines(to, output))
     pipe = options.pipe("manifest", {**locals(), "inputs": [root]})
     outcomes = corpora.read(kind, root, **({"labels": False} if no_labels else given))
     items = unique(corpora.watched(outcomes, root), "manifest")
     settings = {f"--{name.replace('_', '-')}": value for name, value in of_table.items()}
-    made_with = {"kind": kind, **settings, "--no-labels": no_labels}
-    return pipe.run(items, one_process(list), made_with).exit_code
+    made_with = {"kind": kind, **settings, "--no-labels": no_labels} | ({"--to": to} if to else {})
+    return pipe.run(items, process, made_with).exit_code
 
 
 _LIST = "\n".join(f"      {kind:10}{title}" for kind, title in corpora.titles().items())

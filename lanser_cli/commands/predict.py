@@ -7,7 +7,7 @@ from typing import Annotated
 
 from lanser_cli.choices import Removing
 from lanser_cli.commands import completion, options
-from lanser_cli.commands.groups import LABELS, MODEL
+from lanser_cli.commands.groups import LABELS, MODEL, OUTPUT
 
 EXAMPLES = """
 lanser predict speech/ -r runs/tuned -o predicted.jsonl
@@ -38,6 +38,13 @@ def command(
     calibrate: Annotated[
         Removing, LABELS.option(help="Divide probabilities by their mean over the input (batch).")
     ] = "none",
+    embed: Annotated[
+        Path | None,
+        OUTPUT.option(
+            metavar="FILE.npy",
+            help="Write the representation of each record to this file: one row a record.",
+        ),
+    ] = None,
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -57,7 +64,7 @@ def command(
     from lanser_cli.shards import remote
     from lanser_cli.training import predict
 
-    pipe = options.pipe("predict", locals(), window=predict.WINDOW)
+    pipe = options.pipe("predict", locals(), window=predict.WINDOW, rows=embed)
     sources = remote.fetch(inputs or ["-"], fetch)
     tally = predict.predict_files(
         *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device

@@ -9,12 +9,13 @@ defines `read`, which checks its folder at once and then yields, in a fixed orde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from lanser_cli.choices import Toolkit
 from lanser_cli.errors import UsageError
-from lanser_cli.records import Outcome
+from lanser_cli.records import Outcome, Record, attempt
 from lanser_cli.texts import near
 
 _FILES = {
@@ -57,3 +58,17 @@ def watched(outcomes: Iterator[Outcome], root: Path) -> Iterator[Outcome]:
     from lanser_cli.corpora.oddities import Oddities
 
     return Oddities(root if root.is_dir() else None).watching(outcomes)
+
+
+def lines(to: Toolkit | None, output: Path | None) -> Callable[[Sequence[Record]], list[Outcome]]:
+    """A window function: records as lines of another toolkit's manifest, or as they are.
+
+    Raises:
+        UsageError: as `manifests.line_maker`.
+    """
+    if to is None:
+        return list
+    from lanser_cli.audio.manifests import line_maker
+
+    make = line_maker(to, output)
+    return lambda window: [attempt(make, record, "manifest") for record in window]

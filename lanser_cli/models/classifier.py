@@ -74,10 +74,20 @@ class SpeechClassifier(nn.Module):
         return logits
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """Waveform `[batch, samples]` to the pooled representation `[batch, features]`."""
-        maps = self.backbone.forward_features(self._image(waveform))
-        pooled: Tensor = self.backbone.forward_head(maps, pre_logits=True)
-        return pooled
+        """Waveform `[batch, samples]` of sound alone to representation `[batch, features]`."""
+        return self.heads(waveform)[1]
+
+    def heads(
+        self, waveform: Tensor, shares: Tensor | None = None, levels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits as of `forward`, and the representation: the mean of the last block's maps.
+
+        Args:
+            shares: as of `mean_over_sound`.
+            levels: as of `LogMel`.
+        """
+        maps = self.backbone.forward_features(self._image(waveform, None, levels))
+        return self.backbone.forward_head(maps), mean_over_sound(maps, shares)
 
     def _image(
         self, waveform: Tensor, draws: Tensor | None = None, levels: Tensor | None = None
@@ -91,10 +101,32 @@ class SpeechClassifier(nn.Module):
         The last crop ends where the sound ends; a shorter sound is filled up with silence. Every
         crop has the length of training, and an answer does not depend on what else is in a batch.
         """
-        size = self.crop_samples
-        if self.architecture.trim:
-            waveform = waveform[sounding(waveform.numpy())]
+        size, waveform = self.crop_samples, self._trimmed(waveform)
         if len(waveform) <= size:
             return nn.functional.pad(waveform, (0, size - len(waveform))).unsqueeze(0)
         starts = [*range(0, len(waveform) - size, size // 2), len(waveform) - size]
         return torch.stack([waveform[start : start + size] for start in starts])
+
+    def share(self, waveform: Tensor) -> float:
+        """How much of each crop of a waveform is sound: 1, or less where it had to be filled up."""
+        return min(1.0, len(self._trimmed(waveform)) / self.crop_samples)
+
+    def _trimmed(self, waveform: Tensor) -> Tensor:
+        return waveform[sounding(waveform.numpy())] if self.architecture.trim else waveform
+
+
+def mean_over_sound(maps: Tensor, shares: Tensor | None = None) -> Tensor:
+    """Maps `[crops, channels, bands, frames]` to their means over the sound `[crops, channels]`.
+
+    The zeros behind a short clip are left out, or its length could be read off them.
+
+    Args:
+        shares: how much of each crop is sound, from its beginning, 0..1 `[crops]`; None: all of it.
+    """
+    frames = maps.shape[-1]
+    spectrum = maps.float().mean(dim=2)
+    if shares is None:
+        return spectrum.mean(dim=-1)
+    lengths = (shares * frames).ceil().clamp(1, frames)
+    on_sound = torch.arange(frames, device=maps.device) < lengths[:, None]
+    return (spectrum * on_sound[:, None]).sum(dim=-1) / lengths[:, None]

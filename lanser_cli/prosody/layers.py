@@ -1,7 +1,6 @@
 """What a network makes of an utterance at each of its layers, from the stem to the last block.
 
-Maps are averaged over bands and over the frames that lie on sound: the zeros behind a short clip
-are left out, or its length could be read off them.
+Maps are averaged over bands and over the frames that lie on sound.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lanser_cli.models.classifier import Architecture, SpeechClassifier
+from lanser_cli.models.classifier import Architecture, SpeechClassifier, mean_over_sound
 
 Features = dict[str, NDArray[np.float32]]
 """Layer → `[utterances, channels]`, from the stem on."""
@@ -45,13 +44,13 @@ def embed(model: SpeechClassifier, waveforms: Sequence[Tensor]) -> Features:
     device = next(model.parameters()).device
     crops = [model.crops(waveform) for waveform in waveforms]
     flat = torch.cat(crops)
-    # Of a clip that fills its crop all is sound; the last crop of a long one ends where it ends.
     shares = torch.tensor(
         [
-            min(1.0, len(waveform) / model.crop_samples)
+            model.share(waveform)
             for waveform, group in zip(waveforms, crops, strict=True)
             for _ in group
-        ]
+        ],
+        device=device,
     )
     parts: dict[str, list[Tensor]] = {}
     for begin in range(0, len(flat), _CROPS_AT_ONCE):
@@ -74,7 +73,7 @@ def _pooled(model: SpeechClassifier, crops: Tensor, shares: Tensor) -> dict[str,
     found: dict[str, Tensor] = {}
 
     def keep(name: str, _module: nn.Module, _inputs: object, maps: Tensor) -> None:
-        found[name] = _mean(maps, shares)
+        found[name] = mean_over_sound(maps, shares).cpu()
 
     hooks = [layer.register_forward_hook(partial(keep, name)) for name, layer in _layers(model)]
     try:
@@ -94,12 +93,3 @@ def _layers(model: SpeechClassifier) -> list[tuple[str, nn.Module]]:
         for place, block in enumerate(blocks, start=1)
     ]
     return [("stem", model.backbone.maxpool), *blocks]
-
-
-def _mean(maps: Tensor, shares: Tensor) -> Tensor:
-    """Maps `[crops, channels, bands, frames]` to their means over the sound `[crops, channels]`."""
-    frames = maps.shape[-1]
-    lengths = (shares * frames).ceil().clamp(1, frames).to(maps.device)
-    on_sound = torch.arange(frames, device=maps.device) < lengths[:, None]
-    spectrum = maps.float().mean(dim=2)
-    return ((spectrum * on_sound[:, None]).sum(dim=-1) / lengths[:, None]).cpu()

@@ -24,6 +24,7 @@ from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.origin import named
 from lanser_cli.pipe import Pipe, unique, windows
 from lanser_cli.records import Outcome, Record, Reject, attempt
+from lanser_cli.rows import WithRow
 from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
@@ -55,6 +56,7 @@ def predict_files(
 
     Args:
         inputs: as `reader.records_of` takes them.
+        pipe: one that has rows gets the representation of each record.
         crosswalk: `SOURCE:TARGET`, to answer in the labels of TARGET.
         calibrate: `batch` divides the probabilities by their mean over the input, or over 1,000
             records of it, chosen by their ids.
@@ -66,6 +68,8 @@ def predict_files(
     if run is None:
         raise UsageError("predict needs --run RUN, the folder of a trained model")
     reader.check_inputs(inputs)
+    if pipe.has_rows:
+        run = runs.one_model(run, "--embed --run")
     devices, translation, speakers = parse_devices(device), None, None
     folders = runs.model_folders(run)
     architecture = runs.read_architecture(folders[0])
@@ -80,13 +84,16 @@ def predict_files(
         _check_files(inputs, "--calibrate batch")
         sample = _sampled(inputs, make_predictor(devices[0], run=run, speakers=speakers))
         translation = translation.without_mean(sample)
-    make = partial(make_predictor, run=run, translation=translation, speakers=speakers)
+    make = partial(
+        make_predictor, run=run, translation=translation, speakers=speakers, embed=pipe.has_rows
+    )
     settings = {
         "--run (its weights)": [
             file_sha256(folder / "model.safetensors")[:12] for folder in runs.model_folders(run)
         ],
         "--crosswalk": crosswalk and named(crosswalk),
         "--calibrate": calibrate,
+        **({"--embed": True} if pipe.has_rows else {}),
     }
     process = marking(spread(make, devices), folders, STAGE)
     return pipe.run(_unique(inputs), process, settings, count=lambda: reader.count(inputs))
@@ -126,6 +133,7 @@ def make_predictor(
     stage: str = STAGE,
     translation: Translation | None = None,
     speakers: Speakers | None = None,
+    embed: bool = False,
 ) -> Predictor:
     """Load the model of a run folder, or the models of its folds, which then vote.
 
@@ -133,7 +141,7 @@ def make_predictor(
         LanserError: not a run folder, or unfinished.
     """
     models = [runs.load_model(folder, device) for folder in runs.model_folders(run)]
-    return Predictor(models, stage, translation, speakers=speakers)
+    return Predictor(models, stage, translation, speakers=speakers, embed=embed)
 
 
 class Predictor:
@@ -143,6 +151,7 @@ class Predictor:
         translation: to the labels that are answered; None for the models' own.
         load: gives the sound of a record.
         speakers: the levels of all speakers, if the models take them off.
+        embed: whether a record comes with the representation of its sound as well.
     """
 
     def __init__(
@@ -153,12 +162,14 @@ class Predictor:
         *,
         load: Load = sound.load,
         speakers: Speakers | None = None,
+        embed: bool = False,
     ) -> None:
         self.labels = models[0].architecture.labels
         if any(model.architecture.labels != self.labels for model in models):
             raise LanserError("the folds of this run have different labels: name one of them")
         self._models, self._stage = models, stage
         self._translation, self._load, self._speakers = translation, load, speakers
+        self._embed = embed
         if translation is not None:
             self.labels = translation.labels
 
@@ -166,17 +177,39 @@ class Predictor:
         outcomes, waveforms = load_window(window, self._stage, self._load)
         levels = self._levels(window, outcomes, waveforms)
         if waveforms:
-            clips = list(waveforms.values())
-            answers = [
-                per_utterance(model, clips, partial(_probabilities, model), levels)
-                for model in self._models
-            ]
-            mean = torch.stack(answers).mean(dim=0)
-            if self._translation is not None:
-                mean = torch.from_numpy(self._translation(mean.double().numpy()))
-            for index, probabilities in zip(waveforms, mean, strict=True):
-                outcomes[index] = self._predicted(window[index], probabilities)
+            mean, embeddings = self.answers(list(waveforms.values()), levels)
+            for place, (index, probabilities) in enumerate(zip(waveforms, mean, strict=True)):
+                record = self._predicted(window[index], probabilities)
+                if embeddings is not None:
+                    record = WithRow(record.fields, embeddings[place].numpy())
+                outcomes[index] = record
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def answers(
+        self, waveforms: Sequence[Tensor], levels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Probabilities of the labels, `[n, labels]`, and representations, `[n, features]`.
+
+        Args:
+            waveforms: 16 kHz, `[samples]` each, on the CPU.
+            levels: of their speakers, `[n, 2, mels]`, if the models take them off.
+
+        Returns:
+            Float32, on the CPU; no representations if none were asked for.
+        """
+        found, given = [], {} if levels is None else {"levels": levels}
+        for model in self._models:
+            if self._embed:
+                given["shares"] = torch.tensor([model.share(waveform) for waveform in waveforms])
+            function = partial(_both if self._embed else _probabilities, model)
+            found.append(per_utterance(model, waveforms, function, **given))
+        probabilities, embeddings = torch.stack(found).mean(dim=0), None
+        if self._embed:
+            count = len(self._models[0].architecture.labels)
+            probabilities, embeddings = probabilities[:, :count], probabilities[:, count:]
+        if self._translation is not None:
+            probabilities = torch.from_numpy(self._translation(probabilities.double().numpy()))
+        return probabilities, embeddings
 
     def _levels(
         self,
@@ -212,17 +245,22 @@ def _probabilities(model: SpeechClassifier, crops: Tensor, **given: Tensor) -> T
     return found.softmax(-1)
 
 
+def _both(model: SpeechClassifier, crops: Tensor, **given: Tensor) -> Tensor:
+    logits, representation = model.heads(crops, **given)
+    return torch.cat([logits.softmax(-1), representation], dim=1)
+
+
 @torch.inference_mode()
 def per_utterance(
     model: SpeechClassifier,
     waveforms: Sequence[Tensor],
     function: Callable[..., Tensor],
-    levels: Tensor | None = None,
+    **given: Tensor,
 ) -> Tensor:
     """Apply a function of crops `[n, samples] -> [n, d]` and average it over each utterance.
 
     Args:
-        levels: `[utterances, 2, mels]`; the function is given those of its crops as `levels`.
+        given: `[utterances, ...]`; the function is given the rows of its crops by the same names.
 
     Returns:
         float32 on the CPU, `[utterances, d]`.
@@ -234,8 +272,8 @@ def per_utterance(
     owners = torch.repeat_interleave(torch.tensor(sizes))
     for start in range(0, len(flat), _CROPS_AT_ONCE):
         rows = slice(start, start + _CROPS_AT_ONCE)
-        given = {} if levels is None else {"levels": levels[owners[rows]].to(device)}
-        parts.append(function(flat[rows].to(device), **given).float().cpu())
+        theirs = {name: value[owners[rows]].to(device) for name, value in given.items()}
+        parts.append(function(flat[rows].to(device), **theirs).float().cpu())
     split = torch.cat(parts).split(sizes)
     return torch.stack([group.mean(dim=0) for group in split])
 

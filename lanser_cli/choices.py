@@ -11,6 +11,9 @@ from typing import Literal, TypeAlias
 Segmenting: TypeAlias = Literal["none", "vad", "fixed"]
 """How recordings are cut: not at all, at pauses, by the clock."""
 
+Channel: TypeAlias = Literal["mix", "left", "right", "each"]
+"""Which channel of a recording is heard: their mean, the first, the second, each as a record."""
+
 ScoringPrecision: TypeAlias = Literal["auto", "float32", "bfloat16", "int8"]
 """What an entailment model computes in."""
 

@@ -18,6 +18,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any, cast
 
 import jsonlines
@@ -131,7 +132,8 @@ class _Zstandard(io.RawIOBase):
         import zstandard
 
         while not self._unpacked:
-            block = self._rest or self._packed.read(1 << 14)
+            # A few bytes may stand for 128 kB: what one step unpacks must fit into memory.
+            block = self._rest or self._packed.read(1 << 9)
             if not block:
                 if self._frame is not None:
                     raise EOFError("it ends within a frame")
@@ -148,7 +150,18 @@ class _Zstandard(io.RawIOBase):
         return count
 
 
-def _lines(stream: io.BufferedReader, name: str, listed: bool) -> Iterator[bytes]:
+LONGEST = 16 << 20
+"""Bytes of a line, as of a record in a tar: a hundred times what word times of an hour take."""
+
+_LONGEST_PATH = 1 << 16
+"""Far more than any system opens."""
+
+
+class _Head(str):
+    """The beginning of a line that is too long: nothing else of it is held."""
+
+
+def _lines(stream: io.BufferedReader, name: str, listed: bool) -> Iterator[bytes | _Head]:
     """The lines of a stream; a packed file that is broken or cut off is never taken for whole.
 
     Args:
@@ -158,12 +171,13 @@ def _lines(stream: io.BufferedReader, name: str, listed: bool) -> Iterator[bytes
     try:
         head = stream.peek(1) if listed else b""
         if b"\0" not in head or head.lstrip()[:1] == b"{":
-            yield from stream
+            yield from _bounded(stream)
             return
         rest = b""
         while block := stream.read1(1 << 16):
             *whole, rest = (rest + block).split(b"\0")
             yield from whole
+            rest = rest[:_LONGEST_PATH]
         yield rest
     except _BROKEN as error:
         raise _broken(name, error) from None
@@ -174,6 +188,17 @@ _BROKEN = (gzip.BadGzipFile, zlib.error, EOFError)
 
 def _broken(name: str, error: Exception) -> LanserError:
     return LanserError(f"{name}: broken or cut-off compressed file: {error}: make or copy it again")
+
+
+def _bounded(stream: io.BufferedReader) -> Iterator[bytes | _Head]:
+    read = partial(stream.readline, LONGEST + 1)
+    for line in iter(read, b""):
+        if len(line) <= LONGEST or line.endswith(b"\n"):
+            yield line
+            continue
+        yield _Head(line[:100].decode("utf-8", "replace"))
+        while (rest := read()) and not rest.endswith(b"\n"):
+            pass
 
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -208,8 +233,10 @@ def loads(text: str | bytes) -> Any:
 
     Raises:
         ValueError: not JSON; NaN, or a number beyond floats; half a surrogate pair; nested deeper
-            than 100 levels.
+            than 100 levels; a line that was too long.
     """
+    if isinstance(text, _Head):
+        raise ValueError(f"a line may have {LONGEST >> 20} MB, and this one has more")
     try:
         text = text if isinstance(text, str) else text.decode()
         value = _DECODER.decode(text)
@@ -238,6 +265,8 @@ class _Path(str):
 
 def _path_or_loads(line: str | bytes) -> Any:
     """A line of a list: a JSON object, or the path of a file, whatever that begins with."""
+    if isinstance(line, _Head):
+        return loads(line)
     text = line if isinstance(line, str) else line.decode()
     path = text.removesuffix("\n").removesuffix("\r")
     try:

@@ -53,6 +53,9 @@ _OTHER = (
 _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks."""
 
+_LATIN = 0.75
+"""Share of ASCII in a text of Latin letters, whatever the encoding of those with accents."""
+
 
 def is_sound(head: bytes) -> bool:
     """Whether these first bytes are those of a container of sound."""
@@ -107,15 +110,17 @@ def not_table(head: bytes) -> str | None:
 
 
 def _text(head: bytes) -> str | None:
-    """A table, or another text: no control characters, and UTF-8 but for a cut last character."""
+    """A table, or another text: no control characters, and UTF-8 or nearly all ASCII."""
     if head.startswith(_UTF16):
         return "a text in UTF-16"
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3 or len(head) < HEAD:
+        # The last character may be cut.
+        is_cut = error.start >= len(head) - 3 and len(head) == HEAD
+        if not is_cut and sum(byte < 128 for byte in head) < _LATIN * len(head):
             return None
-        text = head[: error.start].decode("utf-8")
+        text = head[: error.start].decode("utf-8") if is_cut else head.decode("latin-1")
     if any(letter < " " and letter not in "\t\r\n\f\x1b" for letter in text) or not text.strip():
         return None
     lines = [line for line in text.splitlines()[:-1] if line.strip()][:5]

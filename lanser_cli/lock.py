@@ -1,4 +1,4 @@
-"""The lock of a run folder, a set of shards or an output file: one process at a time writes it."""
+"""The lock of a run folder, a set of shards, a report, a file: one process at a time writes it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import fcntl
 import os
 import socket
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from lanser_cli import console
-from lanser_cli.errors import LanserError
+from lanser_cli.destination import followed, is_stream
+from lanser_cli.errors import LanserError, UsageError
 
 _TRAINING = "{holder} is training into it: wait for its end, or name another folder"
 _WRITING = "{holder} is writing it: wait for its end, or name another output"
@@ -75,6 +78,71 @@ def is_held(output: Path) -> bool:
 
 def _beside(output: Path) -> Path:
     return output.with_name(f".{output.name}.lock")
+
+
+REPORT = "report.html"
+"""What a folder holds when the report in it is whole: it is written last."""
+
+
+@contextmanager
+def claimed_folder(folder: Path | None, *, force: bool) -> Iterator[None]:
+    """Make a folder for a report, which no other process writes while this is open.
+
+    Args:
+        folder: None: there is to be no report.
+        force: whether a report that is there may be overwritten.
+
+    Raises:
+        UsageError: there is one.
+        LanserError: it cannot be made, or another process writes it.
+    """
+    if folder is None:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder, path=folder / ".report.lock")
+    except OSError as error:
+        raise LanserError(f"{folder}: cannot be made: {error.strerror}") from None
+    try:
+        _check_free(folder / REPORT, force)
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # it holds something, as it should
+            folder.rmdir()
+
+
+@contextmanager
+def claimed_file(path: Path | None, *, force: bool) -> Iterator[None]:
+    """The same for a file that is written at the end of much work; a stream has no lock."""
+    if path is None or is_stream(path):
+        yield
+        return
+    lock = FileLock(followed(path))
+    try:
+        _check_free(path, force)
+        yield
+    finally:
+        lock.release()
+
+
+def _check_free(path: Path, force: bool) -> None:
+    if not force and path.exists() and path.stat().st_size:
+        raise UsageError(f"{path}: is there already: overwrite it with --force, or name another")
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Wait until no other process has a file open so; where there are no locks, go on at once."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _warn_of_no_locks(path)
+        yield
 
 
 def _held(path: Path, what: Path, refusal: str) -> int:

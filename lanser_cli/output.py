@@ -235,7 +235,7 @@ def commit(partial: Path, final: Path) -> None:
             else:
                 import zstandard
 
-                zstandard.ZstdCompressor().copy_stream(source, target)
+                zstandard.ZstdCompressor(write_checksum=True).copy_stream(source, target)
         os.replace(packed, partial)
     with partial.open("rb") as stream:
         with suppress(OSError):  # as on file systems without modes

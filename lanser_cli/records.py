@@ -29,15 +29,18 @@ _NAMES = (
 _STRINGS = (*_NAMES, "audio_filepath", "lang", "text")
 _NUMBER = (int, float)
 _NUMBERS = ("offset", "duration", "emotion_score")
+_COUNTS = ("audio_channel",)
 _OBJECTS = ("asr", "emotion_scores", "entailment", "scores", "predictions")
 _TYPES: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(_STRINGS, (str,)),
     **dict.fromkeys(_NUMBERS, _NUMBER),
+    **dict.fromkeys(_COUNTS, (int,)),
     **dict.fromkeys(_OBJECTS, (dict,)),
 }
 _WANTED: dict[tuple[type[Any], ...], str] = {
     (str,): "a string",
     _NUMBER: "a number",
+    (int,): "a whole number",
     (dict,): "an object",
 }
 _SPANS = ("offset", "duration")
@@ -45,6 +48,9 @@ _LARGEST = sys.float_info.max
 
 MOST_SECONDS = 1e9
 """The latest time that a record may speak of, 31 years: far below where floats lose samples."""
+
+MOST_CHANNELS = 1024
+"""Channels that libsndfile reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class Record:
                 raise RecordError(f"'{key}' must be {_WANTED[types]}, not {_json_type(found)}")
             if types is _NUMBER:
                 _check_number(key, found)
+            if key in _COUNTS and not 0 <= found < MOST_CHANNELS:
+                raise RecordError(f"'{key}' must be from 0 to {MOST_CHANNELS - 1}, it is {found}")
         if named:
             value = value | named
         _check_inner(value)
@@ -107,6 +115,11 @@ class Record:
     def duration(self) -> float | None:
         """Length of the utterance, seconds; None means to the end of the file."""
         return self.fields.get("duration")
+
+    @property
+    def channel(self) -> int | None:
+        """The one channel of its file that is meant, from 0 on; None means their mean."""
+        return self.fields.get("audio_channel")
 
     @property
     def speaker(self) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 _APOSTROPHES = re.compile(r"['\u2018\u2019\u02bc\u0060\u00b4]")
 _MOST_NAMED = 20
 
 _WORDS = re.compile(r"[^\W_]+")
+_MOST_SAID = 5
 
 
 def spoken_form(text: str) -> str:
@@ -47,3 +48,18 @@ def look_alikes(names: Iterable[str]) -> list[list[str]]:
         seen = (letter for letter in folded if letter.isprintable() and not letter.isspace())
         groups["".join(seen)].append(name)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def alike(what: str, counts: Mapping[str, int]) -> Iterator[str]:
+    """A sentence for each of the first groups of names that look alike.
+
+    Args:
+        what: is named: "labels".
+        counts: how often each name is there.
+    """
+    groups = look_alikes(counts)
+    for group in groups[:_MOST_SAID]:
+        names = ", ".join(f"'{name}' ({counts[name]})" for name in group)
+        yield f"{what} that differ by blanks, case or form alone: {names}: write them alike"
+    if len(groups) > _MOST_SAID:
+        yield f"and {len(groups) - _MOST_SAID} more such groups of {what}"

@@ -45,5 +45,5 @@ for fraction in ${FRACTIONS:-0.05 0.1 0.25 0.5 1.0}; do
         runs+=("$run")
     done
 done
-lanser eval "${runs[@]}" -o "$work/report"
-may_reject lanser probe-prosody "$work/corpus.jsonl" --run "$work/pretrained" -o "$work/prosody"
+lanser eval "${runs[@]}" -o "$work/report" --force
+may_reject lanser probe-prosody "$work/corpus.jsonl" --run "$work/pretrained" -o "$work/prosody" --force

@@ -79,12 +79,12 @@ if [ ! -e "$work/baseline/logistic/config.json" ]; then # takes seconds: made an
     rm -rf "$work/baseline"
     lanser baseline "$speech/labeled/corpus.jsonl" --fraction 0.25 -o "$work/baseline" > /dev/null
 fi
-lanser eval "$work"/finetuned-{pretrained,scratch} "$work/baseline/svm" --by voice -o "$work/report" \
-    > /dev/null
+lanser eval "$work"/finetuned-{pretrained,scratch} "$work/baseline/svm" --by voice \
+    -o "$work/report" --force > /dev/null
 
 step "6/6 Probe what the pre-trained network knows of prosody"
 lanser probe-prosody "$speech/labeled/corpus.jsonl" --run "$work/pretrained" --by voice --folds 4 \
-    -o "$work/prosody" > /dev/null
+    -o "$work/prosody" --force > /dev/null
 
 python - "$work" <<'PYTHON'
 import json, pathlib, sys

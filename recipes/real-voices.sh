@@ -71,7 +71,7 @@ label() {
         }
         may_reject lanser entail-label "$work/words-$p.jsonl" --taxonomy meld7 --resume \
             -o "$work/weak-$p.jsonl"
-        may_reject lanser eval "$work/weak-$p.jsonl" --answer emotion -o "$work/weak-$p"
+        may_reject lanser eval "$work/weak-$p.jsonl" --answer emotion -o "$work/weak-$p" --force
     done
     may_reject lanser shard "$work/weak-$best.jsonl" --resume -o "$work/shards"
 }

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -213,6 +214,22 @@ def test_a_line_of_five_megabytes(tmp_path: Path) -> None:
     long = b'{"id":"long","payload":"' + b"x" * 5_000_000 + b'"}\n'
     items = read(tmp_path / "x.jsonl", long + b"y" * 5_000_000 + b"\n" + LINES)
     assert ids(items) == ["long", None, "a", "b", "c"]
+
+
+def test_a_line_that_never_ends_is_one_reject_and_held_by_its_beginning(tmp_path: Path) -> None:
+    packed = zstandard.compress(LINES + b'{"id":"' + b"x" * 200_000_000 + b"\n" + LINES)
+    assert len(packed) < 30_000
+    tracemalloc.start()
+    try:
+        items = read(tmp_path / "x.jsonl.zst", packed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ids(items) == ["a", "b", "c", None, "a", "b", "c"]
+    bad = items[3]
+    assert isinstance(bad, Reject) and ":4: not JSON: a line may have 16 MB" in bad.error
+    assert len(str(bad.record)) < 200
+    assert peak < 100_000_000
 
 
 def test_several_inputs_in_order(tmp_path: Path) -> None:
@@ -617,6 +634,24 @@ def unpack_all(unpack: Callable[[bytes], bytes], data: bytes) -> bytes:
     if unpack is zstandard.decompress:  # the frame of a stream does not tell its size
         return zstandard.ZstdDecompressor().decompressobj().decompress(data)
     return unpack(data)
+
+
+def test_a_flipped_bit_in_what_was_packed_is_noticed(tmp_path: Path) -> None:
+    """Whichever it is: its beginning, its text, its checksum."""
+    out = tmp_path / "out.jsonl.zst"
+    Pipe("test", out).run(records(20), one_process(copied))
+    packed = out.read_bytes()
+    whole = read(out, packed)
+    noticed = 0
+    for place in range(len(packed)):
+        spoilt = bytearray(packed)
+        spoilt[place] ^= 1 << place % 8
+        try:
+            assert read(out, bytes(spoilt)) == whole  # such as a bit that zstd does not use
+        except LanserError as error:
+            assert "broken or cut-off" in str(error)
+            noticed += 1
+    assert noticed > 0.9 * len(packed) > 90
 
 
 def test_write_whole(tmp_path: Path) -> None:

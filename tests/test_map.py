@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 import make_house
 
 PAGE = (ROOT / "docs/house.md").read_text(encoding="utf-8")
+FAULTS = ROOT / "tests/FAULTS.md"
 WORDS = re.findall(r"^\| ([\w -]+) \| (.*) \|$", PAGE.split("## Words")[1], re.MULTILINE)[1:]
 
 
@@ -68,3 +69,16 @@ def test_words_are_in_order_and_in_use() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources).casefold()
     for word in names:
         assert word.casefold() in text, f"nothing says '{word}'"
+
+
+def test_every_fault_that_was_mended_is_held_by_a_test_that_is_there() -> None:
+    rows = re.findall(
+        r"^\| ([A-Z`].*) \| (.*) \|$", FAULTS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(rows) > 40
+    for fault, cell in rows:
+        found = re.findall(r"`([\w/]+\.py)::(test_\w+)`", cell)
+        assert found, fault
+        for file, name in found:
+            source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            assert re.search(rf"^def {name}\(", source, re.MULTILINE), f"{fault}: {file}::{name}"

@@ -31,6 +31,7 @@ def _tar_gz() -> bytes:
         (_tar_gz(), "a tar: unpack it with  tar -xf {}  and give what is in it"),
         (b"PK\x03\x04\n\n", "a packed file (zip): unpack it"),
     ],
+    ids=["sound", "table", "array", "pointer", "page", "tar", "zip"],
 )
 def test_what_is_no_jsonl_ends_in_one_sentence_that_says_what_to_do(
     content: bytes, said: str, tmp_path: Path

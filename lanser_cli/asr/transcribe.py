@@ -14,10 +14,11 @@ from lanser_cli.asr.quality import DEFAULTS, Thresholds
 from lanser_cli.asr.throughput import Throughput
 from lanser_cli.asr.transcriber import STAGE, Transcriber
 from lanser_cli.asr.wer import Score
+from lanser_cli.audio import channels
 from lanser_cli.audio.segments import Segmentation, segment
 from lanser_cli.audio.utterance import with_sound
 from lanser_cli.audio.vad import VoiceActivity
-from lanser_cli.choices import HearingPrecision, Segmenting
+from lanser_cli.choices import Channel, HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.origin import named, options
 from lanser_cli.output import warn_of
@@ -37,6 +38,7 @@ class TranscribeSettings:
         model: as `make_engine` takes it.
         lang: language spoken; None: as detected.
         batch_size: clips decoded together.
+        channel: which one of a recording is heard.
         segment: how recordings are cut into utterances; the next four as `Segmentation`.
         min_seconds, max_seconds, min_silence, vad_threshold: the last also for `check_speech`.
         check_speech: let silero-vad listen too, and flag where it disagrees with the text.
@@ -52,6 +54,7 @@ class TranscribeSettings:
     model: str
     lang: str | None = None
     batch_size: int = 16
+    channel: Channel = "mix"
     segment: Segmenting = "none"
     min_seconds: float = 2.0
     max_seconds: float = 20.0
@@ -120,7 +123,8 @@ def transcribe_records(
     devices = parse_devices(device)
     if workers is not None:
         devices = [devices[number % len(devices)] for number in range(workers)]
-    items, cut = unique(items, STAGE), settings.segmentation
+    items, cut = channels.heard(items, settings.channel, STAGE), settings.segmentation
+    items = unique(items, STAGE)
     if cut is not None:
         items, decoders = unique(segment(items, cut, STAGE), STAGE), 0
     if decoders is None:

@@ -20,23 +20,40 @@ _CANCELLED = 1e-3
 """Power of the mean over that of a channel; two channels that have nothing in common give 0.5."""
 
 
-def mono(frames: NDArray[np.float32], path: str) -> Waveform:
-    """The mean of the channels of `[frames, channels]`; one of them, where they cancel out.
+def mono(frames: NDArray[np.float32], path: str, channel: int | None = None) -> Waveform:
+    """One channel of `[frames, channels]`, or their mean; one of them, where they cancel out.
 
     Two channels of one voice of which one is upside down, by a cable, have nothing as their mean.
 
     Raises:
-        AudioError: there are NaN or infinite samples.
+        AudioError: there is no such channel, or there are NaN or infinite samples.
     """
+    channels = frames.shape[1]
+    if channel is not None:
+        check_channel(channel, channels, path)
     # A mean over one channel takes as long as decoding.
-    mixed = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+    one = 0 if channels == 1 else channel
+    mixed = frames.mean(axis=1) if one is None else frames[:, one]
     if not np.isfinite(mixed).all():
         raise AudioError(f"{path}: NaN or infinite samples in it: decode or record it again")
-    if frames.shape[1] > 1:
+    if one is None:
         powers = np.einsum("fc,fc->c", frames, frames)
         if np.vdot(mixed, mixed) < _CANCELLED * powers.mean():
             mixed = frames[:, np.argmax(powers >= powers.max() / 2)]  # the first that is loud
     return np.ascontiguousarray(mixed, dtype=np.float32)
+
+
+def check_channel(channel: int, channels: int, path: str) -> None:
+    """Refuse a channel that is not there.
+
+    Raises:
+        AudioError: naming it, and how many there are.
+    """
+    if channel >= channels:
+        raise AudioError(
+            f"{path}: has no channel {channel}, counted from 0: it has {channels}: name one that "
+            "is there, or hear their mix"
+        )
 
 
 def check_rate(rate: int, path: str) -> None:

@@ -109,7 +109,8 @@ class _Pieces:
         record = self._record
         try:
             path, seconds = path_of(record), _PIECE / SAMPLE_RATE
-            pieces = stream(path, record.offset, record.duration, seconds=seconds)
+            span = record.offset, record.duration, record.channel
+            pieces = stream(path, *span, seconds=seconds)
             while True:  # around the decoder alone, not around those who take its pieces
                 with of_one_record():
                     piece = next(pieces, None)

@@ -20,6 +20,7 @@ from lanser_cli.audio.resampler import (
     SAMPLE_RATE,
     Resampler,
     Waveform,
+    check_channel,
     check_rate,
     mono,
     resample,
@@ -63,12 +64,12 @@ def load(record: Record) -> Waveform:
     """The sound of a record: float32 `[samples]`, mono, 16 kHz, finite, about -1..1.
 
     Args:
-        record: its `audio_filepath`, `offset` and `duration` say what to read.
+        record: its `audio_filepath`, `offset`, `duration` and `audio_channel` say what to read.
 
     Raises:
-        AudioError: no path, no such file, not audio, nothing in it, or NaN in it.
+        AudioError: no path, no such file or channel, not audio, nothing in it, or NaN in it.
     """
-    return read(path_of(record), record.offset, record.duration)
+    return read(path_of(record), record.offset, record.duration, record.channel)
 
 
 def load_int16(record: Record) -> NDArray[np.int16]:
@@ -77,8 +78,8 @@ def load_int16(record: Record) -> NDArray[np.int16]:
     Raises:
         AudioError: as in `load`.
     """
-    path = path_of(record)
-    return read_crop(path, record.offset, record.duration, sys.maxsize, lambda _length: 0)
+    span = path_of(record), record.offset, record.duration, record.channel
+    return read_crop(*span, sys.maxsize, lambda _length: 0)
 
 
 def load_available(record: Record) -> tuple[Waveform, bool]:
@@ -94,19 +95,25 @@ def load_available(record: Record) -> tuple[Waveform, bool]:
     return waveform, _is_cut_mp3(record, len(waveform) / SAMPLE_RATE)
 
 
-def read(path: str, offset: float = 0.0, duration: float | None = None) -> Waveform:
+def read(
+    path: str, offset: float = 0.0, duration: float | None = None, channel: int | None = None
+) -> Waveform:
     """Decode `[offset, offset + duration)` seconds of a file or of `shard.tar#member`.
+
+    Args:
+        channel: the one that is read, from 0 on; None: their mean.
 
     Raises:
         AudioError: as in `load`.
     """
-    return _read(source_of(path), offset, duration)
+    return _read(source_of(path), offset, duration, channel)
 
 
 def read_crop(
     path: str,
     offset: float,
     duration: float | None,
+    channel: int | None,
     size: int,
     choose: Callable[[int], int],
     place: Place | None = None,
@@ -122,9 +129,9 @@ def read_crop(
         AudioError: as in `load`.
     """
     source = source_of(path, place)
-    crop = libsndfile.load_pcm16(source, offset, duration, size, choose)
+    crop = None if channel else libsndfile.load_pcm16(source, offset, duration, size, choose)
     if crop is None:
-        whole = to_int16(_read(source, offset, duration))
+        whole = to_int16(_read(source, offset, duration, channel))
         start = choose(len(whole))
         crop = whole[start : start + size]
     return crop
@@ -144,7 +151,12 @@ def to_int16(waveform: Waveform) -> NDArray[np.int16]:
 
 
 def stream(
-    path: str, offset: float = 0.0, duration: float | None = None, *, seconds: float = 30.0
+    path: str,
+    offset: float = 0.0,
+    duration: float | None = None,
+    channel: int | None = None,
+    *,
+    seconds: float = 30.0,
 ) -> Iterator[Waveform]:
     """The sound that `read` gives, in pieces of about `seconds`: memory does not grow with length.
 
@@ -156,7 +168,7 @@ def stream(
         if resampler is None:
             check_rate(block.rate, path)
             resampler = Resampler(block.rate)
-        yield resampler.push(mono(block.frames, path))
+        yield resampler.push(mono(block.frames, path, channel))
     if resampler is None:
         raise no_samples(path)
     yield resampler.flush()
@@ -182,14 +194,16 @@ def check(record: Record) -> None:
     """Read the header of a record's sound, unless it is in a shard, whose sound was checked.
 
     Raises:
-        AudioError: no path, no such file, or not audio.
+        AudioError: no path, no such file or channel, or not audio.
     """
     path = path_of(record)
     if "#" not in path:
-        probe(path)
+        info = probe(path)
+        if record.channel is not None:
+            check_channel(record.channel, info.channels, path)
 
 
-def _read(source: Source, offset: float, duration: float | None) -> Waveform:
+def _read(source: Source, offset: float, duration: float | None, channel: int | None) -> Waveform:
     try:
         try:
             block = libsndfile.load(source, offset, duration)
@@ -197,7 +211,7 @@ def _read(source: Source, offset: float, duration: float | None) -> Waveform:
             _check_that_sound(source)
             block = pyav.load(source, offset, duration)
         check_rate(block.rate, source.path)
-        return resample(mono(block.frames, source.path), block.rate)
+        return resample(mono(block.frames, source.path, channel), block.rate)
     except MemoryError:
         raise AudioError(f"{source.path}: takes more memory than there is") from None
 
@@ -225,7 +239,7 @@ def _check_that_sound(source: Source) -> None:
 def _load_before_cut(record: Record) -> Waveform:
     pieces: list[Waveform] = []
     try:
-        for piece in stream(path_of(record), record.offset, record.duration):
+        for piece in stream(path_of(record), record.offset, record.duration, record.channel):
             pieces.append(piece)
     except CutOff:
         if not any(map(len, pieces)):

@@ -16,7 +16,8 @@ _CONTAINERS = """
 """
 _OTHERS = """
     txt lab trn stm ctm textgrid eaf csv tsv xls xlsx json jsonl xml yaml yml html md pdf png jpg
-    jpeg gif npy npz pt safetensors py sh m praat log zip gz tar zst
+    jpeg gif npy npz pt safetensors py sh m praat log zip gz tar zst doc docx odt ppt pptx rtf mat
+    rda rds sav pkl pickle db sqlite h5 hdf5 parquet arrow feather ark scp pth ckpt onnx pyc so exe
 """
 
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_SOUND} {_CONTAINERS}".split())
@@ -30,10 +31,11 @@ def walk(folder: str) -> Iterator[str]:
     """Paths of the audio and video files below `folder`, in a fixed order.
 
     The files of a folder come before those of its sub-folders, each sorted by name. A file whose
-    name says nothing is one if its first bytes are those of a container of sound. Names that begin
-    with a dot are left out, folders as well as files: macOS writes `._x.wav` next to `x.wav`.
-    Symbolic links to folders are followed, but to no folder a second time, and to none that is
-    below `folder` without them. A folder that may not be read is given in the place of its files.
+    name says nothing is given too, to be tried, unless it is empty or its first bytes say what else
+    it is, such as a text: sound without a header is one reject then. Names that begin with a dot
+    are left out, folders as well as files: macOS writes `._x.wav` next to `x.wav`. Symbolic links
+    to folders are followed, but to no folder a second time, and to none that is below `folder`
+    without them. A folder that may not be read is given in the place of its files.
     """
     if not os.path.isdir(folder):
         return
@@ -77,6 +79,7 @@ def _is_audio(path: str) -> bool:
         if not os.path.isfile(path):  # to open a named pipe would wait for who writes to it
             return False
         with open(path, "rb") as stream:
-            return kind.is_sound(stream.read(kind.HEAD))
+            head = stream.read(kind.HEAD)
+            return bool(head) and kind.other(head) is None
     except OSError:
         return False

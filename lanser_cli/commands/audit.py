@@ -12,6 +12,7 @@ from lanser_cli.commands import options
 from lanser_cli.commands.groups import CHECKS, OUTPUT, RUNNING
 from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.errors import EXIT_FAILED
+from lanser_cli.lock import claimed_file
 from lanser_cli.output import write_json
 from lanser_cli.tally import Ledger
 
@@ -47,6 +48,7 @@ def command(
         int | None,
         RUNNING.option(min=1, help="Decoding processes; default one a processor."),
     ] = None,
+    force: options.Force = False,
     rejects: options.Rejects = None,
     fetch: options.Fetch = None,
     quiet: options.Quiet = False,
@@ -67,14 +69,15 @@ def command(
     if output is not None:
         check_apart({"-o": output, "--rejects": rejects}, inputs or ["-"])
         check_writable(output)
-    with Ledger("audit", rejects, inputs=inputs) as ledger:
-        sets = remote.fetch(inputs or ["-"], fetch)
-        processes = workers or cpu_count()
-        sides = collect(sets, ledger, decode=not no_audio, processes=processes)
-    findings = compare(sides, allow=[check.value for check in allow or ()], decoded=not no_audio)
-    say(findings)
-    made = certificate(sides, findings)
-    if output is not None:
-        write_json(output, made)
+    allowed, decode = [check.value for check in allow or ()], not no_audio
+    with claimed_file(output, force=force):
+        with Ledger("audit", rejects, inputs=inputs) as ledger:
+            sets = remote.fetch(inputs or ["-"], fetch)
+            sides = collect(sets, ledger, decode=decode, processes=workers or cpu_count())
+        findings = compare(sides, allow=allowed, decoded=decode)
+        say(findings)
+        made = certificate(sides, findings)
+        if output is not None:
+            write_json(output, made)
     code = options.result(ledger, summary(made), shown=of_audit(made))
     return code if made["passed"] else EXIT_FAILED

@@ -9,6 +9,7 @@ import typer
 
 from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
+from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
@@ -48,6 +49,7 @@ def command(
         Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
     ] = None,
     seed: options.Seed = 0,
+    force: options.Force = False,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -61,7 +63,7 @@ def command(
     from lanser_cli.evaluation.compare import compare
     from lanser_cli.evaluation.findings import of_differences
 
-    with Ledger("compare", rejects, inputs=inputs) as ledger:
+    with Ledger("compare", rejects, inputs=inputs) as ledger, claimed_folder(output, force=force):
         found = compare(
             *(inputs or [], pair or [], ledger),
             truth=truth,

@@ -9,6 +9,7 @@ import typer
 
 from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
+from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
@@ -40,6 +41,7 @@ def command(
         Path | None,
         OUTPUT.option(metavar="FILE", help="Certificate of lanser audit that the report cites."),
     ] = None,
+    force: options.Force = False,
     rejects: options.Rejects = None,
     by: Annotated[
         str | None,
@@ -76,7 +78,7 @@ def command(
     from lanser_cli.evaluation.evaluate import evaluate, line_of
     from lanser_cli.evaluation.findings import of_results
 
-    with Ledger("eval", rejects, inputs=inputs) as ledger:
+    with Ledger("eval", rejects, inputs=inputs) as ledger, claimed_folder(output, force=force):
         entries = evaluate(
             inputs or ["-"],
             ledger,

@@ -70,6 +70,15 @@ AudioOrRecords = Annotated[
 ]
 
 
+Channel = Annotated[
+    choices.Channel,
+    INPUT.option(
+        help="What is heard of several channels: their mean (mix), left, right, or each as a "
+        "record."
+    ),
+]
+
+
 Output = Annotated[
     Path | None,
     OUTPUT.option("-o", "--output", help="Write records to this file; it appears when complete."),

@@ -45,6 +45,7 @@ def command(
             help="Write the representation of each record to this file: one row a record.",
         ),
     ] = None,
+    channel: options.Channel = "mix",
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
@@ -67,6 +68,10 @@ def command(
     pipe = options.pipe("predict", locals(), window=predict.WINDOW, rows=embed)
     sources = remote.fetch(inputs or ["-"], fetch)
     tally = predict.predict_files(
-        *(sources, run, pipe), crosswalk=crosswalk, calibrate=calibrate, device=device
+        *(sources, run, pipe),
+        channel=channel,
+        crosswalk=crosswalk,
+        calibrate=calibrate,
+        device=device,
     )
     return tally.exit_code

@@ -8,6 +8,7 @@ from typing import Annotated
 from lanser_cli.choices import Probe
 from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import MEASURE, MODEL, OUTPUT
+from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
@@ -42,6 +43,7 @@ def command(
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
+    force: options.Force = False,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -55,7 +57,10 @@ def command(
     from lanser_cli.prosody.probe_run import probe_run
     from lanser_cli.prosody.report import in_short
 
-    with Ledger("probe-prosody", rejects, inputs=inputs) as ledger:
+    with (
+        Ledger("probe-prosody", rejects, inputs=inputs) as ledger,
+        claimed_folder(output, force=force),
+    ):
         numbers = probe_run(
             inputs,
             run,

@@ -31,6 +31,7 @@ def command(
         int | None,
         RUNNING.option(min=1, help="Processes; default one a device."),
     ] = None,
+    channel: options.Channel = "mix",
     segment: Annotated[
         Segmenting,
         SEGMENTS.option(help="Cut recordings into utterances, at pauses (vad) or of fixed length."),

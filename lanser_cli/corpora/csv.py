@@ -30,7 +30,7 @@ from lanser_cli.corpora.table import Table
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
 
-_NUMBERS = ("offset", "duration", "emotion_score")
+_NUMBERS = ("offset", "duration", "emotion_score", "audio_channel")
 _KEYS = ("audio_filepath", "label", "speaker", "text")
 _COMMON_VOICE = ("client_id", "path", "sentence")
 _SPLITS = ("train", "dev", "test")
@@ -187,7 +187,8 @@ def _number(key: str, text: str, separator: str) -> float:
     if separator != "," and re.fullmatch(r"-?\d*,\d+", text):
         text = text.replace(",", ".")
     try:
-        return float(text)
+        found = float(text)
+        return int(found) if key == "audio_channel" and found.is_integer() else found
     except ValueError:
         raise RecordError(f"'{key}' must be a number, not '{text}'") from None
 

@@ -12,11 +12,10 @@ from lanser_cli import console
 from lanser_cli.audio.walk import walk
 from lanser_cli.corpora.base import STAGE, Clip
 from lanser_cli.records import Outcome, Record
-from lanser_cli.texts import look_alikes
+from lanser_cli.texts import alike
 
 _MOST_LENGTHS = 10_000
 _FEWEST_CLIPS = 20
-_MOST_SAID = 5
 
 
 @dataclass
@@ -65,8 +64,8 @@ class Oddities:
 
     def found(self) -> Iterator[str]:
         """A sentence for each thing that is odd."""
-        yield from _alike("labels", self.labels)
-        yield from _alike("speakers", self.speakers)
+        yield from alike("labels", self.labels)
+        yield from alike("speakers", self.speakers)
         for how, count in self.off.items():
             first = self.firsts[how]
             yield (
@@ -89,15 +88,6 @@ class Oddities:
                     f"{count} of {clips} clips are exactly {seconds:g} s long: were they cut or "
                     "padded? What was cut off, or filled in, is learned as if it were speech"
                 )
-
-
-def _alike(what: str, counts: Counter[str]) -> Iterator[str]:
-    groups = look_alikes(counts)
-    for group in groups[:_MOST_SAID]:
-        names = ", ".join(f"'{name}' ({counts[name]})" for name in group)
-        yield f"{what} that differ by blanks, case or form alone: {names}: write them alike"
-    if len(groups) > _MOST_SAID:
-        yield f"and {len(groups) - _MOST_SAID} more such groups of {what}"
 
 
 def _off(clip: Clip) -> str:

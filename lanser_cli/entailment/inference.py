@@ -47,6 +47,8 @@ def accelerate(model: Any, precision: str, on_cpu: bool) -> None:
         inside = model.base_model.encoder.layer if in_family else model.base_model
         if precision != "float32" or onednn.has_onednn():
             onednn.replace_linears(inside, kinds[precision])
+        if precision == "int8":
+            onednn.replace_linears(model, Float64Linear)  # those that are left: the classifier
     if in_family:
         layers = model.base_model.encoder.layer
         layers[-1] = FirstTokenLayer(layers[-1])
@@ -62,6 +64,23 @@ class Bfloat16Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x.bfloat16(), self.weight, self.bias)
+
+
+class Float64Linear(nn.Module):
+    """A linear map whose float32 result does not hang on how many rows are computed at once.
+
+    Sums of int8 are exact. With the classifier in float64 a text has the same scores to the last
+    bit in any batch, whatever part of a run it is in.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", linear.weight.detach().double())
+        bias = linear.bias
+        self.register_buffer("bias", None if bias is None else bias.detach().double())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x.double(), self.weight, self.bias).float()
 
 
 class FirstTokenLayer(nn.Module):

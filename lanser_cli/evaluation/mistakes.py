@@ -78,4 +78,5 @@ class Mistakes:
 
 def _beginning(record: Record) -> NDArray[np.int16]:
     path, size = sound.path_of(record), round(SECONDS * sound.SAMPLE_RATE)
-    return sound.read_crop(path, record.offset, record.duration, size, lambda _length: 0)
+    span = record.offset, record.duration, record.channel
+    return sound.read_crop(path, *span, size, lambda _length: 0)

@@ -47,7 +47,8 @@ class Encoder:
             RecordError: its sound cannot be read.
         """
         samples = load_int16(record)
-        fields = {key: value for key, value in record.fields.items() if key != "offset"}
+        spanned = ("offset", "audio_channel")  # what is stored is that part, and mono
+        fields = {key: value for key, value in record.fields.items() if key not in spanned}
         updates = {
             "audio_filepath": f"{record.id}.{self.codec}",  # its neighbour in the tar
             "duration": round(len(samples) / SAMPLE_RATE, 6),  # exact to the sample
@@ -55,6 +56,8 @@ class Encoder:
         }
         if record.offset:
             updates["source_offset"] = record.offset
+        if record.channel is not None:
+            updates["source_channel"] = record.channel
         updates["audio_sha256"] = sound_sha256(samples)
         stored = {**fields, **updates}
         sound = _flac(samples) if self.codec == "flac" else opus(samples, record.id)

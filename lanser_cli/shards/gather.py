@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from lanser_cli import console
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError
 from lanser_cli.pipe import unique
 from lanser_cli.records import Dropped, Record, Reject, attempt
 from lanser_cli.shards import reader, remote
 from lanser_cli.tally import Ledger
+from lanser_cli.texts import alike
 
 R = TypeVar("R", bound=Record)
 
@@ -26,7 +29,8 @@ def gather(
     """The records that `take` does not leave out. The ledger has the others.
 
     The header of every sound file is read, so that what is missing or broken is a reject now and
-    not in the middle of a run. Sound in shards was checked when it was packed.
+    not in the middle of a run. Sound in shards was checked when it was packed. Labels and speakers
+    that look alike are pointed out, once.
 
     Args:
         inputs: as `reader.records_of`; None reads standard input.
@@ -39,6 +43,7 @@ def gather(
     inputs = remote.fetch(inputs or ["-"], fetch)
     reader.check_inputs(inputs)
     records: list[R] = []
+    labels, speakers = Counter[str](), Counter[str]()
 
     def taken(record: Record) -> R | str:
         found = take(record)
@@ -60,6 +65,11 @@ def gather(
                 ledger.dropped[found] += 1
             else:
                 records.append(found)
+                labels.update(filter(None, (found.label or found.emotion,)))
+                speakers.update(filter(None, (item.speaker,)))
     if not records:
         raise LanserError(f"{ledger.stage}: nothing to learn from in {', '.join(inputs)}: {ledger}")
+    for warning in (*alike("labels", labels), *alike("speakers", speakers)):
+        if ledger.leads:
+            console.warn(f"{ledger.stage}: {warning}")
     return records

@@ -15,9 +15,6 @@ from lanser_cli.console import ascii_safe
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
 
-_MOST_JSON = 16 << 20
-"""Bytes of a record in a tar: a hundred times what word times of an hour take."""
-
 _BESIDE = "sound beside that of its sample"
 
 
@@ -132,8 +129,8 @@ class _Reading:
 
     def _read(self, name: str) -> bytes:
         start, size = self.index.find(name)
-        if size > _MOST_JSON:
-            raise RecordError(f"its JSON has {size >> 20} MB, {_MOST_JSON >> 20} are allowed")
+        if size > jsonl.LONGEST:
+            raise RecordError(f"its JSON has {size >> 20} MB, {jsonl.LONGEST >> 20} are allowed")
         self.stream.seek(start)
         return self.stream.read(size)
 

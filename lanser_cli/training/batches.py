@@ -85,7 +85,8 @@ class Crops(Dataset[Batch]):
         self.ids, self._paths = Strings([record.id for record in records]), Strings(paths)
         self.targets = torch.tensor([example.target for example in examples])
         self._spans = np.array(
-            [(record.offset, _or_nan(record.duration)) for record in records], np.float64
+            [(one.offset, _or_nan(one.duration), _or_nan(one.channel)) for one in records],
+            np.float64,
         )
         homes = [path.partition("#")[0] if "#" in path else dirname(path) for path in paths]
         self.shards: NDArray[np.int64] = np.unique(homes, return_inverse=True)[1]
@@ -149,12 +150,14 @@ class Crops(Dataset[Batch]):
         whole = sound.to_int16(sound.read(*self._span(index)))
         return whole[sounding(whole)] if self._trim else whole
 
-    def _span(self, index: int) -> tuple[str, float, float | None]:
+    def _span(self, index: int) -> tuple[str, float, float | None, int | None]:
         path = self._paths[index]
         if not path:
             raise RecordError("has no 'audio_filepath'")
-        offset, duration = self._spans[index].tolist()
-        return path, offset, None if duration != duration else duration
+        offset, duration, channel = self._spans[index].tolist()
+        # NaN stands for what the record does not say.
+        length = None if duration != duration else duration
+        return path, offset, length, None if channel != channel else int(channel)
 
 
 def as_float(waveform: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class WeakUtterance(Record):
     @classmethod
     def of(cls, record: Record, targets: Targets, besides: Sequence[str] = ()) -> WeakUtterance:
         """Hold what `targets` need of a record with a weak label, and some keys besides."""
-        kept = ("id", "audio_filepath", "offset", "duration", "emotion", *besides)
+        kept = ("id", "audio_filepath", "offset", "duration", "audio_channel", "emotion", *besides)
         fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
         scores = record.emotion_scores or {}
         chances = tuple(scores.values()) if targets == "soft" else ()

@@ -71,7 +71,9 @@ def digest_of_data(data: Iterable[tuple[Record, object]]) -> str:
     found = hashlib.sha256()
     for record, target in data:
         path = (record.audio_filepath or "").partition("#")[0]
-        line = (record.id, record.offset, record.duration, *_size_and_change(path), target)
+        channel = () if record.channel is None else (record.channel,)
+        span = record.offset, record.duration, *channel
+        line = (record.id, *span, *_size_and_change(path), target)
         found.update(repr(line).encode("utf-8", "surrogatepass"))
     return found.hexdigest()[:12]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lanser_cli import console
-from lanser_cli.audio import sound
+from lanser_cli.audio import channels, sound
 from lanser_cli.audio.measured import Load
-from lanser_cli.choices import Removing
+from lanser_cli.choices import Channel, Removing
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import file_sha256, string64
 from lanser_cli.errors import LanserError, UsageError
@@ -48,6 +48,7 @@ def predict_files(
     run: Path | None,
     pipe: Pipe,
     *,
+    channel: Channel = "mix",
     crosswalk: str | None = None,
     calibrate: Removing = "none",
     device: str = "auto",
@@ -57,6 +58,7 @@ def predict_files(
     Args:
         inputs: as `reader.records_of` takes them.
         pipe: one that has rows gets the representation of each record.
+        channel: which one of a recording is heard.
         crosswalk: `SOURCE:TARGET`, to answer in the labels of TARGET.
         calibrate: `batch` divides the probabilities by their mean over the input, or over 1,000
             records of it, chosen by their ids.
@@ -68,6 +70,7 @@ def predict_files(
     if run is None:
         raise UsageError("predict needs --run RUN, the folder of a trained model")
     reader.check_inputs(inputs)
+    items = partial(_unique, inputs, channel)
     if pipe.has_rows:
         run = runs.one_model(run, "--embed --run")
     devices, translation, speakers = parse_devices(device), None, None
@@ -76,13 +79,13 @@ def predict_files(
     if by_speaker(architecture):
         _check_files(inputs, f"{run} was trained with --normalise speaker, which")
         console.info(f"{STAGE}: transductive: each speaker is normalised by all of the input")
-        records = _records(inputs)
+        records = _records(items())
         speakers = Speakers.measured(records, architecture, STAGE, lambda _refused_later: None)
     if crosswalk is not None or calibrate == "batch":
         translation = Translation.of(architecture.labels, crosswalk)
     if translation is not None and calibrate == "batch":
         _check_files(inputs, "--calibrate batch")
-        sample = _sampled(inputs, make_predictor(devices[0], run=run, speakers=speakers))
+        sample = _sampled(items(), make_predictor(devices[0], run=run, speakers=speakers))
         translation = translation.without_mean(sample)
     make = partial(
         make_predictor, run=run, translation=translation, speakers=speakers, embed=pipe.has_rows
@@ -93,10 +96,11 @@ def predict_files(
         ],
         "--crosswalk": crosswalk and named(crosswalk),
         "--calibrate": calibrate,
+        "--channel": channel,
         **({"--embed": True} if pipe.has_rows else {}),
     }
     process = marking(spread(make, devices), folders, STAGE)
-    return pipe.run(_unique(inputs), process, settings, count=lambda: reader.count(inputs))
+    return pipe.run(items(), process, settings, count=lambda: reader.count(inputs))
 
 
 def _check_files(inputs: Sequence[str], what: str) -> None:
@@ -104,17 +108,17 @@ def _check_files(inputs: Sequence[str], what: str) -> None:
         raise UsageError(f"{what} reads its input twice: name files, not a stream")
 
 
-def _unique(inputs: Sequence[str]) -> Iterator[Outcome]:
-    return unique(reader.records_of(inputs, STAGE), STAGE)
+def _unique(inputs: Sequence[str], channel: Channel) -> Iterator[Outcome]:
+    return unique(channels.heard(reader.records_of(inputs, STAGE), channel, STAGE), STAGE)
 
 
-def _records(inputs: Sequence[str]) -> Iterator[Record]:
-    return (item for item in _unique(inputs) if isinstance(item, Record))
+def _records(items: Iterable[Outcome]) -> Iterator[Record]:
+    return (item for item in items if isinstance(item, Record))
 
 
-def _sampled(inputs: Sequence[str], predictor: Predictor) -> NDArray[np.float64]:
+def _sampled(items: Iterable[Outcome], predictor: Predictor) -> NDArray[np.float64]:
     """Probabilities of the run's labels for a sample of the input: `[n, labels]`."""
-    sample = heapq.nsmallest(SAMPLE, _records(inputs), key=lambda record: string64(record.id))
+    sample = heapq.nsmallest(SAMPLE, _records(items), key=lambda record: string64(record.id))
     rows = [
         list((outcome.scores or {}).values())
         for window in windows(sample, WINDOW)

@@ -63,6 +63,25 @@ def test_a_bad_file_in_a_folder_is_one_reject(tmp_path: Path) -> None:
     assert bad.error == f"{tmp_path}/text.wav: is no sound but a text"
 
 
+def test_a_file_of_a_folder_whose_name_says_nothing_is_tried_or_no_sound_at_sight(
+    tmp_path: Path,
+) -> None:
+    """Sound without a header is not passed over in silence; what lies beside sound is."""
+    save(tmp_path / "a.wav", tone(0.2)).rename(tmp_path / "named by nobody")
+    (tmp_path / "headerless").write_bytes(os.urandom(4_000))
+    (tmp_path / "x.pcm16").write_bytes(os.urandom(4_000))
+    (tmp_path / "README").write_text("Größe der Klänge\n", encoding="latin-1")
+    (tmp_path / "_SUCCESS").touch()
+    (tmp_path / "figure").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    rejects = [item for item in ingested(tmp_path) if isinstance(item, Reject)]
+    records = [item for item in ingested(tmp_path) if isinstance(item, Record)]
+    assert [item.id for item in rejects] == ["headerless", "x"]
+    assert all(
+        "not a readable audio" in item.error or "this needs" in item.error for item in rejects
+    )
+    assert [item.duration for item in records] == [0.2]
+
+
 def test_jsonl_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     save(tmp_path / "a.wav", tone(0.3))
     records = write_jsonl(tmp_path / "in.jsonl", [{"id": "x", "audio_filepath": "a.wav"}, {}])

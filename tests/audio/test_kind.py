@@ -56,6 +56,10 @@ OTHERS: dict[str, tuple[str | bytes, str]] = {
     "text": (DIARY, "a text"),
     "text in UTF-16": (DIARY.encode("utf-16"), "a text in UTF-16"),
     "text cut within a letter": ("é" * kind.HEAD, "a text"),
+    "text in Latin-1": (
+        "Größe und Maß der Gefühle, über die man spricht\n".encode("latin-1"),
+        "a text",
+    ),
     "web page": ("\n<!DOCTYPE html><html><title>404</title></html>", "a web page"),
     "XML": ('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML"),
     "JSON": (json.dumps({"id": "a", "text": "x"}), "JSON: give records the name *.jsonl"),

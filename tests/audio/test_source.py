@@ -52,13 +52,13 @@ def test_the_place_of_a_member_gives_its_bytes(tmp_path: Path) -> None:
     name = f"{tar}#a.flac"
     place = locate(name)
     assert place is not None and place[1] == len(data)
-    crop = read_crop(name, 0.0, None, 1_000, lambda length: length // 2, place)
+    crop = read_crop(name, 0.0, None, None, 1_000, lambda length: length // 2, place)
     assert np.array_equal(crop, to_int16(read(name))[4_000:5_000])
     assert locate(f"{tar}#b.flac") is None
     assert locate(str(tmp_path / "a.flac")) is None
     tar.unlink()
     with pytest.raises(AudioError, match=r"x\.tar: cannot be read as a tar"):
-        read_crop(name, 0.0, None, 1_000, lambda length: 0, place)
+        read_crop(name, 0.0, None, None, 1_000, lambda length: 0, place)
 
 
 def test_a_hash_in_a_file_name_is_no_member(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.evaluation.figures import short
+from lanser_cli.lock import claimed_file, claimed_folder
 
 
 def answers(pairs: list[tuple[str, str]], **more: object) -> list[dict]:
@@ -180,3 +181,35 @@ def test_rejects_of_a_kind_are_folded_after_ten_also_where_the_run_gives_up(
         rejects = tmp_path / "rejects.jsonl"
         lanser("eval", path, "--rejects", rejects, check=code)
         assert len(read_jsonl(rejects)) == 43
+
+
+@pytest.mark.parametrize("verb", ["eval", "compare", "audit"])
+def test_a_report_is_overwritten_only_when_told_and_by_one_at_a_time(
+    verb: str, lanser: Lanser, tmp_path: Path
+) -> None:
+    sides = [[("a", "a"), ("b", "a")] * 4, [("a", "b"), ("b", "b")] * 4]
+    paths = [write_jsonl(tmp_path / f"{n}.jsonl", answers(side)) for n, side in enumerate(sides)]
+    out = tmp_path / "report"
+    command = (verb, *paths, "-o", out)
+    code = 1 if verb == "audit" else 0  # they share all ids
+    claimed = claimed_file if verb == "audit" else claimed_folder
+    with claimed(out, force=False):
+        held = lanser(*command, check=1)
+        assert b"process" in held.stderr and b"is writing it" in held.stderr
+    assert not out.exists()
+    lanser(*command, check=code)
+    made = out if verb == "audit" else out / "report.html"
+    before = made.read_bytes()
+    told = lanser(*command, check=2)
+    assert b"is there already: overwrite it with --force" in told.stderr
+    assert made.read_bytes() == before
+    lanser(*command, "--force", check=code)
+    assert not [path for path in tmp_path.rglob("*.lock")]
+
+
+def test_a_report_folder_that_cannot_be_made_is_found_before_the_work(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    done = lanser("eval", "-", "-o", tmp_path / "file" / "report", input=b"torn", check=1)
+    assert b"cannot be made" in done.stderr and b"not JSON" not in done.stderr

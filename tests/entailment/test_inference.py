@@ -13,6 +13,7 @@ from conftest import save_nli
 
 from lanser_cli.entailment import Cascade, LabelScorer, PairScorer, Taxonomy, Template, inference
 from lanser_cli.entailment.cascade import CLOSE, measure_tolerance
+from lanser_cli.entailment.scorer import EMBEDDED
 from lanser_cli.errors import UsageError
 from lanser_cli.models import onednn
 
@@ -94,6 +95,20 @@ def test_a_token_is_quantised_by_its_own_scale() -> None:
         assert torch.equal(alone, beside)
         assert float((alone - linear(quiet)).abs().max()) < 0.02
         assert int8(torch.zeros(2, 64)).isfinite().all()
+
+
+@pytest.mark.parametrize("model", ["tiny", EMBEDDED])
+def test_in_int8_the_scores_of_a_text_are_the_same_bits_in_any_batch(
+    model: str, tiny: Path
+) -> None:
+    """Whatever `--part` it is in."""
+    scorer = PairScorer(str(tiny) if model == "tiny" else model, precision="int8")
+    texts = [f"number {n} of what was said" + " again" * (n % 5) for n in range(24)]
+    labels = [f"it is {word}" for word in ("joyful", "sad", "a surprise")]
+    whole = scorer.score(texts, labels)
+    for parts in (2, 3, 24):
+        for first in range(parts):
+            assert np.array_equal(scorer.score(texts[first::parts], labels), whole[first::parts])
 
 
 def test_int8_is_for_cpus() -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
+from lanser_cli.shards.gather import gather
+from lanser_cli.tally import Ledger
+
 QUICK = ("--device", "cpu", "--steps", "1", "--crop", "0.5")
 SLIM = ("--model", "resnet18-slim", *QUICK)
 
@@ -44,6 +47,21 @@ def test_a_fold_without_a_class_is_said_and_scored(
     assert said.count("has no fear in its training") == 1
     [line] = read_jsonl(done.stdout)
     assert line["labels"] == ["anger", "disgust", "fear"] and line["n"] == 12
+
+
+def test_labels_and_speakers_of_hand_made_lines_that_look_alike_are_pointed_out(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = read_jsonl(labelled)
+    values[0] |= {"label": "Anger ", "speaker": "S0"}
+    data = write_jsonl(tmp_path / "data.jsonl", values)
+    assert len(gather([str(data)], Ledger("finetune"), take=lambda record: record)) == 12
+    said = capsys.readouterr().err
+    differ = "differ by blanks, case or form alone"
+    assert f"finetune: labels that {differ}: 'Anger ' (1), 'anger'" in said
+    assert f"finetune: speakers that {differ}: 'S0' (1), 's0'" in said
+    gather([str(labelled)], Ledger("finetune"), take=lambda record: record)
+    assert capsys.readouterr().err == ""
 
 
 def test_shards_without_weak_labels_are_nothing_to_learn_from(

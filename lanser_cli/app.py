@@ -63,6 +63,7 @@ VERBS = {
     "eval": "Score answers against the truth, with intervals.",
     "compare": "Is one run better than another?",
     "probe-prosody": "How much prosody does a network know?",
+    "parts": "Which parts of a job are whole? Merge them.",
     "doctor": "What works on this machine, and what is missing?",
 }
 """In the order of the pipeline; each is a module of `lanser_cli.commands`."""

@@ -35,13 +35,7 @@ def is_stream(path: str) -> bool:
 
     Records and lists of paths come along them, never sound, in which decoders go back and forth.
     """
-    if path == "-":
-        return True
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    return path == "-" or may_wait(path)
 
 
 def may_wait(path: str | os.PathLike[str]) -> bool:

@@ -49,13 +49,35 @@ class FileLock:
     def __init__(
         self, output: Path, *, path: Path | None = None, refusal: str | None = None
     ) -> None:
-        path = path or output.with_name(f".{output.name}.lock")
+        path = path or _beside(output)
         refusal = refusal or _WRITING
         descriptor = _held(path, output, refusal)
         while not _is_at(path, descriptor):  # its holder has just finished and removed it
             os.close(descriptor)
             descriptor = _held(path, output, refusal)
         self.release = weakref.finalize(self, _remove, path, descriptor, os.getpid())
+
+
+def is_held(output: Path) -> bool:
+    """Whether another process is writing an output, as far as this file system tells.
+
+    A process that begins to in this very moment is refused, as if there were a second.
+    """
+    try:
+        descriptor = os.open(_beside(output), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
+    finally:
+        os.close(descriptor)
+
+
+def _beside(output: Path) -> Path:
+    return output.with_name(f".{output.name}.lock")
 
 
 REPORT = "report.html"

@@ -12,7 +12,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import UsageError
@@ -68,13 +68,20 @@ def check_same(made: Mapping[str, str], now: Mapping[str, str], where: str) -> N
     Raises:
         UsageError: a field differs; the message has its old and its new value.
     """
+    if differs := difference(made, now):
+        raise UsageError(
+            f"--resume: {where} was made with {differs}: repeat the command as it was, or name "
+            "another output"
+        )
+
+
+def difference(made: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """The first field of an origin that is another, with its two values; None: they are alike."""
     for name in [*made, *(name for name in now if name not in made)]:
         old, new = made.get(name, "not there"), now.get(name, "not there")
         if old != new:
-            raise UsageError(
-                f"--resume: {where} was made with another {name}, {old} and not {new}: repeat the "
-                "command as it was, or name another output"
-            )
+            return f"another {name}, {old} and not {new}"
+    return None
 
 
 def describe(verb: str, identity: Mapping[str, str]) -> dict[str, object]:
@@ -90,13 +97,19 @@ def describe(verb: str, identity: Mapping[str, str]) -> dict[str, object]:
 
 def identity_in(*paths: Path) -> dict[str, str] | None:
     """What made an output, from the first of these files that says it; None: nothing does."""
+    found = origin_in(*paths)
+    return None if found is None else found["identity"]
+
+
+def origin_in(*paths: Path) -> dict[str, Any] | None:
+    """The first of these files that says what made an output, whole; None: nothing does."""
     for path in paths:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))["identity"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            identity = found["identity"].items()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
-        if isinstance(found, dict):
-            return {str(name): str(value) for name, value in found.items()}
+        return {**found, "identity": {str(name): str(value) for name, value in identity}}
     return None
 
 

@@ -125,11 +125,17 @@ class JsonlFile:
             self._stream.close()
         self._unlock()
 
-    def publish(self) -> None:
-        """The file is whole: let it appear under its name, and what made it beside it."""
+    def publish(self, more: Mapping[str, object] | None = None) -> None:
+        """The file is whole: let it appear under its name, and what made it beside it.
+
+        Args:
+            more: what is known of it only now, for the file beside it.
+        """
         self._stream.close()
         if self._is_stream:
             return
+        if self._origin is not None and more:  # first: what is whole has all of it beside it
+            write_json(beside(self._partial), {**self._origin, **more})
         commit(self._partial, self._final)
         if self._origin is not None:
             os.replace(beside(self._partial), beside(self._final))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -29,7 +30,7 @@ from lanser_cli.output import (
     reject_line,
     write_lines,
 )
-from lanser_cli.parts import parse_part, size_of_part, take_part
+from lanser_cli.parts import parse_part, ranges, size_of_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.rows import RowFile, WithRow, check_rows
 from lanser_cli.tally import Tally
@@ -38,6 +39,11 @@ T = TypeVar("T")
 WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
 """A stage at work: some records in, as many outcomes out, in the same order."""
 
+_Other = tuple[int, tuple[int, Outcome]]
+"""What is no record: the number of records before it in its window, its place in the part, it."""
+
+_Waiting = tuple[list[int], list[_Other]]
+"""Of a window at work: the places of its records in the part, and what else was in it."""
 
 Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
 """Windows in, their outcomes out; closing it ends whatever works for it.
@@ -108,7 +114,8 @@ class Pipe:
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
         self._row_file: RowFile | None = None
-        self._unreadable: deque[list[tuple[int, Reject | Dropped]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._left_out = array("q")  # places of items that gave no record, as they are known
 
     def run(
         self,
@@ -140,8 +147,10 @@ class Pipe:
         with self._open(identity), closing(answers), console.progress(self.stage, total) as meter:
             for outcomes in filter(None, answers):
                 lines: list[str] = []
-                for outcome in _merged(outcomes, self._unreadable.popleft()):
-                    self._file(outcome, lines)
+                places, others = self._waiting.popleft()
+                for place, outcome in _merged(list(zip(places, outcomes, strict=True)), others):
+                    if not self._file(outcome, lines):
+                        self._left_out.append(place)
                 if self._row_file:
                     self._row_file.flush()
                 self._write(lines)
@@ -162,34 +171,38 @@ class Pipe:
     def _pending(self, items: Iterable[Outcome]) -> Iterator[list[Record]]:
         """Windows of records with something left to do.
 
-        Lines that held no record, and what a reader left out, wait in `_unreadable` for the
-        window they were read with. So rejects are filed in the order of the input too. They count
-        for its size: a million of them in a row are not held in memory.
+        Lines that held no record, and what a reader left out, are `_waiting` for the window they
+        were read with. So rejects are filed in the order of the input too. They count for its
+        size: a million of them in a row are not held in memory.
         """
         waits = self.output is None and any(map(may_wait, self._inputs))
         for window in (prompt_windows if waits else windows)(items, self._window):
             if not window:
                 yield []
                 continue
-            self.tally.read += len(window)
             records: list[Record] = []
-            others: list[tuple[int, Reject | Dropped]] = []
-            for item in window:
+            places: list[int] = []
+            others: list[_Other] = []
+            for place, item in enumerate(window, self.tally.read):
                 if isinstance(item, Record):
                     records.append(item)
+                    places.append(place)
                 else:
-                    others.append((len(records), item))
+                    others.append((len(records), (place, item)))
+            self.tally.read += len(window)
             if not all(self._is_done(record) for record in records):
-                self._unreadable.append(others)
+                self._waiting.append((places, others))
                 yield records
                 continue
-            for record in records:
-                self._count_done(record)
-            if self._unreadable:  # windows before this one are still at work
-                self._unreadable[-1].extend((self._window, other) for _, other in others)
+            for place, record in zip(places, records, strict=True):
+                if not self._count_done(record):
+                    self._left_out.append(place)
+            if self._waiting:  # windows before this one are still at work
+                self._waiting[-1][1].extend((self._window, other) for _, other in others)
             else:
-                for _, other in others:
+                for _, (place, other) in others:
                     self._file(other, [])
+                    self._left_out.append(place)
 
     def _is_done(self, record: Record) -> bool:
         return self._is_out(record) or self._is_refused(record)
@@ -206,28 +219,36 @@ class Pipe:
         except RecordError:  # it will be refused again, and filed once
             return False
 
-    def _count_done(self, record: Record) -> None:
-        if self._is_out(record):
+    def _count_done(self, record: Record) -> bool:
+        """Count what an earlier run did with a record; whether it is in the output."""
+        is_out = self._is_out(record)
+        if is_out:
             self.tally.already_done += 1
         else:
             self.tally.rejected += 1
+        return is_out
 
-    def _file(self, outcome: Outcome, lines: list[str]) -> None:
-        """Count and file an outcome, unless an earlier run did; a record goes to `lines`."""
+    def _file(self, outcome: Outcome, lines: list[str]) -> bool:
+        """Count and file an outcome, unless an earlier run did; a record goes to `lines`.
+
+        Returns:
+            Whether the output has a line for it.
+        """
         if isinstance(outcome, Record):
             if self._is_out(outcome):
                 self.tally.already_done += 1
-                return
+                return True
             try:
                 lines.append(to_json(outcome.fields))
-                self.tally.done += 1
-                if self._row_file:
-                    assert isinstance(outcome, WithRow)
-                    self._row_file.write(outcome.row)
             except RecordError as error:
                 reject = Reject(outcome.id, self.stage, str(error), ascii(outcome.fields))
-                self._file(reject, lines)
-        elif isinstance(outcome, Dropped):
+                return self._file(reject, lines)
+            self.tally.done += 1
+            if self._row_file:
+                assert isinstance(outcome, WithRow)
+                self._row_file.write(outcome.row)
+            return True
+        if isinstance(outcome, Dropped):
             self.tally.dropped[outcome.reason] += 1
         else:
             self.tally.rejected += 1
@@ -235,6 +256,7 @@ class Pipe:
                 self.tally.warn_of(outcome)
             if self._reject_file:
                 self._reject_file.write([reject_line(outcome)])
+        return False
 
     @contextmanager
     def _open(self, identity: Mapping[str, str]) -> Iterator[None]:
@@ -281,7 +303,13 @@ class Pipe:
         if self._row_file:
             self._row_file.publish()
         if self._out_file:
-            self._out_file.publish()
+            self._out_file.publish(self._slice())
+
+    def _slice(self) -> dict[str, object]:
+        """For the file beside a part: where its lines stood, so that parts can be merged."""
+        if self._part is None:
+            return {}
+        return {"slice": {"in": self.tally.read, "left_out": ranges(sorted(self._left_out))}}
 
     def _check_all_met(self) -> None:
         """Of a stream nobody knows beforehand whether it is the one that came before."""
@@ -298,9 +326,7 @@ def _holds_something(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _merged(
-    outcomes: Iterable[Outcome], others: Iterable[tuple[int, Outcome]]
-) -> Iterator[Outcome]:
+def _merged(outcomes: Iterable[T], others: Iterable[tuple[int, T]]) -> Iterator[T]:
     """Outcomes, and others before the outcome of the place each has."""
     waiting = deque(others)
     for place, outcome in enumerate(outcomes):

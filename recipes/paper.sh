@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All of LanSER on your own data: label, pre-train, fine-tune for several amounts of labels with and
-# without pre-training, evaluate, probe. One machine; for a cluster see label-array.sbatch and
-# pretrain.sbatch, whose outputs this script picks up.
+# without pre-training, evaluate, probe. One machine; for a cluster see slurm/submit.sh,
+# whose outputs this script picks up.
 #
 #   SPEECH=/data/speech CORPUS="crema-d /data/CREMA-D" recipes/paper.sh
 #

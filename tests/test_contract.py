@@ -19,6 +19,8 @@ from conftest import EKMAN, ENVIRONMENT, Lanser, read_jsonl, write_jsonl
 from quick import Done, Quick
 
 from lanser_cli.app import VERBS
+from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.records import Record
 
 COUNT = 24
 SMALL_WINDOW = 5
@@ -31,6 +33,7 @@ class Things:
 
     records: Path
     table: Path
+    parts: Path
     run: Path
     nli: Path
     whisper: Path
@@ -42,7 +45,7 @@ class Verb:
 
     Attributes:
         takes: `records` (JSONL or `-`), `table` (a file that must be named), `run` (a run folder),
-            or `nothing`.
+            `parts` (a folder of them), or `nothing`.
         makes: `records` (JSONL by `-o` or on stdout), `folder` (or another file, by `-o`), or
             `lines` on stdout.
         suffix: of the file.
@@ -58,6 +61,7 @@ class Verb:
 
     def input(self, things: Things) -> list[Path]:
         named = {"records": things.records, "table": things.table, "run": things.run}
+        named["parts"] = things.parts
         return [named[self.takes]] if self.takes in named else []
 
 
@@ -105,6 +109,7 @@ TABLE = {
         lambda things: ("--run", things.run, "--folds", "2", "--device", "cpu"),
         learns=True,
     ),
+    "parts": Verb("parts", "lines", lambda things: ("--of", "2")),
     "doctor": Verb("nothing", "lines"),
 }
 FILTERS = [name for name, verb in TABLE.items() if verb.makes == "records"]
@@ -149,7 +154,13 @@ def things(
         writer.writeheader()
         writer.writerows(values)
     records = write_jsonl(folder / "records.jsonl", values)
-    return Things(records, folder / "table.csv", tiny_run, tiny_nli, tiny_whisper)
+    parts = folder / "parts"
+    parts.mkdir()
+    for number in (1, 2):
+        Pipe("test", parts / f"{number}.jsonl", inputs=[records], part=f"{number}/2").run(
+            (Record(value) for value in values), one_process(list)
+        )
+    return Things(records, folder / "table.csv", parts, tiny_run, tiny_nli, tiny_whisper)
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,19 @@ def test_example_of_what_made_a_file_has_its_keys(tmp_path, lanser):
     assert some == list(example["identity"])
 
 
+def test_examples_of_parts_have_their_keys(tmp_path, lanser):
+    source = write_jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": ""}, {"id": "b"}])
+    for number in (1, 2):
+        out = tmp_path / f"{number}.jsonl"
+        lanser("entail-label", source, "--part", f"{number}/2", "-o", out, check=None)
+    [example] = map(json.loads, blocks("docs/formats.md", "json slice"))
+    made = json.loads((tmp_path / "2.jsonl.meta.json").read_text())["slice"]
+    assert list(example) == list(made) and made == {"in": 1, "left_out": "0"}
+    [example] = map(json.loads, blocks("docs/formats.md", "json parts"))
+    [made] = read_jsonl(lanser("parts", tmp_path, "--of", "2").stdout)
+    assert list(example) == list(made)
+
+
 def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
     one = {"id": "a", "sentence": "01", "split": "train"}
     sets = write_jsonl(tmp_path / "x.jsonl", [one, {**one, "id": "b", "split": "test"}])
@@ -358,28 +371,21 @@ def test_paper_recipe(small_checkout):
 
 @pytest.mark.slow
 def test_slurm_recipes(small_checkout):
-    """Run as Slurm would: each task of the array, then a training job with two ranks."""
-    array = {
-        "SLURM_ARRAY_TASK_MIN": "1",
-        "SLURM_ARRAY_TASK_MAX": "2",
-        "SLURM_ARRAY_TASK_COUNT": "2",
-    }
+    """Run as Slurm would: each task of an array, the merger, then a training job with two ranks."""
     for task in ("1", "2"):
         result = shell(
-            "recipes/label-array.sbatch",
+            "recipes/slurm/part.sbatch parts 2 transcribe examples/speech/unlabeled",
             small_checkout,
             SLURM_ARRAY_TASK_ID=task,
-            SPEECH="examples/speech/unlabeled",
-            OUT="parts",
-            ASR="embedded",
-            TAXONOMY="ekman6",
-            **array,
         )
         assert result.returncode == 0, result.stderr[-3000:]
-    merge = "cat parts/*.weak.jsonl | lanser shard -o shards-of-parts/"
+    merge = (
+        "recipes/slurm/step.sbatch parts parts --of 2 --merge words-of-parts.jsonl > merged;"
+        " lanser entail-label words-of-parts.jsonl -t ekman6 | lanser shard -o shards-of-parts/"
+    )
     assert '"samples":16' in shell(merge, small_checkout).stdout
     result = shell(
-        "recipes/pretrain.sbatch",
+        "recipes/slurm/pretrain.sbatch",
         small_checkout,
         SHARDS="shards-of-parts",
         RUN="pretrained-of-parts",
@@ -398,11 +404,10 @@ def test_make_targets_exist():
         subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("script", sorted(p.name for p in ROOT.glob("recipes/*.s*")))
+@pytest.mark.parametrize("script", sorted(ROOT.glob("recipes/**/*.s*")), ids=lambda path: path.name)
 def test_recipes_are_sound_shell(script):
-    text = (ROOT / "recipes" / script).read_text()
-    assert "set -euo pipefail" in text
-    subprocess.run(["bash", "-n", ROOT / "recipes" / script], check=True)
+    assert "set -euo pipefail" in script.read_text()
+    subprocess.run(["bash", "-n", script], check=True)
 
 
 def test_nothing_speaks_of_how_it_was_made():

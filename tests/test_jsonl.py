@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from lanser_cli import digests, jsonl, output
 from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
 from lanser_cli.jsonl import read_records
-from lanser_cli.parts import parse_part, take_part
 from lanser_cli.pipe import Pipe, one_process, unique, windows
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.tally import Ledger, Tally
@@ -308,104 +307,7 @@ def test_digests() -> None:
     assert len(seen) == 2
 
 
-# ---------------------------------------------------------------- parts and windows
-
-
-@given(st.lists(st.integers(), max_size=50), st.integers(1, 7))
-def test_parts_hold_everything_once(items: list[int], count: int) -> None:
-    parts = [list(take_part(items, (index, count))) for index in range(1, count + 1)]
-    assert sorted(chain(*parts)) == sorted(items)
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    for index, part in enumerate(parts):
-        assert part == items[index::count]
-
-
-def test_no_part_is_everything() -> None:
-    assert list(take_part([1, 2, 3], None)) == [1, 2, 3]
-    assert parse_part(None) is None
-
-
-@pytest.mark.parametrize(("text", "part"), [("1/1", (1, 1)), ("2/8", (2, 8)), ("08/8", (8, 8))])
-def test_part(text: str, part: tuple[int, int]) -> None:
-    assert parse_part(text) == part
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"1/{10**23}",
-        "1/1000001",
-        "",
-        "1",
-        "0/2",
-        "3/2",
-        "-1/2",
-        "1/0",
-        "a/b",
-        "1/2/3",
-        "1.5/2",
-        "/",
-    ],
-)
-def test_bad_part(text: str) -> None:
-    with pytest.raises(UsageError, match="--part"):
-        parse_part(text)
-
-
-SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
-
-
-@pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Set Slurm's array variables: id, min, count, max."""
-    for name in (*SLURM, "SLURM_ARRAY_TASK_MAX"):
-        monkeypatch.delenv(name, raising=False)
-
-    def set_(*values: object) -> None:
-        for name, value in zip((*SLURM, "SLURM_ARRAY_TASK_MAX"), values, strict=False):
-            monkeypatch.setenv(name, str(value))
-
-    return set_
-
-
-@pytest.mark.parametrize(
-    ("values", "part"),
-    [
-        ((0, 0, 8, 7), (1, 8)),
-        ((7, 0, 8, 7), (8, 8)),
-        ((1, 1, 8, 8), (1, 8)),
-        ((3, 1, 4), (3, 4)),
-    ],
-)
-def test_slurm_part(
-    values: tuple[int, ...],
-    part: tuple[int, int],
-    slurm: Callable[..., None],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    slurm(*values)
-    assert parse_part("slurm") == part
-    assert f"slice {part[0]}/{part[1]}" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("values", "why"),
-    [
-        ((), "inside a Slurm array"),
-        ((1, 1), "inside a Slurm array"),
-        (("x", 1, 2), "inside a Slurm array"),
-        ((0, 0, 0), "without gaps"),
-        ((9, 1, 4, 4), "without gaps"),
-        ((4, 0, 3, 4), "without gaps"),  # --array=0,2,4
-        ((3, 3, 1, 3), "I/N with the N of all"),  # --array=3 of what was 1-4
-        ((1, 1, 1, 1), "I/N with the N of all"),
-        ((3, 3, 2, 4), "I/N with the N of all"),
-    ],
-)
-def test_bad_slurm_part(values: tuple[object, ...], why: str, slurm: Callable[..., None]) -> None:
-    slurm(*values)
-    with pytest.raises(UsageError, match=why):
-        parse_part("slurm")
+# ---------------------------------------------------------------- windows
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 9))

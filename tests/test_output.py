@@ -62,7 +62,7 @@ def test_what_made_an_output_is_beside_it(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     run(out, CALM, inputs=[source], part="1/2")
     about = json.loads((tmp_path / "out.jsonl.meta.json").read_text())
-    assert list(about) == ["schema", "verb", "argv", "versions", "identity"]
+    assert list(about) == ["schema", "verb", "argv", "versions", "identity", "slice"]
     assert (about["verb"], about["identity"]["--model"]) == ("test", "calm")
     assert list(about["identity"]) == ["--model", "--part", "input"]
     assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "out.jsonl", "out.jsonl.meta.json"]

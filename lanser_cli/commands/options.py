@@ -102,7 +102,9 @@ Force = Annotated[bool, OUTPUT.option("--force", help="Overwrite the -o of a run
 Part = Annotated[
     str | None,
     RUNNING.option(
-        metavar="I/N", help="Take every N-th record, from the I-th; 'slurm' in an array."
+        metavar="I/N",
+        help="Take every N-th record, from the I-th; in a job on a cluster: slurm/N, k8s/N or "
+        "env:NAME/N.",
     ),
 ]
 

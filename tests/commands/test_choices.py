@@ -16,10 +16,12 @@ from conftest import ENVIRONMENT
 from lanser_cli.app import VERBS
 from lanser_cli.choices import (
     Calibration,
+    Channel,
     Check,
     ClassWeights,
     Codec,
     Control,
+    Exporting,
     HearingPrecision,
     Normalising,
     Probe,
@@ -29,6 +31,7 @@ from lanser_cli.choices import (
     Segmenting,
     SplitBy,
     Targets,
+    Toolkit,
     TrainingPrecision,
 )
 
@@ -111,6 +114,10 @@ def test_the_options_that_are_choices() -> None:
         ("text-only", "--calibrate"): get_args(Removing),
         ("predict", "--calibrate"): get_args(Removing),
         ("probe-prosody", "--probe"): get_args(Probe),
+        ("transcribe", "--channel"): get_args(Channel),
+        ("predict", "--channel"): get_args(Channel),
+        ("manifest", "--to"): get_args(Toolkit),
+        ("export", "--to"): get_args(Exporting),
     }
 
 

@@ -15,6 +15,8 @@ from test_docs import shell
 
 from lanser_cli import app
 from lanser_cli.commands import groups
+from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.records import Record
 
 DOWNLOADED = ("whisper:large", "FacebookAI/")
 """Models of examples that are not here."""
@@ -134,6 +136,13 @@ def lay_out(folder: Path) -> None:
         if number < 3:
             shutil.copy(clip, folder / "recordings" / clip.name)
     write_jsonl(folder / "truth.jsonl", [line | {"label": line["written_for"]} for line in truth])
+    (folder / "parts").mkdir()
+    for number in (1, 2):
+        Pipe(
+            *("test", folder / "parts" / f"{number}.jsonl"),
+            inputs=[folder / "truth.jsonl"],
+            part=f"{number}/2",
+        ).run(map(Record, truth), one_process(list))
     said = [soundfile.read(path)[0] for path in sorted((folder / "speech").iterdir())[:3]]
     soundfile.write(folder / "interview.wav", np.concatenate(said), 16_000)
     corpus = read_jsonl(speech / "labeled" / "corpus.jsonl")

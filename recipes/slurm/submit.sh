@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# What it does: submits all of LanSER's first half to Slurm: transcribe and entail-label as arrays,
+#   after each the merger of its parts, then shard, then pre-training. Each job waits for the one
+#   before. Run it again after a failure: it submits what is not whole, and of arrays only the
+#   parts that are lost.
+# Needs: Slurm; lanser on the PATH of this machine and of the nodes; a file system that all see.
+# Costs: seconds to submit. What the jobs cost is in docs/scale.md.
+#
+#   SPEECH=/data/speech OUT=/data/out PARTS=16 recipes/slurm/submit.sh
+#
+# SPEECH    folder of unlabeled speech, or whatever transcribe takes, in one word
+# OUT       folder for all that is made: transcribe/, words.jsonl, entail-label/, weak.jsonl, shards/
+# PARTS     tasks of each array (default: 16); keep it when you run this again
+# ASR, NLI, TAXONOMY      (default: embedded, embedded, goemotions)
+# PRETRAIN  options of lanser pretrain; without it the last job is shard
+# GPU       what sbatch is told for the arrays (default: --gres=gpu:1; empty for CPUs)
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+: "${SPEECH:?folder of unlabeled speech}" "${OUT:?folder for all that is made}"
+parts=${PARTS:-16}
+read -r -a gpu <<< "${GPU---gres=gpu:1}"
+after=()
+
+# submit WHEN ARGUMENTS...: a job behind the one before; the next begins WHEN it has ended.
+submit() {
+    local job when=$1
+    shift
+    job=$(sbatch --parsable --output="$OUT/log/%x-%j.txt" "${after[@]}" "$@")
+    after=(--dependency="$when:${job%%;*}" --kill-on-invalid-dep=yes)
+    echo "$job: ${*: -1}" >&2
+}
+
+# stage VERB INPUT MERGED OPTIONS...: the parts that are not whole, then all of them as one file.
+stage() {
+    local verb=$1 input=$2 merged=$3 found again
+    shift 3
+    mkdir -p "$OUT/$verb" "$OUT/log"
+    found=$(lanser parts "$OUT/$verb" --of "$parts") || [ -n "$found" ] # 1: not all are whole
+    again=${found##*'"array":"'}
+    again=${again%%'"'*}
+    if [ -n "$again" ]; then
+        submit afterany --array="$again" "${gpu[@]}" "$here/part.sbatch" "$OUT/$verb" "$parts" \
+            "$verb" "$input" "$@"
+    fi
+    [ -e "$merged" ] || submit afterok "$here/step.sbatch" parts "$OUT/$verb" --of "$parts" --merge "$merged"
+}
+
+stage transcribe "$SPEECH" "$OUT/words.jsonl" --model "${ASR:-embedded}"
+stage entail-label "$OUT/words.jsonl" "$OUT/weak.jsonl" --model "${NLI:-embedded}" \
+    --taxonomy "${TAXONOMY:-goemotions}"
+[ -e "$OUT/shards/index.json" ] \
+    || submit afterok "$here/step.sbatch" shard "$OUT/weak.jsonl" --resume -o "$OUT/shards"
+if [ -n "${PRETRAIN:-}" ]; then
+    export SHARDS=$OUT/shards RUN=$OUT/pretrained PRETRAIN
+    submit afterok "$here/pretrain.sbatch"
+fi

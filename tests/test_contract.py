@@ -551,6 +551,7 @@ def test_a_slow_writer_has_its_answer_before_it_writes_on(
     assert running.wait().code == 0
 
 
+@pytest.mark.slow
 def test_head_in_a_shell(lanser: Lanser, things: Things) -> None:
     """The same once more with real pipes, a real interpreter, and its way of ending."""
     import subprocess
@@ -684,6 +685,7 @@ def test_shard_resumes(
 _CLOCK = re.compile(rb', "(utterances_per_s|waiting)": [0-9.e-]+')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINERS)
 def test_training_resumes_exactly(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path

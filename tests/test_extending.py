@@ -102,6 +102,7 @@ def test_a_corpus(extended: Path) -> None:
     assert "duo       DUO: 2 speakers, 2 emotions" in run("lanser manifest --help", extended)
 
 
+@pytest.mark.slow
 def test_a_taxonomy(extended: Path) -> None:
     run(commands("A taxonomy"), extended)
     [shown] = read_jsonl(extended / "call3.json")
@@ -110,6 +111,7 @@ def test_a_taxonomy(extended: Path) -> None:
     assert record["entailment"]["taxonomy"] == "call3"
 
 
+@pytest.mark.slow
 def test_an_architecture(extended: Path) -> None:
     run(commands("An architecture"), extended)
     configs = sorted((extended / "runs/tiny").rglob("config.json"))
@@ -119,6 +121,7 @@ def test_an_architecture(extended: Path) -> None:
     assert "resnet10-tiny (to try things)" in run("lanser pretrain --help", extended)
 
 
+@pytest.mark.slow
 def test_what_was_added_passes_the_checks_of_its_kind(extended: Path) -> None:
     """So that no other file has to know of it."""
     checks = ("asr/test_engine_table", "corpora/test_kinds", "entailment/test_taxonomies")

@@ -224,6 +224,7 @@ QUICKSTART_ACCURACY, TOLERANCE = 0.79, 0.01
 """Of the quickstart's weak labels, had every word been heard; three of 300 may change."""
 
 
+@pytest.mark.slow
 def test_weak_labels_of_the_quickstart_as_written(lanser: Lanser, tmp_path: Path) -> None:
     """The recipe's second step, on what was written instead of what was heard."""
     written = ROOT / "examples" / "speech" / "written.jsonl"

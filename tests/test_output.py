@@ -501,6 +501,7 @@ def test_records_for_a_closed_standard_output_are_an_error(tmp_path: Path) -> No
     assert done.stderr.startswith("lanser: error: standard output: cannot be written")
 
 
+@pytest.mark.slow
 def test_a_user_without_a_name_can_do_all(tiny_nli: Path, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", RECORDS)
     line = [sys.executable, "-m", "lanser_cli", "entail-label", source, "--model", tiny_nli]

@@ -96,6 +96,7 @@ def test_it_understands_acted_emotion(shared: Path, engine: Engine) -> None:
     assert word_error_rate(said, texts(engine, [sound.read(str(path)) for path in paths])) < 0.1
 
 
+@pytest.mark.slow
 def test_full_context_is_what_openai_whisper_writes(exact: Engine, clips: Clips) -> None:
     """Its own `transcribe`, greedy, with the weights as they ship, in full float32."""
     model = embedded.load("cpu")
@@ -110,6 +111,7 @@ def test_full_context_is_what_openai_whisper_writes(exact: Engine, clips: Clips)
     assert {transcript.context_seconds for transcript in found} == {30.0}
 
 
+@pytest.mark.slow
 @PRECISIONS
 def test_a_text_does_not_depend_on_what_shares_its_batch(
     engines: dict[str, Engine], precision: str, clips: Clips
@@ -157,6 +159,7 @@ def test_silence_of_any_length_is_heard_without_harm(engine: Engine, seconds: fl
     assert len(found.text.split()) <= 4
 
 
+@pytest.mark.slow
 def test_a_clip_too_long_is_refused_and_one_just_short_enough_is_not(
     lanser: Lanser, clips: Clips, tmp_path: Path
 ) -> None:

@@ -242,6 +242,7 @@ def test_whispers_thresholds_decide_what_is_decoded_again() -> None:
     assert _is_bad(result(1.0, -1.1, 0.7), Thresholds(no_speech=0.8))
 
 
+@pytest.mark.slow
 def test_whisper_detects_the_language_of_each_clip_of_a_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -362,6 +362,7 @@ print(json.dumps([count, int(peak[1]) / 1024]))
 """
 
 
+@pytest.mark.slow
 @needs_vad
 @pytest.mark.parametrize("method", ["fixed", "vad"])
 def test_memory_does_not_grow_with_length(method: str, talk: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def path(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "in.jsonl", items)
 
 
+@pytest.mark.slow
 def test_all_at_once_and_again_from_the_cache(
     lanser: Lanser, tiny_nli: Path, path: Path, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_file_that_is_no_prior_is_a_usage_error(text: str, tmp_path: Path) -> 
         Prior.load(tmp_path / "p.json")
 
 
+@pytest.mark.slow
 def test_parts_and_streams_agree_with_the_whole(
     lanser: Lanser, tiny_nli: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def ravdess(shared: Path) -> tuple[list[str], list[np.ndarray]]:
     return [path.stem for path in paths], prints
 
 
+@pytest.mark.slow
 def test_only_the_true_duplicate_of_ravdess_is_found(
     ravdess: tuple[list[str], list[np.ndarray]],
 ) -> None:

@@ -116,6 +116,7 @@ def whole(
     return folder, made
 
 
+@pytest.mark.slow
 def test_every_point_is_a_run_folder_and_a_line(whole: tuple[Path, dict]) -> None:
     folder, made = whole
     lines = read_jsonl(folder / "points.jsonl")
@@ -152,6 +153,7 @@ def test_the_example_in_the_documentation_is_a_point(whole: tuple[Path, dict]) -
     assert list(example) == list(read_jsonl(whole[0] / "points.jsonl")[0])
 
 
+@pytest.mark.slow
 def test_parts_and_a_killed_run_give_the_same_bytes(
     whole: tuple[Path, dict], labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
 ) -> None:

@@ -94,7 +94,8 @@ def test_mistakes_can_be_heard_and_the_same_input_gives_the_same_page(
     assert len(clips) == 10 + 6, "half of the 20 and of the 12 mistakes"
     about = soundfile.info(io.BytesIO(base64.b64decode(clips[0])))
     assert about.subtype == "OPUS" and about.duration == pytest.approx(10, abs=0.1)
-    lanser("eval", "worse", LONG, "-o", "report", "--force", cwd=runs)
+    shutil.rmtree(report)
+    lanser("eval", "worse", LONG, "-o", "report", cwd=runs)
     assert (report / "report.html").read_text() == page
 
 

@@ -55,6 +55,7 @@ def test_an_unknown_change_is_refused() -> None:
         perturbations("gain,hum")
 
 
+@pytest.mark.slow
 def test_runs_state_what_they_lose(lanser: Lanser, labelled: Path, tmp_path: Path) -> None:
     run, report = tmp_path / "run", tmp_path / "report"
     words = ("--model", "resnet18-slim", "--crop", "0.5", "--epochs", "2", "--batch-size", "4")

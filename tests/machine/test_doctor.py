@@ -74,6 +74,7 @@ def test_a_full_disk_and_a_folder_without_locks_are_noted(
     assert here.status == "note" and "No locks available" in here.found
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_is_a_list(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     done = subprocess.run(

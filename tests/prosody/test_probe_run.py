@@ -117,6 +117,7 @@ def test_the_whole_report(lanser: Lanser, speech, pretrained: Path, tmp_path: Pa
     assert "best control" in page and "Emotion within fixed sentences" in page
 
 
+@pytest.mark.slow
 def test_what_only_the_words_say_is_chance_within_a_sentence(
     lanser: Lanser, speech, pretrained: Path, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_what_only_the_words_say_is_chance_within_a_sentence(
     assert fixed["verdict"] == "not shown"  # the labels were dealt out without the sound
 
 
+@pytest.mark.slow
 def test_without_transcripts_labels_and_sex_their_columns_are_left_out_and_said(
     lanser: Lanser, speech, pretrained: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_without_transcripts_labels_and_sex_their_columns_are_left_out_and_said(
     assert line["fixed_sentence"] is None and line["words_against_voice"] is None
 
 
+@pytest.mark.slow
 def test_every_fold_is_probed_on_the_speakers_it_was_not_trained_on(
     lanser: Lanser, speech, tmp_path: Path
 ) -> None:
@@ -181,6 +184,7 @@ def test_five_speakers_have_values_and_no_verdict(
     assert b"No verdict" in done.stderr
 
 
+@pytest.mark.slow
 def test_silent_and_short_clips_are_counted_and_harm_nothing(
     lanser: Lanser, speech, pretrained: Path, tmp_path: Path
 ) -> None:
@@ -311,6 +315,7 @@ def test_answers_that_follow_the_voice_and_the_words_are_counted() -> None:
     assert words.against_voice(spoken(), voices, speakers) is None  # no words that say an emotion
 
 
+@pytest.mark.slow
 def test_several_names_of_one_voice_are_one_speaker(
     lanser: Lanser, speech: list[dict], pretrained: Path, tmp_path: Path
 ) -> None:

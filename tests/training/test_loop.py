@@ -341,6 +341,7 @@ def test_pretraining_on_one_split(corpus, tmp_path, lanser):
     assert read_jsonl(made.stdout)[0]["utterances"] == 36
 
 
+@pytest.mark.slow
 def test_the_whole_second_half_by_command(corpus, tmp_path, lanser):
     """pretrain -> finetune --init -> eval -> predict -> probe-prosody, each by its command."""
     values = [dict(record.fields) for record in corpus]

@@ -47,6 +47,7 @@ def frames(record: Record) -> np.ndarray:
     return torch.log(mel(torch.from_numpy(sound.load(record))) + 1e-6).double().numpy()
 
 
+@pytest.mark.slow
 def test_levels_are_over_all_frames_of_a_speaker(records: list[Record]) -> None:
     found = measured(records)
     assert sorted(found.levels) == ["s0", "s1", "s2"]

@@ -26,6 +26,7 @@ def has_logged(run: Path) -> Callable[[], bool]:
     return lambda: (run / "metrics.jsonl").exists() and bool((run / "metrics.jsonl").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_signal_saves_and_the_resumed_weights_are_the_same(

@@ -126,6 +126,7 @@ def test_a_text_does_not_depend_on_what_shares_its_batch(
         assert [found[len(clip)] for clip in some] == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["loop", "no end", "improbable", "repetitive"])
 def test_what_looks_bad_is_heard_again_in_full(
     clips: Clips, exact: Engine, monkeypatch: pytest.MonkeyPatch, reason: str

@@ -315,6 +315,7 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 @needs_vad
 def test_segments_parts_and_resume(
     lanser: Lanser, talk: Path, tiny_whisper: Path, tmp_path: Path

@@ -144,6 +144,7 @@ def test_only_the_true_duplicate_of_ravdess_is_found(
     assert found == [("03-01-03-01-02-01-07", "03-01-03-01-02-02-07", 0.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_clips_of_ravdess_are_found(
     change: str, ravdess: tuple[list[str], list[np.ndarray]], shared: Path

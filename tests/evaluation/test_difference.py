@@ -73,6 +73,7 @@ def test_exchanged_units_are_measured_anew_for_f1():
     assert (found.flips, found.exact) == (16, True)
 
 
+@pytest.mark.slow
 def test_on_null_data_p_is_below_five_per_cent_in_at_most_six():
     """Two runs that are equally good, on speakers that differ: 1,000 simulated comparisons."""
     draw = np.random.default_rng(0)

@@ -178,6 +178,7 @@ def test_parts_and_a_killed_run_give_the_same_bytes(
         assert {**again, "run": ""} == {**made, "run": ""}
 
 
+@pytest.mark.slow
 def test_a_standard_protocol_says_the_folds_and_what_is_missing(
     labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
 ) -> None:

@@ -172,6 +172,7 @@ def test_a_fold_of_one_speaker_is_refused_with_the_reason(
     assert b"all utterances to probe one network on are by 's3'" in done.stderr
 
 
+@pytest.mark.slow
 def test_five_speakers_have_values_and_no_verdict(
     lanser: Lanser, speech, pretrained: Path, tmp_path: Path
 ) -> None:

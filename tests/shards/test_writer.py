@@ -135,6 +135,7 @@ def test_segments_of_a_long_file_are_cut_to_the_sample(many: Path, alone: Path) 
 # ---------------------------------------------------------------- lossy
 
 
+@pytest.mark.slow
 def test_opus_is_smaller_decodes_and_gives_the_same_bytes_twice(
     many: Path, alone: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_an_unknown_codec_is_refused(many: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- interrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.06])
 def test_killed_at_any_moment_and_resumed(
     moment: float, many: Path, alone: Path, tmp_path: Path

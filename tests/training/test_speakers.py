@@ -173,6 +173,7 @@ def test_predict_learns_the_levels_of_its_input_first(
     assert b"--normalise speaker, which reads its input twice: name files" in done.stderr
 
 
+@pytest.mark.slow
 def test_efficiency_says_it_too(
     labelled: Path, pretrained: Path, tmp_path: Path, lanser: Lanser
 ) -> None:

@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c co
 # pip and the tests' commands must not depend on what else is on this machine.
 unexport PYTHONPATH
 
-.PHONY: help quickstart test test-all golden other-pythons dist-check lint bench bench-gpu docs clean
+.PHONY: help quickstart test test-all golden other-pythons dist-check lint bench bench-gpu docs site clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,5 +71,9 @@ docs: $(BIN)/lanser ## Write anew what docs/ has from --help, the code and docs/
 	$(BIN)/python docs/make_house.py
 	$(BIN)/python docs/make_results.py
 
-clean: ## Remove the environment and what the quickstart made
-	rm -rf $(VENV) quickstart
+site: $(BIN)/lanser ## Write the documentation as a site into site/, to read or to serve
+	rm -rf site
+	$(BIN)/python docs/make_site.py site
+
+clean: ## Remove the environment, the site and what the quickstart made
+	rm -rf $(VENV) quickstart site

@@ -92,7 +92,6 @@ def main(argv: Sequence[str]) -> int:
     """Run one command line, the words after `lanser`, and return its exit code."""
     if argv and argv[0] == "help":
         argv = [*argv[1:2], "--help"]
-    console.configure(quiet_=False, verbose_=False)
     provenance.set_command_line(argv)
     try:
         _check_utf8(argv)
@@ -125,6 +124,9 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:  # a bug of ours, or a library's complaint: still one line
         hint = "run again with --verbose for the traceback"
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
+    finally:  # Python may go on without a command
+        console.configure(quiet_=False, verbose_=False)
+        provenance.set_command_line(None)
 
 
 @contextmanager

@@ -30,8 +30,8 @@ STATES: tuple[State, ...] = ("whole", "running", "unfinished", "other", "twice",
 AGAIN: tuple[State, ...] = ("unfinished", "other", "missing")
 """What has to be submitted again; nobody needs a second task for one that runs."""
 
-_SPARE_FILES = 64
-"""Files that a process has open besides the parts that it merges."""
+_SPARE_FILES = 16
+"""Files that a process opens besides the parts that it merges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ def _allow_open_files(count: int) -> None:
         LanserError: the system does not.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = count + _SPARE_FILES
+    needed = count + len(os.listdir("/dev/fd")) + _SPARE_FILES
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise LanserError(
             f"to merge {count} parts takes as many open files, and the system allows {hard}: raise "

@@ -12,10 +12,10 @@ from lanser_cli.errors import LanserError
 _argv: tuple[str, ...] = ()
 
 
-def set_command_line(arguments: Sequence[str]) -> None:
-    """Say what is running: `main` does, with the words after `lanser`."""
+def set_command_line(arguments: Sequence[str] | None) -> None:
+    """Say what is running: `main` does, with the words after `lanser`; None: nothing does."""
     global _argv
-    _argv = ("lanser", *arguments)
+    _argv = () if arguments is None else ("lanser", *arguments)
 
 
 def command_line() -> list[str]:

@@ -13,7 +13,7 @@ mapfile -t light < <(sed -n '/^dependencies = \[/,/^\]/s/^  "\(.*\)",$/\1/p' pyp
     grep -vE "^($heavy)[<>=]")
 rooms=(tests/audio tests/corpora tests/shards tests/prosody/test_targets.py tests/evaluation/test_metrics.py
     tests/entailment/test_{cache,crosswalk,taxonomies,templates}.py tests/commands/test_manifest.py
-    tests/commands/test_completion.py tests/test_{house,job,jsonl,man,map,parts,records,settings,start_up}.py)
+    tests/commands/test_completion.py tests/test_{house,jsonl,man,map,parts,records,settings,start_up}.py)
 
 find_python() { # VERSION: its interpreter, on the path or where pyenv keeps it
     for python in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do

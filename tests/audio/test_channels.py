@@ -14,8 +14,6 @@ from lanser_cli.audio.channels import heard
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.segments import Segmentation, segment
 from lanser_cli.records import Record
-from lanser_cli.training.batches import Crops
-from lanser_cli.training.examples import Example, WeakUtterance
 
 LEFT, RIGHT = tone(1.0, 200), 0.5 * tone(1.0, 330)
 SIDES = [LEFT, RIGHT]
@@ -46,9 +44,6 @@ def test_each_side_of_a_call_is_a_record_with_its_own_sound(calls: Path) -> None
         assert same(sound.load_int16(record) / 32768, wanted)
         (cut,) = segment([record], Segmentation("fixed"), "test")
         assert same(cut.samples, wanted)  # type: ignore[union-attr]
-        held = WeakUtterance.of(record.with_fields(emotion="joy"), "hard")
-        crops = Crops([Example(held, (1.0, 0.0))], 16_000, seed=0)
-        assert same(crops[[(0, 0, True)]][0][0].numpy(), wanted)
     eight = calls / "eight.wav"
     save(eight, np.stack([LEFT * number for number in range(8)], axis=1))
     ids = [one.id for one in heard(ingest([str(eight)], "test"), "each", "test")]

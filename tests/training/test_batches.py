@@ -209,6 +209,16 @@ def test_crops_have_one_length_and_depend_on_seed_epoch_and_index(examples):
     assert torch.equal(again, once) and weight == 0.0, "what fills up is heard but does not count"
 
 
+def test_a_crop_is_of_the_channel_that_its_record_names(tmp_path: Path) -> None:
+    sides = tone(1.0, 200), 0.5 * tone(1.0, 330)
+    soundfile.write(tmp_path / "call.wav", np.stack(sides, axis=1), 16_000)
+    for channel, wanted in enumerate(sides):
+        where = {"audio_filepath": str(tmp_path / "call.wav"), "audio_channel": channel}
+        held = weak(emotion="joy", **where)
+        crops = Crops([Example(held, (1.0, 0.0))], 16_000, seed=0)
+        assert crops[[(0, 0, True)]][0][0].numpy() == pytest.approx(wanted, abs=1e-4)
+
+
 def test_a_crop_is_a_piece_of_the_sound(examples):
     sound, _ = soundfile.read(examples[1].record.audio_filepath, dtype="float32")
     crop = heard(Crops(examples, 4_000, seed=0), 0, 1)[0].numpy()

@@ -152,6 +152,8 @@ class Gone:
         os.kill(os.getpid(), signal.SIGINT)
         sum(range(9))  # it is raised here, where Python can only print it
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+
 def command(**options):
     Gone()
     for _ in range(1000):  # the run goes on

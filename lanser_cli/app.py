@@ -122,6 +122,9 @@ def main(argv: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _explain(error, EXIT_FAILED, f"{where}{error.strerror or error}")
     except Exception as error:  # a bug of ours, or a library's complaint: still one line
+        if isinstance(error.__cause__, KeyboardInterrupt):  # amid the import of a C extension
+            console.warn("interrupted")
+            return EXIT_INTERRUPTED
         hint = "run again with --verbose for the traceback"
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
     finally:  # Python may go on without a command

@@ -57,7 +57,7 @@ for record in map(json.loads, open(sys.argv[2], encoding="utf-8")):
 PYTHON
 lanser entail-label "$work/voices.jsonl" --taxonomy ekman6 --resume -o "$work/weak.jsonl"
 lanser eval "$work/weak.jsonl" --reference "$speech/written.jsonl" --truth written_for \
-    --answer emotion -o "$work/weak-labels" > /dev/null
+    --answer emotion -o "$work/weak-labels" --force > /dev/null
 
 step "3/6 Pack sound and weak labels into shards"
 lanser shard "$work/weak.jsonl" --resume -o "$work/shards" > /dev/null

@@ -269,9 +269,10 @@ def attempt(command: Command, whole: Whole, place: Path, draw: random.Random, en
     if (
         running.over(300)
         and running.process.exitcode == 2
-        and " is not empty: remove it" in running.said
-    ):
-        shutil.rmtree(place / command.out)  # what cannot be resumed is not overwritten unasked
+        and re.search(" is not empty: remove it|: is there already: ", running.said)
+    ):  # what cannot be resumed is not overwritten unasked
+        out = place / command.out
+        shutil.rmtree(out) if out.is_dir() else out.unlink()
         running = Running(again, place)
     try:
         if not running.over(300):

@@ -232,7 +232,7 @@ def _(case: Case) -> None:
     variables = {f"SLURM_ARRAY_TASK_{name}": value for name, value in task.items()}
     out = case.folder / "parts" / "3.jsonl"
     done = case.label("in.jsonl", "--part", "slurm", "--resume", "-o", out, env=variables)
-    assert done.code == 2 and "say --part I/N" in done.err and not out.exists()
+    assert done.code == 2 and "say --part slurm/N" in done.err and not out.exists()
     done = case.label("in.jsonl", "--part", "3/4", "--resume", "-o", out)
     assert [record["id"] for record in read_jsonl(out)] == ["u3", "u7"]
 

@@ -257,6 +257,7 @@ def commands_that_download() -> list[str]:
 def test_commands_that_download_say_so_kindly_offline(command, small_checkout):
     """Blocks marked `sh download` need a model: they say in one sentence what to do."""
     (small_checkout / "weak.jsonl").touch()  # which another command of the page makes
+    (small_checkout / "words.jsonl").unlink(missing_ok=True)
     result = shell(command, small_checkout, **offline(small_checkout))
     assert result.returncode == 1, result.stderr
     assert "could not be" in result.stderr and "--model" in result.stderr

@@ -13,7 +13,7 @@ from lanser_cli.tally import Ledger
 
 EXAMPLES = """
 lanser probe-prosody corpus.jsonl -r runs/pretrained -o prosody/
-lanser probe-prosody corpus.jsonl -r runs/pretrained --probe mlp --by voice --folds 3
+lanser probe-prosody corpus.jsonl -r runs/pretrained --by voice --folds 3
 """
 
 

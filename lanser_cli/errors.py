@@ -99,6 +99,11 @@ def require(module: str, extra: str) -> ModuleType:
         raise missing_extra(module, extra) from error
 
 
+def already_there(path: object) -> UsageError:
+    """Of an output that may not be overwritten."""
+    return UsageError(f"{path}: is there already: overwrite it with --force, or name another")
+
+
 def missing_extra(module: str, extra: str) -> LanserError:
     """The error of a package that is not installed, which the optional dependency `extra` brings.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lanser_cli import console
 from lanser_cli.destination import followed, is_stream
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError, already_there
 
 _TRAINING = "{holder} is training into it: wait for its end, or name another folder"
 _WRITING = "{holder} is writing it: wait for its end, or name another output"
@@ -129,7 +129,7 @@ def claimed_file(path: Path | None, *, force: bool) -> Iterator[None]:
 
 def _check_free(path: Path, force: bool) -> None:
     if not force and path.exists() and path.stat().st_size:
-        raise UsageError(f"{path}: is there already: overwrite it with --force, or name another")
+        raise already_there(path)
 
 
 @contextmanager

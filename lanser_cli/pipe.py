@@ -140,7 +140,7 @@ class Pipe:
         if self._resume and self.output is not None and is_whole(self.output, identity):
             console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
             return self.tally
-        total = size_of_part(count(), self._part)
+        total = None if console.quiet else size_of_part(count(), self._part)
         started = time.monotonic()
         gc.freeze()  # models and modules live as long as this run: do not search them for garbage
         answers = process(self._pending(take_part(items, self._part)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from lanser_cli.destination import check_writable, followed, is_stream
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError, UsageError, already_there
 from lanser_cli.lock import FileLock
 from lanser_cli.output import commit
 from lanser_cli.records import Record
@@ -38,7 +38,7 @@ def check_rows(path: Path, *, may_exist: bool) -> None:
         raise UsageError(f"{path}: rows go into a plain file that is called NAME.npy")
     check_writable(path)
     if path.exists() and not may_exist:
-        raise UsageError(f"{path}: is there already: overwrite it with --force, or name another")
+        raise already_there(path)
 
 
 class RowFile:

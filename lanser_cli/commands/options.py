@@ -162,6 +162,18 @@ Fetch = Annotated[
 ]
 
 
+Run = Annotated[
+    Path,
+    MODEL.option(
+        "-r",
+        "--run",
+        metavar="RUN",
+        autocompletion=completion.run,
+        help="Run folder of pretrain or finetune, with all its folds.",
+    ),
+]
+
+
 RunOutput = Annotated[
     Path, OUTPUT.option("-o", "--output", help="Run folder to make.", metavar="RUN")
 ]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Removing
-from lanser_cli.commands import completion, options
-from lanser_cli.commands.groups import LABELS, MODEL, OUTPUT
+from lanser_cli.commands import options
+from lanser_cli.commands.groups import LABELS, OUTPUT
 
 EXAMPLES = """
 lanser predict speech/ -r runs/tuned -o predicted.jsonl
@@ -16,16 +16,7 @@ lanser predict speech/ -r runs/pretrained --crosswalk ekman6:iemocap4 > four.jso
 
 
 def command(
-    run: Annotated[
-        Path,
-        MODEL.option(
-            "-r",
-            "--run",
-            metavar="RUN",
-            autocompletion=completion.run,
-            help="Run folder of pretrain or finetune.",
-        ),
-    ],
+    run: options.Run,
     inputs: options.AudioOrRecords = None,
     crosswalk: Annotated[
         str | None,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Probe
-from lanser_cli.commands import completion, options
-from lanser_cli.commands.groups import MEASURE, MODEL, OUTPUT
+from lanser_cli.commands import options
+from lanser_cli.commands.groups import MEASURE, OUTPUT
 from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
@@ -18,16 +18,7 @@ lanser probe-prosody corpus.jsonl -r runs/pretrained --by voice --folds 3
 
 
 def command(
-    run: Annotated[
-        Path,
-        MODEL.option(
-            "-r",
-            "--run",
-            metavar="RUN",
-            autocompletion=completion.run,
-            help="Run folder of pretrain or finetune, with all its folds.",
-        ),
-    ],
+    run: options.Run,
     inputs: options.ShardsOrRecords = None,
     folds: Annotated[int, MEASURE.option(min=2, help="Folds; speakers are kept apart.")] = 5,
     by: Annotated[

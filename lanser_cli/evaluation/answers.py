@@ -176,6 +176,14 @@ class Reference:
         return cls(path, truths)
 
 
+def heard_in_words(heard: int, total: int) -> str:
+    """Why a result is not to be believed, where the model has heard some of the records."""
+    return (
+        f"the model was trained on {heard} of {total} records, or on their speakers: the result is "
+        "too good"
+    )
+
+
 def predictions_of(name: str) -> str:
     """The JSONL that an input stands for: itself, or the predictions of a run folder.
 
@@ -315,10 +323,8 @@ class Judged:
                     f"of {path} have no answer in it: they count neither as right nor as wrong"
                 )
         if self.heard:
-            console.warn(
-                f"{self._ledger.stage}: {self._name}: the model was trained on {self.heard} of "
-                f"{self._there} records, or on their speakers: the result is too good"
-            )
+            warning = heard_in_words(self.heard, self._there)
+            console.warn(f"{self._ledger.stage}: {self._name}: {warning}")
         if not self._there:
             if self._reference:
                 where = f"is in {self._reference.path}"

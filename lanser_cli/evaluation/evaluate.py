@@ -74,7 +74,8 @@ def evaluate(
     entries: dict[str, Entry] = {}
     kept: dict[str, Answers] = {}
     names = list(dict.fromkeys(inputs))
-    for name in [*names, *([fusion.FUSED] if fuse else [])]:
+    measured = [*names, *([fusion.FUSED] if fuse else [])]
+    for name in measured:
         mistakes, about = Mistakes(answer), abouts.get(name)
         if name == fusion.FUSED:
             answers = fusion.fuse(names, truth=truth, by=by)
@@ -87,7 +88,7 @@ def evaluate(
                 reference=truths,
                 mistakes=None if output is None else mistakes,
             )
-        if output is not None:
+        if output is not None and len(measured) <= MOST_COMPARED:
             kept[name] = answers
         result = result_of_run(answers)
         _say(name, result, about)
@@ -97,18 +98,20 @@ def evaluate(
         use = runs.use_of_labels(Path(name)) if about else None
         entries[name] = Entry(result, about, use, mistakes.surest, changed, answers.heard)
     if output is not None:
-        report.evaluation(output, entries, differences=_apart(kept), audit=cited, audio=audio)
+        report.evaluation(
+            output, entries, differences=_apart(measured, kept), audit=cited, audio=audio
+        )
         if cited and not cited["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
     return entries
 
 
-def _apart(answers: Mapping[str, Answers]) -> list[Difference] | str:
+def _apart(names: Sequence[str], answers: Mapping[str, Answers]) -> list[Difference] | str:
     """How the others differ from the first; or why that cannot be said."""
-    first, *others = answers
-    if len(answers) > MOST_COMPARED:
-        return f"there are {len(answers)} inputs; lanser compare says how some of them differ"
+    first, *others = names
+    if len(names) > MOST_COMPARED:
+        return f"there are {len(names)} inputs; lanser compare says how some of them differ"
     try:
         return pairwise([(first, other) for other in others], answers)
     except LanserError as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lanser_cli.evaluation.difference import Difference
 from lanser_cli.evaluation.history import Losses
-from lanser_cli.evaluation.metrics import Result
+from lanser_cli.evaluation.metrics import Estimate, Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,19 +76,9 @@ def efficiency_figure(
 def difference_figure(differences: Sequence[Difference]) -> Figure:
     """Difference of UAR and its interval, a line for each comparison."""
     figure, axes = canvas(6, 1.2 + 0.4 * len(differences))
-    places = range(len(differences))
-    found = [each.scores["uar"].difference for each in differences]
-    axes.errorbar(
-        [one.value for one in found],
-        places,
-        xerr=[[one.reach[side] for one in found] for side in (0, 1)],
-        fmt="o",
-        capsize=3,
-    )
-    axes.axvline(0, color="black", linewidth=0.8)
     pairs = [f"{short(each.other)}\nless {short(each.reference)}" for each in differences]
-    axes.set_yticks(places, pairs)
-    axes.set_ylim(len(differences) - 0.5, -0.5)
+    _lines(axes, pairs, [each.scores["uar"].difference for each in differences])
+    axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("difference of UAR")
     return figure
 
@@ -96,22 +86,26 @@ def difference_figure(differences: Sequence[Difference]) -> Figure:
 def scores_figure(results: Mapping[str, Result]) -> Figure:
     """UAR of each result and its interval, a line each, and what guessing gives."""
     figure, axes = canvas(6, 1.2 + 0.35 * len(results))
-    places = range(len(results))
-    uars = [result.uar for result in results.values()]
-    axes.errorbar(
-        [uar.value for uar in uars],
-        places,
-        xerr=[[uar.reach[side] for uar in uars] for side in (0, 1)],
-        fmt="o",
-        capsize=3,
-    )
-    for place, result in zip(places, results.values(), strict=True):
+    _lines(axes, list(map(short, results)), [result.uar for result in results.values()])
+    for place, result in enumerate(results.values()):
         axes.plot([result.chance] * 2, [place - 0.3, place + 0.3], color="grey", linestyle=":")
-    axes.set_yticks(places, [short(name) for name in results])
-    axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("UAR; dotted: chance")
     return figure
+
+
+def _lines(axes: Any, names: Sequence[str], found: Sequence[Estimate]) -> None:
+    """A line for each estimate, from the top: its name, its value and its interval."""
+    places = range(len(found))
+    axes.errorbar(
+        [one.value for one in found],
+        places,
+        xerr=[[one.reach[side] for one in found] for side in (0, 1)],
+        fmt="o",
+        capsize=3,
+    )
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(found) - 0.5, -0.5)
 
 
 def losses_figure(losses: Losses) -> Figure:

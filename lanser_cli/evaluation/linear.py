@@ -130,17 +130,14 @@ def write_run(
     return result
 
 
-def check_new(folder: Path | None, verb: str) -> Path:
-    """The folder to make.
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds something, as a run does.
 
     Raises:
-        UsageError: none is named, or it holds a run already.
+        UsageError: it does.
     """
-    if folder is None:
-        raise UsageError(f"{verb} needs -o RUN, the folder to make")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: remove it, or name another with -o")
-    return folder
 
 
 def _fitted(classifier: Classifier, cost: float, features: Array, labels: Array) -> Any:

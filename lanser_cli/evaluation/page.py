@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli import console
+from lanser_cli import __version__, console
 from lanser_cli.errors import LanserError, require
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
@@ -136,7 +136,7 @@ class Page:
             title=escape(self._title),
             body="\n".join(self._parts),
             command=escape(" ".join(command_line())),
-            version=versions()["lanser"],
+            version=__version__,
         )
         write_whole(self._folder / "report.html", page)
 

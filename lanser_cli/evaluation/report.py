@@ -11,6 +11,7 @@ import numpy as np
 
 from lanser_cli.evaluation import figures, history
 from lanser_cli.evaluation.about import TRANSDUCTIVE, About
+from lanser_cli.evaluation.answers import heard_in_words
 from lanser_cli.evaluation.curve import Curves
 from lanser_cli.evaluation.difference import COMPARED, Difference, signed
 from lanser_cli.evaluation.figures import MOST_DRAWN
@@ -110,11 +111,7 @@ def _entry(page: Page, number: int, name: str, entry: Entry, audio: bool) -> Non
     if about and about.warning:
         page.text(f"WARNING: {name}: {about.warning}.", "warning")
     if entry.heard:
-        page.text(
-            f"WARNING: the model was trained on {entry.heard} of {result.n} records, or on their "
-            "speakers: the result is too good.",
-            "warning",
-        )
+        page.text(f"WARNING: {heard_in_words(entry.heard, result.n)}.", "warning")
     if result.strays or result.missing:
         strays = ", ".join(f"{count} {word}" for word, count in result.strays.items())
         page.text(

@@ -36,7 +36,7 @@ STAGE = "text-only"
 
 def text_only(
     inputs: Sequence[str] | None,
-    run: Path | None,
+    run: Path,
     protocol: Protocol,
     ledger: Ledger,
     *,
@@ -61,9 +61,9 @@ def text_only(
 
     Raises:
         LanserError: no record has both, or they cannot be divided so.
-        UsageError: there is no folder to write, or no crosswalk to the labels.
+        UsageError: the folder holds something, or there is no crosswalk to the labels.
     """
-    run = check_new(run, STAGE)
+    check_new(run)
     records = _records(inputs or ["-"], protocol, ledger)
     labels = human_label_set(records)
     way = _way(taxonomy, crosswalk, labels)

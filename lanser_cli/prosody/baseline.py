@@ -31,7 +31,7 @@ STAGE = "baseline"
 
 def baseline(
     inputs: Sequence[str] | None,
-    run: Path | None,
+    run: Path,
     protocol: Protocol,
     ledger: Ledger,
     *,
@@ -53,9 +53,9 @@ def baseline(
 
     Raises:
         LanserError: fewer than two labels, or records that cannot be divided so.
-        UsageError: there is no folder to write, or it holds something.
+        UsageError: the folder holds something.
     """
-    run = check_new(run, STAGE)
+    check_new(run)
     labelled = gather(inputs, ledger, fetch, take=protocol.take)
     kept = measured(labelled, ledger, measurer, what=STAGE, processes=processes)
     if not kept:

@@ -111,7 +111,7 @@ def shard(
         dedupe_audio="audio" in selection.repeats,
         processes=packing.workers,
         ledger=ledger,
-        total=parts.size_of_part(reader.count(inputs), chosen),
+        total=None if console.quiet else parts.size_of_part(reader.count(inputs), chosen),
     )
 
 

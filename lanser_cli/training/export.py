@@ -17,7 +17,7 @@ from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.choices import Exporting
 from lanser_cli.destination import check_writable, followed, is_stream
 from lanser_cli.digests import file_sha256
-from lanser_cli.errors import LanserError, UsageError, require
+from lanser_cli.errors import LanserError, UsageError, already_there, require
 from lanser_cli.models.portable import Portable
 from lanser_cli.output import commit
 from lanser_cli.training import runs
@@ -98,7 +98,7 @@ def _check(output: Path, to: Exporting, force: bool) -> None:
         raise UsageError(f"export --to {to} needs -o NAME{suffix}, a file that it makes")
     check_writable(output)
     if output.exists() and not force:
-        raise UsageError(f"{output}: is there already: overwrite it with --force, or name another")
+        raise already_there(output)
 
 
 def _check_onnx(run: Path, size: int) -> None:

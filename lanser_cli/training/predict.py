@@ -45,7 +45,7 @@ _CROPS_AT_ONCE = 64
 
 def predict_files(
     inputs: Sequence[str],
-    run: Path | None,
+    run: Path,
     pipe: Pipe,
     *,
     channel: Channel = "mix",
@@ -64,11 +64,9 @@ def predict_files(
             records of it, chosen by their ids.
 
     Raises:
-        UsageError, LanserError: there is no run or no such device; the input is a stream, which
+        UsageError, LanserError: there is no such run or device; the input is a stream, which
             cannot be read twice where it must; or as `Translation.of`.
     """
-    if run is None:
-        raise UsageError("predict needs --run RUN, the folder of a trained model")
     reader.check_inputs(inputs)
     items = partial(_unique, inputs, channel)
     if pipe.has_rows:

@@ -34,8 +34,8 @@ test: $(VENV)/dev ## Install what the tests need, and run them: some minutes
 
 # Of the unpacked sdist test-all runs what reads the repository's files; dist-check runs all.
 test-all: $(VENV)/dev other-pythons ## All tests: documents, recipes, benchmarks, other Pythons, the sdist
-	tests/dist_check.sh $(foreach name,docs extending golden house map,tests/test_$(name).py)
-	$(PYTEST)
+	tests/dist_check.sh $(foreach name,docs house map,tests/test_$(name).py)
+	$(PYTEST) --durations=40
 
 golden: $(VENV)/dev ## Write tests/golden/ anew, after a change of output that was meant
 	$(BIN)/python -m pytest tests/test_golden.py --renew-golden

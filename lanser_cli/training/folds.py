@@ -137,6 +137,9 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         folds = _one_each(records, "fold")
     else:
         folds = _by_groups(records, protocol)
+    for group in protocol.groups:
+        if group != "speaker" and all(record.word(group) is None for record in records):
+            raise UsageError(f"--group: no record has '{group}'; {near(group, _keys(records))}")
     for fold in folds:
         if not fold.training or (not fold.test and protocol.folds != 0):
             raise LanserError(f"fold {fold.name}: nothing left to train on or to test on")
@@ -311,6 +314,12 @@ def _warn_of_missing_classes(fold: Fold, labels: Sequence[str]) -> None:
 
 
 def _check_disjoint(fold: Fold, group: str) -> None:
+    unknown = [record for record in fold.test if record.word(group) is None]
+    if unknown:
+        console.warn(
+            f"finetune: fold {fold.name}: {len(unknown)} of {len(fold.test)} test records have no "
+            f"'{group}', such as '{unknown[0].id}': whether training has the same is not known"
+        )
     sides = [
         {record.word(group) for record in side} - {None} for side in (fold.training, fold.test)
     ]

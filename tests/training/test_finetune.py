@@ -201,3 +201,12 @@ def test_a_hold_out_must_keep_every_group_apart():
     records = [record.with_fields(sentence="one") for record in corpus()]
     with pytest.raises(LanserError, match="sentence one is in training and in test"):
         divide(records, Protocol(test="speaker=s1", group="speaker,sentence"))
+
+
+def test_test_records_without_a_group_value_are_counted(capsys):
+    nameless = [Record({"id": f"n{n}", "label": "ab"[n % 2], "day": "2"}) for n in range(3)]
+    divide([*corpus(), *nameless], Protocol(test="day=2"))
+    said = "3 of 3 test records have no 'speaker', such as 'n0'"
+    assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no record has 'speakr'; did you mean 'speaker'"):
+        divide(corpus(), Protocol(test="speaker=s1", group="speakr"))

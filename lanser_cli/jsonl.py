@@ -77,7 +77,8 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
         try:
             stream = _unpacked(_stdin(), path)
         except OSError as error:  # it was closed
-            raise LanserError(f"standard input: cannot be read: {error.strerror}") from None
+            why = error.strerror or error
+            raise LanserError(f"standard input: cannot be read: {why}") from None
         yield stream
         return
     try:

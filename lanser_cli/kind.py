@@ -123,7 +123,8 @@ def _text(head: bytes) -> str | None:
         text = head[: error.start].decode("utf-8") if is_cut else head.decode("latin-1")
     if any(letter < " " and letter not in "\t\r\n\f\x1b" for letter in text) or not text.strip():
         return None
-    lines = [line for line in text.splitlines()[:-1] if line.strip()][:5]
+    whole = text.splitlines() if len(head) < HEAD else text.splitlines()[:-1]
+    lines = [line for line in whole if line.strip()][:5]
     is_table = len(lines) > 1 and any(_are_cells(lines, mark) for mark in "\t,;|")
     return _TABLE if is_table else _TEXT
 

@@ -18,6 +18,13 @@ from lanser_cli.texts import alike
 
 R = TypeVar("R", bound=Record)
 
+_HINTS = {
+    "no weak label": "lanser entail-label gives weak labels",
+    "no label": "lanser manifest gives labels to the clips of a corpus",
+    "no speaker": "lanser manifest says who speaks in a corpus",
+}
+"""What to do about records that lack something, where all do."""
+
 
 def gather(
     inputs: Sequence[str] | None,
@@ -68,7 +75,9 @@ def gather(
                 labels.update(filter(None, (found.label or found.emotion,)))
                 speakers.update(filter(None, (item.speaker,)))
     if not records:
-        raise LanserError(f"{ledger.stage}: nothing to learn from in {', '.join(inputs)}: {ledger}")
+        hints = [hint for reason, hint in _HINTS.items() if ledger.dropped[reason]]
+        said = f"{ledger.stage}: nothing to learn from in {', '.join(inputs)}: {ledger}"
+        raise LanserError("; ".join([said, *hints]))
     for warning in (*alike("labels", labels), *alike("speakers", speakers)):
         if ledger.leads:
             console.warn(f"{ledger.stage}: {warning}")

@@ -66,6 +66,9 @@ class ShardWriter:
         self._contents = Contents()
         self._shards: list[ShardInfo] = []
         self._open: _Tar | None = None
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"-o {folder}: is a file, and shards lie in a folder: name one")
+        self._made = not folder.exists()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder, path=folder / ".lock", refusal=_HELD)
@@ -148,6 +151,9 @@ class ShardWriter:
         if next(self.folder.glob("*.tar"), None) is None:
             (self.folder / f"{INDEX}.part").unlink(missing_ok=True)
         self._lock.release()
+        if self._made:
+            with suppress(OSError):  # something is in it
+                self.folder.rmdir()
 
     def _close(self) -> None:
         if self._open is not None:

@@ -29,8 +29,8 @@ def write_report(folder: Path, numbers: dict[str, Any], table: Table) -> None:
     page.text(table.verdicts["r2"].sentence("prosody over all speakers"))
     page.text(
         f"{numbers['utterances']} utterances by {numbers['speakers']} speakers; {numbers['folds']} "
-        f"folds over {numbers['networks']} network(s), no speaker in training and test of a "
-        f"{numbers['probe']} probe. Speakers held out from the networks: {numbers['held_out']}."
+        f"folds over {_count(numbers['networks'], 'network')}, no speaker in training and test of "
+        f"a {numbers['probe']} probe. Speakers held out from the networks: {numbers['held_out']}."
     )
     for line in numbers["left_out"]:
         page.text(f"Left out: {line}.")
@@ -124,7 +124,7 @@ def _words(page: Page, numbers: dict[str, Any]) -> None:
     if fixed := numbers["fixed_sentence"]:
         page.text(
             f"Emotion within fixed sentences: {fixed['utterances']} utterances of "
-            f"{fixed['sentences']} sentence(s), each in all {len(fixed['labels'])} labels. "
+            f"{_count(fixed['sentences'], 'sentence')}, each in all {len(fixed['labels'])} labels. "
             f"UAR, chance {fixed['chance']:.3f}; trained minus the best control "
             f"('{fixed['control']}') {_estimate(fixed['difference'])}: {fixed['verdict']}."
         )
@@ -137,8 +137,14 @@ def _words(page: Page, numbers: dict[str, Any]) -> None:
         )
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def _show(value: float | None) -> str:
-    return "" if value is None or not np.isfinite(value) else f"{value:.3f}"
+    if value is None or not np.isfinite(value):
+        return ""
+    return f"{round(value, 3) + 0.0:.3f}"  # never -0.000
 
 
 def _interval(three: list[float | None]) -> str:

@@ -76,14 +76,14 @@ def test_few_name_their_label_and_half_are_written_as_a_recogniser_writes(
         assert 0.4 < bare / len(mine) < 0.6, label
 
 
-def corpora(text: Path) -> Iterator[tuple[str, str]]:
+def lines_of_test_sets(text: Path) -> Iterator[str]:
     """The lines of the corpora that a model trained on these sentences is tested with."""
-    for name, delimiter, column in (("meld_test", ",", 1), ("emory_test", ",", 0)):
-        with (text / f"{name}.csv").open(encoding="utf-8", newline="") as lines:
-            yield from ((name, row[column]) for row in csv.reader(lines, delimiter=delimiter))
+    for name, column in (("meld_test.csv", 1), ("emory_test.csv", 0)):
+        with (text / name).open(encoding="utf-8", newline="") as lines:
+            yield from (row[column] for row in csv.reader(lines))
     for name, column in (("go_test.tsv", 0), ("xed_en.tsv", 0), ("xed_neutral.txt", 1)):
         for line in (text / name).read_text(encoding="utf-8").splitlines():
-            yield name, line.split("\t")[column]
+            yield line.split("\t")[column]
 
 
 def nearly_equal(
@@ -115,8 +115,9 @@ def nearly_equal(
 def test_none_is_nearly_equal_to_a_line_of_a_test_set(
     sentences: list[tuple[str, str]], shared: Path
 ) -> None:
-    mine = {frozenset(words(sentence)) for _, sentence in sentences}
-    theirs = {frozenset(words(line)) for _, line in corpora(shared / "text")} - {frozenset()}
+    mine = {frozenset(words(sentence)): sentence for _, sentence in sentences}
+    theirs = {frozenset(words(line)): line for line in lines_of_test_sets(shared / "text")}
+    del theirs[frozenset()]
     planted = frozenset(words("Do you want to get a sandwich or some coffee with me later?"))
     assert any(True for _ in nearly_equal([planted], [planted - {"later"}, *theirs]))
-    assert [(sorted(a), sorted(b)) for a, b in nearly_equal(mine, theirs)] == []
+    assert [(mine[a], theirs[b]) for a, b in nearly_equal(mine, theirs)] == []

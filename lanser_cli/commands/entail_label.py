@@ -69,7 +69,9 @@ def command(
     ] = "auto",
     calibrate: Annotated[
         Calibration,
-        LABELS.option(help="Subtract what labels score for no text (null) or on average (batch)."),
+        LABELS.option(
+            help="Subtract a label's mean over everyday talk (null) or the input (batch)."
+        ),
     ] = "none",
     prior: Annotated[
         Path | None,

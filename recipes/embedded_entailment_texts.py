@@ -44,7 +44,7 @@ def read_xed(folder: Path, part: str) -> list[Comment]:
     lines = []
     for name, order in (("xed_en.tsv", 1), ("xed_neutral.txt", -1)):  # text, numbers; number, text
         rows = (folder / name).read_text("utf-8").split("\n")
-        lines += [row.split("\t")[::order] for row in rows if row]
+        lines += [row.split("\t")[::order] for row in rows if row.count("\t") == 1]
     chosen = []
     for text, numbers in lines:
         twentieth = int(hashlib.sha256(key(text).encode()).hexdigest()[:8], 16) % 20

@@ -69,10 +69,17 @@ class Taxonomy:
     def without(self, labels: Sequence[str]) -> Taxonomy:
         """The same less some labels."""
         kept = [place for place, label in enumerate(self.labels) if label not in labels]
-        columns = ("labels", "nouns", "adjectives", "common", "words")
-        filled = {name: column for name in columns if (column := getattr(self, name))}
+
+        def left(column: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(column[place] for place in kept) if column else ()
+
         return replace(
-            self, **{name: tuple(column[n] for n in kept) for name, column in filled.items()}
+            self,
+            labels=left(self.labels),
+            nouns=left(self.nouns),
+            adjectives=left(self.adjectives),
+            common=left(self.common),
+            words=left(self.words),
         )
 
     def in_language(self, lang: str) -> Taxonomy:

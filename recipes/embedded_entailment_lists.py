@@ -29,6 +29,11 @@ class Words:
     adjective: list[str]
     close: set[str]
 
+    @property
+    def said(self) -> list[str]:
+        """All of them."""
+        return [*self.noun, *self.adjective]
+
     def pick(self, form: str, rng: random.Random) -> str:
         """The canonical word half of the time, else any of its synonyms."""
         words: list[str] = getattr(self, form)
@@ -258,7 +263,8 @@ def spoken_items(
             close = shipped.words[label].close
             others = [other for other in labels if other not in close]
             said = set(words_of(text))
-            named = [other for other in others if other in said] if label == "neutral" else []
+            named = [other for other in others if said & set(shipped.words[other].said)]
+            named = named if label == "neutral" else []
             chosen = rng.sample(named, min(len(named), 1))
             rest = [other for other in others if other not in chosen]
             chosen += rng.sample(rest, size - 1 - len(chosen))

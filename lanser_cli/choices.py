@@ -21,7 +21,7 @@ HearingPrecision: TypeAlias = Literal["auto", "float32", "int8"]
 """What an ASR model computes in."""
 
 Calibration: TypeAlias = Literal["none", "null", "batch"]
-"""What is subtracted from a label's score: nothing, its score for no text, its mean score."""
+"""What is subtracted from a label's score: nothing, its mean over everyday talk, or the input."""
 
 Codec: TypeAlias = Literal["flac", "opus"]
 """flac keeps 16 bits of every sample; opus (in Ogg) is smaller and lossy."""

@@ -1,4 +1,4 @@
-"""The training and evaluation data of train_embedded_entailment.py: reading it, and making lists.
+"""The lists that train_embedded_entailment.py trains on, made from its texts.
 
 A list is a premise with several hypotheses under one template, one of them right.
 """
@@ -9,26 +9,16 @@ import csv
 import json
 import math
 import random
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from embedded_entailment_texts import XED, Comment, Ear, as_heard, words_of
 
 CLASSES = ["entailment", "neutral", "contradiction"]
+TAXONOMIES = Path(__file__).parents[1] / "lanser_cli" / "entailment" / "taxonomies"
 LISTS = json.loads((Path(__file__).parent / "embedded_entailment_words.json").read_text("utf-8"))
-NAMES = ["John", "Mary", "Mike", "Sarah", "David", "Emma", "Chris", "Anna", "Rachel", "Joe"]
-EMORY = {
-    "Joyful": "joy",
-    "Mad": "anger",
-    "Neutral": "neutral",
-    "Peaceful": "calmness",
-    "Powerful": "power",
-    "Sad": "sadness",
-    "Scared": "fear",
-}
-Comment = tuple[str, list[str]]
 
 
 @dataclass
@@ -38,6 +28,11 @@ class Words:
     noun: list[str]
     adjective: list[str]
     close: set[str]
+
+    @property
+    def said(self) -> list[str]:
+        """All of them."""
+        return [*self.noun, *self.adjective]
 
     def pick(self, form: str, rng: random.Random) -> str:
         """The canonical word half of the time, else any of its synonyms."""
@@ -70,6 +65,7 @@ class ListOptions:
     gold: float
     balance: float
     keep_neutral: float
+    ear: Ear | None = None
 
 
 def read_words(table: str) -> dict[str, Words]:
@@ -79,12 +75,6 @@ def read_words(table: str) -> dict[str, Words]:
         parts = [[w.strip() for w in part.split(",")] for part in f"{line} | ".split(" | ")[:3]]
         words[label] = Words(parts[0], parts[1], {w for w in parts[2] if w})
     return words
-
-
-def read_comments(path: Path, labels: list[str]) -> list[Comment]:
-    """GoEmotions comments with the names of their labels."""
-    rows = (line.split("\t") for line in path.read_text("utf-8").split("\n") if line)
-    return [(text, [labels[int(n)] for n in numbers.split(",")]) for text, numbers, _ in rows]
 
 
 def read_nli(folder: Path, held_out: int) -> tuple[list[Item], list[Item]]:
@@ -112,19 +102,6 @@ def read_nli(folder: Path, held_out: int) -> tuple[list[Item], list[Item]]:
     return train, test[cut:]
 
 
-def as_heard(text: str, rng: random.Random | None = None) -> str:
-    """A comment as a transcript might have it.
-
-    Names stand for placeholders and, with `rng`, half of the comments become bare lower-case words.
-    """
-    text = re.sub(r"\[NAME\]", lambda _: rng.choice(NAMES) if rng else NAMES[0], text)
-    text = text.replace("[RELIGION]", "religion").replace("’", "'")
-    if rng and rng.random() < 0.5:
-        bare = re.sub(r"\s+", " ", re.sub(r"[^\w' ]+", " ", text.lower())).strip()
-        text = bare or text
-    return text
-
-
 def fill(listed: Iterable[Words], rng: random.Random) -> list[str]:
     """Hypotheses for the labels of one list, all under one randomly chosen template."""
     form = "noun" if rng.random() < 0.55 else "adjective"
@@ -144,11 +121,7 @@ def emotion_items(
 ) -> Iterator[Item]:
     """One list of hypotheses a comment, from the 28 labels or from the coarse ones."""
     words, more = read_words("goemotions"), read_words("more")
-    groups = {
-        name: [labels.index(member) for member in members.split() if member in labels]
-        for name, members in LISTS["coarse"].items()
-    }
-    groups = {name: members for name, members in groups.items() if members and name in labels}
+    groups = coarse_groups(labels)
     gold = np.zeros_like(posterior)
     for row, (_, names) in enumerate(comments):
         gold[row, [labels.index(name) for name in names]] = 1.0
@@ -186,13 +159,127 @@ def emotion_items(
                 listed[-1] = rng.choice([w for w in more.values() if not w.close & near])
                 chance[-1], known[-1], weight[-1] = 0.0, 0.0, 1 / len(labels)
         target = (chance + 1e-6) * weight**-options.balance
-        yield Item(
-            as_heard(text, rng), fill(listed, rng), (target / target.sum()).tolist(), known.tolist()
-        )
+        heard = as_heard(text, rng, options.ear)
+        yield Item(heard, fill(listed, rng), (target / target.sum()).tolist(), known.tolist())
+
+
+def coarse_groups(labels: list[str]) -> dict[str, list[int]]:
+    """Of Ekman's six and neutral, which of the fine labels each stands for, by their places."""
+    groups = {
+        name: [labels.index(member) for member in members.split() if member in labels]
+        for name, members in LISTS["coarse"].items()
+    }
+    return {name: members for name, members in groups.items() if members and name in labels}
+
+
+def xed_items(
+    lines: list[Comment],
+    posterior: np.ndarray,
+    labels: list[str],
+    options: ListOptions,
+    rng: random.Random,
+) -> Iterator[Item]:
+    """One list of hypotheses a line of XED, from its own nine labels.
+
+    The teachers know seven of them, by the fine labels that they stand for; for anticipation and
+    trust, which they do not know, the gold label is the target.
+    """
+    words = read_words("more") | read_words("goemotions")
+    groups = coarse_groups(labels)
+    names = [name for name in XED if name in groups or name in ("anticipation", "trust")]
+    gold = np.array([[name in given for name in names] for _, given in lines], dtype=float)
+    taught = np.stack(
+        [posterior[:, groups[n]].sum(1) if n in groups else gold[:, names.index(n)] for n in names],
+        axis=1,
+    )
+    single = options.gold * gold + (1 - options.gold) * np.minimum(taught, 1)
+    prior = (gold / gold.sum(1, keepdims=True)).mean(0)
+    for row, (text, given) in enumerate(lines):
+        right = names.index(rng.choice(given))
+        wrong = [n for n in range(len(names)) if names[n] not in given]
+        picked = [right, *rng.sample(wrong, min(len(wrong), options.list_size - 1))]
+        if len(picked) < options.list_size:  # a line with nearly all labels
+            continue
+        target = (single[row, picked] + 1e-6) * prior[picked] ** -options.balance
+        heard = as_heard(text, rng, options.ear)
+        listed = fill([words[names[n]] for n in picked], rng)
+        yield Item(heard, listed, (target / target.sum()).tolist(), single[row, picked].tolist())
+
+
+@dataclass
+class Shipped:
+    """The labels of the taxonomies that ship: their words, and the nearest common emotion."""
+
+    words: dict[str, Words]
+    common: dict[str, str | None]
+
+    @classmethod
+    def read(cls) -> Shipped:
+        """Labels that share a family are close; so are those that are said alike."""
+        words, common = {}, {}
+        synonyms = list((read_words("goemotions") | read_words("more")).values())
+        families = [set(line.split(", ")) for line in LISTS["families"]]
+        for path in sorted(TAXONOMIES.glob("*.json")):
+            for label, entry in json.loads(path.read_text("utf-8"))["labels"].items():
+                noun, adjective = entry["noun"], entry["adjective"]
+                known = next((each for each in synonyms if each.noun[0] == noun), None)
+                close = {label}.union(*(family for family in families if label in family))
+                nouns = known.noun if known else [noun]
+                adjectives = known.adjective if known else [adjective]
+                words[label] = Words(nouns, adjectives, close)
+                common[label] = entry.get("common")
+        return cls(words, common)
+
+    def said_as(self, unseen: Collection[str]) -> set[str]:
+        """The labels that are said with a word of these labels of GoEmotions."""
+        known = read_words("goemotions")
+        said = {noun for name in unseen for noun in known[name].noun}
+        return {name for name, each in self.words.items() if {name, *each.noun[:1]} & said}
+
+
+def spoken_items(
+    sentences: list[Comment],
+    options: ListOptions,
+    rng: random.Random,
+    *,
+    copies: int,
+    unseen: Collection[str],
+) -> Iterator[Item]:
+    """Lists for sentences written in spoken style: their label, and labels that are far from it.
+
+    A neutral sentence that holds a word of emotion has that emotion among its wrong answers.
+    """
+    shipped = Shipped.read()
+    labels = [label for label in shipped.words if label not in unseen]
+    whole = read_words("goemotions")
+    coarse = {name: whole[name] for name in LISTS["coarse"] if name not in unseen}
+    size = options.list_size
+    for text, (label,) in sentences * copies:
+        common = shipped.common[label]
+        if common in coarse and rng.random() < options.coarse:
+            far = [words for name, words in coarse.items() if name != common]
+            listed = [coarse[common], *rng.sample(far, size - 1)]
+        else:
+            close = shipped.words[label].close
+            others = [other for other in labels if other not in close]
+            said = set(words_of(text))
+            named = [other for other in others if said & set(shipped.words[other].said)]
+            named = named if label == "neutral" else []
+            chosen = rng.sample(named, min(len(named), 1))
+            rest = [other for other in others if other not in chosen]
+            chosen += rng.sample(rest, size - 1 - len(chosen))
+            listed = [shipped.words[name] for name in (label, *chosen)]
+        truth = [1.0] + [0.0] * (size - 1)
+        yield Item(as_heard(text, rng, options.ear), fill(listed, rng), truth, truth)
 
 
 def stated_items(
-    count: int, comments: list[Comment], size: int, unseen: Collection[str], rng: random.Random
+    comments: list[Comment],
+    options: ListOptions,
+    rng: random.Random,
+    *,
+    count: int,
+    unseen: Collection[str],
 ) -> Iterator[Item]:
     """Lists for sentences that name an emotion or deny one, some after an unemotional comment."""
     words = read_words("goemotions") | read_words("more")
@@ -210,17 +297,10 @@ def stated_items(
             sentence = f"{rng.choice(plain).rstrip('.')}. {sentence}"
         close = {n for n in names if n in words[name].close or name in words[n].close}
         apart = [n for n in names if n != name and n not in close]
-        others = size - 1
+        others = options.list_size - 1
         listed = [words[name], *(words[n] for n in rng.sample(apart, others))]
         if denied:  # the denied label comes last; nothing is known of the others
             target, known = [0.0] + [1 / others] * others, [0.0] + [math.nan] * others
         else:
             target, known = [1.0] + [0.0] * others, [1.0] + [0.0] * others
-        yield Item(as_heard(sentence, rng), fill(listed, rng), target, known)
-
-
-def read_utterances(path: Path) -> tuple[list[str], list[str]]:
-    """Utterances of MELD or EmoryNLP and their emotions."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [as_heard(row["Utterance"]) for row in rows], [row["Emotion"] for row in rows]
+        yield Item(as_heard(sentence, rng, options.ear), fill(listed, rng), target, known)

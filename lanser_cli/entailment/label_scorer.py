@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.entailment.scorer import EMBEDDED
+from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.entailment.templates import Template
 from lanser_cli.errors import UsageError
 
@@ -56,7 +57,8 @@ class LabelScorer:
         prior: float32 `[labels]`, log-odds; None for no calibration.
 
     Raises:
-        UsageError: the model cannot read a label's word or a template, or reads two labels alike.
+        UsageError: the model cannot read a label's word or a template, or reads two labels alike;
+            or the hypotheses are in a language that the embedded model was not trained on.
     """
 
     scorer: Scorer
@@ -65,6 +67,11 @@ class LabelScorer:
     prior: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
+        if self.scorer.name == EMBEDDED and self.taxonomy.lang != ENGLISH:
+            raise UsageError(
+                f"--lang {self.taxonomy.lang}: the embedded model reads English alone: name a "
+                "multilingual NLI model with --model, and leave --top-k-first out"
+            )
         words = list(
             dict.fromkeys(word for one in self.templates for word in one.words(self.taxonomy))
         )

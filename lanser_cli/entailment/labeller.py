@@ -15,7 +15,7 @@ from lanser_cli.entailment import context
 from lanser_cli.entailment.cascade import Cascade
 from lanser_cli.entailment.crosswalk import Crosswalk
 from lanser_cli.entailment.label_scorer import LabelScorer, Scorer
-from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
 from lanser_cli.output import warn_of
 from lanser_cli.pipe import windows
@@ -77,6 +77,8 @@ class Labeller:
         }
         if crosswalk:
             self._about["crosswalk"] = crosswalk.target.name
+        if self._main.taxonomy.lang != ENGLISH:
+            self._about["lang"] = self._main.taxonomy.lang
         self._about["templates"] = [template.text for template in self._main.templates]
         self._about["calibration"] = calibrate
         if cascade.small:

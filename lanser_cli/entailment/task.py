@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
-from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy
+from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy, load_taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template, load_templates
 
 
@@ -37,6 +37,9 @@ def load_task(
     labels: str | None = None,
     crosswalk: str | None = None,
     templates: Sequence[str] = (),
+    *,
+    lang: str = ENGLISH,
+    sweep: bool = False,
 ) -> Task:
     """The task that options ask for.
 
@@ -44,17 +47,20 @@ def load_task(
         taxonomy: a name or file.
         labels: instead of a taxonomy, joined by commas.
         crosswalk: name of the target taxonomy, or file.
-        templates: as `load_templates`.
+        templates, sweep: as `load_templates`.
+        lang: the language of the hypotheses.
 
     Raises:
         UsageError: one of them is not there or does not fit.
     """
     words = ["--labels", labels] if labels else ["--taxonomy", taxonomy]
     words += ["--crosswalk", crosswalk] if crosswalk else []
+    words += ["--lang", lang] if lang != ENGLISH else []
     emotions = Taxonomy.of_labels(labels.split(",")) if labels else load_taxonomy(taxonomy)
+    emotions = emotions.in_language(lang)
     return Task(
         emotions,
-        load_templates(templates),
+        load_templates(templates, lang, sweep=sweep),
         load_crosswalk(crosswalk, emotions) if crosswalk else None,
         tuple(words),
     )

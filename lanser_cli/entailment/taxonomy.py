@@ -4,24 +4,30 @@ They are data: `taxonomies/NAME.json` in this folder, or a user's own file of th
 
     {"name": "mine", "source": "who defined it",
      "labels": {"joy": {"noun": "joy", "adjective": "joyful", "common": "joy"}, ...}}
+
+A label may have `words` in other languages: `"words": {"de": {"noun": "Freude", ...}, ...}`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from lanser_cli.errors import UsageError
 
 _FOLDER = Path(__file__).parent / "taxonomies"
 _KEYS = ("name", "source", "labels")
 _WORDS = ("noun", "adjective")
+ENGLISH = "en"
+"""The language of a label's own noun and adjective; `words` has those of others."""
 COMMON = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
 """What labels of different taxonomies have in common: Ekman's six emotions, and none of them."""
+Words: TypeAlias = "Mapping[str, tuple[str, str]]"
+"""A label's noun and adjective, by language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Taxonomy:
         nouns: fit "This text expresses {}."
         adjectives: fit "The speaker feels {adjective}."
         common: the nearest of `COMMON`, or None where none is near; for crosswalks.
+        words: a label's nouns and adjectives in other languages; empty where it has none.
+        lang: the language of the nouns and adjectives.
     """
 
     name: str
@@ -43,6 +51,8 @@ class Taxonomy:
     nouns: tuple[str, ...]
     adjectives: tuple[str, ...]
     common: tuple[str | None, ...]
+    words: tuple[Words, ...] = field(default=(), repr=False, hash=False)
+    lang: str = field(default=ENGLISH, repr=False)
 
     @classmethod
     def of_labels(cls, labels: Sequence[str]) -> Taxonomy:
@@ -59,12 +69,35 @@ class Taxonomy:
     def without(self, labels: Sequence[str]) -> Taxonomy:
         """The same less some labels."""
         kept = [place for place, label in enumerate(self.labels) if label not in labels]
-        columns = (self.labels, self.nouns, self.adjectives, self.common)
-        return Taxonomy(
-            self.name,
-            self.source,
-            *(tuple(column[place] for place in kept) for column in columns),  # type: ignore[arg-type]
+
+        def left(column: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(column[place] for place in kept) if column else ()
+
+        return replace(
+            self,
+            labels=left(self.labels),
+            nouns=left(self.nouns),
+            adjectives=left(self.adjectives),
+            common=left(self.common),
+            words=left(self.words),
         )
+
+    def in_language(self, lang: str) -> Taxonomy:
+        """The same labels, asked for in another language.
+
+        Raises:
+            UsageError: a label has no words in it; the message names the languages there are.
+        """
+        if lang == self.lang:
+            return self
+        if not self.words or any(lang not in words for words in self.words):
+            known = sorted(set.intersection(*map(set, self.words))) if self.words else []
+            raise UsageError(
+                f"--lang {lang}: taxonomy '{self.name}' has words in "
+                f"{', '.join([ENGLISH, *known])}: write 'words' for '{lang}' into a taxonomy file"
+            )
+        nouns, adjectives = zip(*(words[lang] for words in self.words), strict=True)
+        return replace(self, nouns=nouns, adjectives=adjectives, lang=lang)
 
     @classmethod
     def from_file(cls, path: Path) -> Taxonomy:
@@ -80,10 +113,16 @@ class Taxonomy:
         for label, words in entries.items():
             if not isinstance(words, dict):
                 raise UsageError(f"{path}: label '{label}' must be an object with noun, adjective")
-            _check_keys(words, _WORDS, f"{path}: label '{label}'", optional=("common",))
-            _check_common(words.get("common"), f"{path}: label '{label}'")
+            where = f"{path}: label '{label}'"
+            _check_keys(words, _WORDS, where, optional=("common", "words"))
+            _check_common(words.get("common"), where)
+            _check_words(words.get("words", {}), where)
         labels = tuple(entries)
         _check_labels(labels, str(path))
+        foreign = tuple(
+            {lang: (str(its["noun"]), str(its["adjective"])) for lang, its in others.items()}
+            for others in (words.get("words", {}) for words in entries.values())
+        )
         return cls(
             str(value["name"]),
             str(value["source"]),
@@ -91,15 +130,21 @@ class Taxonomy:
             tuple(str(words["noun"]) for words in entries.values()),
             tuple(str(words["adjective"]) for words in entries.values()),
             tuple(words.get("common") for words in entries.values()),
+            foreign if any(foreign) else (),
         )
 
     def as_json(self) -> dict[str, Any]:
         """As in a taxonomy file."""
-        words = zip(self.labels, self.nouns, self.adjectives, self.common, strict=True)
-        labels = {
+        columns = zip(self.labels, self.nouns, self.adjectives, self.common, strict=True)
+        labels: dict[str, dict[str, Any]] = {
             label: {"noun": noun, "adjective": adjective, "common": common}
-            for label, noun, adjective, common in words
+            for label, noun, adjective, common in columns
         }
+        for label, words in zip(self.labels, self.words, strict=bool(self.words)):
+            if words:
+                labels[label]["words"] = {
+                    lang: dict(zip(_WORDS, its, strict=True)) for lang, its in words.items()
+                }
         return {"name": self.name, "source": self.source, "labels": labels}
 
 
@@ -176,6 +221,13 @@ def _check_labels(labels: Sequence[str], where: str) -> None:
 def _check_common(value: object, where: str) -> None:
     if value is not None and value not in COMMON:
         raise UsageError(f"{where}: 'common' is {nearest(str(value), COMMON)}")
+
+
+def _check_words(value: object, where: str) -> None:
+    if not isinstance(value, dict) or not all(isinstance(its, dict) for its in value.values()):
+        raise UsageError(f"{where}: 'words' must be an object: language -> noun and adjective")
+    for lang, its in value.items():
+        _check_keys(its, _WORDS, f"{where}: words in '{lang}'")
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

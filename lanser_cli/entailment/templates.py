@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.errors import UsageError
 
 DEFAULT_TEMPLATE = "This person feels {}."
@@ -24,6 +24,15 @@ SWEEP_TEMPLATES = (
     "It conveys {}.",
 )
 """What `--sweep` tries where no template is named."""
+
+TEMPLATES = {
+    ENGLISH: SWEEP_TEMPLATES,
+    "de": ("Diese Person empfindet {}.", "Diese Person ist {adjective}."),
+    "es": ("Esta persona siente {}.", "Esta persona está {adjective}."),
+    "fr": ("Cette personne ressent {}.", "Cette personne est {adjective}."),
+    "pl": ("Ta osoba odczuwa {}.", "Ta osoba jest {adjective}."),
+}
+"""By language what a sweep tries; the first is the default."""
 
 _SLOT = re.compile(r"\{(adjective|noun)?\}")
 
@@ -55,16 +64,25 @@ class Template:
         return _SLOT.sub("", self.text).strip()
 
 
-def load_templates(values: Sequence[str]) -> tuple[Template, ...]:
-    """Templates as given on the command line; of none, the default.
+def load_templates(
+    values: Sequence[str], lang: str = ENGLISH, *, sweep: bool = False
+) -> tuple[Template, ...]:
+    """Templates as given on the command line; of none, the language's default.
 
     A value that ends in .txt is a file with a template a line; blank lines and those that begin
     with # are skipped.
 
+    Args:
+        sweep: of none, all that a sweep tries.
+
     Raises:
         UsageError: a file cannot be read or holds none; a template has not one slot, or is there
-            twice.
+            twice; none is given, and none ships for the language.
     """
+    if not values and lang not in TEMPLATES:
+        raise UsageError(
+            f"--lang {lang}: a template ships for {', '.join(TEMPLATES)}: name one with --template"
+        )
     templates: list[Template] = []
     for value in values:
         if not value.endswith(".txt"):
@@ -87,4 +105,5 @@ def load_templates(values: Sequence[str]) -> tuple[Template, ...]:
     for template in templates:
         if templates.count(template) > 1:
             raise UsageError(f"template '{template.text}' is given twice")
-    return tuple(templates) or (Template(DEFAULT_TEMPLATE),)
+    ready = TEMPLATES.get(lang, ())
+    return tuple(templates) or tuple(map(Template, ready if sweep else ready[:1]))

@@ -17,7 +17,7 @@ from lanser_cli.choices import Calibration
 from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
 from lanser_cli.entailment import EMBEDDED, LabelScorer, Template, labeller
-from lanser_cli.entailment.calibration import CONTENT_FREE, mean_odds
+from lanser_cli.entailment.calibration import null_odds
 from lanser_cli.entailment.entail_label import (
     LabelSettings,
     make_label_scorer,
@@ -173,7 +173,7 @@ def _trials(
     for way, odds in raw.items():
         priors: dict[Calibration, NDArray[np.float32]] = {
             "none": np.zeros(len(task.taxonomy.labels), np.float32),
-            "null": mean_odds(LabelScorer(scorer, task.taxonomy, way), CONTENT_FREE),
+            "null": null_odds(LabelScorer(scorer, task.taxonomy, way)),
             "batch": odds.mean(axis=0),
         }
         for method, prior in priors.items():

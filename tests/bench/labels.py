@@ -2,7 +2,8 @@
 
     python tests/bench/labels.py [--text FOLDER] [--precision bfloat16] [PART ...]
 
-FOLDER holds go_test.tsv, go_labels.txt (GoEmotions), meld_test.csv and emory_test.csv. Each table
+FOLDER holds go_test.tsv, go_labels.txt (GoEmotions), meld_test.csv, emory_test.csv, and xed_en.tsv
+and xed_neutral.txt (XED, of which a twentieth is tested on). Each table
 is made by `lanser entail-label`, as a user would, and printed as Markdown.
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "recipes"))
 EMORY = {
     "name": "emory7",
     "source": "Zahiri and Choi (2018), Emotion Detection on TV Show Transcripts, AAAI workshops",
@@ -32,6 +34,15 @@ EMORY = {
         "Scared": {"noun": "fear", "adjective": "afraid"},
     },
 }
+TAXONOMIES = ROOT / "lanser_cli" / "entailment" / "taxonomies"
+XED = {
+    "name": "xed9",
+    "source": "Oehman, Pamies, Kajava and Tiedemann (2020), XED, COLING 2020",
+    "labels": {
+        **json.loads((TAXONOMIES / "plutchik8.json").read_text("utf-8"))["labels"],
+        "neutral": {"noun": "no particular emotion", "adjective": "neutral"},
+    },
+}
 DEFAULT = "This person feels {}."
 
 
@@ -43,6 +54,15 @@ def goemotions(folder: Path) -> Iterator[dict[str, object]]:
     for n, (text, number) in enumerate(single[:1500]):
         text = text.replace("[NAME]", "John").replace("[RELIGION]", "religion")
         yield {"id": f"go-{n}", "text": text, "label": names[int(number)]}
+
+
+def subtitles(folder: Path) -> Iterator[dict[str, object]]:
+    """The lines of XED that the embedded model's recipe tests on, those with a single label."""
+    from embedded_entailment_texts import as_heard, read_xed
+
+    for n, (text, labels) in enumerate(read_xed(folder, "test")):
+        if len(labels) == 1:
+            yield {"id": f"x-{n}", "text": as_heard(text), "label": labels[0]}
 
 
 def utterances(path: Path, dialogue: str) -> Iterator[dict[str, object]]:
@@ -82,8 +102,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        emory = work / "emory7.json"
+        emory, xed = work / "emory7.json", work / "xed9.json"
         emory.write_text(json.dumps(EMORY))
+        xed.write_text(json.dumps(XED))
         sets = {
             "GoEmotions test, 28": ("goemotions", goemotions(options.text)),
             "MELD test, 7": (
@@ -94,6 +115,7 @@ def main() -> None:
                 str(emory),
                 utterances(options.text / "emory_test.csv", "Season Episode Scene_ID"),
             ),
+            "XED, 9": (str(xed), subtitles(options.text)),
         }
         gold = {}
         for name, (taxonomy, items) in sets.items():

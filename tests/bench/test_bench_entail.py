@@ -37,6 +37,6 @@ def test_entail(shared: Path) -> None:
 
 def test_labels(shared: Path) -> None:
     out = bench("labels.py", shared, "--first", "8", "calibration")
-    for name in ("GoEmotions test, 28", "MELD test, 7", "EmoryNLP test, 7"):
+    for name in ("GoEmotions test, 28", "MELD test, 7", "EmoryNLP test, 7", "XED, 9"):
         assert len(re.findall(rf"^\| {name} \| 8 \| (none|null|batch) \| 0\.\d", out, re.M)) == 3
     assert re.search(r"^\| people \|( 0\.\d+ \|){1,7}$", out, re.M)

@@ -48,6 +48,17 @@ def test_all_at_once_and_again_from_the_cache(
     assert reasons.count("empty") == reasons.count("no words") == 5
 
 
+def test_the_hypotheses_are_in_the_language_asked_for_and_the_record_says_so(
+    lanser: Lanser, tiny_nli: Path, path: Path
+) -> None:
+    line = ("entail-label", path, "-t", "ekman6", "--lang", "de", "--device", "cpu")
+    found = read_jsonl(lanser(*line, "--model", tiny_nli).stdout)[0]["entailment"]
+    assert found["lang"] == "de" and found["templates"] == ["Diese Person empfindet {}."]
+    refused = lanser(*line, check=2)
+    assert b"the embedded model reads English alone: name a multilingual" in refused.stderr
+    assert refused.stdout == b"" and len(refused.stderr.splitlines()) == 1
+
+
 def test_precision_is_in_the_record_and_checked(lanser: Lanser, tiny_nli: Path, path: Path) -> None:
     line = ("entail-label", path, "--model", tiny_nli, "--labels", "joy,fear", "--device", "cpu")
     exact, half, quarter = (

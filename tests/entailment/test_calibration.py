@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.entailment import LabelScorer, PairScorer, Taxonomy, Template
-from lanser_cli.entailment.calibration import CONTENT_FREE, Prior, mean_odds, sample
+from lanser_cli.entailment import (
+    LabelScorer,
+    PairScorer,
+    Taxonomy,
+    Template,
+    load_taxonomy,
+    load_templates,
+    taxonomy_names,
+)
+from lanser_cli.entailment.calibration import (
+    EVERYDAY_PRIOR,
+    Prior,
+    everyday,
+    mean_odds,
+    null_odds,
+    sample,
+)
 from lanser_cli.errors import LanserError, UsageError
 
 MOODS = Taxonomy.of_labels(["joy", "fear", "anger"])
@@ -32,12 +49,48 @@ def test_the_mean_is_the_mean(label_scorer: LabelScorer) -> None:
     raw = label_scorer.raw(TEXTS)
     assert raw.shape == (len(TEXTS), 3)
     assert np.abs(mean_odds(label_scorer, TEXTS) - raw.mean(axis=0)).max() < 1e-5
-    assert (
-        np.abs(
-            mean_odds(label_scorer, CONTENT_FREE) - label_scorer.raw(CONTENT_FREE).mean(axis=0)
-        ).max()
-        < 1e-5
+    everyday_mean = label_scorer.raw(everyday()).mean(axis=0)
+    assert np.abs(null_odds(label_scorer) - everyday_mean).max() < 1e-5
+
+
+def test_the_prior_that_ships_is_what_the_embedded_model_scores_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embedded = LabelScorer(
+        PairScorer(precision="float32"), load_taxonomy("ekman6"), load_templates(())
     )
+    recomputed = embedded.raw(everyday()).mean(axis=0)
+    monkeypatch.setattr(PairScorer, "score", None)
+    assert null_odds(embedded) == pytest.approx(recomputed, abs=2e-3), (
+        "after a change of model, sentences or nouns: python recipes/everyday_prior.py"
+    )
+    for name in taxonomy_names():
+        everyone = LabelScorer(embedded.scorer, load_taxonomy(name), embedded.templates)
+        assert np.isfinite(null_odds(everyone)).all(), name
+
+
+def test_what_the_prior_that_ships_lacks_is_scored_and_of_another_model_everything(
+    label_scorer: LabelScorer,
+) -> None:
+    default = load_templates(())
+    embedded = PairScorer(precision="float32")
+    mixed = LabelScorer(embedded, Taxonomy.of_labels(["joy", "hunger"]), default)
+    assert null_odds(mixed) == pytest.approx(mixed.raw(everyday()).mean(axis=0), abs=2e-3)
+    other = LabelScorer(label_scorer.scorer, MOODS, default)
+    shipped = json.loads(EVERYDAY_PRIOR.read_text())["log_odds"]
+    assert null_odds(other)[0] != pytest.approx(shipped["This person feels joy."], abs=0.1)
+
+
+def test_everyday_sentences_are_in_no_set_that_figures_come_from(shared: Path) -> None:
+    def plain(text: str) -> str:
+        return " ".join(re.findall(r"[\w']+", text.lower()))
+
+    sentences = {plain(text) for text in everyday()}
+    assert len(sentences) == len(everyday()) == 64
+    for path in sorted((shared / "text").glob("*_test.*")):
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            texts = next(csv.reader([line]), []) if path.suffix == ".csv" else line.split("\t")
+            assert sentences.isdisjoint(map(plain, texts)), f"{path.name}: {line}"
 
 
 def test_subtracting_the_batch_prior_gives_every_label_the_same_mean(

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lanser_cli.entailment import DEFAULT_TEMPLATE, Taxonomy, Template, load_taxonomy
+from lanser_cli.entailment import (
+    DEFAULT_TEMPLATE,
+    Taxonomy,
+    Template,
+    load_taxonomy,
+    load_templates,
+)
 from lanser_cli.entailment import taxonomy_names as names
 from lanser_cli.entailment.taxonomy import COMMON
 from lanser_cli.errors import UsageError
@@ -112,6 +118,14 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
             {"labels": {"joy": {"noun": "joy", "adjective": "joyful", "common": "zzz"}}},
             "'common' is 'zzz': known are anger, disgust",
         ),
+        (
+            {"labels": {"joy": {"noun": "joy", "adjective": "joyful", "words": ["de"]}}},
+            "label 'joy': 'words' must be an object: language -> noun and adjective",
+        ),
+        (
+            {"labels": {"joy": {"noun": "a", "adjective": "b", "words": {"de": {"noun": "c"}}}}},
+            "label 'joy': words in 'de': key 'adjective' is missing",
+        ),
     ],
 )
 def test_faults_of_a_file(changes: dict[str, object], sentence: str, tmp_path: Path) -> None:
@@ -120,6 +134,39 @@ def test_faults_of_a_file(changes: dict[str, object], sentence: str, tmp_path: P
         load_taxonomy(path)
     assert str(caught.value).startswith(path)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("lang", ["de", "es", "fr", "pl"])
+def test_ekman6_and_meld7_can_be_asked_for_in_other_languages(lang: str) -> None:
+    seven = load_taxonomy("meld7").in_language(lang)
+    assert seven.labels == load_taxonomy("meld7").labels and seven.lang == lang
+    assert all(len(set(words)) == 7 for words in (seven.nouns, seven.adjectives))
+    assert set(load_taxonomy("ekman6").in_language(lang).nouns) < set(seven.nouns)
+    first, *others = load_templates((), lang, sweep=True)
+    assert load_templates((), lang) == (first,) and "{adjective}" in others[-1].text
+    if lang == "de":
+        assert "Diese Person empfindet Wut." in first.hypotheses(seven)
+
+
+def test_a_language_without_words_or_template_is_refused_with_those_there_are(
+    tmp_path: Path,
+) -> None:
+    words = {"it": {"noun": "gioia", "adjective": "felice"}}
+    labels = {
+        "joy": {"noun": "joy", "adjective": "joyful", "words": words},
+        "fear": {"noun": "fear", "adjective": "afraid", "words": words},
+    }
+    mine = load_taxonomy(write(tmp_path / "mine.json", labels=labels))
+    assert Taxonomy.from_file(Path(write(tmp_path / "2.json", **mine.as_json()))) == mine
+    assert mine.in_language("it").nouns == ("gioia", "gioia")
+    assert mine.in_language("it").without(["joy"]).labels == ("fear",)
+    with pytest.raises(UsageError, match=r"--lang de: taxonomy 'mine' has words in en, it: write"):
+        mine.in_language("de")
+    with pytest.raises(UsageError, match=r"'goemotions' has words in en: write"):
+        load_taxonomy("goemotions").in_language("de")
+    with pytest.raises(UsageError, match=r"--lang it: a template ships for en, de, es, fr, pl: na"):
+        load_templates((), "it")
+    assert load_templates(("Prova {}.",), "it") == (Template("Prova {}."),)
 
 
 def test_a_label_that_occurs_twice_in_a_file(tmp_path: Path) -> None:

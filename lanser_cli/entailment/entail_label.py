@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from lanser_cli import console, jsonl, origin
-from lanser_cli.choices import Calibration, ScoringPrecision
+from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
 from lanser_cli.entailment import calibration
 from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.cascade import Cascade, measure_tolerance
 from lanser_cli.entailment.context import with_context
-from lanser_cli.entailment.label_scorer import LabelScorer, Scorer
+from lanser_cli.entailment.label_scorer import SERVED, LabelScorer, Scorer
 from lanser_cli.entailment.labeller import (
     STAGE,
     Labeller,
@@ -25,7 +25,9 @@ from lanser_cli.entailment.labeller import (
     premise_of,
     reason_to_abstain,
 )
+from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
+from lanser_cli.entailment.server import PREFIX, Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
@@ -34,14 +36,19 @@ from lanser_cli.records import Outcome, Record
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 
+_NOT_OF_LABELS = ("models", "prior", "cache", "cache_limit", "allow_remote")
+"""Settings that labels do not hang on, or that are told otherwise."""
+
 
 @dataclass(frozen=True)
 class LabelSettings:
     """How a task is done, checked before a model is loaded.
 
     Attributes:
-        models: embedded, a hub id or a folder; several are for a sweep.
+        models: embedded, a hub id, a folder or llm:NAME@URL; several are for a sweep.
         entailment_label, precision: as `PairScorer`.
+        llm_mode: what a model on a server is asked.
+        allow_remote: whether that server may be another machine.
         calibrate: which prior is subtracted.
         prior: file of the batch prior; made if it is not there.
         context: how many earlier utterances of a dialogue come before each.
@@ -59,6 +66,8 @@ class LabelSettings:
     models: list[str] = field(default_factory=lambda: [EMBEDDED])
     entailment_label: str | None = None
     precision: ScoringPrecision = "auto"
+    llm_mode: LlmMode = "pair"
+    allow_remote: bool = False
     calibrate: Calibration = "none"
     prior: Path | None = None
     context: int = 0
@@ -76,6 +85,16 @@ class LabelSettings:
                 "--top-k-first lets the embedded model choose the candidates of a larger one: "
                 "name that with --model"
             )
+        served = all(model.startswith(PREFIX) for model in self.models)
+        if served and (self.precision != "auto" or self.entailment_label is not None):
+            raise UsageError(
+                f"--precision and --entailment-label are not for {PREFIX}: a server computes in "
+                "what it pleases, and has no classes"
+            )
+        if self.llm_mode == "choice" and not served:
+            raise UsageError(f"--llm-mode choice is for --model {PREFIX}NAME@URL")
+        if self.llm_mode == "choice" and self.top_k_first is not None:
+            raise UsageError("--llm-mode choice asks for all labels at once: no --top-k-first")
         if self.prior is not None and self.calibrate != "batch":
             raise UsageError("--prior FILE goes with --calibrate batch")
 
@@ -96,7 +115,7 @@ def label_files(
     """
     if len(settings.models) > 1:
         raise UsageError("--model may be repeated with --sweep only")
-    devices = parse_devices(device)
+    devices = parse_devices(device)[: 1 if settings.model.startswith(PREFIX) else None]
     jsonl.check_files(inputs)
     prior = None
     if settings.calibrate == "batch":
@@ -117,7 +136,7 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
         "--taxonomy": _in_short(task.taxonomy),
         "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
         "--template": " | ".join(template.text for template in task.templates),
-        **origin.options(settings, but=("models", "prior", "cache", "cache_limit")),
+        **origin.options(settings, but=_NOT_OF_LABELS),
         "--prior": settings.prior and origin.of_files([settings.prior]),
     }
 
@@ -161,7 +180,7 @@ def make_cascade(
         UsageError, LanserError: as `make_label_scorer`; or the prior is of another model.
     """
     main, exact, close = make_label_scorer(settings.model, task, settings, device), None, 0.0
-    if main.scorer.precision != "float32":
+    if main.scorer.precision not in ("float32", SERVED):
         in_float32 = replace(settings, precision="float32")
         exact = make_label_scorer(settings.model, task, in_float32, device)
         close = measure_tolerance(main, exact)
@@ -174,17 +193,23 @@ def make_cascade(
 
 
 def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: str) -> LabelScorer:
-    """Load a model on `device`, in front of it the cache if there is one.
+    """Load a model on `device`, or find it on its server; in front of it the cache, if any.
 
     Raises:
-        UsageError, LanserError: as `PairScorer`, `CachedScorer`.
+        UsageError, LanserError: as `PairScorer`, `Server`, `CachedScorer`.
     """
-    scorer: Scorer = PairScorer(
-        model,
-        device=device,
-        precision=settings.precision,
-        entailment_label=settings.entailment_label if model == settings.model else None,
-    )
+    scorer: Scorer
+    if model.startswith(PREFIX):
+        one = settings.llm_mode == "choice"
+        sets = [template.hypotheses(task.taxonomy) for template in task.templates] if one else []
+        scorer = LlmScorer(Server(model, allow_remote=settings.allow_remote), sets)
+    else:
+        scorer = PairScorer(
+            model,
+            device=device,
+            precision=settings.precision,
+            entailment_label=settings.entailment_label if model == settings.model else None,
+        )
     if settings.cache is not None:
         scorer = CachedScorer(scorer, settings.cache, settings.cache_limit)
     return LabelScorer(scorer, task.taxonomy, task.templates)

@@ -142,6 +142,9 @@ class PairScorer:
         scores[rows[order], columns[order]] = found
         return scores
 
+    def fault(self, premise: str) -> str | None:
+        return None
+
     def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
         """Whether each premise is too long to be read whole next to one of the hypotheses."""
         return self._pairs.truncates(premises, hypotheses)

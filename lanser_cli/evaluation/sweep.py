@@ -158,6 +158,7 @@ def _trials(
 ) -> Iterator[Trial]:
     """Every way to label with one model; each premise is scored once for each template."""
     scorer = make_label_scorer(model, task, settings, device).scorer
+    words = task.words if settings.llm_mode == "pair" else (*task.words, "--llm-mode", "choice")
     ways: list[tuple[Template, ...]] = [(template,) for template in task.templates]
     raw: dict[tuple[Template, ...], NDArray[np.float32]] = {}
     with console.progress(f"sweep {model}", len(gold) * len(ways)) as meter:
@@ -166,6 +167,8 @@ def _trials(
             for window in windows(gold, labeller.WINDOW):
                 premises = [labeller.premise_of(record) for record in window]
                 blocks.append(LabelScorer(scorer, task.taxonomy, way).raw(premises))
+                if fault := next(filter(None, map(scorer.fault, premises)), None):
+                    raise LanserError(f"--sweep: {model} does not score every text: {fault}")
                 meter.advance(len(window))
             raw[way] = np.concatenate(blocks)
     if len(ways) > 1:
@@ -183,7 +186,7 @@ def _trials(
                 for record, index in zip(gold, chances.argmax(axis=1), strict=True)
             ]
             yield Trial(
-                task.words,
+                words,
                 model,
                 tuple(template.text for template in way),
                 method,

@@ -54,7 +54,7 @@ def command(
         list[str],
         MODEL.option(
             "--model",
-            help="NLI model: embedded, a hub id, a folder, or llm:NAME@URL, a language model on a "
+            help="NLI model: embedded, a hub id or a folder; or gliclass:ID; or llm:NAME@URL, on a "
             "server that speaks OpenAI's API; several with --sweep.",
         ),
     ] = _MODELS,
@@ -83,8 +83,9 @@ def command(
     ] = 0,
     top_k_first: Annotated[
         int | None,
-        MODEL.option(min=2, help="Score only the K best labels of the embedded model."),
+        MODEL.option(min=2, help="Score only the K best labels of --first-model."),
     ] = None,
+    first_model: Annotated[str, MODEL.option(help="What chooses them, as --model.")] = "embedded",
     top_k: Annotated[
         int | None, OUTPUT.option(min=1, help="Keep only the K best in emotion_scores.")
     ] = None,

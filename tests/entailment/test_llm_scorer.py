@@ -121,20 +121,16 @@ def test_faults_of_one_answer_are_rejects_with_reasons_and_never_labels(
     rejects = tmp_path / "rejects.jsonl"
     found = label(said(tmp_path, *texts), scripted, "--rejects", rejects, code=3)
     assert [item["id"] for item in found] == ["n5"]
-    reasons = [item["error"] for item in read_jsonl(rejects)]
-    assert [item["id"] for item in read_jsonl(rejects)] == ["n0", "n1", "n2", "n3", "n4"]
-    for reason, part in zip(
-        reasons,
-        (
-            "broke its answer off",
-            "log-probabilities",
-            "answers 'Well'",
-            "not both yes and no",
-            "400",
-        ),
-        strict=True,
-    ):
-        assert part in reason
+    rejected = {item["id"]: item["error"] for item in read_jsonl(rejects)}
+    reasons = {
+        "n0": "broke its answer off",
+        "n1": "does not have the log-probabilities",
+        "n2": "answers 'Well'",
+        "n3": "not both yes and no",
+        "n4": "HTTP 400",
+    }
+    assert rejected.keys() == reasons.keys()
+    assert all(part in rejected[name] for name, part in reasons.items())
 
 
 def test_what_passes_is_tried_again_after_as_long_as_the_server_asks(
@@ -155,15 +151,16 @@ def test_a_server_that_stops_ends_the_run_and_resume_goes_on(
     tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = said(tmp_path, *(f"joy number {number}" for number in range(260)))
-    whole = label(path, scripted)
+    choice = ("--llm-mode", "choice")
+    whole = label(path, scripted, *choice)
     (tmp_path / "out.jsonl").unlink()
-    scripted.dies_after = len(scripted.asked) + 256 * 3 + 5  # amid the second window
-    assert label(path, scripted, code=1) == []
+    scripted.dies_after = len(scripted.asked) + 256 + 2  # amid the second window
+    assert label(path, scripted, *choice, code=1) == []
     message = capsys.readouterr().err
     assert "nothing answers there" in message and "--resume" in message
     with served(port=scripted.server_address[1]) as again:
-        resumed = label(path, again, "--resume")
-        assert len(again.asked) == 1 + 4 * 3  # a first question, and the rest
+        resumed = label(path, again, *choice, "--resume")
+        assert len(again.asked) == 1 + 4  # a first question, and the rest
     assert resumed == whole
 
 

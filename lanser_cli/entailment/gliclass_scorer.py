@@ -98,7 +98,7 @@ class GliclassScorer:
 
     def knows(self, text: str) -> bool:
         tokens = self.tokens(text)
-        return 2 * tokens.count(self._tokenizer.unk_token_id) < len(tokens)
+        return 2 * tokens.count(self._tokenizer.unk_token_id) <= len(tokens)
 
     def tokens(self, text: str) -> list[int]:
         found: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -119,7 +119,7 @@ class Labeller:
         scored = np.flatnonzero(~np.isnan(raw).any(axis=1))
         if not len(scored):
             return {}
-        raw, premises = raw[scored], [premises[row] for row in scored]
+        raw, premises = raw[scored], [premises[row] for row in scored.tolist()]
         chances = probabilities(self._main.less_prior(raw), self._crosswalk)
         order = np.argsort(-chances, axis=1, kind="stable")
         first, second = np.take_along_axis(chances, order[:, :2], axis=1).T

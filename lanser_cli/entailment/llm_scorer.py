@@ -107,7 +107,7 @@ class LlmScorer:
         return [False] * len(premises)
 
     def knows(self, text: str) -> bool:
-        return any(character.isalnum() for character in text)
+        return True
 
     def tokens(self, text: str) -> list[int]:
         return list(text.encode())

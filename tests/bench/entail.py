@@ -348,12 +348,15 @@ def server(options: argparse.Namespace, work: Path) -> None:
         for start in range(0, len(premises), WINDOW):
             scorer.score(premises[start : start + WINDOW], hypotheses)
 
+    before = time.process_time()
     took = seconds(judge)
+    work_ms = 1000 * (time.process_time() - before) / (len(premises) * labels)
     process.terminate()
     asked = len(premises) * labels
     print(
         f"\n{asked} questions to a server that takes {1000 * latency:.0f} ms for each, {SLOTS} at "
-        f"once: {asked / took:.0f}/s, {asked * latency / (took * SLOTS):.0%} of its slots busy"
+        f"once: {asked / took:.0f}/s, {asked * latency / (took * SLOTS):.0%} of its slots busy, "
+        f"{work_ms:.2f} ms of our processor each"
     )
 
 

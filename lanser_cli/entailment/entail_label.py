@@ -39,7 +39,7 @@ from lanser_cli.workers import spread
 
 _PREFIXES = (server.PREFIX, gliclass_scorer.PREFIX)
 
-_NOT_OF_LABELS = ("models", "prior", "cache", "cache_limit", "allow_remote")
+_NOT_OF_LABELS = ("models", "first_model", "prior", "cache", "cache_limit", "allow_remote")
 """Settings that labels do not hang on, or that are told otherwise."""
 
 
@@ -92,6 +92,8 @@ class LabelSettings:
             )
         if self.top_k_first is None and self.first_model != EMBEDDED:
             raise UsageError("--first-model goes with --top-k-first")
+        if self.first_model.startswith(server.PREFIX):
+            raise UsageError("--first-model is an NLI model or gliclass:ID: it is to be quick")
         plain = not any(model.startswith(_PREFIXES) for model in self.models)
         if not plain and (self.precision != "auto" or self.entailment_label is not None):
             raise UsageError("--precision and --entailment-label are for NLI models alone")
@@ -145,6 +147,7 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
         "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
         "--template": " | ".join(template.text for template in task.templates),
         **origin.options(settings, but=_NOT_OF_LABELS),
+        "--first-model": origin.named(settings.first_model),
         "--prior": settings.prior and origin.of_files([settings.prior]),
     }
 

@@ -7,9 +7,11 @@ score is that letter's log-probability. Both are read off the first token of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from string import ascii_uppercase
+from typing import TypeAlias
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,9 @@ _CHOICE = """Someone said: "{premise}"
 
 Given what was said, which statement is most likely to be true? Answer with its letter alone."""
 
+_Question: TypeAlias = tuple[str, tuple[str, ...]]
+"""A premise, and the hypothesis or hypotheses that are put to the model together."""
+
 _YES_OR_NO = ("Yes", "No", "yes", "no")
 
 
@@ -50,6 +55,7 @@ class LlmScorer:
         self._sets = [tuple(each) for each in sets]
         self._faults: dict[str, str] = {}
         self._tried = False
+        self._threads: ThreadPool | None = None
 
     @property
     def name(self) -> str:
@@ -88,15 +94,14 @@ class LlmScorer:
             return scores
         self._try()
         asked = [(premises[row], options) for row, options in questions]
-        with ThreadPool(min(SLOTS, len(asked))) as threads:
-            for (row, _), found in zip(questions, threads.imap(self._answer, asked), strict=True):
-                if isinstance(found, str):
-                    self._faults.setdefault(premises[row], found)
-                    continue
-                for hypothesis, score in found.items():
-                    column = column_of.get(hypothesis)
-                    if column is not None and wanted[row, column]:
-                        scores[row, column] = score
+        for (row, _), found in zip(questions, self._answers(asked), strict=True):
+            if isinstance(found, str):
+                self._faults.setdefault(premises[row], found)
+                continue
+            for hypothesis, score in found.items():
+                column = column_of.get(hypothesis)
+                if column is not None and wanted[row, column]:
+                    scores[row, column] = score
         return scores
 
     def fault(self, premise: str) -> str | None:
@@ -126,7 +131,19 @@ class LlmScorer:
                 raise LanserError(f"--model {self.name}: a plain question fails: {found}")
             self._tried = True
 
-    def _answer(self, question: tuple[str, tuple[str, ...]]) -> dict[str, float] | str:
+    def _answers(self, questions: Sequence[_Question]) -> Iterator[dict[str, float] | str]:
+        """The answers to questions, in their order, of which `SLOTS` are asked at once."""
+        if self._threads is None:
+            self._threads = ThreadPool(SLOTS)
+            finalize(self, self._threads.terminate)
+        try:
+            yield from self._threads.imap(self._answer, questions)
+        except BaseException:
+            self._threads.terminate()  # else the questions that are left would still be asked
+            self._threads = None
+            raise
+
+    def _answer(self, question: _Question) -> dict[str, float] | str:
         """Hypotheses and their scores, or why there are none."""
         premise, options = question
         try:

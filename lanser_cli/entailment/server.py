@@ -154,7 +154,7 @@ class Server:
             kind, version = "ollama", found["version"]
             tags = self._ask("/api/tags", {"models": [{"name": str, "digest": str}]})
             for tag in tags["models"] if tags else ():
-                if tag["name"] == entry["id"]:
+                if tag["name"] in (self.model, f"{self.model}:latest"):
                     entry["digest"] = tag["digest"]
         else:
             kind, version = "other", None
@@ -185,6 +185,8 @@ class Server:
                 reply = self._pool.request(method, self._url + path, json=body, redirect=False)
             except NewConnectionError:
                 fault = self._gone("nothing answers there")
+                if method == "GET":  # before the first question: it was not there yet
+                    raise fault from None
             except TimeoutError:
                 fault = self._gone(f"no answer within {_PATIENCE:.0f} s")
             except ProtocolError:  # before the answer or within it

@@ -23,6 +23,7 @@ from lanser_cli.entailment.entail_label import (
     make_label_scorer,
     read_transcripts,
 )
+from lanser_cli.entailment.server import PREFIX
 from lanser_cli.entailment.task import Task
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import metrics
@@ -158,7 +159,8 @@ def _trials(
 ) -> Iterator[Trial]:
     """Every way to label with one model; each premise is scored once for each template."""
     scorer = make_label_scorer(model, task, settings, device).scorer
-    words = task.words if settings.llm_mode == "pair" else (*task.words, "--llm-mode", "choice")
+    choosing = settings.llm_mode == "choice" and model.startswith(PREFIX)
+    words = (*task.words, "--llm-mode", "choice") if choosing else task.words
     ways: list[tuple[Template, ...]] = [(template,) for template in task.templates]
     raw: dict[tuple[Template, ...], NDArray[np.float32]] = {}
     with console.progress(f"sweep {model}", len(gold) * len(ways)) as meter:

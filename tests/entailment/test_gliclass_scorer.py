@@ -14,6 +14,7 @@ from lanser_cli.app import main
 from lanser_cli.entailment.gliclass_scorer import GliclassScorer
 from lanser_cli.errors import UsageError
 
+# The library imports much: seconds that the quick tests do without.
 LABELS = ("joy", "fear", "anger")
 TEXTS = ("what a joy", "who is there", "go away now, all of you")
 
@@ -52,6 +53,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_scores_are_the_log_odds_of_the_library_and_labels_are_never_cut(tiny: Path) -> None:
     from gliclass import GLiClassModel, ZeroShotClassificationPipeline
     from transformers import AutoTokenizer
@@ -72,6 +74,7 @@ def test_scores_are_the_log_odds_of_the_library_and_labels_are_never_cut(tiny: P
     assert np.isfinite(scorer.score([long], LABELS)).all()
 
 
+@pytest.mark.slow
 def test_it_labels_and_it_chooses_candidates(tiny: Path, tiny_nli: Path, tmp_path: Path) -> None:
     items = [{"id": f"n{number}", "text": text} for number, text in enumerate(TEXTS)]
     path, out = write_jsonl(tmp_path / "in.jsonl", items), tmp_path / "out.jsonl"
@@ -88,6 +91,7 @@ def test_it_labels_and_it_chooses_candidates(tiny: Path, tiny_nli: Path, tmp_pat
         assert one["entailment"]["model"] == f"gliclass:{tiny}"
 
 
+@pytest.mark.slow
 def test_a_model_that_would_run_code_of_the_hub_is_refused(tiny: Path, tmp_path: Path) -> None:
     config = json.loads((tiny / "config.json").read_text())
     config["encoder_config"]["model_type"] = "of-my-own"

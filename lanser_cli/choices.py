@@ -23,6 +23,9 @@ HearingPrecision: TypeAlias = Literal["auto", "float32", "int8"]
 Calibration: TypeAlias = Literal["none", "null", "batch"]
 """What is subtracted from a label's score: nothing, its mean over everyday talk, or the input."""
 
+LlmMode: TypeAlias = Literal["pair", "choice"]
+"""What a language model is asked: yes or no to each label, or the letter of one of all."""
+
 Codec: TypeAlias = Literal["flac", "opus"]
 """flac keeps 16 bits of every sample; opus (in Ogg) is smaller and lossy."""
 

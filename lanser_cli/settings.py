@@ -18,6 +18,9 @@ else:
     import tomli as tomllib
 
 FILE_VARIABLE = "LANSER_CONFIG"
+LLM_KEY_VARIABLE = "LANSER_LLM_KEY"
+"""The key for a server of language models: no option, so that no command line holds it."""
+
 _PREFIX = "LANSER_"
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -96,6 +99,7 @@ def _of_environment(environment: Mapping[str, str], keys: Keys) -> _Settled:
         _variable(verb, name): (verb, keys[verb][name]) for verb in keys for name in keys[verb]
     }
     ours = sorted(name for name in environment if name.startswith(_PREFIX))
+    ours = [name for name in ours if name != LLM_KEY_VARIABLE]
     for name in ours:
         _check_known(name, [*names, FILE_VARIABLE], f"the variable {name} sets nothing")
     for name in sorted(set(ours) & names.keys(), key=lambda name: names[name][0]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lanser_cli.choices import Calibration, ScoringPrecision
+from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, LABELS, MODEL, OUTPUT, RUNNING
 from lanser_cli.tally import Ledger
@@ -17,6 +17,7 @@ EXAMPLES = """
 lanser entail-label heard.jsonl -t ekman6 -o weak.jsonl
 lanser transcribe speech/ | lanser entail-label --labels happy,sad,angry > three.jsonl
 lanser entail-label heard.jsonl --model FacebookAI/roberta-large-mnli -o large.jsonl
+lanser entail-label heard.jsonl --model llm:qwen3@http://127.0.0.1:8000 -o judged.jsonl
 """
 
 
@@ -58,7 +59,9 @@ def command(
     models: Annotated[
         list[str],
         MODEL.option(
-            "--model", help="NLI model: embedded, a hub id or a folder; several with --sweep."
+            "--model",
+            help="NLI model: embedded, a hub id or a folder; or gliclass:ID; or llm:NAME@URL, on a "
+            "server that speaks OpenAI's API; several with --sweep.",
         ),
     ] = _MODELS,
     entailment_label: Annotated[
@@ -67,6 +70,12 @@ def command(
     precision: Annotated[
         ScoringPrecision, MODEL.option(help="What the model computes in; int8 on a CPU alone.")
     ] = "auto",
+    llm_mode: Annotated[
+        LlmMode, MODEL.option(help="Ask llm: yes or no to each label, or to choose one of all.")
+    ] = "pair",
+    allow_remote: Annotated[
+        bool, MODEL.option("--allow-remote", help="Let llm: send transcripts to another machine.")
+    ] = False,
     calibrate: Annotated[
         Calibration,
         LABELS.option(
@@ -82,8 +91,9 @@ def command(
     ] = 0,
     top_k_first: Annotated[
         int | None,
-        MODEL.option(min=2, help="Score only the K best labels of the embedded model."),
+        MODEL.option(min=2, help="Score only the K best labels of --first-model."),
     ] = None,
+    first_model: Annotated[str, MODEL.option(help="What chooses them, as --model.")] = "embedded",
     top_k: Annotated[
         int | None, OUTPUT.option(min=1, help="Keep only the K best in emotion_scores.")
     ] = None,

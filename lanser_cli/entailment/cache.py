@@ -84,6 +84,9 @@ class CachedScorer:
     def fingerprint(self) -> str:
         return self._scorer.fingerprint
 
+    def fault(self, premise: str) -> str | None:
+        return self._scorer.fault(premise)
+
     def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
         return self._scorer.truncates(premises, hypotheses)
 
@@ -123,7 +126,7 @@ class CachedScorer:
                 return self.score(premises, hypotheses, wanted)
             found = [
                 (keys[row], hypotheses[column], float(scores[row, column]))
-                for row, column in np.argwhere(missing).tolist()
+                for row, column in np.argwhere(missing & ~np.isnan(scores)).tolist()
             ]
             self._guarded(lambda: self.add(found))
         return scores

@@ -43,12 +43,20 @@ _SHAPE = {
 
 
 def mean_odds(label_scorer: LabelScorer, texts: Sequence[str]) -> NDArray[np.float32]:
-    """The mean raw log-odds of each label over texts: float32 `[labels]`."""
-    total = np.zeros(len(label_scorer.taxonomy.labels))
+    """The mean raw log-odds of each label over the texts that have them: float32 `[labels]`.
+
+    Raises:
+        LanserError: none has.
+    """
+    total, count = np.zeros(len(label_scorer.taxonomy.labels)), 0
     for start in range(0, len(texts), 100):
-        raw = label_scorer.raw(texts[start : start + 100])
-        total += raw.astype(np.float64).sum(axis=0)
-    return (total / len(texts)).astype(np.float32)
+        some = texts[start : start + 100]
+        raw = label_scorer.raw(some)
+        raw = raw[~np.isnan(raw).any(axis=1)]
+        total, count = total + raw.astype(np.float64).sum(axis=0), count + len(raw)
+    if not count:
+        raise LanserError(f"--calibrate: no text has scores: {label_scorer.scorer.fault(some[0])}")
+    return (total / count).astype(np.float32)
 
 
 @cache

@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from lanser_cli import console, jsonl, origin
-from lanser_cli.choices import Calibration, ScoringPrecision
+from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
-from lanser_cli.entailment import calibration
+from lanser_cli.entailment import calibration, gliclass_scorer, server
 from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.cascade import Cascade, measure_tolerance
 from lanser_cli.entailment.context import with_context
-from lanser_cli.entailment.label_scorer import LabelScorer, Scorer
+from lanser_cli.entailment.gliclass_scorer import GliclassScorer
+from lanser_cli.entailment.label_scorer import SERVED, LabelScorer, Scorer
 from lanser_cli.entailment.labeller import (
     STAGE,
     Labeller,
@@ -25,7 +26,9 @@ from lanser_cli.entailment.labeller import (
     premise_of,
     reason_to_abstain,
 )
+from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
+from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
@@ -34,18 +37,26 @@ from lanser_cli.records import Outcome, Record
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 
+_PREFIXES = (server.PREFIX, gliclass_scorer.PREFIX)
+
+_NOT_OF_LABELS = ("models", "first_model", "prior", "cache", "cache_limit", "allow_remote")
+"""Settings that labels do not hang on, or that are told otherwise."""
+
 
 @dataclass(frozen=True)
 class LabelSettings:
     """How a task is done, checked before a model is loaded.
 
     Attributes:
-        models: embedded, a hub id or a folder; several are for a sweep.
+        models: embedded, a hub id, a folder, llm:NAME@URL or gliclass:ID; several are for a sweep.
         entailment_label, precision: as `PairScorer`.
+        llm_mode: what a model on a server is asked.
+        allow_remote: whether that server may be another machine.
         calibrate: which prior is subtracted.
         prior: file of the batch prior; made if it is not there.
         context: how many earlier utterances of a dialogue come before each.
-        top_k_first: let the embedded model choose so many candidates, and score only those.
+        top_k_first: let another model choose so many candidates, and score only those.
+        first_model: which model that is.
         top_k: how many labels to keep in `emotion_scores`.
         min_score: abstain where the best label's probability is lower.
         min_margin: abstain where the best label's log-odds over the second are lower.
@@ -59,10 +70,13 @@ class LabelSettings:
     models: list[str] = field(default_factory=lambda: [EMBEDDED])
     entailment_label: str | None = None
     precision: ScoringPrecision = "auto"
+    llm_mode: LlmMode = "pair"
+    allow_remote: bool = False
     calibrate: Calibration = "none"
     prior: Path | None = None
     context: int = 0
     top_k_first: int | None = None
+    first_model: str = EMBEDDED
     top_k: int | None = None
     min_score: float = 0.0
     min_margin: float = 0.0
@@ -71,11 +85,26 @@ class LabelSettings:
     cache_limit: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.top_k_first is not None and self.model == EMBEDDED:
+        if self.top_k_first is not None and self.model == self.first_model:
             raise UsageError(
-                "--top-k-first lets the embedded model choose the candidates of a larger one: "
-                "name that with --model"
+                f"--top-k-first lets the model '{self.first_model}' choose the candidates of a "
+                "larger one: name that with --model"
             )
+        if self.top_k_first is None and self.first_model != EMBEDDED:
+            raise UsageError("--first-model goes with --top-k-first")
+        if self.first_model.startswith(server.PREFIX):
+            raise UsageError("--first-model is an NLI model or gliclass:ID: it is to be quick")
+        plain = not any(model.startswith(_PREFIXES) for model in self.models)
+        if not plain and (self.precision != "auto" or self.entailment_label is not None):
+            raise UsageError("--precision and --entailment-label are for NLI models alone")
+        at_once = self.llm_mode == "choice" or self.model.startswith(gliclass_scorer.PREFIX)
+        if at_once and self.top_k_first is not None:
+            raise UsageError(
+                f"--model {self.model} is asked for all labels at once: it takes no "
+                "candidates of --top-k-first"
+            )
+        if self.llm_mode == "choice" and not self.model.startswith(server.PREFIX):
+            raise UsageError(f"--llm-mode choice is for --model {server.PREFIX}NAME@URL")
         if self.prior is not None and self.calibrate != "batch":
             raise UsageError("--prior FILE goes with --calibrate batch")
 
@@ -96,7 +125,7 @@ def label_files(
     """
     if len(settings.models) > 1:
         raise UsageError("--model may be repeated with --sweep only")
-    devices = parse_devices(device)
+    devices = parse_devices(device)[: 1 if settings.model.startswith(server.PREFIX) else None]
     jsonl.check_files(inputs)
     prior = None
     if settings.calibrate == "batch":
@@ -117,7 +146,8 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
         "--taxonomy": _in_short(task.taxonomy),
         "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
         "--template": " | ".join(template.text for template in task.templates),
-        **origin.options(settings, but=("models", "prior", "cache", "cache_limit")),
+        **origin.options(settings, but=_NOT_OF_LABELS),
+        "--first-model": origin.named(settings.first_model),
         "--prior": settings.prior and origin.of_files([settings.prior]),
     }
 
@@ -161,33 +191,40 @@ def make_cascade(
         UsageError, LanserError: as `make_label_scorer`; or the prior is of another model.
     """
     main, exact, close = make_label_scorer(settings.model, task, settings, device), None, 0.0
-    if main.scorer.precision != "float32":
+    if main.scorer.precision not in ("float32", SERVED):
         in_float32 = replace(settings, precision="float32")
         exact = make_label_scorer(settings.model, task, in_float32, device)
         close = measure_tolerance(main, exact)
     small = None
     if settings.top_k_first is not None:
-        small = make_label_scorer(EMBEDDED, task, settings, device)
+        small = make_label_scorer(settings.first_model, task, settings, device)
         small = _calibrated(small, settings.calibrate, prior)
     main = _calibrated(main, settings.calibrate, prior)
     return Cascade(main, small, settings.top_k_first or 0, exact, close)
 
 
 def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: str) -> LabelScorer:
-    """Load a model on `device`, in front of it the cache if there is one.
+    """Load a model on `device`, or find it on its server; in front of it the cache, if any.
 
     Raises:
-        UsageError, LanserError: as `PairScorer`, `CachedScorer`.
+        UsageError, LanserError: as `PairScorer`, `GliclassScorer`, `Server`, `CachedScorer`.
     """
-    scorer: Scorer = PairScorer(
-        model,
-        device=device,
-        precision=settings.precision,
-        entailment_label=settings.entailment_label if model == settings.model else None,
-    )
+    scorer = _load(model, task, settings, device)
     if settings.cache is not None:
         scorer = CachedScorer(scorer, settings.cache, settings.cache_limit)
     return LabelScorer(scorer, task.taxonomy, task.templates)
+
+
+def _load(model: str, task: Task, settings: LabelSettings, device: str) -> Scorer:
+    sets = [template.hypotheses(task.taxonomy) for template in task.templates]
+    if model.startswith(server.PREFIX):
+        one = Server(model, allow_remote=settings.allow_remote)
+        return LlmScorer(one, sets if settings.llm_mode == "choice" else ())
+    if model.startswith(gliclass_scorer.PREFIX):
+        return GliclassScorer(model, sets, device=device)
+    label = settings.entailment_label if model == settings.model else None
+    precision = settings.precision
+    return PairScorer(model, device=device, precision=precision, entailment_label=label)
 
 
 def _calibrated(
@@ -219,7 +256,7 @@ def batch_prior(
             "--calibrate batch reads its input twice, so a stream will not do: measure the prior "
             "on a file of records with --prior FILE once, then name that FILE with the stream"
         )
-    models = [settings.model] + ([EMBEDDED] if settings.top_k_first is not None else [])
+    models = [settings.model] + ([settings.first_model] if settings.top_k_first is not None else [])
     label_scorers = [make_label_scorer(model, task, settings, device) for model in models]
     scorer = label_scorers[0].scorer
     good = (

@@ -15,9 +15,12 @@ from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.entailment.templates import Template
 from lanser_cli.errors import UsageError
 
+SERVED = "server"
+"""The precision of a model that a server runs: that is the server's own affair."""
+
 
 class Scorer(Protocol):
-    """What scores pairs: `PairScorer`, or a cache in front of one."""
+    """What scores pairs: `PairScorer`, `LlmScorer`, or a cache in front of one."""
 
     @property
     def name(self) -> str:
@@ -25,7 +28,7 @@ class Scorer(Protocol):
 
     @property
     def precision(self) -> str:
-        """What it computes in: float32, bfloat16 or int8."""
+        """What it computes in: float32, bfloat16, int8, or `SERVED`."""
 
     @property
     def fingerprint(self) -> str:
@@ -37,7 +40,10 @@ class Scorer(Protocol):
         hypotheses: Sequence[str],
         wanted: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
-        """Log-odds of entailment `[premises, hypotheses]`, NaN where not `wanted`."""
+        """Log-odds of entailment `[premises, hypotheses]`, NaN where not `wanted` or at fault."""
+
+    def fault(self, premise: str) -> str | None:
+        """Why the last `score` has a NaN that was wanted for this premise; None: it has none."""
 
     def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
         """Whether each premise is too long, so that its end is not read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from lanser_cli.choices import Calibration
 from lanser_cli.entailment import context
 from lanser_cli.entailment.cascade import Cascade
 from lanser_cli.entailment.crosswalk import Crosswalk
-from lanser_cli.entailment.label_scorer import LabelScorer, Scorer
+from lanser_cli.entailment.label_scorer import SERVED, LabelScorer, Scorer
 from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
 from lanser_cli.output import warn_of
@@ -81,17 +81,27 @@ class Labeller:
             self._about["lang"] = self._main.taxonomy.lang
         self._about["templates"] = [template.text for template in self._main.templates]
         self._about["calibration"] = calibrate
+        if self._main.scorer.precision == SERVED:
+            self._about["server"] = self._main.scorer.fingerprint
         if cascade.small:
             self._about["candidates"] = cascade.candidates
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         items = [attempt(self._premise_or_outcome, record, STAGE) for record in window]
         premises = list(dict.fromkeys(item for item in items if isinstance(item, str)))
-        answers = dict(zip(premises, self._answers(premises), strict=True))
+        answers = self._answers(premises)
         return [
-            _with_answer(record, answers[item]) if isinstance(item, str) else item
+            self._outcome(record, item, answers) if isinstance(item, str) else item
             for record, item in zip(window, items, strict=True)
         ]
+
+    def _outcome(
+        self, record: Record, premise: str, answers: Mapping[str, dict[str, Any]]
+    ) -> Outcome:
+        answer = answers.get(premise)
+        if answer is None:
+            return Reject.of(record, STAGE, self._main.scorer.fault(premise))
+        return _with_answer(record, answer)
 
     def _premise_or_outcome(self, record: Record) -> str | Outcome:
         """The premise to score for a record, or what becomes of the record without one."""
@@ -103,11 +113,15 @@ class Labeller:
             return _with_answer(record, {**nothing, "entailment": about})
         return premise_of(record)
 
-    def _answers(self, premises: Sequence[str]) -> list[dict[str, Any]]:
-        """For each premise what is written into its record."""
+    def _answers(self, premises: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """For each premise that has scores, what is written into its record."""
         if not premises:
-            return []
+            return {}
         raw = self._cascade.raw(premises)
+        scored = np.flatnonzero(~np.isnan(raw).any(axis=1))
+        if not len(scored):
+            return {}
+        raw, premises = raw[scored], [premises[row] for row in scored.tolist()]
         chances = probabilities(self._main.less_prior(raw), self._crosswalk)
         order = np.argsort(-chances, axis=1, kind="stable")
         first, second = np.take_along_axis(chances, order[:, :2], axis=1).T
@@ -138,7 +152,7 @@ class Labeller:
             if "abstained" in about:
                 answer |= {"emotion": None, "emotion_score": None}
             answers.append(answer)
-        return answers
+        return dict(zip(premises, answers, strict=True))
 
     def _kept(self, scores: Sequence[float], order: NDArray[np.intp]) -> dict[str, float]:
         """The labels to write, in the taxonomy's order: the best of those that were scored."""

@@ -81,7 +81,7 @@ class PairScorer:
             config.label2id, config.id2label, model, entailment_label
         )
         self._load()
-        limits = (tokenizer.model_max_length, _positions(self._model), 512)
+        limits = (tokenizer.model_max_length, positions(self._model), 512)
         self._pairs = PairEncoder(tokenizer, min(limits), model)
         self._padding = (tokenizer.pad_token_id or 0, tokenizer.padding_side)
         if self.precision != "float32":
@@ -141,6 +141,9 @@ class PairScorer:
             return self.score(premises, hypotheses, wanted)
         scores[rows[order], columns[order]] = found
         return scores
+
+    def fault(self, premise: str) -> str | None:
+        return None
 
     def truncates(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
         """Whether each premise is too long to be read whole next to one of the hypotheses."""
@@ -232,25 +235,27 @@ class PairScorer:
 
     @cached_property
     def _digest(self) -> str:
-        """16 hex digits of a SHA-256 over the files of the model."""
-        from transformers.utils import cached_file
-
-        config = cached_file(self._folder, "config.json")
-        files = sorted(
-            path for path in Path(config).parent.iterdir() if path.suffix in _MODEL_FILES
-        )
-        if any(path.suffix == ".safetensors" for path in files):
-            files = [path for path in files if path.suffix != ".bin"]
-        total = hashlib.sha256()
-        for path in files:
-            total.update(f"{path.name} {path.stat().st_size} ".encode())
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    total.update(block)
-        return total.hexdigest()[:16]
+        return model_digest(self._folder)
 
 
-def _positions(model: Any) -> int:
+def model_digest(folder: str) -> str:
+    """16 hex digits of a SHA-256 over the files of a model, in a folder or of the hub's cache."""
+    from transformers.utils import cached_file
+
+    config = cached_file(folder, "config.json")
+    files = sorted(path for path in Path(config).parent.iterdir() if path.suffix in _MODEL_FILES)
+    if any(path.suffix == ".safetensors" for path in files):
+        files = [path for path in files if path.suffix != ".bin"]
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.name} {path.stat().st_size} ".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()[:16]
+
+
+def positions(model: Any) -> int:
     """How many tokens the model has positions for; 512 where it has no table of them."""
     positions: int = getattr(model.config, "max_position_embeddings", None) or 512
     for name, module in model.named_modules():

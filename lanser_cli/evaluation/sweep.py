@@ -23,6 +23,7 @@ from lanser_cli.entailment.entail_label import (
     make_label_scorer,
     read_transcripts,
 )
+from lanser_cli.entailment.server import PREFIX
 from lanser_cli.entailment.task import Task
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import metrics
@@ -158,6 +159,8 @@ def _trials(
 ) -> Iterator[Trial]:
     """Every way to label with one model; each premise is scored once for each template."""
     scorer = make_label_scorer(model, task, settings, device).scorer
+    choosing = settings.llm_mode == "choice" and model.startswith(PREFIX)
+    words = (*task.words, "--llm-mode", "choice") if choosing else task.words
     ways: list[tuple[Template, ...]] = [(template,) for template in task.templates]
     raw: dict[tuple[Template, ...], NDArray[np.float32]] = {}
     with console.progress(f"sweep {model}", len(gold) * len(ways)) as meter:
@@ -166,6 +169,8 @@ def _trials(
             for window in windows(gold, labeller.WINDOW):
                 premises = [labeller.premise_of(record) for record in window]
                 blocks.append(LabelScorer(scorer, task.taxonomy, way).raw(premises))
+                if fault := next(filter(None, map(scorer.fault, premises)), None):
+                    raise LanserError(f"--sweep: {model} does not score every text: {fault}")
                 meter.advance(len(window))
             raw[way] = np.concatenate(blocks)
     if len(ways) > 1:
@@ -183,7 +188,7 @@ def _trials(
                 for record, index in zip(gold, chances.argmax(axis=1), strict=True)
             ]
             yield Trial(
-                task.words,
+                words,
                 model,
                 tuple(template.text for template in way),
                 method,

@@ -12,6 +12,7 @@ against. FOLDER holds go_test.tsv (GoEmotions). The parts:
     first      --top-k-first: pairs saved, labels equal to scoring all (--large FOLDER: the model
                whose work is saved)
     records    a million records whose scores are all cached: records/s and memory
+    server     a language model on a server that takes 50 ms an answer: how busy its slots are
     gpu        roberta-large with random weights in bfloat16 on the first GPU
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import statistics
@@ -28,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +53,8 @@ from lanser_cli.entailment import (
 from lanser_cli.entailment.cache import premise_key
 from lanser_cli.entailment.cascade import measure_tolerance
 from lanser_cli.entailment.labeller import WINDOW
+from lanser_cli.entailment.llm_scorer import LlmScorer
+from lanser_cli.entailment.server import SLOTS, Server
 from lanser_cli.models.onednn import OneDnnLinear
 
 TEMPLATE = "This person feels {}."
@@ -326,6 +331,44 @@ def resident(process: subprocess.Popen[str], output: Path, count: int) -> Iterat
             yield int(found[1]) / 1000
 
 
+def server(options: argparse.Namespace, work: Path) -> None:
+    """`lanser entail-label` against the tests' scripted server, in a process of its own."""
+    latency, labels = 0.05, 6
+    port = multiprocessing.Value("i", 0)
+    process = multiprocessing.Process(target=serve, args=(latency, port), daemon=True)
+    process.start()
+    while not port.value:
+        time.sleep(0.05)
+    scorer = LlmScorer(Server(f"llm:tiny@http://127.0.0.1:{port.value}"))
+    hypotheses = Template(TEMPLATE).hypotheses(load_taxonomy("ekman6"))
+    scorer.score(["a first one"], hypotheses[:1])
+    premises = [f"it is the {n}th time today" for n in range(options.judged)]
+
+    def judge() -> None:
+        for start in range(0, len(premises), WINDOW):
+            scorer.score(premises[start : start + WINDOW], hypotheses)
+
+    before = time.process_time()
+    took = seconds(judge)
+    work_ms = 1000 * (time.process_time() - before) / (len(premises) * labels)
+    process.terminate()
+    asked = len(premises) * labels
+    print(
+        f"\n{asked} questions to a server that takes {1000 * latency:.0f} ms for each, {SLOTS} at "
+        f"once: {asked / took:.0f}/s, {asked * latency / (took * SLOTS):.0%} of its slots busy, "
+        f"{work_ms:.2f} ms of our processor each"
+    )
+
+
+def serve(latency: float, port: Any) -> None:
+    sys.path.insert(0, str(ROOT / "tests"))
+    from llm_server import served
+
+    with served(latency=latency) as scripted:
+        port.value = scripted.server_address[1]
+        time.sleep(3600)
+
+
 def gpu(options: argparse.Namespace, work: Path) -> None:
     if not torch.cuda.is_available():
         print("\ngpu: there is none here")
@@ -369,6 +412,7 @@ PARTS = {
     "agreement": agreement,
     "first": first,
     "records": records,
+    "server": server,
     "gpu": gpu,
 }
 
@@ -381,6 +425,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=50, help="of the part speed")
     parser.add_argument("--agreement-sentences", type=int, default=500)
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--judged", type=int, default=1024, help="texts of the part server")
     parser.add_argument(
         "parts", nargs="*", choices=PARTS, default=[name for name in PARTS if name != "gpu"]
     )

@@ -27,11 +27,14 @@ def bench(name: str, shared: Path, *words: str) -> str:
 def test_entail(shared: Path) -> None:
     embedded = str(ROOT / "lanser_cli/entailment/embedded")
     words = ("--large", embedded, "--agreement-sentences", "2", "--records", "20000")
-    out = bench("entail.py", shared, *words, "agreement", "first", "records", "gpu")
+    words += ("--judged", "256")
+    out = bench("entail.py", shared, *words, "agreement", "first", "records", "server", "gpu")
     rows = {line.split(" | ")[0].lstrip("| "): line for line in out.splitlines()}
     assert "100.0% | 100.0% | 0.0%" in rows["float32"]  # labels are the pipeline's own
     assert {"pipeline", "bfloat16", "int8"} <= set(rows)
     assert rows["7"].endswith("| 4.0x | 100.0% |")  # of 28 labels; the large model is the small one
+    busy = re.search(r"1536 questions to a server .* (\d+)% of its slots busy", out)
+    assert busy and int(busy[1]) > 25  # 90 on a machine that does nothing else
     assert re.search(r"20000 distinct records, every score cached, 6 labels: \d+ records/s", out)
 
 

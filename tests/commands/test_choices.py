@@ -23,6 +23,7 @@ from lanser_cli.choices import (
     Control,
     Exporting,
     HearingPrecision,
+    LlmMode,
     Normalising,
     Probe,
     Removing,
@@ -93,6 +94,7 @@ def test_the_options_that_are_choices() -> None:
     assert {(verb, option): words for verb, option, words in OPTIONS} == {
         ("transcribe", "--segment"): get_args(Segmenting),
         ("entail-label", "--precision"): get_args(ScoringPrecision),
+        ("entail-label", "--llm-mode"): get_args(LlmMode),
         ("entail-label", "--calibrate"): get_args(Calibration),
         ("shard", "--codec"): get_args(Codec),
         ("shard", "--split-by"): get_args(SplitBy),

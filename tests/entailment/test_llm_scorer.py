@@ -1,0 +1,245 @@
+"""A language model on a server as the judge: its scores, its faults, and what stays secret."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import read_jsonl, write_jsonl
+from llm_server import KEY, Scripted, log_odds, served
+
+from lanser_cli.app import main
+from lanser_cli.entailment import server as server_module
+from lanser_cli.entailment.llm_scorer import LlmScorer
+from lanser_cli.entailment.server import SLOTS, Server
+
+TEXTS = ("what a joy", "no anger here", "joy joy", "fear of the dark", "just so")
+LABELS = "joy,fear,anger"
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
+    """A server that says that it is vLLM; tries follow one another without a pause."""
+    monkeypatch.setattr(server_module, "_WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setenv("LANSER_LLM_KEY", KEY)
+    with served() as server:
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return said(tmp_path, *TEXTS)
+
+
+def said(folder: Path, *texts: str) -> Path:
+    items = [{"id": f"n{number}", "text": text} for number, text in enumerate(texts)]
+    return write_jsonl(folder / "in.jsonl", items)
+
+
+def label(path: Path, server: Scripted, *words: object, code: int = 0) -> list[dict]:
+    """The records that the command makes of a file."""
+    out = path.parent / "out.jsonl"
+    line = ["entail-label", path, "--labels", LABELS, "-o", out, *words]
+    line += [] if "--model" in words else ["--model", server.model]
+    line += [] if "--resume" in words else ["--force"]
+    assert main([str(word) for word in line]) == code
+    return read_jsonl(out) if out.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("vllm", {"structured_outputs", "chat_template_kwargs"}),
+        ("llama.cpp", {"grammar", "chat_template_kwargs"}),
+        ("ollama", {"reasoning_effort"}),
+        ("other", set()),
+    ],
+)
+def test_a_score_is_the_log_odds_of_yes_however_it_is_written(kind: str, own: set[str]) -> None:
+    with served(kind) as server:
+        scorer = LlmScorer(Server(server.model))
+        found = scorer.score(TEXTS, ["I feel joy.", "I feel fear."], None)
+    expected = [[log_odds(text, f"I feel {word}.") for word in ("joy", "fear")] for text in TEXTS]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert scorer.fingerprint.startswith(kind) and "tiny" in scorer.fingerprint
+    common = {"model", "messages", "max_tokens", "temperature", "seed", "logprobs", "top_logprobs"}
+    assert all(set(body) == common | own for body in server.asked)
+
+
+def test_a_digest_holds_as_long_as_the_server_is_the_same() -> None:
+    fingerprints = set()
+    for version in ("1", "1", "2"):
+        with served("ollama") as server:
+            server.versions["/api/version"] = {"version": version}
+            fingerprints |= {LlmScorer(Server(server.model)).fingerprint}
+    assert len(fingerprints) == 2
+
+
+@pytest.mark.parametrize("most", [20, 6, 2])
+def test_choice_gives_every_letter_its_probability_in_one_round_or_several(most: int) -> None:
+    options = [f"This person feels {word}." for word in "abcdefghijklmnopqrstuvwxyzäöü"]
+    with served() as server:
+        server.most = most
+        scorer = LlmScorer(Server(server.model), [options])
+        found = scorer.score(["a c or an ü"], options)[0].astype(float)
+    odds = np.array([log_odds("a c or an ü", option) for option in options])
+    np.testing.assert_allclose(found - found[0], odds - odds[0], atol=1e-4)
+    assert all(len(body["structured_outputs"]["choice"]) <= 20 for body in server.asked)
+
+
+@pytest.mark.parametrize("mode", ["pair", "choice"])
+def test_labels_calibration_and_templates_work_as_with_any_model(
+    path: Path, scripted: Scripted, mode: str
+) -> None:
+    words = ("--template", "I feel {}.", "--template", "{} it is", "--calibrate", "null")
+    found = label(path, scripted, "--llm-mode", mode, *words)
+    frames = ("I feel {}.", "{} it is")
+    for item, text in zip(found, TEXTS, strict=True):
+        odds = []
+        for word in LABELS.split(","):
+            of = [
+                np.mean([log_odds(premise, frame.format(word)) for frame in frames])
+                for premise in (text, "N/A", "[MASK]", "")
+            ]
+            odds.append(math.exp(of[0] - np.mean(of[1:])))
+        scores = [value / sum(odds) for value in odds]
+        assert list(item["emotion_scores"].values()) == pytest.approx(scores, abs=1e-4)
+        about = item["entailment"]
+        assert (about["precision"], about["model"]) == ("server", scripted.model)
+        assert about["server"].startswith("vllm 0.12.0, tiny ") and mode in about["server"]
+
+
+def test_faults_of_one_answer_are_rejects_with_reasons_and_never_labels(
+    tmp_path: Path, scripted: Scripted
+) -> None:
+    texts = ("it is broken", "speechless", "too chatty", "onesided", "much too long", "what a joy")
+    scripted.statuses["long"] = [(400, {})] * 99
+    rejects = tmp_path / "rejects.jsonl"
+    found = label(said(tmp_path, *texts), scripted, "--rejects", rejects, code=3)
+    assert [item["id"] for item in found] == ["n5"]
+    rejected = {item["id"]: item["error"] for item in read_jsonl(rejects)}
+    reasons = {
+        "n0": "broke its answer off",
+        "n1": "does not have the log-probabilities",
+        "n2": "answers 'Well'",
+        "n3": "not both yes and no",
+        "n4": "HTTP 400",
+    }
+    assert rejected.keys() == reasons.keys()
+    assert all(part in rejected[name] for name, part in reasons.items())
+
+
+def test_what_passes_is_tried_again_after_as_long_as_the_server_asks(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(server_module.time, "sleep", slept.append)
+    in_a_minute = formatdate(server_module.time.time() + 60, usegmt=True)
+    answers = [(429, {"Retry-After": "7"}), (503, {"Retry-After": in_a_minute}), (500, {})]
+    scripted.statuses["joy"] = answers
+    [found] = label(said(tmp_path, "what a joy"), scripted, "--labels", "joy,fear")
+    assert found["emotion"] == "joy"
+    seven, sixty = sorted(filter(None, slept))
+    assert seven == 7.0 and 50 < sixty <= 60
+
+
+def test_a_server_that_stops_ends_the_run_and_resume_goes_on(
+    tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = said(tmp_path, *(f"joy number {number}" for number in range(260)))
+    choice = ("--llm-mode", "choice")
+    whole = label(path, scripted, *choice)
+    (tmp_path / "out.jsonl").unlink()
+    scripted.dies_after = len(scripted.asked) + 256 + 2  # amid the second window
+    assert label(path, scripted, *choice, code=1) == []
+    message = capsys.readouterr().err
+    assert "nothing answers there" in message and "--resume" in message
+    with served(port=scripted.server_address[1]) as again:
+        resumed = label(path, again, *choice, "--resume")
+        assert len(again.asked) == 1 + 4  # a first question, and the rest
+    assert resumed == whole
+
+
+def test_a_cache_answers_in_place_of_the_server(path: Path, scripted: Scripted) -> None:
+    words = ("--cache", path.parent / "cache")
+    first = label(path, scripted, *words)
+    asked = len(scripted.asked)
+    assert label(path, scripted, *words) == first
+    assert len(scripted.asked) == asked
+    label(path, scripted, *words, "--llm-mode", "choice")  # asks otherwise: other scores
+    assert len(scripted.asked) > asked
+
+
+def test_the_key_is_sent_and_written_nowhere(
+    tmp_path: Path, scripted: Scripted, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scripted.statuses["echo"] = [(400, {})] * 9  # the server repeats the key in its refusal
+    path = said(tmp_path, "what a joy", "an echo")
+    words = ("--cache", tmp_path / "cache", "--rejects", tmp_path / "rejects.jsonl", "--verbose")
+    label(path, scripted, *words, code=3)
+    assert scripted.keys == {f"Bearer {KEY}"}
+    assert "no, Bearer ..." in (tmp_path / "rejects.jsonl").read_text()
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(written) >= 5
+    assert not [file for file in written if KEY.encode() in file.read_bytes()]
+    out, err = capfd.readouterr()
+    assert KEY not in out + err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--model", "llm:tiny@http://10.1.2.3:8000"), "--allow-remote"),
+        (("--model", "llm:tiny@http://localhost.example.org"), "--allow-remote"),
+        (("--model", "llm:tiny@http://name:secret@127.0.0.1"), "NAME@URL"),
+        (("--model", "llm:tiny"), "NAME@URL"),
+        (("--model", "llm:other@{url}"), "its models: tiny"),
+        (("--precision", "int8"), "--precision"),
+        (("--llm-mode", "choice", "--top-k-first", "2"), "--top-k-first"),
+        (("--llm-mode", "choice", "--model", "embedded"), "llm:NAME@URL"),
+    ],
+)
+def test_a_set_up_that_cannot_work_is_refused_before_anything_is_sent(
+    path: Path,
+    scripted: Scripted,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    url = scripted.model.partition("@")[2]
+    label(path, scripted, *(word.replace("{url}", url) for word in words), code=2)
+    assert message in capsys.readouterr().err
+    assert not scripted.asked
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message"),
+    [
+        (401, {}, "refuses the key"),
+        (307, {"Location": "http://127.0.0.1:9/v1/chat/completions"}, "not followed"),
+        (404, {}, "no chat completions"),
+        (429, {"Retry-After": "86400"}, "asks to wait 86400 s"),
+        (400, {}, "a plain question fails"),
+    ],
+)
+def test_a_server_that_refuses_everything_ends_the_run(
+    path: Path,
+    scripted: Scripted,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    headers: dict[str, str],
+    message: str,
+) -> None:
+    scripted.statuses[""] = [(status, headers)] * 9
+    assert label(path, scripted, code=1) == []
+    assert message in capsys.readouterr().err
+
+
+def test_no_more_requests_are_in_flight_than_slots() -> None:
+    with served(latency=0.02) as server:
+        LlmScorer(Server(server.model)).score([f"text {n}" for n in range(50)], ["a joy", "a fear"])
+        assert SLOTS // 2 < server.most_flying <= SLOTS

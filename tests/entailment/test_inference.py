@@ -151,6 +151,7 @@ def test_tolerance_leaves_out_what_all_labels_share(tiny: Path) -> None:
 
         def __init__(self, inner: PairScorer) -> None:
             self._inner = inner
+            self.name = inner.name
 
         def score(self, premises, hypotheses, wanted=None):  # type: ignore[no-untyped-def]
             scores = self._inner.score(premises, hypotheses, wanted) + 1 / 3

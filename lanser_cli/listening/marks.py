@@ -136,8 +136,7 @@ def _answers(path: Path, sample: Sequence[Record]) -> dict[str, str | None]:
 
 def _pick(record: Record) -> Mapping[str, Any]:
     """What `lanser pick` wrote; a record that was not picked was sure to be there."""
-    about = record.fields.get("pick")
-    return about if isinstance(about, dict) else {"probability": 1, "stratum": ""}
+    return record.fields.get("pick") or {"probability": 1, "stratum": ""}
 
 
 def _probability(record: Record) -> float:

@@ -49,14 +49,13 @@ def command(
     named = inputs or ["-"]
     if (output is None) == (score is None):
         raise UsageError("listen needs either -o PAGE, to write it, or --score MARKS of a page")
-    with Ledger("listen", rejects, inputs=named) as ledger, claimed_file(output, force=force):
-        if score is not None:
+    if score is not None:
+        with Ledger("listen", rejects, inputs=[*named, str(score)]) as ledger:
             page, scores = score_marks(named, score, precision, ledger)
-        else:
-            assert output is not None
-            check_apart({"-o": output, "--rejects": rejects}, named)
-            check_writable(output)
-            made = write_page(named, output, ledger)
-    if score is None:
-        return options.result(ledger, {"output": str(output), **made})
-    return options.result(ledger, *(one.as_json(page) for one in scores), shown=shown(scores))
+        return options.result(ledger, *(one.as_json(page) for one in scores), shown=shown(scores))
+    assert output is not None
+    check_apart({"-o": output, "--rejects": rejects}, named)
+    check_writable(output)
+    with claimed_file(output, force=force), Ledger("listen", rejects, inputs=named) as ledger:
+        made = write_page(named, output, ledger)
+    return options.result(ledger, {"output": str(output), **made})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -17,32 +18,70 @@ SURE = 0.95
 """How sure a certificate is: the chance that what it says is wrong is at most one less this."""
 
 
-def effective(weights: Array) -> float:
-    """How many marks of one weight these are worth: (sum w)^2 / sum w^2 (Kish 1965)."""
-    return float(weights.sum() ** 2 / (weights**2).sum())
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Marks as a stratified sample, a row each.
 
-
-def share(hits: Flags, weights: Array) -> Estimate | None:
-    """The weighted share of hits, Hájek's ratio estimator, with Wilson's 95 % interval (1927).
-
-    The interval takes Kish's effective number for the number of marks. None: there is no mark.
+    Attributes:
+        right: what is counted.
+        inside: of which marks; a mark outside says that its stratum is not all inside.
+        weights: how many of the population a mark stands for.
+        strata: the number of the stratum that each was drawn from.
     """
-    if not len(hits):
+
+    right: Flags
+    inside: Flags
+    weights: Array
+    strata: NDArray[np.int64]
+
+    @property
+    def value(self) -> float:
+        """The weighted share of the marks inside that are right: Hájek's ratio estimator (1971)."""
+        weights = self.weights * self.inside
+        return float(weights[self.right].sum() / weights.sum())
+
+    @property
+    def effective(self) -> float:
+        """How many marks of a plain random sample these are worth: the least of two numbers.
+
+        Kish's (sum w)^2 / sum w^2 (1965), and p (1 - p) over the estimator's variance by
+        linearisation (Korn and Graubard 1998). The former is too large where weights go with what
+        is counted, as in a recall whose misses stand for more than its hits. The latter says
+        nothing where all are right, or none.
+        """
+        weights, value = self.weights * self.inside, self.value
+        kish = float(weights.sum() ** 2 / (weights**2).sum())
+        parts = weights * (self.right - value) / weights.sum()
+        counts = np.bincount(self.strata)
+        means = np.bincount(self.strata, parts) / np.maximum(counts, 1)
+        variance = float(((parts - means[self.strata]) ** 2).sum())
+        return min(kish, value * (1 - value) / variance) if variance > 0 else kish
+
+    def within(self, which: Flags) -> Drawn:
+        """The same sample, of which fewer marks are inside."""
+        return replace(self, inside=self.inside & which)
+
+
+def share(drawn: Drawn) -> Estimate | None:
+    """The share of right marks with Wilson's 95 % interval (1927) for the effective number.
+
+    None: no mark is inside.
+    """
+    if not drawn.inside.any():
         return None
-    value, n, z = float(weights[hits].sum() / weights.sum()), effective(weights), 1.959964
+    value, n, z = drawn.value, drawn.effective, 1.959964
     middle = (value + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * np.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
     return Estimate(*(round(float(one), 6) for one in (value, middle - reach, middle + reach)))
 
 
-def lower_bound(hits: Flags, weights: Array) -> float:
+def lower_bound(drawn: Drawn) -> float:
     """What the share is above, `SURE` of it: Clopper and Pearson's bound (1934), one-sided.
 
     With weights alike it is exact. With others the effective number stands for the number of marks
     (Korn and Graubard 1998).
     """
-    n = effective(weights)
-    return _lower_bound(float(weights[hits].sum() / weights.sum()) * n, n)
+    return _lower_bound(drawn.value * drawn.effective, drawn.effective)
 
 
 def _lower_bound(right: float, n: float) -> float:
@@ -82,30 +121,33 @@ def steps(margins: Array, fewest: int) -> list[float]:
     return [*dict.fromkeys(found), *([0.0] if found and found[-1] > 0 else [])]
 
 
+@cache
 def fewest_marks(precision: float, mistakes: int = 0) -> int:
     """The fewest marks of one weight that can certify a precision, so many of them being wrong."""
     return next(n for n in count(mistakes + 1) if _lower_bound(n - mistakes, n) >= precision)
 
 
-def certify(margins: Array, right: Flags, weights: Array, precision: float) -> Threshold | None:
+def certify(margins: Array, drawn: Drawn, precision: float) -> Threshold | None:
     """The lowest threshold from which on the precision is sure, or None.
 
     To choose among thresholds on the marks that test them is a selection. So they are tested in an
     order fixed beforehand, the strictest first, up to the first failure. Then the chance that any
     that passed is wrong is at most 5 %: fixed-sequence testing, as in Learn then Test
-    (Angelopoulos, Bates, Candès, Jordan and Lei 2021). The first has enough marks to bear a
-    mistake, if there are so many.
+    (Angelopoulos, Bates, Candès, Jordan and Lei 2021). The first has a third of the marks, or as
+    many as bear one mistake or, if there are too few, none.
+
+    Args:
+        margins: log-odds of all marks; only those of marks inside count.
     """
-    for mistakes in (1, 0):
-        if (fewest := fewest_marks(precision, mistakes)) <= len(margins):
-            break
-    else:
+    marks = int(drawn.inside.sum())
+    enough = [n for n in (fewest_marks(precision, 1), fewest_marks(precision)) if n <= marks]
+    if not enough:
         return None
     found = None
-    for margin in steps(margins, fewest):
-        kept = margins >= margin
-        low = lower_bound(right[kept], weights[kept])
+    for margin in steps(margins[drawn.inside], max(enough[0], marks // 3)):
+        kept = drawn.within(margins >= margin)
+        low = lower_bound(kept)
         if low < precision:
             break
-        found = Threshold(margin, round(low, 4), int(kept.sum()))
+        found = Threshold(margin, round(low, 4), int(kept.inside.sum()))
     return found

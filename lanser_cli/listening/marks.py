@@ -69,6 +69,7 @@ class Marks:
         heard: what the listener said.
         margins: of the weak label, log-odds; NaN where a record has none.
         weights: how many records of the population each stands for.
+        strata: the number of the stratum that each was drawn from.
         unheard: strata that nothing was heard of.
     """
 
@@ -76,6 +77,7 @@ class Marks:
     heard: NDArray[np.str_]
     margins: NDArray[np.float64]
     weights: NDArray[np.float64]
+    strata: NDArray[np.int64]
     unheard: tuple[str, ...] = ()
 
 
@@ -112,6 +114,7 @@ def read_marks(path: Path, sample: Sequence[Record], ledger: Ledger) -> Marks:
         np.array([answers[one.id] for one in rows]),
         np.array([np.nan if one.margin is None else one.margin for one in rows]),
         np.array([sizes[_stratum(one)] / heard[_stratum(one)] for one in rows]),
+        np.array([list(sizes).index(_stratum(one)) for one in rows]),
         tuple(sorted(name for name in sizes if name not in heard)),
     )
 

@@ -70,7 +70,7 @@ def write_page(inputs: Sequence[str], output: Path, ledger: Ledger) -> dict[str,
         clips = []
         for clip in _clips(sample, ledger):
             clips.append(clip)
-            meter.reach(ledger.met)
+            meter.reach(len(clips))
     if not clips:
         raise LanserError(f"{STAGE}: no clip whose sound can be read ({ledger})")
     if cut := sum(not clip.whole for clip in clips):

@@ -63,12 +63,15 @@ def pick(items: Iterable[Outcome], count: int, by: Stratifying, seed: int) -> It
     """
     strata: defaultdict[str, _Stratum] = defaultdict(_Stratum)
     for place, item in enumerate(items):
-        found = _stratum(item, by) if isinstance(item, Record) else item
-        if not isinstance(item, Record) or not isinstance(found, str):
-            yield found if not isinstance(found, str) else item
+        if not isinstance(item, Record):
+            yield item
+            continue
+        name = _stratum(item, by)
+        if not isinstance(name, str):
+            yield name
             continue
         entry = (-string64(f"{seed} {item.id}"), place, item)
-        if (left := strata[found].offer(entry, count)) is not None:
+        if (left := strata[name].offer(entry, count)) is not None:
             yield _not_picked(left)
     sizes = {name: stratum.size for name, stratum in strata.items()}
     if len(sizes) > count:

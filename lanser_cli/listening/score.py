@@ -14,10 +14,9 @@ from lanser_cli.evaluation.metrics import Estimate
 from lanser_cli.listening.estimates import (
     SURE,
     Array,
-    Flags,
+    Drawn,
     Threshold,
     certify,
-    effective,
     fewest_marks,
     share,
 )
@@ -133,42 +132,40 @@ def scores_of(marks: Marks, precision: float) -> Iterator[Score]:
 
 
 def _score(label: str | None, marks: Marks, precision: float) -> Score:
-    everything, nothing = (
-        np.ones_like(marks.weights, np.bool_),
-        np.zeros_like(marks.weights, np.bool_),
-    )
-    given = everything if label is None else marks.given == label
-    there = nothing if label is None else marks.heard == label
-    right, weights = marks.given == marks.heard, marks.weights
-    mine = marks.margins[given], right[given], weights[given]
-    certified = certify(*mine, precision) if np.isfinite(mine[0]).all() else None
+    every = np.ones_like(marks.weights, np.bool_)
+    given = every if label is None else marks.given == label
+    there = ~every if label is None else marks.heard == label
+    right = marks.given == marks.heard
+    of_given, of_there = (Drawn(right, one, marks.weights, marks.strata) for one in (given, there))
+    certified = None
+    if has_margins := bool(given.any() and np.isfinite(marks.margins[given]).all()):
+        certified = certify(marks.margins, of_given, precision)
     return Score(
         label,
         int(given.sum()),
-        round(float(weights[given].sum()), 1),
-        share(right[given], weights[given]),
-        share(right[there], weights[there]),
+        round(float(marks.weights[given].sum()), 1),
+        share(of_given),
+        share(of_there),
         {
-            name: round(effective(weights[those]), 1)
-            for name, those in (("precision", given), ("recall", there))
-            if those.any()
+            name: round(drawn.effective, 1)
+            for name, drawn in (("precision", of_given), ("recall", of_there))
+            if drawn.inside.any()
         },
-        _curve(*mine, at=certified),
+        _curve(marks.margins, of_given, at=certified) if has_margins else [],
         precision,
         certified,
     )
 
 
-def _curve(margins: Array, right: Flags, weights: Array, at: Threshold | None) -> list[Point]:
-    if not len(margins) or not np.isfinite(margins).all():
-        return []
-    quantiles = np.floor(np.quantile(margins, np.arange(1, _POINTS) / _POINTS) * 10) / 10
+def _curve(margins: Array, drawn: Drawn, at: Threshold | None) -> list[Point]:
+    mine = margins[drawn.inside]
+    quantiles = np.floor(np.quantile(mine, np.arange(1, _POINTS) / _POINTS) * 10) / 10
+    total = drawn.weights[drawn.inside].sum()
     points = []
     for margin in sorted({0.0, *quantiles.tolist(), *([at.min_margin] if at else [])}):
-        kept = margins >= margin
-        estimate = share(right[kept], weights[kept])
-        if estimate is not None:
-            coverage = float(weights[kept].sum() / weights.sum())
+        kept = drawn.within(margins >= margin)
+        if (estimate := share(kept)) is not None:
+            coverage = float(drawn.weights[kept.inside].sum() / total)
             points.append(Point(margin, round(coverage, 4), estimate))
     return points
 

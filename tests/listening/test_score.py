@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.entailment.why import Part, Reasons
-from lanser_cli.listening.estimates import certify, effective, fewest_marks, lower_bound, share
+from lanser_cli.listening.estimates import Drawn, certify, fewest_marks, lower_bound, share
 from lanser_cli.listening.marks import digest
 from lanser_cli.records import Record
 
@@ -44,6 +44,11 @@ def marks_of(path: Path, values: list[dict], hear: Callable[[dict], str | None])
     )
 
 
+def drawn(right: np.ndarray, weights: np.ndarray) -> Drawn:
+    """Marks of one stratum, all inside."""
+    return Drawn(right, np.ones(len(right), bool), weights, np.zeros(len(right), int))
+
+
 def test_scores_are_weighted_by_hand_made_probabilities(lanser: Lanser, tmp_path: Path) -> None:
     values = sample_of(tmp_path / "s.jsonl", {"joy": (40, 400), "anger": (20, 40)})
     # All anger is right but 5, in truth joy; all joy is right but 10: 4 none of these, 6 anger.
@@ -58,8 +63,11 @@ def test_scores_are_weighted_by_hand_made_probabilities(lanser: Lanser, tmp_path
     assert joy["recall"]["value"] == pytest.approx(300 / (300 + 10))
     assert anger["recall"]["value"] == pytest.approx(30 / (30 + 60))
     assert (joy["labels"], anger["labels"]) == (400, 40)
-    heard_anger = [10.0] * 6 + [2.0] * 15
-    assert anger["effective"]["recall"] == round(sum(heard_anger) ** 2 / (600 + 60), 1)
+    # Korn and Graubard's number for a recall of 30 / 90: misses are 6 of 40 that weigh 10 each.
+    joy_part = 6 * (10 / 90 / 3) ** 2 - 40 * (6 / 40 * 10 / 90 / 3) ** 2
+    anger_part = 15 * (2 / 90 * 2 / 3) ** 2 - 20 * (15 / 20 * 2 / 90 * 2 / 3) ** 2
+    worth = 1 / 3 * 2 / 3 / (joy_part + anger_part)
+    assert anger["effective"] == {"precision": 20, "recall": round(worth, 1)}
     # Mistakes have the lowest margins: 29 of 29 are right from 1.1 on, but 30 of 36 from 0.4 on.
     certified = joy["certified"]
     assert (certified["min_margin"], certified["marks"], certified["coverage"]) == (1.1, 29, 0.725)
@@ -106,12 +114,12 @@ def test_intervals_and_bounds_are_those_of_scipy() -> None:
     hits, weights = np.arange(30) < 24, np.full(30, 7.0)
     exact = binomtest(24, 30)
     wilson = exact.proportion_ci(method="wilson")
-    found = share(hits, weights)
+    found = share(drawn(hits, weights))
     assert found is not None
     assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high), abs=1e-6)
     one_sided = binomtest(24, 30, alternative="greater").proportion_ci(0.95, method="exact")
-    assert lower_bound(hits, weights) == pytest.approx(one_sided.low)
-    assert effective(np.array([1.0, 1.0, 2.0])) == pytest.approx(16 / 6)
+    assert lower_bound(drawn(hits, weights)) == pytest.approx(one_sided.low)
+    assert drawn(np.ones(3, bool), np.array([1.0, 1.0, 2.0])).effective == pytest.approx(16 / 6)
     assert fewest_marks(0.8) == 14 and 0.8**14 < 0.05 < 0.8**13
 
 
@@ -128,10 +136,9 @@ def test_weighted_estimates_are_unbiased_and_their_intervals_hold_the_truth() ->
             [rng.choice(np.arange(ends[k], ends[k + 1]), picked[k], False) for k in range(3)]
         )
         weights = np.repeat(sizes / picked, picked)
-        there = truth[rows] == 1
         found = [
-            share((stratum[rows] == 1)[there], weights[there]),
-            share(truth[rows] == stratum[rows], weights),
+            share(Drawn(truth[rows] == stratum[rows], inside, weights, stratum[rows]))
+            for inside in (truth[rows] == 1, np.ones(len(rows), bool))
         ]
         values.append([one.value for one in found])
         held.append([one.low <= true <= one.high for one, true in zip(found, real, strict=True)])
@@ -146,7 +153,7 @@ def threshold_of(
     """The certified threshold of one simulated sample, and the true precision from there on."""
     margins = rng.exponential(2.0, count)
     right = rng.random(count) < precision_at(margins)
-    found = certify(margins, right, np.ones(count), 0.8)
+    found = certify(margins, drawn(right, np.ones(count)), 0.8)
     if found is None:
         return None
     above = rng.exponential(2.0, 4000) + found.min_margin  # exponentials have no memory
@@ -169,9 +176,26 @@ def test_what_is_certified_is_true_in_95_of_100_samples() -> None:
             assert wrong <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
 
 
+def test_a_certificate_holds_with_unlike_weights_too() -> None:
+    rng = RNG(3)
+    weights = np.repeat([90.0, 30.0, 10.0], 40)
+    precision = np.repeat([0.79, 0.8, 0.82], 40)  # by weight 0.795: every certificate is wrong
+    assert np.average(precision, weights=weights) < 0.8
+    wrong = [
+        certify(
+            rng.exponential(2.0, 120),
+            replace(drawn(rng.random(120) < precision, weights), strata=np.repeat([0, 1, 2], 40)),
+            0.8,
+        )
+        is not None
+        for _ in range(400)
+    ]
+    assert np.mean(wrong) <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+
+
 def test_good_labels_are_certified_with_few_marks_and_all_are_kept() -> None:
     rng = RNG(2)
-    found = [threshold_of(rng, 60, lambda margins: np.full(len(margins), 0.95)) for _ in range(200)]
+    found = [threshold_of(rng, 120, lambda values: np.full(len(values), 0.95)) for _ in range(200)]
     assert np.mean([one is not None for one in found]) > 0.8
     assert np.mean([one is not None and one[0] == 0 for one in found]) > 0.7
 

@@ -13,7 +13,7 @@ from lanser_cli.tally import Ledger
 
 EXAMPLES = """
 lanser why utt-0001 weak.jsonl
-lanser why utt-0001 weak.jsonl | jq .labels
+lanser entail-label heard.jsonl -t ekman6 | lanser why utt-0001
 """
 
 

@@ -254,16 +254,15 @@ def shown(found: Reasons) -> Summary:
         for part in found.labels
     ]
     audio = found.audio or {}
-    heard = audio.get("sha256") or audio.get("error") or "there is none"
-    lines = [
-        f"premise: {found.premise or found.computed['abstained']}",
-        f"sound: {heard}",
-        f"flags: {', '.join(found.flags) or 'none'}",
-        f"label: {found.stored['emotion'] or found.stored['abstained']}; {found.verdict}",
-        f"again: {found.command}",
+    notes = [
+        f"Premise: {found.premise or found.computed['abstained']}",
+        f"Flags: {', '.join(found.flags) or 'none'}",
+        f"Sound: {audio.get('sha256') or audio.get('error') or 'none'}",
+        f"Again: {found.command}",
     ]
     if isinstance(found.votes, dict):
-        votes = ", ".join(f"{voter} {vote}" for voter, vote in found.votes.items())
-        lines.insert(3, f"votes: {votes}; agreement {found.agreement}")
+        votes = ", ".join(f"{voter}: {vote}" for voter, vote in found.votes.items())
+        notes.insert(0, f"Votes: {votes}; agreement {found.agreement}")
+    label = found.stored["emotion"] or f"no label ({found.stored['abstained']})"
     head = ["label", "hypothesis", "log-odds", "prior", "probability"]
-    return Summary(head, rows, "\n".join(lines))
+    return Summary(head, rows, f"{found.id}: {label}; {found.verdict}.", notes)

@@ -37,10 +37,11 @@ def command(
 
     named = inputs or ["-"]
     record = why.find(named, identifier)
-    given = why.options_in(record)
-    words = why.command_of(given, named)
     if (made := given_beside(named, "entail-label", entail_label.command)) is not None:
         words, given = made
+    else:
+        given = why.options_in(record)
+        words = why.command_of(given, named)
     console.configure(quiet_=quiet, verbose_=verbose)
     labels, crosswalk = given.get("labels"), given.get("crosswalk")
     task = load_task(given.get("taxonomy", ""), labels, crosswalk, given.get("templates") or ())

@@ -126,9 +126,18 @@ def find(inputs: Sequence[str], identifier: str) -> Record:
 
 
 def options_in(record: Record) -> dict[str, Any]:
-    """The options of entail-label that a record speaks of, where nothing is beside its file."""
+    """The options of entail-label that a record speaks of, where nothing is beside its file.
+
+    Raises:
+        LanserError: it abstained, and its labels were named on the command line.
+    """
     about = record.fields["entailment"]
     custom = about["taxonomy"] == "custom"
+    if custom and not record.emotion_scores:
+        raise LanserError(
+            f"{record.id}: does not say which labels it was to choose from: name the file that "
+            "entail-label wrote with -o, with its FILE.meta.json beside it"
+        )
     given = {
         "labels": ",".join(record.emotion_scores or ()) if custom else None,
         "taxonomy": None if custom else about["taxonomy"],

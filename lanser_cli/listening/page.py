@@ -92,8 +92,7 @@ def write_page(inputs: Sequence[str], output: Path, ledger: Ledger) -> dict[str,
         version=__version__,
     )
     write_whole(output, whole)
-    size = len(whole.encode())
-    return {"page": page, "clips": len(clips), "labels": labels, "bytes": size}
+    return {"page": page, "clips": len(clips), "labels": labels}
 
 
 def _clips(sample: Sequence[Record], ledger: Ledger) -> Iterator[Clip]:

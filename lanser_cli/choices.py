@@ -76,3 +76,6 @@ Toolkit: TypeAlias = Literal["lhotse", "nemo", "hf"]
 
 Exporting: TypeAlias = Literal["onnx", "torch"]
 """What a trained model becomes: ONNX, or a program of torch.export."""
+
+Stratifying: TypeAlias = Literal["label", "disagreement", "margin"]
+"""What puts records into strata: the weak label, how many answers voters gave, its margin."""

@@ -30,7 +30,7 @@ _STRINGS = (*_NAMES, "audio_filepath", "lang", "text")
 _NUMBER = (int, float)
 _NUMBERS = ("offset", "duration", "emotion_score")
 _COUNTS = ("audio_channel",)
-_OBJECTS = ("asr", "emotion_scores", "entailment", "scores", "predictions")
+_OBJECTS = ("asr", "emotion_scores", "entailment", "pick", "scores", "predictions")
 _TYPES: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(_STRINGS, (str,)),
     **dict.fromkeys(_NUMBERS, _NUMBER),

@@ -26,11 +26,13 @@ class Summary:
         head: the names of the columns.
         rows: a cell for each column.
         sentence: one line under the table.
+        notes: more lines under it.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[object]]
     sentence: str
+    notes: Sequence[str] = ()
 
     def show(self) -> None:
         """Print it to standard output, as wide as the terminal is."""
@@ -48,3 +50,5 @@ class Summary:
             table.add_row(*(Text(printable(str(cell))) for cell in row))
         console = Console(file=sys.stdout, markup=False, highlight=False)
         console.print(table, printable(self.sentence), sep="")
+        for note in self.notes:
+            console.print(printable(note))

@@ -75,6 +75,9 @@ TABLE = {
         *("records", "records"),
         lambda things: ("--model", things.nli, "--labels", "joy,anger,fear", "--device", "cpu"),
     ),
+    "why": Verb("records", "lines", lambda things: ("--device", "cpu")),
+    "pick": Verb("records", "records", lambda things: ("-n", str(COUNT))),
+    "listen": Verb("records", "folder", learns=True, suffix=".html"),
     "taxonomies": Verb("nothing", "lines"),
     "shard": Verb("records", "folder", lambda things: ("--max-count", "7")),
     "audit": Verb("records", "lines", lambda things: ("--workers", "1"), learns=True),
@@ -143,6 +146,10 @@ def things(
             "text": f"sentence {index} of these",
             "emotion": EKMAN[index % 2],
             "emotion_scores": {EKMAN[index % 2]: 0.8, EKMAN[1 - index % 2]: 0.2},
+            "entailment": {
+                **{"model": str(tiny_nli), "precision": "float32", "taxonomy": "ekman6"},
+                **{"templates": ["This person feels {}."], "calibration": "none", "margin": 1.3863},
+            },
             "prediction": EKMAN[index % 3 % 2],
             "alpha": [1.0, 2],
         }
@@ -183,7 +190,7 @@ def good(
 
 def before(name: str) -> object:
     """The word between a verb and its inputs."""
-    return "csv" if name == "manifest" else ()
+    return {"manifest": "csv", "why": "utterance-05"}.get(name, ())
 
 
 def words(
@@ -191,7 +198,7 @@ def words(
 ) -> list[object]:
     """A command line for a verb. `out`: what `-o` says, if this verb needs one."""
     verb = TABLE[name]
-    line: list[object] = [name, *(["csv"] if name == "manifest" else [])]
+    line: list[object] = [word for word in (name, before(name)) if word != ()]
     line += verb.input(things) if inputs is None else inputs
     line += verb.options(things)
     if verb.makes == "folder":
@@ -225,7 +232,7 @@ def settled(value: dict[str, Any]) -> dict[str, Any]:
     return {
         key: item
         for key, item in value.items()
-        if key not in ("run", "input", "reference", "shards")
+        if key not in ("run", "input", "reference", "shards", "output", "command")
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
 from typer.main import get_command
 
-from lanser_cli import provenance, surroundings
+from lanser_cli import origin, provenance, surroundings
 from lanser_cli.commands.groups import INPUT, ORDER, RUNNING
 from lanser_cli.errors import UsageError
 from lanser_cli.settings import FILE_VARIABLE, Key, Setting, in_toml, settings
@@ -154,6 +155,25 @@ class Verb(TyperCommand):
             by_user = "command line" if _is_given(ctx, param.name) else "default"
             origin = setting.origin if setting else by_user
             yield f"{name + ' = ' + in_toml(value):{_COLUMN}}  # {origin}"
+
+
+def given_beside(
+    inputs: Sequence[str], verb: str, function: Callable[..., Any]
+) -> tuple[list[str], dict[str, Any]] | None:
+    """The command line that made the one input, and what its options were set to.
+
+    None where nothing beside the input says so, or says what this lanser cannot read.
+    """
+    found = origin.origin_in(origin.beside(Path(inputs[0]))) if len(inputs) == 1 else None
+    words = [str(word) for word in (found or {}).get("argv") or ()]
+    if words[1:2] != [verb]:
+        return None
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    try:
+        return words, get_command(app).make_context(verb, words[2:]).params
+    except TyperException:
+        return None
 
 
 def _load(ctx: Any, value: Path | None) -> None:

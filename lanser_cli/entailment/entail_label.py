@@ -171,8 +171,13 @@ def make_labeller(
     Raises:
         UsageError, LanserError: as `make_cascade`.
     """
+    return labeller_of(make_cascade(device, task, settings, prior), task, settings)
+
+
+def labeller_of(cascade: Cascade, task: Task, settings: LabelSettings) -> Labeller:
+    """What labels by a cascade as the settings say."""
     return Labeller(
-        make_cascade(device, task, settings, prior),
+        cascade,
         calibrate=settings.calibrate,
         crosswalk=task.crosswalk,
         top_k=settings.top_k,

@@ -1,0 +1,53 @@
+"""lanser why: one record's weak label taken apart."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lanser_cli import console
+from lanser_cli.commands import entail_label, options
+from lanser_cli.commands.verb import given_beside
+from lanser_cli.tally import Ledger
+
+EXAMPLES = """
+lanser why utt-0001 weak.jsonl
+lanser entail-label heard.jsonl -t ekman6 | lanser why utt-0001
+"""
+
+
+def command(
+    identifier: Annotated[
+        str, typer.Argument(metavar="ID", help="The id of the record.", show_default=False)
+    ],
+    inputs: options.Records = None,
+    device: options.OneDevice = "auto",
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Say why a record has its weak label: sound, transcript, and each hypothesis with its score.
+
+    The label is computed again as the file's neighbour FILE.meta.json says or, without it, the
+    record itself; and compared with what is stored. Prints one JSON line, or a table on a terminal.
+    """
+    from lanser_cli.devices import parse_devices
+    from lanser_cli.entailment import load_task, why
+    from lanser_cli.entailment.entail_label import LabelSettings
+
+    named = inputs or ["-"]
+    record = why.find(named, identifier)
+    if (made := given_beside(named, "entail-label", entail_label.command)) is not None:
+        words, given = made
+    else:
+        given = why.options_in(record)
+        words = why.command_of(given, named)
+    console.configure(quiet_=quiet, verbose_=verbose)
+    labels, crosswalk = given.get("labels"), given.get("crosswalk")
+    task = load_task(given.get("taxonomy", ""), labels, crosswalk, given.get("templates") or ())
+    settings = options.fill(LabelSettings, given)
+    ledger = Ledger("why", inputs=named)
+    found = why.reasons(record, named, task, settings, words, device=parse_devices(device)[0])
+    ledger.read = ledger.done = 1
+    console.info(f"why: {found.verdict}")
+    return options.result(ledger, found.as_json(), shown=why.shown(found))

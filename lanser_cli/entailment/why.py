@@ -1,0 +1,277 @@
+"""The verb why: one record's weak label taken apart, computed once more, and compared."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lanser_cli import jsonl
+from lanser_cli.audio import sound
+from lanser_cli.digests import sound_sha256
+from lanser_cli.entailment.context import InContext, with_context
+from lanser_cli.entailment.entail_label import (
+    LabelSettings,
+    batch_prior,
+    labeller_of,
+    make_cascade,
+)
+from lanser_cli.entailment.labeller import premise_of, probabilities
+from lanser_cli.entailment.task import Task
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Record, Reject, attempt
+from lanser_cli.shape import Maybe, check_shape
+from lanser_cli.summary import Summary
+
+STAGE = "why"
+
+_CLOSE = 1e-4
+"""Probabilities that differ by less are the same: their last digits hang on what is in a batch."""
+
+_MOST_CONTEXT = 100
+"""Utterances of a dialogue that are remembered until the record comes."""
+
+_SHAPE = {
+    **{key: str for key in ("model", "taxonomy", "calibration", "precision")},
+    "templates": [str],
+    "crosswalk": Maybe(str),
+    "candidates": Maybe(int),
+    "context": Maybe(int),
+}
+"""Of `entailment`, as far as it says how to compute a label again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A label that was scored.
+
+    Attributes:
+        hypotheses: of each template.
+        log_odds: of entailment, averaged over the templates; None: it was no candidate.
+        prior: what calibration subtracts.
+        probability: after a softmax over the labels that were scored.
+    """
+
+    label: str
+    hypotheses: tuple[str, ...]
+    log_odds: float | None
+    prior: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why a record has its label.
+
+    Attributes:
+        audio: its path, and either the SHA-256 of its sound and its seconds or the error.
+        premise: the words that were scored, context included; None: none were.
+        labels: what was scored, the likeliest first.
+        stored, computed: `emotion`, `emotion_scores`, `margin`, `abstained`, as the record has
+            them and as they come out now.
+        differs: which of these are not the same.
+        votes, agreement: of several voters, where the record has them.
+        command: what makes the label again.
+    """
+
+    id: str
+    audio: dict[str, Any] | None
+    text: str
+    flags: list[str]
+    premise: str | None
+    labels: list[Part]
+    stored: dict[str, Any]
+    computed: dict[str, Any]
+    differs: list[str]
+    votes: Any
+    agreement: Any
+    command: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the label comes out again, in a sentence."""
+        if self.differs:
+            return f"computed again, the label differs in {', '.join(self.differs)}"
+        return "computed again, the label and its scores are the same"
+
+
+def find(inputs: Sequence[str], identifier: str) -> Record:
+    """A labelled record by its id, with the context that it was labelled in.
+
+    Raises:
+        LanserError: there is none, or nothing says how it was labelled.
+    """
+    jsonl.check_files(inputs)
+    for item in with_context(jsonl.read_records(inputs, STAGE), _MOST_CONTEXT):
+        if not isinstance(item, Record) or item.id != identifier:
+            continue
+        about = item.fields.get("entailment") or {}
+        try:
+            check_shape(about, _SHAPE, "entailment")
+        except ValueError as error:
+            raise LanserError(
+                f"{identifier}: was not labelled by lanser entail-label: {error}"
+            ) from None
+        said = about.get("context") or 0
+        if isinstance(item, InContext):
+            return InContext(item.fields, item.said[-said:]) if said else Record(item.fields)
+        return item
+    raise LanserError(f"{', '.join(inputs)}: there is no record '{identifier}' in it")
+
+
+def options_in(record: Record) -> dict[str, Any]:
+    """The options of entail-label that a record speaks of, where nothing is beside its file.
+
+    Raises:
+        LanserError: it abstained, and its labels were named on the command line.
+    """
+    about = record.fields["entailment"]
+    custom = about["taxonomy"] == "custom"
+    if custom and not record.emotion_scores:
+        raise LanserError(
+            f"{record.id}: does not say which labels it was to choose from: name the file that "
+            "entail-label wrote with -o, with its FILE.meta.json beside it"
+        )
+    given = {
+        "labels": ",".join(record.emotion_scores or ()) if custom else None,
+        "taxonomy": None if custom else about["taxonomy"],
+        "crosswalk": about.get("crosswalk"),
+        "templates": about["templates"],
+        "models": [about["model"]],
+        "precision": about["precision"],
+        "calibrate": about["calibration"],
+        "context": about.get("context"),
+        "top_k_first": about.get("candidates"),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def command_of(given: Mapping[str, Any], inputs: Sequence[str]) -> list[str]:
+    """A command line with these options."""
+    names = {"models": "model", "templates": "template"}
+    words = ["lanser", "entail-label", *inputs]
+    for name, value in given.items():
+        option = "--" + names.get(name, name).replace("_", "-")
+        for one in value if isinstance(value, list) else [value]:
+            words += [option, str(one)]
+    return words
+
+
+def reasons(
+    record: Record,
+    inputs: Sequence[str],
+    task: Task,
+    settings: LabelSettings,
+    command: Sequence[str],
+    *,
+    device: str,
+) -> Reasons:
+    """Take the label of a record apart, and compute it again.
+
+    Raises:
+        UsageError, LanserError: as `make_cascade`; or the record cannot be labelled.
+    """
+    prior = None
+    if settings.calibrate == "batch":
+        prior = batch_prior(inputs, task, settings, device)
+    cascade = make_cascade(device, task, settings, prior)
+    [outcome] = labeller_of(cascade, task, settings)([record])
+    if not isinstance(outcome, Record):
+        why = outcome.error if isinstance(outcome, Reject) else outcome.reason
+        raise LanserError(f"{record.id}: cannot be labelled: {why}")
+    premise = None if outcome.emotion_scores is None else premise_of(record)
+    labels: list[Part] = []
+    if premise is not None:
+        main = cascade.main
+        raw = cascade.raw([premise])
+        names = main.taxonomy.labels
+        sentences = np.array(main.hypotheses).reshape(-1, len(names)).T
+        less = np.zeros(len(names)) if main.prior is None else main.prior
+        chances = probabilities(main.less_prior(raw))[0]
+        for place in np.argsort(-chances, kind="stable").tolist():
+            odds = float(raw[0, place])
+            labels.append(
+                Part(
+                    names[place],
+                    tuple(sentences[place].tolist()),
+                    round(odds, 4) if np.isfinite(odds) else None,
+                    round(float(less[place]), 4),
+                    round(float(chances[place]), 6),
+                )
+            )
+    stored, computed = _answer(record), _answer(outcome)
+    return Reasons(
+        record.id,
+        _audio(record),
+        record.text or "",
+        record.flags,
+        premise,
+        labels,
+        stored,
+        computed,
+        [name for name in stored if not _same(stored[name], computed[name])],
+        record.fields.get("votes"),
+        record.fields.get("agreement"),
+        shlex.join(command),
+    )
+
+
+def _answer(record: Record) -> dict[str, Any]:
+    about = record.fields["entailment"]
+    return {
+        "emotion": record.emotion,
+        "emotion_scores": record.emotion_scores,
+        "margin": about.get("margin"),
+        "abstained": about.get("abstained"),
+    }
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return abs(one - other) <= _CLOSE * max(1.0, abs(one))
+    return bool(one == other)
+
+
+def _audio(record: Record) -> dict[str, Any] | None:
+    if record.audio_filepath is None:
+        return None
+    samples = attempt(sound.load_int16, record, STAGE)
+    if isinstance(samples, Reject):
+        return {"path": record.audio_filepath, "error": samples.error}
+    seconds = round(len(samples) / sound.SAMPLE_RATE, 3)
+    return {"path": record.audio_filepath, "sha256": sound_sha256(samples), "seconds": seconds}
+
+
+def shown(found: Reasons) -> Summary:
+    """The labels as a table, and the rest under it, for a terminal."""
+    rows = [
+        [
+            part.label,
+            " | ".join(part.hypotheses),
+            "" if part.log_odds is None else f"{part.log_odds:.2f}",
+            f"{part.prior:.2f}",
+            f"{part.probability:.3f}",
+        ]
+        for part in found.labels
+    ]
+    audio = found.audio or {}
+    notes = [
+        f"Premise: {found.premise or found.computed['abstained']}",
+        f"Flags: {', '.join(found.flags) or 'none'}",
+        f"Sound: {audio.get('sha256') or audio.get('error') or 'none'}",
+        f"Again: {found.command}",
+    ]
+    if isinstance(found.votes, dict):
+        votes = ", ".join(f"{voter}: {vote}" for voter, vote in found.votes.items())
+        notes.insert(0, f"Votes: {votes}; agreement {found.agreement}")
+    label = found.stored["emotion"] or f"no label ({found.stored['abstained']})"
+    head = ["label", "hypothesis", "log-odds", "prior", "probability"]
+    return Summary(head, rows, f"{found.id}: {label}; {found.verdict}.", notes)

@@ -34,6 +34,7 @@ def command(
     from lanser_cli.devices import parse_devices
     from lanser_cli.entailment import load_task, why
     from lanser_cli.entailment.entail_label import LabelSettings
+    from lanser_cli.entailment.taxonomy import ENGLISH
 
     named = inputs or ["-"]
     record = why.find(named, identifier)
@@ -44,7 +45,10 @@ def command(
         words = why.command_of(given, named)
     console.configure(quiet_=quiet, verbose_=verbose)
     labels, crosswalk = given.get("labels"), given.get("crosswalk")
-    task = load_task(given.get("taxonomy", ""), labels, crosswalk, given.get("templates") or ())
+    task = load_task(
+        *(given.get("taxonomy", ""), labels, crosswalk, given.get("templates") or ()),
+        lang=given.get("lang", ENGLISH),
+    )
     settings = options.fill(LabelSettings, given)
     ledger = Ledger("why", inputs=named)
     found = why.reasons(record, named, task, settings, words, device=parse_devices(device)[0])

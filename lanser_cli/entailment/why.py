@@ -19,6 +19,7 @@ from lanser_cli.entailment.entail_label import (
     labeller_of,
     make_cascade,
 )
+from lanser_cli.entailment.label_scorer import SERVED
 from lanser_cli.entailment.labeller import premise_of, probabilities
 from lanser_cli.entailment.task import Task
 from lanser_cli.errors import LanserError
@@ -37,7 +38,7 @@ _MOST_CONTEXT = 100
 _SHAPE = {
     **{key: str for key in ("model", "taxonomy", "calibration", "precision")},
     "templates": [str],
-    "crosswalk": Maybe(str),
+    **dict.fromkeys(("crosswalk", "lang"), Maybe(str)),
     "candidates": Maybe(int),
     "context": Maybe(int),
 }
@@ -142,9 +143,10 @@ def options_in(record: Record) -> dict[str, Any]:
         "labels": ",".join(record.emotion_scores or ()) if custom else None,
         "taxonomy": None if custom else about["taxonomy"],
         "crosswalk": about.get("crosswalk"),
+        "lang": about.get("lang"),
         "templates": about["templates"],
         "models": [about["model"]],
-        "precision": about["precision"],
+        "precision": None if about["precision"] == SERVED else about["precision"],
         "calibrate": about["calibration"],
         "context": about.get("context"),
         "top_k_first": about.get("candidates"),

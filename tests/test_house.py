@@ -22,6 +22,7 @@ ORDER = (
     "shards",
     "training",
     "evaluation",
+    "trust",
     "prosody",
     "machine",
 )

@@ -94,7 +94,7 @@ def _say(found: Agreement) -> None:
         console.info(f"{STAGE}: {line}")
     for path, count in found.votes.alone.items():
         if count:
-            console.info(f"{STAGE}: {count} utterances are in {path} alone: the others abstain")
+            console.info(f"{STAGE}: in {path} alone, so that others abstain: {count}")
     for line in found.warnings():
         console.info(f"{STAGE}: {line}")
 

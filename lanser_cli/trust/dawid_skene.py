@@ -78,7 +78,7 @@ class DawidSkene:
             posterior /= total
             likelihood = float(weights @ (best + np.log(total))[:, 0]) / max(weights.sum(), 1)
             iterations += 1
-            converged = likelihood - before < tolerance
+            converged = bool(likelihood - before < tolerance)
             if converged or iterations == most:
                 return cls(shares, confusions, posterior, iterations, converged)
             before = likelihood

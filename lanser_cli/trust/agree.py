@@ -15,7 +15,7 @@ from lanser_cli.entailment.crosswalk import Crosswalk, crosswalk_of_labels
 from lanser_cli.errors import UsageError
 from lanser_cli.origin import named
 from lanser_cli.output import write_json
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe, one_process, watching
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.tally import Tally
 from lanser_cli.trust.agreement import Agreement
@@ -74,10 +74,10 @@ def agree(
         way = crosswalk_of_labels(crosswalk, votes.labels)
         votes = _translated(votes, way)
     found = Agreement.of(votes)
-    _say(found)
+    process = one_process(Judge(found, _about(votes, way)))
     tally = pipe.run(
         votes.items(STAGE),
-        one_process(Judge(found, _about(votes, way))),
+        watching(process, lambda _: None, lambda: _say(found)),
         {
             "votes": [voter.field for voter in voters],
             "--crosswalk": crosswalk and named(crosswalk),
@@ -178,7 +178,7 @@ def _check_alike(votes: Votes) -> None:
     said = [votes.said(place) for place in range(len(votes.voters))]
     for place, (voter, mine) in enumerate(zip(votes.voters, said, strict=True)):
         others = set[str]().union(*(theirs for other, theirs in enumerate(said) if other != place))
-        strange = [label for label in mine if label not in others]
+        strange = [label for label in mine if others and label not in others]
         if len(strange) > 1 and 2 * sum(mine[label] for label in strange) > sum(mine.values()):
             raise UsageError(
                 f"agree: most labels of {voter.name} are said by no other voter, such as "

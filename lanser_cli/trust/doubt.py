@@ -19,7 +19,7 @@ from lanser_cli import console, jsonl
 from lanser_cli.digests import string64
 from lanser_cli.errors import LanserError, UsageError, require
 from lanser_cli.origin import named
-from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.pipe import Pipe, one_process, unique, watching
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.tally import Tally
 from lanser_cli.trust.votes import Voter
@@ -60,10 +60,11 @@ def doubt(
         )
     known = Scores.of(sources, may_repeat=scores is None)
     judge = Judge.of(labelled, label, known)
-    judge.say()
     settings = {"--label": label, "--scores": scores and named(scores)}
     return pipe.run(
-        *(judge.items(labelled), one_process(judge), settings),
+        judge.items(labelled),
+        watching(one_process(judge), lambda _: None, judge.say),
+        settings,
         count=lambda: jsonl.count_lines(labelled),
     )
 

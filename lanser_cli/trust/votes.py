@@ -246,7 +246,11 @@ def read_votes(voters: Sequence[Voter], stage: str) -> Votes:
         counts,
         pattern_of,
         tuple(frozenset(named[voter]) for voter in voters),
-        {file.path: int((files_with[file.rows[file.goes_out]] == 1).sum()) for file in files},
+        {
+            file.path: int((files_with[file.rows[file.goes_out]] == 1).sum())
+            for file in files
+            if len(files) > 1
+        },
         tuple(files),
     )
 

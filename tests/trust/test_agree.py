@@ -60,7 +60,9 @@ def test_estimates_are_near_the_truth_where_voters_err_by_themselves(
             for label, share in row.items():
                 assert share == pytest.approx(shares.count(label) / len(shares), abs=0.08)
     right = [record["emotion"] == true for record, true in zip(records, truth, strict=True)]
-    assert np.mean(right) > max(of_each) + 0.01
+    heard = [[label == true for label, true in zip(said, truth, strict=True)] for said in votes]
+    assert np.mean(right) > max(of_each)  # each of its own votes alone
+    assert np.mean(right) > max(np.mean(each) for each in heard) + 0.05
     assert summary["converged"]
     assert f"{files[0]}: estimated to be right in 8" in done.stderr.decode()
     for kappa in summary["kappa"]:
@@ -131,11 +133,10 @@ def test_posteriors_are_those_of_crowd_kit() -> None:
         theirs = Theirs(n_iter=25, tol=-1).fit(pd.DataFrame(votes))
     found = theirs.probas_.sort_index()[[0, 1, 2, 3]].to_numpy()
     np.testing.assert_allclose(ours.posterior[inverse.reshape(-1)], found, atol=1e-6)
-    errors = theirs.errors_
+    ahead = DawidSkene.fit(patterns, counts, 4, most=26, tolerance=-1)  # theirs end with them
     for worker in range(5):
-        np.testing.assert_allclose(
-            ours.confusions[worker], errors.loc[worker].sort_index()[[0, 1, 2, 3]].T, atol=1e-6
-        )
+        errors = theirs.errors_.loc[worker].sort_index()[[0, 1, 2, 3]].to_numpy()
+        np.testing.assert_allclose(ahead.confusions[worker], errors.T, atol=1e-6)
 
 
 def test_labels_of_another_taxonomy_are_refused_or_translated(
@@ -198,6 +199,16 @@ def test_lines_that_are_no_votes_are_rejected(lanser: Lanser, tmp_path: Path) ->
     for words in ("duplicate id 'u1'", ":5: not JSON", "must be a string", "nobody votes"):
         assert words in said
     assert "agree: 7 in, 3 out, 4 rejected" in said
+
+
+def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "b.jsonl").touch()
+    assert lanser("agree", "a.jsonl", "b.jsonl", cwd=tmp_path).stdout == b""
+    write(tmp_path, "b", ["joy", "anger"])
+    done = lanser("agree", "a.jsonl", "b.jsonl", cwd=tmp_path)
+    assert [record["emotion"] for record in read_jsonl(done.stdout)] == ["joy", "anger"]
+    assert "a.jsonl: has no vote" in done.stderr.decode()
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,9 @@ def read_votes(voters: Sequence[Voter], stage: str) -> Votes:
     read = [_Reading(path, them, codes) for path, them in _by_path(voters).items()]
     for reading in read:
         reading.run(stage)
-    ids = np.unique(np.concatenate([np.unique(reading.ids) for reading in read]))
+    ids = np.zeros(0, np.uint64)
+    for reading in read:
+        ids = np.union1d(ids, np.asarray(reading.ids))
     votes = np.zeros((len(ids), len(voters)), np.uint16)
     files_with = np.zeros(len(ids), np.uint8)
     files = []
@@ -229,10 +231,12 @@ def read_votes(voters: Sequence[Voter], stage: str) -> Votes:
         goes_out = is_first & (files_with[rows] == 0)
         files_with[rows[is_first]] += files_with[rows[is_first]] < 2
         files.append(
-            _File(reading.path, np.array(reading.ids), rows, is_first, goes_out, reading.faults > 0)
+            _File(
+                reading.path, np.asarray(reading.ids), rows, is_first, goes_out, reading.faults > 0
+            )
         )
         for voter, said in reading.votes.items():
-            votes[rows[is_first], voters.index(voter)] = np.array(said)[is_first]
+            votes[rows[is_first], voters.index(voter)] = np.asarray(said)[is_first]
     labels = tuple(sorted(codes))
     recode = np.zeros(FIRST + len(codes), np.uint16)
     recode[ABSTAINED] = ABSTAINED

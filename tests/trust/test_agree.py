@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Lanser, read_jsonl, write_jsonl
+from conftest import ROOT, Lanser, read_jsonl, write_jsonl
 from sklearn.metrics import cohen_kappa_score
 
 from lanser_cli.trust.dawid_skene import DawidSkene
@@ -107,6 +107,27 @@ def test_a_record_says_who_voted_for_what(lanser: Lanser, tmp_path: Path) -> Non
         **{key: records[8][key] for key in ("emotion_scores", "entailment", "votes", "agreement")},
     }
     assert f"in {c} alone, so that others abstain: 1" in done.stderr.decode()
+
+
+def test_the_documented_example_is_such_a_record(lanser: Lanser, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    example = json.loads(page.split("```json agreed\n")[1].split("```")[0])
+    about = {"entailment": {"taxonomy": "ekman6"}}
+    records = [{"id": f"u{n}", "text": "", "emotion": ("anger", "joy")[n % 2]} for n in range(4)]
+    files = [
+        write_jsonl(tmp_path / f"{name}.jsonl", [record | about for record in records])
+        for name in ("a", "b")
+    ]
+    made = read_jsonl(lanser("agree", *files).stdout)[0]
+    assert sorted(made) == sorted(example)
+    assert list(made["entailment"]) == list(example["entailment"])
+    said = list(example["votes"].values())
+    assert example["agreement"] == round(said.count(example["emotion"]) / len(said), 4)
+    chances = sorted(example["emotion_scores"].values())
+    assert example["emotion_score"] == chances[-1] and sum(chances) == pytest.approx(1)
+    assert example["entailment"]["margin"] == pytest.approx(
+        np.log(chances[-1] / chances[-2]), abs=1e-3
+    )
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 _SLOW = (
+    "cleanlab.experimental.label_issues_batched",
     "pytest",
     "scipy.signal",
     "sklearn.linear_model",

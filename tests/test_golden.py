@@ -60,6 +60,12 @@ def desk(clips: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) 
     better = [value | {"prediction": value["label"]} for value in values[:12]] + values[12:]
     write_jsonl(folder / "better.jsonl", better)
     write_jsonl(folder / "left.jsonl", values[:6])
+    shares = [(n % 9) / 10 for n in range(COUNT)]
+    scored = [
+        value | {"scores": {EKMAN[0]: share, EKMAN[1]: 1 - share}}
+        for value, share in zip(values, shares, strict=True)
+    ]
+    write_jsonl(folder / "scored.jsonl", scored)
     write_jsonl(folder / "right.jsonl", values[5:10] + values[12:14])
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(
@@ -92,6 +98,11 @@ MADE = {
     "transcribe": Made(("speech", *CPU), "rounded"),
     "entail-label": Made(("few.jsonl", "--taxonomy", "ekman6", *CPU), "rounded"),
     "pick": Made(("records.jsonl", "-n", "6")),
+    "agree": Made(
+        ("few.jsonl", "few.jsonl:prediction", "few.jsonl:label", "--summary", "voters.json"),
+        "rounded",
+        files=("voters.json",),
+    ),
     "taxonomies": Made(()),
     "shard": Made(
         ("few.jsonl", "-o", "shards", "--max-count", "4"), settings=("shards/index.json",)
@@ -129,6 +140,7 @@ MADE = {
         files=("words/logistic/config.json",),
     ),
     "predict": Made(("few.jsonl", "--run", "run", "--device", "cpu"), "rounded"),
+    "doubt": Made(("scored.jsonl",), "rounded"),
     "eval": Made(("records.jsonl",), "rounded"),
     "compare": Made(("records.jsonl", "better.jsonl"), "rounded"),
     "probe-prosody": Made(

@@ -23,6 +23,7 @@ ORDER = (
     "training",
     "evaluation",
     "listening",
+    "trust",
     "prosody",
     "machine",
 )

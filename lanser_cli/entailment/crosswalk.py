@@ -9,14 +9,20 @@ leads by equal names, else through what labels have in common, or it is given in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy, nearest, read_object
+from lanser_cli.entailment.taxonomy import (
+    Taxonomy,
+    load_taxonomy,
+    nearest,
+    read_object,
+    taxonomy_names,
+)
 from lanser_cli.errors import UsageError
 
 _KEYS = ("to", "map")
@@ -75,6 +81,27 @@ def load_crosswalk(spec: str, source: Taxonomy, *, partial: bool = False) -> Cro
             )
         mapping[label] = ways[0] if ways else None
     return _checked(source, target, mapping, f"--crosswalk {spec}", partial)
+
+
+def crosswalk_of_labels(spec: str, labels: Sequence[str]) -> Crosswalk:
+    """The crosswalk from labels whose taxonomies nobody named, to one or by a file.
+
+    What they have in common is what the taxonomies that ship say of labels of these names. A file
+    may say more: it is not the fault of a label that nobody gave it.
+
+    Raises:
+        UsageError: as `load_crosswalk`, with what cannot be reached left out.
+    """
+    if spec.endswith(".json") and _holds_map(Path(spec)):
+        labels = list(dict.fromkeys([*labels, *read_object(Path(spec), _KEYS)["map"]]))
+    known = {
+        label: common
+        for taxonomy in map(load_taxonomy, taxonomy_names())
+        for label, common in zip(taxonomy.labels, taxonomy.common, strict=True)
+    }
+    names = tuple(labels)
+    source = Taxonomy("given", "", names, names, names, tuple(map(known.get, names)))
+    return load_crosswalk(spec, source, partial=True)
 
 
 def _checked(

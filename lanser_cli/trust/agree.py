@@ -1,0 +1,208 @@
+"""The verb agree: labels of several voters to one, weighed by how right each voter is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lanser_cli import console
+from lanser_cli.destination import check_apart, check_writable
+from lanser_cli.entailment.crosswalk import Crosswalk, crosswalk_of_labels
+from lanser_cli.errors import UsageError
+from lanser_cli.origin import named
+from lanser_cli.output import write_json
+from lanser_cli.pipe import Pipe, one_process, watching
+from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.tally import Tally
+from lanser_cli.trust.agreement import Agreement
+from lanser_cli.trust.votes import FIRST, UNSAID, Voted, Voter, Votes, read_votes
+
+STAGE = "agree"
+FIELD = "emotion"
+WINDOW = 1024
+
+_STALE = ("emotion", "emotion_score", "emotion_scores", "entailment")
+"""What the first voter said of its label."""
+
+
+def parse_voters(words: Sequence[str]) -> list[Voter]:
+    """Voters as the command line names them, `FILE` or `FILE:FIELD`.
+
+    Raises:
+        UsageError: fewer than two, or one twice.
+        LanserError: as `Voter.parse`.
+    """
+    voters = [Voter.parse(word, FIELD) for word in words]
+    if len(voters) < 2:
+        raise UsageError("agree needs two voters, better three: FILE or FILE:FIELD each")
+    if len({(voter.path, voter.field) for voter in voters}) < len(voters):
+        raise UsageError("agree: a voter is named twice, and would count twice: name each once")
+    return voters
+
+
+def agree(
+    voters: Sequence[Voter],
+    pipe: Pipe,
+    *,
+    crosswalk: str | None = None,
+    summary: Path | None = None,
+) -> Tally:
+    """Learn how right each voter is, and give each utterance the likeliest label.
+
+    Args:
+        crosswalk: the taxonomy that all labels are brought to, or a crosswalk file.
+        summary: file for accuracies, confusions and kappas.
+
+    Raises:
+        UsageError: the voters' labels are of different taxonomies, and there is no crosswalk.
+        LanserError: a file cannot be read, or a voter has no vote.
+    """
+    if summary is not None:
+        paths = [voter.path for voter in voters]
+        check_apart({"-o": pipe.output, "--summary": summary}, paths)
+        check_writable(summary)
+    votes, way = read_votes(voters, STAGE), None
+    if not votes.labels:
+        return pipe.run(votes.items(STAGE), one_process(list))
+    if crosswalk is None:
+        _check_alike(votes)
+    else:
+        way = crosswalk_of_labels(crosswalk, votes.labels)
+        votes = _translated(votes, way)
+    found = Agreement.of(votes)
+    process = one_process(Judge(found, _about(votes, way)))
+    tally = pipe.run(
+        votes.items(STAGE),
+        watching(process, lambda _: None, lambda: _say(found)),
+        {
+            "votes": [voter.field for voter in voters],
+            "--crosswalk": crosswalk and named(crosswalk),
+        },
+        count=lambda: int(votes.counts.sum()),
+    )
+    if summary is not None:
+        write_json(summary, found.as_json())
+    return tally
+
+
+def _say(found: Agreement) -> None:
+    for line in found.lines():
+        console.info(f"{STAGE}: {line}")
+    for path, count in found.votes.alone.items():
+        if count:
+            console.info(f"{STAGE}: in {path} alone, so that others abstain: {count}")
+    for line in found.warnings():
+        console.info(f"{STAGE}: {line}")
+
+
+# ---------------------------------------------------------------- the records
+
+
+_LEAST = 1e-12
+"""Probability that the second label has at least, so that the margin is a number."""
+
+
+class Judge:
+    """A window function: records get the label that their pattern of votes makes likeliest."""
+
+    def __init__(self, found: Agreement, about: dict[str, str]) -> None:
+        self._found, self._about = found, about
+        self._verdict = lru_cache(4096)(self._judge)
+
+    def __call__(self, window: Sequence[Record]) -> list[Outcome]:
+        return [self._judged(record) for record in window]
+
+    def _judged(self, record: Record) -> Outcome:
+        assert isinstance(record, Voted)
+        verdict = self._verdict(record.pattern)
+        if verdict is None:
+            fields = " or ".join(sorted({f"'{v.field}'" for v in self._found.votes.voters}))
+            return Reject.of(record, STAGE, f"nobody votes: it has no {fields} in any file")
+        kept = {
+            key: value
+            for key, value in record.fields.items()
+            if key not in _STALE or key in verdict
+        }
+        return Record({**kept, **verdict})
+
+    def _judge(self, pattern: int) -> dict[str, Any] | None:
+        """What records of a pattern get; None if no voter has the key."""
+        votes, model = self._found.votes, self._found.model
+        codes = votes.patterns[pattern].tolist()
+        if all(code == UNSAID for code in codes):
+            return None
+        said = [votes.labels[code - FIRST] if code >= FIRST else None for code in codes]
+        given = [label for label in said if label is not None]
+        ballots = {voter.name: label for voter, label in zip(votes.voters, said, strict=True)}
+        about: dict[str, Any] = {"model": STAGE, **self._about}
+        if not given:
+            about["abstained"] = "no vote"
+            return {"emotion": None, "entailment": about, "votes": ballots, "agreement": None}
+        posterior = model.posterior[pattern]
+        best = int(posterior.argmax())
+        second = max(np.delete(posterior, best).max(initial=0.0), _LEAST)
+        about["margin"] = round(float(np.log(posterior[best] / second)), 4)
+        label = votes.labels[best]
+        return {
+            "emotion": label,
+            "emotion_score": round(float(posterior[best]), 6),
+            "emotion_scores": dict(zip(votes.labels, np.round(posterior, 6).tolist(), strict=True)),
+            "entailment": about,
+            "votes": ballots,
+            "agreement": round(given.count(label) / len(given), 4),
+        }
+
+
+# ---------------------------------------------------------------- taxonomies
+
+
+def _check_alike(votes: Votes) -> None:
+    """Refuse voters whose labels are not of one taxonomy: by its name, or since they never meet.
+
+    Raises:
+        UsageError: naming the voters.
+    """
+    named = {
+        name: voter.name
+        for voter, names in zip(votes.voters, votes.taxonomies, strict=True)
+        for name in sorted(names)
+    }
+    advice = "bring all labels to one with --crosswalk TAXONOMY, or a crosswalk file"
+    if len(named) > 1:
+        found = " and ".join(f"{name} ({voter})" for name, voter in named.items())
+        raise UsageError(f"agree: labels are of different taxonomies, {found}: {advice}")
+    said = [votes.said(place) for place in range(len(votes.voters))]
+    for place, (voter, mine) in enumerate(zip(votes.voters, said, strict=True)):
+        others = set[str]().union(*(theirs for other, theirs in enumerate(said) if other != place))
+        strange = [label for label in mine if others and label not in others]
+        if len(strange) > 1 and 2 * sum(mine[label] for label in strange) > sum(mine.values()):
+            raise UsageError(
+                f"agree: most labels of {voter.name} are said by no other voter, such as "
+                f"{' and '.join(strange[:2])}: if they are of another taxonomy, {advice}"
+            )
+
+
+def _about(votes: Votes, crosswalk: Crosswalk | None) -> dict[str, str]:
+    """What a record says of the taxonomy of its label."""
+    names = set[str]().union(*votes.taxonomies)
+    about = {"taxonomy": names.pop()} if len(names) == 1 else {}
+    return about if crosswalk is None else {**about, "crosswalk": crosswalk.target.name}
+
+
+def _translated(votes: Votes, crosswalk: Crosswalk) -> Votes:
+    """The votes for labels of the target; a label that leads nowhere counts as no vote."""
+    places = dict(zip(crosswalk.source.labels, crosswalk.index, strict=True))
+    ways = {
+        label: None if (place := places[label]) is None else crosswalk.target.labels[place]
+        for label in votes.labels
+    }
+    if lost := [label for label, way in ways.items() if way is None]:
+        console.warn(
+            f"{STAGE}: {', '.join(lost)} lead to no label of {crosswalk.target.name}, and count as "
+            "no vote: say where they lead in a crosswalk file"
+        )
+    return votes.through(ways)

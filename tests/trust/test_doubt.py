@@ -1,0 +1,104 @@
+"""The verb doubt: labels that were flipped are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Lanser, read_jsonl, write_jsonl
+
+LABELS = np.array(["anger", "joy", "neutral", "sadness"])
+COUNT, FLIPPED = 1200, 0.15
+
+
+@pytest.fixture(scope="module")
+def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, np.ndarray]:
+    """Records with labels of which some are flipped, and out-of-fold scores; which; the scores."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+
+    draw = np.random.default_rng(4)
+    truth = draw.choice(4, COUNT, p=(0.15, 0.25, 0.4, 0.2))
+    points = draw.normal(size=(4, 6))[truth] * 1.5 + draw.normal(size=(COUNT, 6))
+    wrong = draw.random(COUNT) < FLIPPED
+    given = np.where(wrong, (truth + draw.integers(1, 4, COUNT)) % 4, truth)
+    model = LogisticRegression(max_iter=500)
+    chances = cross_val_predict(model, points, given, cv=5, method="predict_proba")
+    records = [
+        {
+            "id": f"u{n}",
+            "label": LABELS[given[n]],
+            "scores": dict(zip(LABELS, row.tolist(), strict=True)),
+        }
+        for n, row in enumerate(chances)
+    ]
+    return write_jsonl(tmp_path_factory.mktemp("flipped") / "all.jsonl", records), wrong, chances
+
+
+def test_flipped_labels_are_found_far_above_chance(
+    lanser: Lanser, flipped: tuple[Path, np.ndarray, np.ndarray]
+) -> None:
+    from cleanlab.filter import find_label_issues
+    from sklearn.metrics import roc_auc_score
+
+    path, wrong, chances = flipped
+    found = read_jsonl(lanser("doubt", path).stdout)
+    doubtful = np.array([record["doubtful"] for record in found])
+    assert (doubtful & wrong).sum() / doubtful.sum() > 0.7  # by chance 0.15
+    assert (doubtful & wrong).sum() / wrong.sum() > 0.7
+    doubts = [record["doubt"] for record in found]
+    assert roc_auc_score(wrong, doubts) > 0.9
+    assert min(doubts) >= 0 and max(doubts) <= 1
+    labels = np.array([list(LABELS).index(record["label"]) for record in found])
+    theirs = find_label_issues(labels, chances, filter_by="low_normalized_margin", n_jobs=1)
+    assert (doubtful != theirs).sum() <= 1  # they round the number of wrong ones
+
+
+def test_scores_come_from_another_file_by_id(
+    lanser: Lanser, flipped: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    path, _, _ = flipped
+    values = read_jsonl(path)
+    bare = [{"id": value["id"], "emotion": value["label"]} for value in values]
+    bare[7]["emotion"] = None
+    bare += [{"id": "new", "emotion": "joy"}, {"id": "odd", "emotion": "love"}, {"id": "mute"}]
+    odd = {**values[0], "id": "odd"}
+    scores = [{"id": v["id"], "chances": v["scores"], "heard": True} for v in [odd, *values[::-1]]]
+    weak, answers = (
+        write_jsonl(tmp_path / "weak.jsonl", bare),
+        write_jsonl(tmp_path / "answers.jsonl", scores),
+    )
+    done = lanser(*("doubt", weak, "--label", "emotion", "--scores", f"{answers}:chances"), check=3)
+    found, alone = read_jsonl(done.stdout), read_jsonl(lanser("doubt", path).stdout)
+    assert [value["id"] for value in found] == [value["id"] for value in values]
+    assert (found[7]["doubt"], found[7]["doubtful"]) == (None, False)
+    pairs = [(one["doubt"], other["doubt"]) for one, other in zip(found, alone, strict=True)]
+    del pairs[7]
+    np.testing.assert_allclose(*zip(*pairs, strict=True), atol=1e-3)
+    said = done.stderr.decode()
+    for words in ("new: has no scores", "no label 'love' but anger", "mute: has no 'emotion'"):
+        assert words in said
+    assert f"{COUNT + 1} of {COUNT + 1} scores are of a model that was trained on" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "mention"),
+    [
+        ('{"id":"a","label":"joy"}', (), "no record has 'scores'"),
+        ('{"id":"a","label":"joy","scores":{"joy":2,"fear":1}}', (), "no probabilities"),
+        ('{"id":"a","label":"joy","scores":{"joy":1,"fear":0}}', (), "fewer than two different"),
+        (
+            '{"id":"a","emotion":"joy","emotion_scores":{"joy":1}}',
+            ("--label", "emotion", "--scores", "x.jsonl:emotion_scores"),
+            "never in doubt",
+        ),
+    ],
+)
+def test_scores_that_say_nothing_are_refused(
+    line: str, words: tuple[str, ...], mention: str, lanser: Lanser, tmp_path: Path
+) -> None:
+    (tmp_path / "x.jsonl").write_text(line + "\n")
+    done = lanser("doubt", "x.jsonl", *words, cwd=tmp_path, check=None)
+    assert done.returncode in (1, 2) and done.stdout == b""
+    assert mention in done.stderr.decode()

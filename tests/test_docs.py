@@ -48,7 +48,7 @@ def test_every_verb_is_in_the_readme():
 def test_record_examples_are_records():
     examples = [json.loads(block) for block in blocks("docs/formats.md", "json")]
     *records, rejected = examples
-    assert len(records) == 3
+    assert len(records) >= 3
     for example in records:
         assert Record.parse(example).fields == example
         # an example shows each key in its documented place

@@ -100,6 +100,8 @@ def command(
         ),
     ] = None,
     output: options.Output = None,
+    no_text: options.NoText = False,
+    text_key: options.TextKey = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
     force: options.Force = False,
@@ -118,6 +120,7 @@ def command(
     from lanser_cli.entailment.entail_label import LabelSettings, label_files
     from lanser_cli.entailment.labeller import WINDOW
     from lanser_cli.evaluation.sweep import sweep as rank
+    from lanser_cli.redaction import Redaction
 
     settings = options.fill(LabelSettings, locals())
     if sweep is not None:
@@ -126,5 +129,6 @@ def command(
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
     task = load_task(taxonomy, labels, crosswalk, templates or ())
-    pipe = options.pipe("entail-label", locals(), window=WINDOW)
+    redaction = Redaction.asked(no_text, text_key)
+    pipe = options.pipe("entail-label", locals(), window=WINDOW, redaction=redaction)
     return label_files(inputs or ["-"], task, settings, pipe, device=device).exit_code

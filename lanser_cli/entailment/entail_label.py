@@ -51,6 +51,7 @@ class LabelSettings:
         min_margin: abstain where the best label's log-odds over the second are lower.
         keep_flagged: label transcripts that ASR flagged, too.
         cache: folder to keep scores in, of at most `cache_limit` GB.
+        no_text: no word of a transcript may be left anywhere.
 
     Raises:
         UsageError: a combination that makes no sense.
@@ -69,6 +70,7 @@ class LabelSettings:
     keep_flagged: bool = False
     cache: Path | None = None
     cache_limit: float = 10.0
+    no_text: bool = False
 
     def __post_init__(self) -> None:
         if self.top_k_first is not None and self.model == EMBEDDED:
@@ -78,6 +80,11 @@ class LabelSettings:
             )
         if self.prior is not None and self.calibrate != "batch":
             raise UsageError("--prior FILE goes with --calibrate batch")
+        if self.no_text and self.cache is not None:
+            raise UsageError(
+                "--no-text: a cache knows texts by a hash without a key, which can be guessed: "
+                "leave --cache out"
+            )
 
     @property
     def model(self) -> str:
@@ -117,7 +124,7 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
         "--taxonomy": _in_short(task.taxonomy),
         "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
         "--template": " | ".join(template.text for template in task.templates),
-        **origin.options(settings, but=("models", "prior", "cache", "cache_limit")),
+        **origin.options(settings, but=("models", "prior", "cache", "cache_limit", "no_text")),
         "--prior": settings.prior and origin.of_files([settings.prior]),
     }
 

@@ -362,15 +362,13 @@ ON_EXAMPLES = {
 
 
 @pytest.mark.slow
-def test_the_paper_from_a_folder_of_speech_to_the_reports(small_checkout):
-    """In two goes; then what the other recipes make of what it left."""
-    for stages in ({"STOP_STAGE": "manifest"}, {"STAGE": "finetune"}):
+def test_the_paper_from_a_folder_of_speech_to_the_report(small_checkout):
+    """In two goes; not the curve and the probe, which have tests of their own. Then the others."""
+    for stages in ({"STOP_STAGE": "manifest"}, {"STAGE": "finetune", "STOP_STAGE": "eval"}):
         done = shell("recipes/lanser.sh", small_checkout, **ON_EXAMPLES, **stages)
         assert done.returncode == 0, done.stderr[-3000:]
     work = small_checkout / "all"
     assert len(json.loads((work / "report/report.json").read_text())["results"]) == 2
-    for page in ("efficiency", "prosody"):
-        assert (work / page / "report.html").exists()
     for script, arms in (
         ("ablate-taxonomy.sh ekman6 meld7", ("ekman6", "meld7")),
         ("ablate-template.sh 'I am {adjective}.' 'I feel {}.'", ("I_am_adjective_", "I_feel_")),

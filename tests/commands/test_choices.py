@@ -95,6 +95,7 @@ def test_the_options_that_are_choices() -> None:
         ("entail-label", "--precision"): get_args(ScoringPrecision),
         ("entail-label", "--calibrate"): get_args(Calibration),
         ("shard", "--codec"): get_args(Codec),
+        ("plan", "--codec"): get_args(Codec),
         ("shard", "--split-by"): get_args(SplitBy),
         ("audit", "--allow"): tuple(check.value for check in Check),
         ("transcribe", "--precision"): get_args(HearingPrecision),

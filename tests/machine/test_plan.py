@@ -62,6 +62,16 @@ def test_what_nobody_measured_is_not_invented(
     assert found["pretrain"]["cost"] is None
 
 
+def test_the_rates_of_the_documentation_can_be_used(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/formats.md").read_text()
+    path = tmp_path / "rates.json"
+    path.write_text(page.split("```json rates\n")[1].split("```")[0])
+    found = planned(capfd, "--hours", 1001, "--gpus", 2, "--rates", path)
+    assert found["transcribe"]["wall_hours"] == pytest.approx(1)
+
+
 def test_rates_that_are_none_are_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rate = {"model": None, "rate": 0, "source": ""}
     wrong = {**SHIPPED, "cpu": {**SHIPPED["cpu"], "rates": {"shard": rate}}}

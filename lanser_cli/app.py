@@ -68,6 +68,7 @@ VERBS = {
     "eval": "Score answers against the truth, with intervals.",
     "compare": "Is one run better than another?",
     "probe-prosody": "How much prosody does a network know?",
+    "plan": "What do so many hours of speech take?",
     "parts": "Which parts of a job are whole? Merge them.",
     "doctor": "What works on this machine, and what is missing?",
 }

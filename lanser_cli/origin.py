@@ -53,13 +53,17 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else _digest(text)
 
 
-def of_files(names: Sequence[str | Path]) -> str:
+def of_files(names: Sequence[str | Path], *, hold_words: bool = False) -> str:
     """12 hex digits over what files and folders hold, whatever they are called.
 
     Of JSONL and tables every byte counts; of other files, and of those in a folder, their size and
     time of change. Addresses count by their name, and of streams nothing is known.
+
+    Args:
+        hold_words: that no digest may give away: then files of JSONL count as the others do.
     """
-    return _digest("\n".join(_content(name) for given in names for name in _expanded(str(given))))
+    found = (_content(name, hold_words) for given in names for name in _expanded(str(given)))
+    return _digest("\n".join(found))
 
 
 def check_same(made: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
@@ -135,13 +139,14 @@ def _expanded(name: str) -> list[str]:
     return [file for each in names for file in sorted(glob.glob(each, recursive=True)) or [each]]
 
 
-def _content(name: str) -> str:
+def _content(name: str, hold_words: bool) -> str:
     path = Path(name)
     if path.is_dir():
         index = path / "index.json"  # of shards; it has the digest of each
         return file_sha256(index) if index.exists() else "\n".join(_listing(name))
     if path.is_file():
-        return file_sha256(path) if name.endswith(_TABLES) else _size_and_change(os.stat(name))
+        whole = name.endswith(_TABLES) and not hold_words
+        return file_sha256(path) if whole else _size_and_change(os.stat(name))
     return "a stream" if path.exists() else name
 
 

@@ -32,6 +32,7 @@ from lanser_cli.output import (
 )
 from lanser_cli.parts import parse_part, ranges, size_of_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.redaction import Redaction
 from lanser_cli.rows import RowFile, WithRow, check_rows
 from lanser_cli.tally import Tally
 
@@ -68,6 +69,7 @@ class Pipe:
         force: whether an output that is there may be overwritten.
         part: I/N or slurm, the slice of the items that is taken.
         window: items that a stage sees at once.
+        redaction: what may be written of a record; None: all of it.
 
     Attributes:
         tally: where the items went.
@@ -91,6 +93,7 @@ class Pipe:
         force: bool = True,
         part: str | None = None,
         window: int = 256,
+        redaction: Redaction | None = None,
     ) -> None:
         self._stream = output if output is None or is_stream(output) else None
         self.output = None if output is self._stream else output
@@ -109,6 +112,7 @@ class Pipe:
             check_rows(rows, may_exist=force or resume)
         self.stage, self.tally, self._inputs = stage, Tally(stage), inputs
         self._rejects, self._resume, self._window = rejects, resume, window
+        self._redaction = redaction
         self._rows, self.has_rows = rows, rows is not None
         self._part = parse_part(part)
         self._out_file: JsonlFile | None = None
@@ -166,7 +170,10 @@ class Pipe:
             return {}
         fields = {name: short(value) for name, value in (settings or {}).items()}
         part = "all" if self._part is None else "{}/{}".format(*self._part)
-        return fields | {"--part": part, "input": of_files(self._inputs)}
+        if self._redaction is not None:
+            fields |= self._redaction.identity()
+        given = of_files(self._inputs, hold_words=self._redaction is not None)
+        return fields | {"--part": part, "input": given}
 
     def _pending(self, items: Iterable[Outcome]) -> Iterator[list[Record]]:
         """Windows of records with something left to do.
@@ -215,7 +222,8 @@ class Pipe:
         if not len(refused):
             return False
         try:
-            return to_json(record.fields) in refused
+            hides = self._redaction
+            return to_json(hides.refused(record.fields) if hides else record.fields) in refused
         except RecordError:  # it will be refused again, and filed once
             return False
 
@@ -234,6 +242,8 @@ class Pipe:
         Returns:
             Whether the output has a line for it.
         """
+        if self._redaction is not None:
+            outcome = self._redaction.outcome(outcome)
         if isinstance(outcome, Record):
             if self._is_out(outcome):
                 self.tally.already_done += 1

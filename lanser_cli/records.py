@@ -26,7 +26,7 @@ _NAMES = (
     *("emotion", "prediction", "test_fold"),
 )
 """Keys whose value tells one from another, as a whole number does too."""
-_STRINGS = (*_NAMES, "audio_filepath", "lang", "text")
+_STRINGS = (*_NAMES, "audio_filepath", "lang", "text", "text_hash")
 _NUMBER = (int, float)
 _NUMBERS = ("offset", "duration", "emotion_score")
 _COUNTS = ("audio_channel",)

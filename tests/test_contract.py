@@ -118,6 +118,7 @@ TABLE = {
         lambda things: ("--run", things.run, "--folds", "2", "--device", "cpu"),
         learns=True,
     ),
+    "plan": Verb("nothing", "lines", lambda things: ("--hours", "10")),
     "parts": Verb("parts", "lines", lambda things: ("--of", "2")),
     "doctor": Verb("nothing", "lines"),
 }

@@ -118,6 +118,8 @@ def command(
         ),
     ] = None,
     output: options.Output = None,
+    no_text: options.NoText = False,
+    text_key: options.TextKey = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
     force: options.Force = False,
@@ -136,6 +138,7 @@ def command(
     from lanser_cli.entailment.entail_label import LabelSettings, label_files
     from lanser_cli.entailment.labeller import WINDOW
     from lanser_cli.evaluation.sweep import sweep as rank
+    from lanser_cli.redaction import Redaction
 
     settings = options.fill(LabelSettings, locals())
     words = (taxonomy, labels, crosswalk, templates or ())
@@ -144,5 +147,6 @@ def command(
         with Ledger("entail-label", rejects, inputs=inputs) as ledger:
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
-    pipe = options.pipe("entail-label", locals(), window=WINDOW)
+    redaction = Redaction.asked(no_text, text_key)
+    pipe = options.pipe("entail-label", locals(), window=WINDOW, redaction=redaction)
     return label_files(inputs or ["-"], task, settings, pipe, device=device).exit_code

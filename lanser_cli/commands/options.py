@@ -91,6 +91,15 @@ Rejects = Annotated[
 ]
 
 
+NoText = Annotated[bool, OUTPUT.option("--no-text", help="Write no word that was said.")]
+
+
+TextKey = Annotated[
+    str | None,
+    OUTPUT.option(metavar="FILE", help="With --no-text: key of text hashes, a file or env:NAME."),
+]
+
+
 Resume = Annotated[
     bool, OUTPUT.option("--resume", help="Continue a killed run that had the same -o.")
 ]
@@ -185,8 +194,6 @@ _ARCHITECTURE = MODEL.option(
 
 
 Architecture = Annotated[str, _ARCHITECTURE]
-
-
 ArchitectureOrInit = Annotated[str | None, _ARCHITECTURE]
 
 
@@ -209,8 +216,6 @@ _CROP = SOUND.option(min=0.1, help="Seconds of sound seen at once.")
 
 
 Crop = Annotated[float, _CROP]
-
-
 CropOrInit = Annotated[float | None, _CROP]
 
 
@@ -284,8 +289,6 @@ _NORMALISE = SOUND.option(
 
 
 Normalise = Annotated[choices.Normalising, _NORMALISE]
-
-
 NormaliseOrInit = Annotated[choices.Normalising | None, _NORMALISE]
 
 

@@ -83,6 +83,8 @@ def command(
             help="Instead, give packed INPUT the weak labels of this JSONL, or -.",
         ),
     ] = None,
+    no_text: options.NoText = False,
+    text_key: options.TextKey = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
     part: options.Part = None,
@@ -96,6 +98,7 @@ def command(
     is kept of a class, and who is in which split, depends on ids and speakers, not on their order.
     Prints the counts of the finished set as one JSON line.
     """
+    from lanser_cli.redaction import Redaction
     from lanser_cli.shards.pack import Packing, shard
     from lanser_cli.shards.selection import Selection
 
@@ -109,6 +112,7 @@ def command(
     with Ledger("shard", rejects, "out", inputs=inputs) as ledger:
         index = shard(
             *(inputs or ["-"], output, selection, packing, ledger),
+            redaction=Redaction.asked(no_text, text_key),
             fetch=fetch,
             part=part,
             resume=resume,

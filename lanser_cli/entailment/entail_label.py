@@ -39,7 +39,15 @@ from lanser_cli.workers import spread
 
 _PREFIXES = (server.PREFIX, gliclass_scorer.PREFIX)
 
-_NOT_OF_LABELS = ("models", "first_model", "prior", "cache", "cache_limit", "allow_remote")
+_NOT_OF_LABELS = (
+    "models",
+    "first_model",
+    "prior",
+    "cache",
+    "cache_limit",
+    "allow_remote",
+    "no_text",
+)
 """Settings that labels do not hang on, or that are told otherwise."""
 
 
@@ -62,6 +70,7 @@ class LabelSettings:
         min_margin: abstain where the best label's log-odds over the second are lower.
         keep_flagged: label transcripts that ASR flagged, too.
         cache: folder to keep scores in, of at most `cache_limit` GB.
+        no_text: no word of a transcript may be left anywhere.
 
     Raises:
         UsageError: a combination that makes no sense.
@@ -83,6 +92,7 @@ class LabelSettings:
     keep_flagged: bool = False
     cache: Path | None = None
     cache_limit: float = 10.0
+    no_text: bool = False
 
     def __post_init__(self) -> None:
         if self.top_k_first is not None and self.model == self.first_model:
@@ -107,6 +117,11 @@ class LabelSettings:
             raise UsageError(f"--llm-mode choice is for --model {server.PREFIX}NAME@URL")
         if self.prior is not None and self.calibrate != "batch":
             raise UsageError("--prior FILE goes with --calibrate batch")
+        if self.no_text and self.cache is not None:
+            raise UsageError(
+                "--no-text: a cache knows texts by a hash without a key, which can be guessed: "
+                "leave --cache out"
+            )
 
     @property
     def model(self) -> str:

@@ -56,7 +56,7 @@ class Side:
             "id": record.id,
             "speaker": record.speaker,
             "sentence": record.fields.get("sentence"),
-            "text": record.text and spoken_form(record.text),
+            "text": spoken_form(record.text or "") or record.word("text_hash"),
             "audio": self.sounds[-1].hex(),
         }
         for check, value in values.items():

@@ -99,6 +99,8 @@ def sweep(
     """
     if settings.top_k_first is not None:
         raise UsageError("--sweep scores every label: leave --top-k-first out")
+    if settings.no_text:
+        raise UsageError("--sweep writes no records: leave --no-text out")
     if output is not None:
         check_writable(output)
     first = parse_devices(device)[0]

@@ -18,6 +18,7 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.origin import check_same, identity_in, of_files, options
 from lanser_cli.pipe import WindowFunction, unique, windows
 from lanser_cli.records import Dropped, Outcome, Record, Reject
+from lanser_cli.redaction import Redaction
 from lanser_cli.shards import reader, remote
 from lanser_cli.shards.encoder import Encoder, Sample
 from lanser_cli.shards.index import INDEX
@@ -67,11 +68,15 @@ def shard(
     packing: Packing,
     ledger: Ledger,
     *,
+    redaction: Redaction | None = None,
     fetch: Path | None = None,
     part: str | None = None,
     resume: bool = False,
 ) -> dict[str, Any] | None:
     """Select records and pack them into `folder`; return its index.
+
+    Args:
+        redaction: what may be kept of a record; None: all of it.
 
     Returns:
         None where the set was whole already and is to be resumed: there is nothing to do.
@@ -87,7 +92,8 @@ def shard(
         **options(packing, but=("workers", "mix_taxonomies")),
         **options(selection),
         "--part": "all" if chosen is None else "{}/{}".format(*chosen),
-        "input": of_files(named),
+        "input": of_files(named, hold_words=redaction is not None),
+        **(redaction.identity() if redaction else {}),
     }
     if resume and (folder / INDEX).exists():
         check_same(identity_in(folder / INDEX) or identity, identity, str(folder))
@@ -101,7 +107,7 @@ def shard(
         identity=identity,
         resume=resume,
     )
-    items = select(unique(reader.records_of(inputs, "shard"), "shard"), selection)
+    items = select(unique(reader.records_of(inputs, "shard"), "shard"), selection, redaction)
     if not packing.mix_taxonomies:
         items = _of_one_taxonomy(items)
     return pack(

@@ -24,6 +24,7 @@ from lanser_cli.choices import SplitBy
 from lanser_cli.digests import StringSet, string64
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.redaction import Redaction
 from lanser_cli.texts import spoken_form
 
 FLAGS = (
@@ -122,7 +123,9 @@ def parse_splits(text: str | None) -> dict[str, float]:
     return splits
 
 
-def select(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
+def select(
+    items: Iterable[Outcome], selection: Selection, redaction: Redaction | None = None
+) -> Iterator[Outcome]:
     """Pass on the records that are wanted, in order, with their `split`; the others as `Dropped`.
 
     The limits on score and margin are for weak labels: a record without one (it may have a human
@@ -133,8 +136,13 @@ def select(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
     With `max_per_class` or `balance` the records are held in a temporary file until the last has
     been read, and 8 bytes of each in memory; those of a class are kept whose hashes are lowest.
     With `dedupe`, 60 bytes of memory for each different text.
+
+    Args:
+        redaction: what may be kept of a record, in the temporary file too; None: all of it.
     """
     passed = _limited(items, selection)
+    if redaction is not None:
+        passed = map(redaction.outcome, passed)
     if selection.split is not None:
         passed = _split(passed, selection)
     if selection.max_per_class is None and not selection.balance:
@@ -149,7 +157,7 @@ def _limited(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome
         if isinstance(item, Record):
             reason = lengths.fault(item) or _unsure(item, selection) or _flagged(item, flags)
             if reason is None and "text" in repeats:
-                text = spoken_form(item.text or "")
+                text = spoken_form(item.text or "") or item.word("text_hash")
                 if text and not texts.add(text):
                     reason = "same text as an earlier record"
             if reason is not None:

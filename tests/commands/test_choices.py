@@ -99,6 +99,7 @@ def test_the_options_that_are_choices() -> None:
         ("entail-label", "--calibrate"): get_args(Calibration),
         ("pick", "--by"): get_args(Stratifying),
         ("shard", "--codec"): get_args(Codec),
+        ("plan", "--codec"): get_args(Codec),
         ("shard", "--split-by"): get_args(SplitBy),
         ("audit", "--allow"): tuple(check.value for check in Check),
         ("transcribe", "--precision"): get_args(HearingPrecision),

@@ -46,7 +46,7 @@ def tab(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("line", "proposed"),
     [
-        ("lanser p", ["pick", "pretrain", "predict", "probe-prosody", "parts"]),
+        ("lanser p", ["pick", "pretrain", "predict", "probe-prosody", "plan", "parts"]),
         ("lanser help te", ["text-only"]),
         ("lanser shard --min", ["--min-seconds", "--min-score", "--min-margin"]),
         ("lanser entail-label --calibrate ", ["none", "null", "batch"]),

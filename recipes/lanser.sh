@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# What it does: all of LanSER on your own data, from a folder of speech to the reports: transcribe,
+#   label, pack, pre-train; fine-tune on a labelled corpus with and without pre-training, and
+#   evaluate both; draw UAR against the share of labels; probe prosody. Run again, it goes on where
+#   it stopped. On a cluster slurm/submit.sh makes the first half, in the same places.
+# Needs: lanser on the PATH; a GPU for more than some hours of speech.
+# Costs: docs/scale.md says it for each stage.
+#
+#   SPEECH=/data/speech CORPUS="crema-d /data/CREMA-D" recipes/lanser.sh [--dry-run]
+#
+# --dry-run prints the commands and runs none.
+# SPEECH    folder of unlabeled speech, utterances of at most 30 s
+# CORPUS    kind and folder of the labelled corpus, as lanser manifest takes them
+# WORK      folder for all it makes (default: runs/lanser)
+# STAGE, STOP_STAGE  first and last stage; a stage is called by its verb (default: all)
+# ASR       default embedded             NLI        default FacebookAI/roberta-large-mnli
+# TAXONOMY  default goemotions           MODEL      default resnet50
+# PRETRAIN, FINETUNE, EFFICIENCY         further options of these verbs
+set -euo pipefail
+
+: "${SPEECH:?folder of unlabeled speech}" "${CORPUS:?kind and folder of the labelled corpus}"
+work=${WORK:-runs/lanser}
+model=${MODEL:-resnet50}
+read -r kind root <<< "$CORPUS"
+read -r -a pretrain <<< "${PRETRAIN:-}"
+read -r -a finetune <<< "${FINETUNE:-}"
+read -r -a efficiency <<< "${EFFICIENCY:-}"
+[ $# -eq 0 ] || [ "$*" = --dry-run ] || { echo "usage: $0 [--dry-run]" >&2 && exit 2; }
+
+stages=(transcribe entail-label shard pretrain manifest finetune eval efficiency probe-prosody)
+place() {
+    for at in "${!stages[@]}"; do [ "${stages[at]}" != "$1" ] || { echo "$at" && return; }; done
+    echo "$0: no stage '$1'; there are: ${stages[*]}" >&2
+    exit 2
+}
+first=$(place "${STAGE:-transcribe}")
+last=$(place "${STOP_STAGE:-probe-prosody}")
+dry=${1:-}
+
+# stage VERB...: run it, if it is asked for. Exit 3 is done, with some records rejected: go on.
+stage() {
+    local at
+    at=$(place "$1")
+    ((first <= at && at <= last)) || return 0
+    printf 'lanser%s\n' "$(printf ' %q' "$@")" >&"$([ -n "$dry" ] && echo 1 || echo 2)"
+    [ -n "$dry" ] || lanser "$@" || [ $? -eq 3 ]
+}
+
+[ -n "$dry" ] || mkdir -p "$work"
+stage transcribe "$SPEECH" --model "${ASR:-embedded}" --device all \
+    --resume -o "$work/words.jsonl" --rejects "$work/words.rejects.jsonl"
+stage entail-label "$work/words.jsonl" --model "${NLI:-FacebookAI/roberta-large-mnli}" \
+    --taxonomy "${TAXONOMY:-goemotions}" --device all \
+    --resume -o "$work/weak.jsonl" --rejects "$work/weak.rejects.jsonl"
+stage shard "$work/weak.jsonl" --resume -o "$work/shards"
+stage pretrain "$work/shards" --model "$model" "${pretrain[@]}" --resume -o "$work/pretrained"
+stage manifest "$kind" "$root" --resume -o "$work/corpus.jsonl"
+for start in pretrained scratch; do
+    init=(--model "$model")
+    [ "$start" = scratch ] || init=(--init "$work/pretrained")
+    stage finetune "$work/corpus.jsonl" "${init[@]}" "${finetune[@]}" --resume -o "$work/$start-tuned"
+done
+stage eval "$work"/{scratch,pretrained}-tuned -o "$work/report" --force
+stage efficiency "$work/corpus.jsonl" --init "$work/pretrained" "${efficiency[@]}" \
+    --resume -o "$work/efficiency"
+stage probe-prosody "$work/corpus.jsonl" --run "$work/pretrained" -o "$work/prosody" --force

@@ -1,0 +1,81 @@
+"""lanser plan: what so many hours of speech take, by rates that anyone can put there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, read_jsonl, write_jsonl
+
+from lanser_cli import app
+
+SHIPPED = json.loads((ROOT / "lanser_cli/machine/rates.json").read_text())
+
+
+def planned(capfd: pytest.CaptureFixture[str], *words: object) -> dict[str, dict[str, Any]]:
+    assert app.main(["plan", *map(str, words)]) == 0
+    return {line["stage"]: line for line in read_jsonl(capfd.readouterr().out)}
+
+
+def test_a_plan_is_the_work_over_the_rate(capfd: pytest.CaptureFixture[str]) -> None:
+    """1,000 h in utterances of 4 s: 900,000 of them, by hand from the rates that ship."""
+    found = planned(capfd, "--hours", 1000, "--utterance", 4, "--labels", 6, "--cores", 64)
+    rates = SHIPPED["cpu"]["rates"]
+    for stage, work in (
+        ("transcribe", 3_600_000),
+        ("entail-label", 900_000 * 6),
+        ("shard", 900_000),
+        ("pretrain", 900_000 * 10),
+    ):
+        hours = work / rates[stage]["rate"] / 3600
+        assert found[stage]["device_hours"] == pytest.approx(hours)
+        assert found[stage]["wall_hours"] == pytest.approx(hours / 32)
+        assert found[stage]["cost"] == pytest.approx(hours * SHIPPED["cpu"]["price"])
+        assert found[stage]["source"] == rates[stage]["source"]
+    assert found["shard"]["files"] == 901
+    assert found["transcribe"]["parts"] == found["transcribe"]["files"] == 32
+    assert found["transcribe"]["commands"] == [
+        "lanser transcribe SPEECH/ --model embedded --part slurm/32 --resume "
+        "-o words/$SLURM_ARRAY_TASK_ID.jsonl",
+        "lanser parts words/ --of 32 --merge words.jsonl",
+    ]
+
+
+def test_what_nobody_measured_is_not_invented(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = planned(capfd, "--hours", 100_000, "--gpus", 64)
+    for stage in ("transcribe", "entail-label", "pretrain"):
+        assert found[stage]["device"] == "1 GPU"
+        for key in ("device_hours", "wall_hours", "cost", "source"):
+            assert found[stage][key] is None
+    rate = {"model": "whisper:turbo", "rate": 100.0, "source": "ours"}
+    mine = {**SHIPPED, "gpu": {**SHIPPED["gpu"], "price": 3.0, "rates": {"transcribe": rate}}}
+    rates = write_jsonl(tmp_path / "mine.json", [mine])
+    found = planned(capfd, "--hours", 100_000, "--gpus", 8, "--rates", rates)
+    assert found["transcribe"]["device_hours"] == pytest.approx(1000)
+    assert found["transcribe"]["cost"] == pytest.approx(3000)
+    assert found["transcribe"]["parts"] == 48  # 125 h on each of 8, in parts of at most a day
+    assert "--model whisper:turbo" in found["transcribe"]["commands"][0]
+    assert found["pretrain"]["cost"] is None
+
+
+def test_the_rates_of_the_documentation_can_be_used(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/formats.md").read_text()
+    path = tmp_path / "rates.json"
+    path.write_text(page.split("```json rates\n")[1].split("```")[0])
+    found = planned(capfd, "--hours", 1001, "--gpus", 2, "--rates", path)
+    assert found["transcribe"]["wall_hours"] == pytest.approx(1)
+
+
+def test_rates_that_are_none_are_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rate = {"model": None, "rate": 0, "source": ""}
+    wrong = {**SHIPPED, "cpu": {**SHIPPED["cpu"], "rates": {"shard": rate}}}
+    path = write_jsonl(tmp_path / "mine.json", [wrong])
+    assert app.main(["plan", "--hours", "1", "--rates", str(path)]) == 1
+    assert "cpu.rates.shard.rate" in capfd.readouterr().err
+    assert app.main(["plan", "--hours", "0"]) == 2

@@ -58,6 +58,9 @@ from lanser_cli.entailment.server import SLOTS, Server
 from lanser_cli.models.onednn import OneDnnLinear
 
 TEMPLATE = "This person feels {}."
+LATENCY = 0.05
+"""Seconds that the server of the part server takes for an answer."""
+
 EMBEDDED_FOLDER = ROOT / "lanser_cli" / "entailment" / "embedded"
 
 
@@ -332,8 +335,8 @@ def resident(process: subprocess.Popen[str], output: Path, count: int) -> Iterat
 
 
 def server(options: argparse.Namespace, work: Path) -> None:
-    """`lanser entail-label` against the tests' scripted server, in a process of its own."""
-    latency, labels = 0.05, 6
+    """The LLM scorer against the tests' scripted server, which is a process of its own."""
+    latency, labels = LATENCY, 6
     port = multiprocessing.Value("i", 0)
     process = multiprocessing.Process(target=serve, args=(latency, port), daemon=True)
     process.start()

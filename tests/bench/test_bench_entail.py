@@ -34,7 +34,7 @@ def test_entail(shared: Path) -> None:
     assert {"pipeline", "bfloat16", "int8"} <= set(rows)
     assert rows["7"].endswith("| 4.0x | 100.0% |")  # of 28 labels; the large model is the small one
     busy = re.search(r"1536 questions to a server .* (\d+)% of its slots busy", out)
-    assert busy and int(busy[1]) > 25  # 90 on a machine that does nothing else
+    assert busy and int(busy[1]) > 25  # whatever else the machine does
     assert re.search(r"20000 distinct records, every score cached, 6 labels: \d+ records/s", out)
 
 

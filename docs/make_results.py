@@ -107,6 +107,7 @@ def verdicts(found: dict[tuple[str, Any], list[float]]) -> list[str]:
         (("weak", 1), "a gain at p = 1"),
         (("weak", "chance"), "no gain at p = chance"),
         (("shuffled", 1), "no gain from shuffled labels"),
+        (("gold", None), "a gain from the acted emotions"),
     ):
         if not (values := found.get(arm)):
             continue
@@ -154,6 +155,28 @@ def settings(points: list[Point]) -> str:
     return table(head, rows)
 
 
+def probes(points: list[Point]) -> str:
+    """What probes of one corpus found: R2 within speakers, and emotion within a sentence."""
+
+    def less(one: dict[str, Any]) -> str:
+        difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**one["difference"])
+        return f"{difference} ({one['control']})"
+
+    rows = []
+    for one in points:
+        within, fixed = one["verdicts"]["within"], one["fixed_sentence"]
+        r2 = f"{one['median']['trained']['within_by_speaker'][0]:.3f}"
+        uar = f"{fixed['uar']['trained']['value']:.3f}"
+        rows.append((one["network"], r2, less(within), within["verdict"]))
+        rows[-1] += (uar, less(fixed), fixed["verdict"])
+    less_control = "less the best control [95 %] | verdict"
+    head = (
+        f"| pre-trained on | R² within speakers | {less_control} | "
+        f"UAR within a sentence | {less_control} |"
+    )
+    return table(head, rows)
+
+
 def decides(points: list[Point]) -> str:
     """The part of `real_voices` that the claims are about."""
     return real_voices([one for one in points if one["fraction"] == DECIDES])
@@ -162,6 +185,7 @@ def decides(points: list[Point]) -> str:
 TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
     "real-voices": ("real-voices", real_voices),
     "real-voices-decides": ("real-voices", decides),
+    "probes": ("probes", probes),
     "simulate": ("simulate", simulate),
     "settings": ("settings", settings),
 }

@@ -1,11 +1,12 @@
-"""Append what fine-tuned runs scored to a file of results, each run once.
+"""Append what fine-tuned runs scored, or what probes found, to a file of results, each once.
 
     python recipes/store_points.py runs/a/predictions.jsonl ... --to docs/results/NAME.jsonl \\
         --set recipe=real-voices arm=weak p=0.5
 
 A line is one training: what `--set` says, then the share of labels, seed and steps from the run's
 config.json, its scores with the UAR of each unit, the command, and the versions it ran with.
-docs/formats.md has an example. A line that is there already, with the same settings, is left alone.
+docs/formats.md has an example. Of the probe.json that `lanser probe-prosody -o` writes, a line has
+the medians and the verdicts. A line that is there already, with the same settings, is left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-RESULTS = ("uar", "wa", "n", "chance", "unit", "by_unit", "command", "versions")
+PROBED = ("median", "verdicts", "fixed_sentence")
+RESULTS = ("uar", "wa", "n", "chance", "unit", "by_unit", "command", "versions", *PROBED)
 """What a point found, or how; its other keys say which point it is."""
 
 
@@ -48,6 +50,18 @@ def point(predictions: Path, about: dict[str, Any], by: str | None) -> dict[str,
     }
 
 
+def probe(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """The line of a probe.json."""
+    numbers = json.loads(path.read_text(encoding="utf-8"))
+    kept = ("utterances", "speakers", "networks", "folds", "probe", *PROBED)
+    return {
+        **about,
+        **{key: numbers[key] for key in kept},
+        "command": " ".join(numbers["argv"]),
+        "versions": numbers["versions"],
+    }
+
+
 def which(line: dict[str, Any]) -> str:
     """All of a line that says which point it is."""
     return json.dumps({key: line[key] for key in sorted(line) if key not in RESULTS})
@@ -66,7 +80,7 @@ def new_lines(
 ) -> Iterator[str]:
     there = {which(json.loads(line)) for line in old}
     for path in found:
-        line = point(path, about, by)
+        line = probe(path, about) if path.name == "probe.json" else point(path, about, by)
         if which(line) not in there:
             yield json.dumps(line, ensure_ascii=False)
 
@@ -74,7 +88,7 @@ def new_lines(
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "predictions", type=Path, nargs="+", help="predictions.jsonl of run folders"
+        "found", type=Path, nargs="+", help="predictions.jsonl of run folders, or probe.json"
     )
     parser.add_argument("--to", type=Path, required=True, help="JSONL to append to")
     parser.add_argument("--by", help="what is taken for independent (default: the speaker)")
@@ -84,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     about = {key: value(word) for key, _, word in (each.partition("=") for each in args.set)}
     old = args.to.read_text(encoding="utf-8").splitlines() if args.to.exists() else []
-    new = list(new_lines(args.predictions, about, args.by, old))
+    new = list(new_lines(args.found, about, args.by, old))
     if new:
         args.to.parent.mkdir(parents=True, exist_ok=True)
         part = args.to.with_name(args.to.name + ".part")

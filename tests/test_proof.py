@@ -325,6 +325,27 @@ def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp
     assert results.rebuilt(page, tmp_path) == page
 
 
+def test_a_probe_is_a_line_and_a_row(tmp_path):
+    def verdict(value: float, control: str, **more: object) -> dict:
+        difference = {"value": value, "low": value - 0.01, "high": value + 0.01}
+        return {"verdict": "shown", "control": control, "difference": difference, **more}
+
+    found = {
+        **{"utterances": 9, "speakers": 6, "networks": 1, "folds": 2, "probe": "ridge"},
+        "median": {"trained": {"within_by_speaker": [0.3, 0.2, 0.4]}},
+        "verdicts": {"within": verdict(0.05, "label")},
+        "fixed_sentence": verdict(-0.02, "untrained", uar={"trained": {"value": 0.4}}),
+        **{"argv": ["lanser", "probe-prosody"], "versions": {}, "layers": {}},
+    }
+    (tmp_path / "probe.json").write_text(json.dumps(found))
+    store = [str(tmp_path / "probe.json"), "--to", str(tmp_path / "probes.jsonl")]
+    for _ in range(2):
+        assert points.main([*store, "--set", "network=gold"]) == 0
+    [line] = read_jsonl(tmp_path / "probes.jsonl")
+    made = results.probes([line])
+    assert "| gold | 0.300 | +0.050 [+0.040, +0.060] (label) | shown | 0.400 | -0.020" in made
+
+
 def test_too_few_speakers_give_no_interval(tmp_path):
     lines = [
         invented(arm="scratch", p=None, by_unit={"a": 0.3, "b": 0.3}),

@@ -112,7 +112,7 @@ def test_what_is_printed_can_be_given_back(
         ('[eval]\ntruht = "x"\n', "[eval] has no option 'truht'; did you mean truth?"),
         ('[evil]\nby = "x"\n', "there is no verb [evil]; did you mean eval?"),
         ("sed = 1\n", "no option 'sed' is for all verbs; did you mean seed?"),
-        ('by = "x"\n', "by goes into the table of a verb, such as [efficiency]"),
+        ('by = "x"\n', "by goes into the table of a verb, such as [pick]"),
         ('[shard]\nmax-count = "9"\n', "max-count in [shard] is '9', and must be a whole number"),
         ("[shard]\nmax-count = true\n", "max-count in [shard] is True, and must be a whole number"),
         ("[shard]\nmin-score = false\n", "min-score in [shard] is False, and must be a number"),

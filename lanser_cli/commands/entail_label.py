@@ -17,7 +17,6 @@ EXAMPLES = """
 lanser entail-label heard.jsonl -t ekman6 -o weak.jsonl
 lanser transcribe speech/ | lanser entail-label --labels happy,sad,angry > three.jsonl
 lanser entail-label heard.jsonl --model FacebookAI/roberta-large-mnli -o large.jsonl
-lanser entail-label heard.jsonl --model llm:qwen3@http://127.0.0.1:8000 -o judged.jsonl
 """
 
 

@@ -16,6 +16,7 @@ from lanser_cli.asr.transcribe import TranscribeSettings
 from lanser_cli.audio.lengths import Lengths
 from lanser_cli.commands import options
 from lanser_cli.entailment.entail_label import LabelSettings
+from lanser_cli.machine.plan import Amount
 from lanser_cli.shards.pack import Packing
 from lanser_cli.shards.selection import Selection
 from lanser_cli.training.finetune import Start
@@ -37,6 +38,7 @@ FILLED = [
     ("efficiency", Start),
     ("baseline", Protocol),
     ("text_only", Protocol),
+    ("plan", Amount),
 ]
 """Every `options.fill(kind, locals())` there is."""
 
@@ -91,7 +93,9 @@ def test_no_use_of_fill_is_missing_here() -> None:
         (path.stem, ast.unparse(call.args[0]).rpartition(".")[2])
         for path in sorted(Path(options.__file__).parent.glob("*.py"))
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "options.fill"
+        if isinstance(call, ast.Call)
+        and [ast.unparse(one) for one in (call.func, *call.args[1:])]
+        == ["options.fill", "locals()"]
     ]
     assert sorted(found) == sorted((verb, kind.__name__) for verb, kind in FILLED)
 

@@ -93,9 +93,8 @@ def test_no_use_of_fill_is_missing_here() -> None:
         (path.stem, ast.unparse(call.args[0]).rpartition(".")[2])
         for path in sorted(Path(options.__file__).parent.glob("*.py"))
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(call, ast.Call)
-        and [ast.unparse(one) for one in (call.func, *call.args[1:])]
-        == ["options.fill", "locals()"]
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "options.fill"
+        if "locals()" in ast.unparse(call.args[1])  # else what made a file gave them
     ]
     assert sorted(found) == sorted((verb, kind.__name__) for verb, kind in FILLED)
 

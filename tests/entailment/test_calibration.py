@@ -182,6 +182,7 @@ def test_parts_and_streams_agree_with_the_whole(
     assert json.loads(prior.read_text())["texts"] == len(TEXTS)
 
 
+@pytest.mark.slow
 def test_calibration_against_collapse(lanser: Lanser, tiny_nli: Path, tmp_path: Path) -> None:
     path = records(tmp_path)
     line = ("entail-label", "--model", tiny_nli, "--labels", "joy,fear,anger", "--device", "cpu")

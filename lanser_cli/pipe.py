@@ -134,7 +134,7 @@ class Pipe:
         With `part` every N-th item is taken.
 
         Args:
-            settings: what the output hangs on besides the input, by the option that sets it.
+            settings: what the output depends on besides the input, by the option that sets it.
             count: says how many items there are, where that can be known.
 
         Raises:

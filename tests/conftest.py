@@ -240,7 +240,7 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def save_whisper(path: Path) -> Path:
     """Save a tiny Whisper, English only. It says five tokens, without doubt.
 
-    What it says next hangs on the place more than on the token before: it does not repeat itself.
+    What it says next depends on the place more than on the token before: it does not repeat itself.
     """
     torch = pytest.importorskip("torch")
     from whisper.model import ModelDimensions, Whisper

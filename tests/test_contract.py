@@ -776,7 +776,7 @@ def test_parts_add_up(
 
 
 def without_scores(data: bytes) -> list[dict[str, Any]]:
-    """Records less the numbers whose last digit hangs on what else is in a batch."""
+    """Records less the numbers whose last digit depends on what else is in a batch."""
     values = read_jsonl(data)
     for value in values:
         value.get("asr", {}).pop("avg_logprob", None)

@@ -501,7 +501,7 @@ def test_resume_gives_the_same_bytes_from_any_cut(
             "refused": lambda record: Reject.of(record, "test", "no"),
             "dropped": lambda record: Dropped(record.id, "why"),
         }
-        # What a stage makes of a record may hang on its whole window.
+        # What a stage makes of a record may depend on its whole window.
         made = [record.with_fields(among=len(records)) for record in records]
         return [makers.get(record.fields["fate"], lambda record: record)(record) for record in made]
 

@@ -34,7 +34,7 @@ def command(
 ) -> int:
     """Pick a stratified sample of labelled records, for `listen`.
 
-    Each gets `pick`, with its stratum and the probability that it was picked. The sample hangs on
+    Each gets `pick`, with its stratum and the probability that it was picked. The sample depends on
     the seed and the ids alone, not on their order. Records without a weak label are left out.
     """
     from lanser_cli.listening.pick import pick_files

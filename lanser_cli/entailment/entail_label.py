@@ -48,7 +48,7 @@ _NOT_OF_LABELS = (
     "allow_remote",
     "no_text",
 )
-"""Settings that labels do not hang on, or that are told otherwise."""
+"""Settings that labels do not depend on, or that are told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def label_files(
 
 
 def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
-    """What the labels hang on besides the transcripts, by option."""
+    """What the labels depend on besides the transcripts, by option."""
     crosswalk = task.crosswalk
     return {
         "--model": origin.named(settings.model),

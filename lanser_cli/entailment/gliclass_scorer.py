@@ -22,7 +22,7 @@ _BATCH = 16
 class GliclassScorer:
     """A uni-encoder of GLiClass, behind the protocol of scorers.
 
-    The text and all hypotheses of a set are one input, so a score hangs on the whole set.
+    The text and all hypotheses of a set are one input, so a score depends on the whole set.
 
     Args:
         name: `gliclass:ID`.

@@ -67,7 +67,7 @@ class Bfloat16Linear(nn.Module):
 
 
 class Float64Linear(nn.Module):
-    """A linear map whose float32 result does not hang on how many rows are computed at once.
+    """A linear map whose float32 result does not depend on how many rows are computed at once.
 
     Sums of int8 are exact. With the classifier in float64 a text has the same scores to the last
     bit in any batch, whatever part of a run it is in.

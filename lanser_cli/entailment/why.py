@@ -30,7 +30,7 @@ from lanser_cli.summary import Summary
 STAGE = "why"
 
 _CLOSE = 1e-4
-"""Probabilities that differ by less are the same: their last digits hang on what is in a batch."""
+"""Probabilities that differ by less are the same: last digits depend on what is in a batch."""
 
 _MOST_CONTEXT = 100
 """Utterances of a dialogue that are remembered until the record comes."""

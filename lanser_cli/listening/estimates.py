@@ -108,7 +108,7 @@ class Threshold:
 def steps(margins: Array, fewest: int) -> list[float]:
     """Thresholds from the strictest down to 0, of which each has at least `fewest` marks.
 
-    Each has a quarter more marks than the one before. They hang on the margins alone, never on
+    Each has a quarter more marks than the one before. They depend on the margins alone, never on
     whether a label is right.
     """
     ranked = np.sort(margins)[::-1]

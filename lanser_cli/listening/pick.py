@@ -56,7 +56,7 @@ def pick(items: Iterable[Outcome], count: int, by: Stratifying, seed: int) -> It
     """Draw `count` records, as many of each stratum as can be; the sample comes last, in order.
 
     A stratum's sample is those of its records whose ids have the lowest hashes with this seed. It
-    hangs on the set of ids, not on their order. At most `count` records a stratum are held.
+    depends on the set of ids, not on their order. At most `count` records a stratum are held.
 
     Raises:
         UsageError: there are more strata than records to draw.

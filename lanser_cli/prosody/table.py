@@ -98,7 +98,7 @@ def table(
     """Probe every column on the same folds.
 
     Args:
-        columns: `trained` and the controls; each has one representation or, where it hangs on a
+        columns: `trained` and the controls; each has one representation or, where it depends on a
             seed, several, whose scores are averaged.
         targets: name → `[n]`, NaN where an utterance has none.
         speakers: `[n]`.

@@ -1,4 +1,4 @@
-"""What is kept, and on which side, hangs on hashes, not on order; nothing is lost uncounted."""
+"""What is kept, and on which side, depends on hashes, not on order; nothing is lost uncounted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is drawn hangs on seed, epoch and utterance alone; mixup keeps what a batch counts."""
+"""What is drawn depends on seed, epoch and utterance alone; mixup keeps what a batch counts."""
 
 from __future__ import annotations
 

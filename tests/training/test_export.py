@@ -63,7 +63,7 @@ def check(answer: object, run: Path) -> None:
     """In one batch with noise behind the shorter ones, and each alone, they are answered alike."""
     sounds = noises()
     wanted, _ = make_predictor("cpu", run=run).answers(sounds)
-    assert (wanted.amax(0) - wanted.amin(0)).max() > 0.02, "the answers hang on the sound"
+    assert (wanted.amax(0) - wanted.amin(0)).max() > 0.02, "the answers depend on the sound"
     lengths = torch.tensor([len(one) for one in sounds])
     batch = 0.3 * torch.randn(len(sounds), int(lengths.max()) + 777)
     for row, sound in zip(batch, sounds, strict=True):

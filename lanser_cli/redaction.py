@@ -23,6 +23,7 @@ _KEPT = {
     *("speaker", "voice", "lang", "label", "split", "fold", "dialogue"),
     *("emotion", "emotion_score", "emotion_scores"),
     *("prediction", "scores", "heard", "test_fold", "predictions"),
+    *("votes", "agreement", "doubt", "doubtful", "pick"),
     *("source_filepath", "source_offset", "source_channel", "audio_sha256"),
 }
 _KEPT_WITHIN = {
@@ -31,7 +32,8 @@ _KEPT_WITHIN = {
         *("words_per_second", "context_seconds", "speech_seconds"),
     },
     "entailment": {
-        *("model", "precision", "taxonomy", "crosswalk", "templates", "calibration"),
+        *("model", "server", "precision", "taxonomy", "crosswalk", "lang", "templates"),
+        *("calibration",),
         *("candidates", "context", "margin", "uncalibrated", "truncated", "doubt", "abstained"),
     },
 }

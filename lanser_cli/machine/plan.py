@@ -35,8 +35,9 @@ _FLAC, _OPUS = 12_700, 3_400
 _HEARD, _LABELLED, _SCORE = 344, 530, 22
 """Bytes of a record after transcribe; of one with a weak label, and of each label's score in it."""
 
-_MEMBERS = 2_560
-"""Bytes of a sample in a tar besides its sound and its record: two headers, and padding."""
+_MEMBERS = 1_600
+"""Bytes of a sample in a tar besides its sound and its record: two headers, and padding. Of 4,481
+samples the mean is 1,608."""
 
 _MOST_PARTS = 1000
 """What Slurm's MaxArraySize allows where nobody has raised it."""

@@ -55,8 +55,12 @@ def mean_odds(label_scorer: LabelScorer, texts: Sequence[str]) -> NDArray[np.flo
         raw = raw[~np.isnan(raw).any(axis=1)]
         total, count = total + raw.astype(np.float64).sum(axis=0), count + len(raw)
     if not count:
-        raise LanserError(f"--calibrate: no text has scores: {label_scorer.scorer.fault(some[0])}")
+        raise _unscored(label_scorer, some[0])
     return (total / count).astype(np.float32)
+
+
+def _unscored(label_scorer: LabelScorer, text: str) -> LanserError:
+    return LanserError(f"--calibrate: no text has scores: {label_scorer.scorer.fault(text)}")
 
 
 @cache
@@ -79,13 +83,20 @@ def _shipped() -> tuple[str, dict[str, float]]:
 def null_odds(label_scorer: LabelScorer) -> NDArray[np.float32]:
     """The mean raw log-odds of each label over everyday sentences: float32 `[labels]`.
 
-    Only hypotheses are scored whose mean does not ship.
+    Only hypotheses are scored whose mean does not ship, over the sentences that have scores.
+
+    Raises:
+        LanserError: none has.
     """
     scorer, hypotheses = label_scorer.scorer, label_scorer.hypotheses
     fingerprint, shipped = _shipped()
     known = dict(shipped) if scorer.fingerprint == fingerprint else {}
     if missing := [text for text in dict.fromkeys(hypotheses) if text not in known]:
-        means = scorer.score(everyday(), missing).mean(axis=0, dtype=np.float64)
+        raw = scorer.score(everyday(), missing)
+        raw = raw[~np.isnan(raw).any(axis=1)]
+        if not len(raw):
+            raise _unscored(label_scorer, everyday()[0])
+        means = raw.mean(axis=0, dtype=np.float64)
         known |= zip(missing, means.tolist(), strict=True)
     odds = np.array([known[text] for text in hypotheses])
     return odds.reshape(len(label_scorer.templates), -1).mean(axis=0).astype(np.float32)

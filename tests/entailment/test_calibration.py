@@ -53,6 +53,25 @@ def test_the_mean_is_the_mean(label_scorer: LabelScorer) -> None:
     assert np.abs(null_odds(label_scorer) - everyday_mean).max() < 1e-5
 
 
+def test_what_a_server_does_not_answer_is_not_in_the_mean(
+    label_scorer: LabelScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything, refused = PairScorer.score, set(everyday()[:60])
+
+    def score(self: PairScorer, premises, hypotheses, wanted=None):  # type: ignore[no-untyped-def]
+        scores = everything(self, premises, hypotheses, wanted)
+        scores[[text in refused for text in premises]] = np.nan
+        return scores
+
+    answered = label_scorer.raw(everyday()[60:]).mean(axis=0)
+    monkeypatch.setattr(PairScorer, "score", score)
+    for mean in (null_odds(label_scorer), mean_odds(label_scorer, everyday())):
+        assert np.abs(mean - answered).max() < 1e-5
+    refused.update(everyday())
+    with pytest.raises(LanserError, match="no text has scores"):
+        null_odds(label_scorer)
+
+
 def test_the_prior_that_ships_is_what_the_embedded_model_scores_and_costs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

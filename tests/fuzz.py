@@ -323,6 +323,18 @@ def _of_records(draw: random.Random, path: object, folder: Path, things: Things)
         case "eval":
             words += draw.choice(((), ("--by", "mine"), ("--truth", "emotion"), ("--fuse",)))
             words += ["-o", out] if draw.random() < 0.02 else []
+        case "agree":
+            words = [
+                name,
+                f"{path}:{draw.choice(('emotion', 'label', 'mine'))}",
+                f"{path}:prediction",
+            ]
+        case "pick":
+            words += ["-n", draw.randint(1, 4), "--by", draw.choice(("label", "margin"))]
+        case "listen":
+            words += ["-o", folder / "out.html"]
+        case "doubt":
+            words += ["--scores", f"{path}:emotion_scores"]
         case "compare":
             words += draw.choice(((things.records,), (path,)))
         case "audit":
@@ -347,7 +359,11 @@ def _of_records(draw: random.Random, path: object, folder: Path, things: Things)
 _COMMANDS = {
     "transcribe": 24,
     "entail-label": 10,
+    "agree": 4,
+    "pick": 4,
+    "listen": 2,
     "shard": 20,
+    "doubt": 2,
     "eval": 20,
     "compare": 10,
     "audit": 14,

@@ -123,6 +123,9 @@ def commands(folder: Path) -> dict[str, Command]:
         ),
         "entail-label": Command((*label, many), "out.jsonl", share=14),
         "entail-label, gz": Command((*label, some), "out.jsonl.gz", share=8),
+        "agree": Command(("agree", sounds, f"{sounds}:prediction"), "out.jsonl"),
+        "pick": Command(("pick", many, "-n", 40), "out.jsonl"),
+        "listen": Command(("listen", few), "out.html", False, 2),
         "shard": Command(("shard", some, "--max-count", 10, "--workers", 1), "out", share=14),
         "shard, 2 workers": Command(
             ("shard", some, "--max-count", 10, "--workers", 2), "out", share=8
@@ -139,6 +142,9 @@ def commands(folder: Path) -> dict[str, Command]:
         "baseline": Command(("baseline", few, "--folds", 2, "--workers", 1), "out", False, 2),
         "text-only": Command(("text-only", few, "--folds", 2, "--device", "cpu"), "out", False, 1),
         "predict": Command(("predict", sounds, "--run", run, "--device", "cpu"), "out.jsonl"),
+        "doubt": Command(
+            ("doubt", sounds, "--scores", f"{sounds}:emotion_scores"), "out.jsonl", share=2
+        ),
         "eval": Command(("eval", sounds), "out", False, 8),
         "compare": Command(("compare", sounds, sounds), "out", False, 5),
         "probe-prosody": Command(
@@ -316,6 +322,8 @@ def _disturb(running: Running, code: int, draw: random.Random, ends: Ends) -> st
         names = [Path("/proc", str(pid), "cmdline").read_bytes() for pid in running.started()]
         ends.faults.append(f"{how}: still there after {SECONDS} s: {names}")
     expected = (1,) if how == WORKER else SIGNALS[number]
+    if number is signal.SIGINT and not running.said:
+        expected += (1,)  # the server's fork had not become the command yet
     if running.process.exitcode not in (*expected, code, 0) or "Traceback" in running.said:
         ends.faults.append(f"{how}: exit {running.process.exitcode}: {running.said}")
     return how

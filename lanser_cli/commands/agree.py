@@ -11,7 +11,7 @@ from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import LABELS, OUTPUT
 
 EXAMPLES = """
-lanser agree small.jsonl large.jsonl heard.jsonl:prediction -o agreed.jsonl
+lanser agree small.jsonl large.jsonl answers.jsonl:prediction -o agreed.jsonl
 lanser agree a.jsonl b.jsonl c.jsonl --crosswalk ekman6 --summary voters.json > agreed.jsonl
 """
 

@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=ROOT.parent / "shared/data/text")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--first", type=int, default=0, help="of each set, for a quick look")
+    parser.add_argument("--only", default="", metavar="WORD", help="sets to calibrate, by name")
     parts = ("calibration", "context", "sweep")
     parser.add_argument("parts", nargs="*", choices=parts, default=parts)
     options = parser.parse_args()
@@ -126,7 +127,7 @@ def main() -> None:
 
         if "calibration" in options.parts:
             print("\n| set | n | calibration | UAR | WA | weighted F1 |\n|---|---|---|---|---|---|")
-            for name, words in gold.items():
+            for name, words in ((each, gold[each]) for each in gold if options.only in each):
                 found = sweep(*words, "--template", DEFAULT)
                 for method in ("none", "null", "batch"):
                     (item,) = (item for item in found if item["calibration"] == method)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT, read_jsonl, tone, write_jsonl
+from conftest import EKMAN, ROOT, read_jsonl, tone, write_jsonl
 from test_docs import shell
 
 from lanser_cli import app
@@ -136,6 +136,16 @@ def lay_out(folder: Path) -> None:
         if number < 3:
             shutil.copy(clip, folder / "recordings" / clip.name)
     write_jsonl(folder / "truth.jsonl", [line | {"label": line["written_for"]} for line in truth])
+    for number, name in enumerate(("small", "large", "answers", "a", "b", "c")):
+        label = "prediction" if name == "answers" else "emotion"
+        votes = [EKMAN[(n + (n == number)) % 3] for n in range(len(truth))]
+        lines = [{"id": one["id"], label: vote} for one, vote in zip(truth, votes, strict=True)]
+        write_jsonl(folder / f"{name}.jsonl", lines)
+    (folder / "runs" / "weak").mkdir(parents=True)
+    even = {label: 1 / len(EKMAN) for label in EKMAN}
+    scores = [{"id": one["id"], "scores": even} for one in truth]
+    write_jsonl(folder / "runs" / "weak" / "predictions.jsonl", scores)
+    shutil.copy(ROOT / "lanser_cli" / "machine" / "rates.json", folder / "mine.json")
     (folder / "parts").mkdir()
     for number in (1, 2):
         Pipe(
@@ -155,7 +165,7 @@ def lay_out(folder: Path) -> None:
             "text": f"this is what sentence {line['sentence']} says",
         }
         for line in corpus
-        if line["sentence"] == "s1"
+        if line["sentence"] == "s1" and int(speakers[line["speaker"]]) < 7
     ]
     write_jsonl(folder / "corpus.jsonl", lines)
     rows = [f"{line['audio_filepath']},{line['label']}" for line in lines[:4]]

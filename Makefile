@@ -20,7 +20,7 @@ $(BIN)/lanser: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(BIN)/lanser
 	@echo "Installing what the tests need ..."
-	$(PIP) -e '.[plots,video,vad,tensorboard,export,quality,interop,dev]'
+	$(PIP) -e '.[plots,video,vad,tensorboard,export,quality,gliclass,interop,dev]'
 	@touch $@
 
 quickstart: $(BIN)/lanser ## Install, and run the whole chain on examples/ (AUDIO=DIR: label your own)

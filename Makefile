@@ -54,6 +54,7 @@ lint: $(VENV)/dev ## ruff and mypy
 bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoEmotions, MELD, EmoryNLP)
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT))
 	$(BIN)/python tests/bench/labels.py $(if $(TEXT),--text $(TEXT))
+	$(BIN)/python tests/bench/voters.py $(if $(TEXT),--text $(TEXT))
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/shards.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/intervals.py

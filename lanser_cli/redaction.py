@@ -33,8 +33,8 @@ _KEPT_WITHIN = {
     },
     "entailment": {
         *("model", "server", "precision", "taxonomy", "crosswalk", "lang", "templates"),
-        *("calibration",),
-        *("candidates", "context", "margin", "uncalibrated", "truncated", "doubt", "abstained"),
+        *("calibration", "candidates", "context", "margin", "uncalibrated", "truncated"),
+        *("doubt", "abstained"),
     },
 }
 _HASH = re.compile("[0-9a-f]{32}")

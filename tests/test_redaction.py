@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import soundfile
-from conftest import EKMAN, read_jsonl, tone, write_jsonl
+from conftest import EKMAN, ROOT, read_jsonl, tone, write_jsonl
 
 from lanser_cli import app
+from lanser_cli.redaction import Redaction
 
 SAID = (
     "Nobody expected the purple walrus",
@@ -174,3 +175,18 @@ def test_a_key_that_is_none_is_refused(
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", KEY)
     monkeypatch.setenv("SHORT", "secret")
+
+
+def test_every_documented_key_is_kept_but_those_with_words() -> None:
+    """A key that a verb comes to write must be in both: else it would be lost without a word."""
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    kinds = "string|number|whole number|object|bool"
+    keys = re.findall(rf"^\| `(\w+)` \| (?:{kinds})(?:, [^|]*)? \|", page, re.MULTILINE)
+    [table] = re.findall(r"^### `entailment`\n\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    within = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert len(keys) > 25 and len(within) > 10
+    record = dict.fromkeys(keys, "x") | {"text_hash": 32 * "0"}
+    record |= {"asr": {}, "entailment": dict.fromkeys(within, "x")}
+    kept = Redaction().fields(record)
+    assert record.keys() - kept.keys() == {"text", "sentence"}
+    assert kept["entailment"].keys() == set(within)

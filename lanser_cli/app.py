@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -31,6 +32,7 @@ from lanser_cli.errors import (
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+    from types import FrameType
 
 app = typer.Typer(
     name="lanser",
@@ -128,9 +130,6 @@ def main(argv: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _explain(error, EXIT_FAILED, f"{where}{error.strerror or error}")
     except Exception as error:  # a bug of ours, or a library's complaint: still one line
-        if isinstance(error.__cause__, KeyboardInterrupt):  # amid the import of a C extension
-            console.warn("interrupted")
-            return EXIT_INTERRUPTED
         hint = "run again with --verbose for the traceback"
         return _explain(error, EXIT_FAILED, f"{type(error).__name__}: {error} ({hint})")
     finally:  # Python may go on without a command
@@ -140,11 +139,18 @@ def main(argv: Sequence[str]) -> int:
 
 @contextmanager
 def _every_interrupt_heard() -> Iterator[None]:
-    """Ctrl-C where nothing can be raised, as in a finaliser or in pydantic, is raised right after.
+    """Ctrl-C ends the command wherever it falls, and is told from an error.
 
-    Python would only print it, and the run go on to its end.
+    Where nothing can be raised, as in a finaliser or in pydantic, Python would only print it, and
+    the run go on to its end: it is raised right after. C code, as of an import or of torch, may
+    raise an error of its own in its place: that is Ctrl-C too.
     """
-    before = sys.unraisablehook
+    came, before = False, sys.unraisablehook
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
 
     def again(fault: UnraisableHookArgs) -> None:
         if fault.exc_type is KeyboardInterrupt:
@@ -154,11 +160,24 @@ def _every_interrupt_heard() -> Iterator[None]:
         else:
             before(fault)
 
+    # A shell's background ignores Ctrl-C, and so do we; a caller's own handler stays, too.
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, note)
     sys.unraisablehook = again
     try:
         yield
+    except Exception:
+        if came:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         sys.unraisablehook = before
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _check_utf8(argv: Sequence[str]) -> None:

@@ -94,9 +94,17 @@ def test_parallel_makes_what_one_process_makes(
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here")
 def test_the_nightly_job_labels_each_file_once(
-    speech: Path, tiny_whisper: Path, tiny_nli: Path, tmp_path: Path
+    speech: Path,
+    tiny_whisper: Path,
+    tiny_nli: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """New files, nothing new, one more file, two at once, and a night that was cut short."""
+    """New files, nothing new, one more file, two at once, a night cut short; a clock set back."""
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock/date").write_text("#!/bin/sh\necho 20261025-020000\n")
+    (tmp_path / "clock/date").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/clock:{os.environ['PATH']}")
     out, script = tmp_path / "labels-of-calls", RECIPES / "cron/nightly.sh"
     settings = {"SPEECH": speech, "OUT": out, **models(tiny_whisper, tiny_nli), "SETTLED": "0"}
 

@@ -29,7 +29,9 @@ touch "$seen"
 night=$(find "$OUT/nights" -name '*.todo' | sort | head -n 1) # left by a run that did not end
 if [ -z "$night" ]; then
     suffixes=${SUFFIXES:-wav flac mp3 ogg opus m4a}
-    night=$OUT/nights/$(date +%Y%m%d-%H%M%S).todo
+    name=$(date +%Y%m%d-%H%M%S)
+    while [ -e "$OUT/labels/$name.jsonl" ]; do name+=x; done # the clock was set back
+    night=$OUT/nights/$name.todo
     find "$SPEECH" -type f -mmin "+${SETTLED:-5}" -regextype posix-extended \
         -iregex ".*\.(${suffixes// /|})" | sort | comm -13 "$seen" - > "$night.new"
     [ -s "$night.new" ] || { rm "$night.new" && log "nothing new" && exit; }

@@ -86,6 +86,7 @@ def command(
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
+    fetch_limit: options.FetchLimit = None,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -117,5 +118,6 @@ def command(
             device=device,
             resume=resume,
             fetch=fetch,
+            fetch_limit=fetch_limit,
         )
     return options.result(ledger, made)

@@ -171,16 +171,6 @@ Fetch = Annotated[
 ]
 
 
-FetchLimit = Annotated[
-    str | None,
-    RUNNING.option(
-        metavar="SIZE",
-        help="Hold so much in the folder of --fetch, 50G: fetch shards when read, then give them "
-        "up. Needs --shuffle-buffer.",
-    ),
-]
-
-
 Run = Annotated[
     Path,
     MODEL.option(

@@ -85,6 +85,7 @@ class Cache:
         self._folder, self._limit = folder, limit
         self._shards = {str(shard.path): shard for shard in shards}
         self._versions: dict[str, Version] = {}
+        self._met: set[str] = set()
         for path, version in remote.promised(shards).items():
             if (shard := self._shards.get(str(path))) is not None:
                 self._check_size(shard, version[0])
@@ -111,7 +112,9 @@ class Cache:
                 known=self._known(path),
                 room=partial(self._make_room, shard),
                 arrived=partial(self._remember, path),
+                quiet=path in self._met,
             )
+        self._met.add(path)
         with suppress(PermissionError):  # another user's
             os.utime(shard.path, ns=(time.time_ns(), os.fstat(file.fileno()).st_mtime_ns))
         if self._known(path) is None:  # it was copied without a limit

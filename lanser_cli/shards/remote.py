@@ -135,15 +135,16 @@ def copy(
     remote: Remote,
     folder: Path,
     *,
-    known: Version | None = None,
+    known: tuple[int | None, str] | None = None,
     room: Callable[[int], None] = lambda size: None,
     arrived: Callable[[Path], object] = lambda partial: None,
+    quiet: bool = False,
 ) -> None:
     """Copy a file unless it is there, whole or not at all.
 
     Args:
         folder: whose lock is taken: one process at a time fetches into it.
-        known: what it must be.
+        known: the bytes, if they are known, and the SHA-256 that it must have.
         room: as `download`.
         arrived: is called with the copy before that has its name.
 
@@ -151,61 +152,60 @@ def copy(
         LanserError: it cannot be fetched, or is something else.
     """
     try:
-        _copy(remote, folder, known, room, arrived)
+        with turn(_made(folder) / ".lock"):
+            if not remote.path.exists():
+                if not quiet:
+                    console.info(f"fetching {remote.url}")
+                _copy(remote, known or (None, ""), room, arrived)
     except (OSError, ValueError) as error:
-        raise LanserError(f"{remote.url}: cannot be fetched: {error}") from None
+        raise LanserError(f"{remote.url}: cannot be fetched: {error}") from error
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _copy(
     remote: Remote,
-    folder: Path,
-    known: Version | None = None,
-    room: Callable[[int], None] = lambda size: None,
-    arrived: Callable[[Path], object] = lambda partial: None,
+    known: tuple[int | None, str],
+    room: Callable[[int], None],
+    arrived: Callable[[Path], object],
 ) -> None:
-    remote.path.parent.mkdir(parents=True, exist_ok=True)
-    partial = remote.path.with_name(remote.path.name + ".part")
-    with turn(folder / ".lock"):
-        if remote.path.exists():
-            return
-        console.info(f"fetching {remote.url}")
-        try:
-            with partial.open("wb") as target:
-                download(remote.url, target, size=known and known[0], room=room)
-                if not target.tell():
-                    raise OSError("nothing came")
-            if known is not None and file_sha256(partial) != known[1]:
-                raise OSError(
-                    "its SHA-256 is not what it was, or is by its index: if it was replaced, "
-                    f"remove {remote.path.parent} and start anew"
-                )
-            arrived(partial)
-            commit(partial, remote.path)
-        finally:
-            partial.unlink(missing_ok=True)
+    size, digest = known
+    partial = _made(remote.path.parent) / f"{remote.path.name}.part"
+    try:
+        with partial.open("wb") as target:
+            download(remote.url, target, size=size, room=room)
+            if not target.tell():
+                raise OSError("nothing came")
+        if digest and file_sha256(partial) != digest:
+            raise OSError(
+                "its SHA-256 is not what it was, or is by its index: if it was replaced, remove "
+                f"{remote.path.parent} and start anew"
+            )
+        arrived(partial)
+        commit(partial, remote.path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _fetch_beside(shard: Remote, folder: Path) -> None:
     """Fetch the index of a shard's set, if it has one, and the weak labels that it names."""
-    place = shard.sibling(INDEX)
-    if place is None:
+    index = shard.sibling(INDEX)
+    if index is None:
         return
     try:
-        _copy(place, folder)
-        if not isinstance(json.loads(place.path.read_bytes()), dict):
-            raise ValueError("no JSON object")
-    except Absent:
+        copy(index, folder, arrived=lambda partial: json.loads(partial.read_bytes()))
+    except LanserError as error:
+        why = error.__cause__
+        if isinstance(why, Absent):
+            return
+        if isinstance(why, OSError) and is_web(index.url):  # there is one
+            raise
+        console.warn(f"{error}: its shards are taken as they are")
         return
-    except (OSError, ValueError) as error:
-        place.path.unlink(missing_ok=True)
-        if isinstance(error, OSError) and is_web(place.url):  # there is one
-            raise LanserError(f"{place.url}: cannot be fetched: {error}") from None
-        console.warn(f"{place.url}: not to be had ({error}): its shards are taken as they are")
-        return
-    about = (find_index(place.path.parent) or {}).get("relabelled")
-    if about is not None:
-        side = shard.sibling(about["file"])
-        assert side is not None
-        copy(side, folder)
-        if file_sha256(side.path) != about["sha256"]:
-            raise LanserError(f"{side.path}: is not what {INDEX} says: remove it to fetch it anew")
+    about = (find_index(index.path.parent) or {}).get("relabelled") or {}
+    side = shard.sibling(about["file"]) if about else None
+    if side is not None:
+        copy(side, folder, known=(None, about["sha256"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import random
 import re
@@ -20,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import write_jsonl
+from conftest import Lanser, write_jsonl
+from test_docs import blocks
 
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
@@ -198,16 +200,19 @@ def test_new_weak_labels_come_with_their_shards(store: Store, tmp_path: Path) ->
         assert [one.emotion for one in found if isinstance(one, Record)] == ["fear"] * UTTERANCES
     (side,) = store.folder.glob("labels-*.jsonl")
     side.write_bytes(side.read_bytes().replace(b"fear", b"rage"))
-    with pytest.raises(LanserError, match="is not what index.json says"):
+    with pytest.raises(LanserError, match="cannot be fetched: its SHA-256 is not"):
         remote.fetch([store.url()], tmp_path / "other")
 
 
 def test_a_set_without_an_index_is_taken_as_it_is_and_a_server_that_hides_it_is_not(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     store.faults["index.json"] = [503] * 4
     with pytest.raises(LanserError, match=r"index\.json: cannot be fetched: HTTP 503"):
         first_of(store, tmp_path / "cache")
+    (store.folder / "index.json").write_text("<html>all is well</html>")
+    assert first_of(store, tmp_path / "page").exists()
+    assert "index.json: cannot be fetched: " in capsys.readouterr().err
     (store.folder / "index.json").unlink()
     assert first_of(store, tmp_path / "cache").exists()
 
@@ -303,6 +308,9 @@ def test_a_shard_that_was_replaced_is_refused(store: Store, tmp_path: Path) -> N
     assert cache is not None
     for path in paths[:2]:
         cache.lent(path).close()
+    about = json.loads(Path(f"{paths[0]}.json").read_text())
+    (example,) = map(json.loads, blocks("docs/formats.md", "json shard-version"))
+    assert list(about) == list(example) and len(about["sha256"]) == 64
     first = store.folder / "speech-000000.tar"
     first.write_bytes(first.read_bytes()[:-1] + b"x")
     with pytest.raises(LanserError, match="its SHA-256 is not what it was"):
@@ -336,3 +344,28 @@ def test_a_limit_that_cannot_work_is_refused_before_training(store: Store, tmp_p
     assert cache is not None
     with pytest.raises(UsageError, match="five of them must fit"):
         cache.check_blocks(1, UTTERANCES)
+
+
+@pytest.mark.slow
+def test_streamed_training_is_that_of_shards_that_lie_here_also_after_the_store_failed(
+    store: Store, tmp_path: Path, lanser: Lanser
+) -> None:
+    words = ["--model", "resnet18-slim", "--crop", "0.4", "--epochs", "2", "--batch-size", "4"]
+    words += ["--precision", "float32", "--shuffle-buffer", "4", "--threads", "1"]
+    lanser("pretrain", store.folder, "-o", tmp_path / "here", *words)
+    cache, run = tmp_path / "cache", tmp_path / "streamed"
+    words += ["--fetch", cache, "--fetch-limit", limit_of(store, 8), "--workers", "2"]
+    words += ["-o", run, "--checkpoint-every", "1", store.url()]
+    store.faults["speech-000003.tar"] = [200, 200, 404, 404]
+    done = lanser("pretrain", *words, check=1)
+    said = done.stderr.decode().splitlines()
+    assert said[-1].endswith("speech-000003.tar: cannot be fetched: HTTP 404 Not Found")
+    assert "Traceback" not in done.stderr.decode()
+    assert list((run / "checkpoints").glob("*.pt")) and not (run / "model.safetensors").exists()
+    store.faults.clear()
+    lanser("pretrain", *words, "--resume")
+    weights = [tmp_path / name / "model.safetensors" for name in ("here", "streamed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    fetches = [len(asked) for name, asked in store.ranges.items() if name.endswith(".tar")]
+    assert 12 < sum(fetches) < 12 * 2 * 3, "a pass over all, and one an epoch, of two runs"
+    assert size_of(cache) <= limit_of(store, 8)

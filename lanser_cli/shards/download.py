@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse, InvalidURL
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -15,6 +18,7 @@ from urllib.request import Request, urlopen
 from lanser_cli import console
 
 _HTTP = ("http://", "https://")
+_S3_SCHEME = "s3://"
 _WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each further try."""
 
@@ -24,6 +28,8 @@ _FEWER = 3
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _ABSENT = (403, 404, 410)
 """Answers where there is no such file; S3 says 403 to those who may not list its folder."""
+
+_S3_ABSENT = re.compile(r"\((404|403|NoSuchKey|NoSuchBucket|AccessDenied)\)")
 
 _PATIENCE = 60.0
 """Seconds without a byte, after which a connection is given up."""
@@ -39,9 +45,9 @@ class _Passing(OSError):
     """What may go better the next time."""
 
 
-def is_web(url: str) -> bool:
-    """Whether a web server is asked, which says whether there is such a file."""
-    return url.startswith(_HTTP)
+def tells_absent(url: str) -> bool:
+    """Whether it is known of such an address if there is nothing, or only that nothing came."""
+    return url.startswith((*_HTTP, _S3_SCHEME))
 
 
 def download(
@@ -51,7 +57,7 @@ def download(
     size: int | None = None,
     room: Callable[[int], None] = lambda size: None,
 ) -> None:
-    """Copy a file whole: from web servers, or by what `webdataset.gopen` knows of.
+    """Copy a file whole: from web servers, from S3, or by what `webdataset.gopen` knows of.
 
     Args:
         target: an empty file.
@@ -59,10 +65,11 @@ def download(
         room: is told how large the file gets before it does; what it raises ends the copy.
 
     Raises:
-        Absent: a web server has none.
+        Absent: a web server, or S3, has none.
         OSError, ValueError: it cannot be had whole.
     """
-    source = _Web(url) if is_web(url) else _Opener(url)
+    kind = _Web if url.startswith(_HTTP) else _S3 if url.startswith(_S3_SCHEME) else _Opener
+    source = kind(url)
     room = _once(room)
     room(size or 0)
     for wait in (*source.waits, None):
@@ -107,7 +114,7 @@ def _empty(target: IO[bytes]) -> None:
 
 
 class _Opener:
-    """By the commands that WebDataset runs, `aws`, `gsutil` or the user's; each try starts anew."""
+    """By the commands that WebDataset runs, `gsutil` or the user's; each try starts anew."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -120,7 +127,7 @@ class _Opener:
         try:
             source = webdataset.gopen(self._url)
         except FileNotFoundError as error:
-            raise OSError(f"there is no command {error.filename}: install it") from None
+            raise _no_command(error) from None
         try:
             with source:
                 _pour(source, target, room)
@@ -128,6 +135,34 @@ class _Opener:
             if error.errno is not None:  # not of the command, but of the disk
                 raise
             raise _Passing(str(error)) from None
+
+
+class _S3:
+    """By `aws`, for which WebDataset has no opener; each try starts anew."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self.waits = url, _WAITS[:_FEWER]
+
+    def copy(self, target: IO[bytes], room: Callable[[int], None]) -> None:
+        _empty(target)
+        with TemporaryFile() as complaints:
+            try:
+                command = ["aws", "s3", "cp", "--only-show-errors", self._url, "-"]
+                process = Popen(command, stdout=PIPE, stderr=complaints)
+            except FileNotFoundError as error:
+                raise _no_command(error) from None
+            with process:
+                assert process.stdout is not None
+                _pour(process.stdout, target, room)
+            if process.returncode:
+                complaints.seek(0)
+                said = complaints.read().decode("utf-8", "replace").split("\n")
+                why = " ".join(filter(None, said)) or f"aws ended with {process.returncode}"
+                raise (Absent if _S3_ABSENT.search(why) else _Passing)(why)
+
+
+def _no_command(error: FileNotFoundError) -> OSError:
+    return OSError(f"there is no command {error.filename}: install it")
 
 
 class _Web:

@@ -16,7 +16,7 @@ from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
 from lanser_cli.output import commit
-from lanser_cli.shards.download import Absent, download, is_web
+from lanser_cli.shards.download import Absent, download, tells_absent
 from lanser_cli.shards.index import INDEX, find_index
 
 _SCHEME = re.compile(r"(pipe:|[a-z0-9]+://)")
@@ -196,12 +196,12 @@ def _fetch_beside(shard: Remote, folder: Path) -> None:
     if index is None:
         return
     try:
-        copy(index, folder, arrived=lambda partial: json.loads(partial.read_bytes()))
+        copy(index, folder, arrived=lambda file: json.loads(file.read_bytes()), quiet=True)
     except LanserError as error:
         why = error.__cause__
         if isinstance(why, Absent):
             return
-        if isinstance(why, OSError) and is_web(index.url):  # there is one
+        if isinstance(why, OSError) and tells_absent(index.url):  # there is one
             raise
         console.warn(f"{error}: its shards are taken as they are")
         return

@@ -184,6 +184,41 @@ def test_what_a_server_does_not_send_whole_is_never_used(store: Store, tmp_path:
     assert not list((tmp_path / "cache").rglob("*.tar*"))
 
 
+def test_an_s3_store_is_read_by_its_command_which_may_fail_at_first(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """By a stand-in for `aws s3 cp URL -`, which breaks off in the middle the first time."""
+    command = tmp_path / "bin" / "aws"
+    command.parent.mkdir()
+    command.write_text(
+        f"""#!/bin/sh
+        [ "$1 $2 $3 $5" = "s3 cp --only-show-errors -" ] || exit 2
+        shift
+        [ -e {packed}/${{3##*/}} ] || {{ echo "An error occurred (404)" >&2; exit 1; }}
+        [ -e {tmp_path}/tried ] || {{
+            head -c 99 {packed}/${{3##*/}}; echo no route >&2; touch {tmp_path}/tried; exit 1
+        }}
+        exec cat {packed}/${{3##*/}}
+        """
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=":")
+    monkeypatch.setattr(download, "_WAITS", (0, 0, 0))
+    (copy,) = remote.fetch(["s3://bucket/set/speech-000001.tar"], tmp_path / "cache")
+    assert Path(copy).read_bytes() == (packed / "speech-000001.tar").read_bytes()
+    assert "no route: trying again" in capsys.readouterr().err
+    assert Path(copy).with_name("index.json").exists()
+    with pytest.raises(
+        LanserError, match=r"none.tar: cannot be fetched: An error occurred \(404\)$"
+    ):
+        remote.fetch(["s3://bucket/set/none.tar"], tmp_path / "cache")
+    assert "trying again" not in capsys.readouterr().err
+    command.unlink()
+    monkeypatch.setenv("PATH", str(command.parent))
+    with pytest.raises(LanserError, match="there is no command aws: install it"):
+        remote.fetch(["s3://bucket/set/speech-000002.tar"], tmp_path / "cache")
+
+
 def test_a_name_and_a_password_are_for_the_server_alone(store: Store, tmp_path: Path) -> None:
     url = store.url("speech-000000.tar").replace("127", "me:a%20b@127")
     remote.fetch([url], tmp_path / "cache")

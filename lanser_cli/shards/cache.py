@@ -86,10 +86,13 @@ class Cache:
         self._shards = {str(shard.path): shard for shard in shards}
         self._versions: dict[str, Version] = {}
         self._met: set[str] = set()
-        for path, version in remote.promised(shards).items():
-            if (shard := self._shards.get(str(path))) is not None:
-                self._check_size(shard, version[0])
-                self._versions[str(path)] = version
+        about = remote.promised(shards)
+        for shard in shards:
+            if (one := about.get(shard.path)) is not None:
+                self._check_size(shard, one.bytes)
+                self._versions[str(shard.path)] = one.bytes, one.sha256
+        known = len(self._versions) == len(self._shards)
+        self._samples = sum(about[shard.path].samples for shard in shards) if known else None
         folder.mkdir(parents=True, exist_ok=True)
         if not has_locks(folder):
             raise LanserError(
@@ -128,23 +131,28 @@ class Cache:
             self.lent(path).close()
         return self._versions[path]
 
-    def check_blocks(self, buffer: int, utterances: int) -> None:
+    def check_blocks(self, buffer: int, utterances: int | None = None) -> None:
         """Refuse an order in which shards would have to come more than once an epoch.
 
         Two blocks are in the folder at once, and of each the shards that it shares with others.
 
         Args:
             buffer: utterances that are shuffled at once.
-            utterances: of all shards.
+            utterances: that are read of all shards; None for all that their indices speak of, if
+                they have some.
 
         Raises:
             UsageError: two blocks do not fit.
         """
-        sizes = [self.version(path)[0] for path in self._shards]
-        if sum(sizes) <= self._limit:
+        utterances = utterances or self._samples
+        if utterances is None:
             return
-        each, largest = sum(sizes) / max(utterances, 1), max(sizes)
-        fits = int((self._limit / 2 - 2 * largest) / each)
+        sizes = [self.version(path)[0] for path in self._shards]
+        others = sum(size for path, (size, _) in self._held().items() if path not in self._shards)
+        space, largest = self._limit - others, max(sizes)
+        if sum(sizes) <= space:
+            return
+        fits = int((space / 2 - 2 * largest) * utterances / sum(sizes))
         if fits < 1:
             raise UsageError(
                 f"--fetch-limit {shown(self._limit)}: the largest shard has {shown(largest)}, and "
@@ -177,12 +185,8 @@ class Cache:
     def _make_room(self, wanted: Remote, size: int) -> None:
         """Give shards up until one more, of this size, fits; whoever calls has the lock."""
         self._check_size(wanted, size + _ABOUT)
-        arriving = f"{wanted.path.name}.part"
-        held = {
-            str(path): about
-            for path in self._folder.rglob("*")
-            if path.name != arriving and (about := _size_and_use(path)) is not None
-        }
+        held = self._held()
+        held.pop(f"{wanted.path}.part", None)  # which `size` is of
         excess = sum(one for one, _ in held.values()) + size + _ABOUT - self._limit
         ours = {*self._shards, *(f"{path}.part" for path in self._shards)}  # of who was killed
         oldest = sorted(held.keys() & ours, key=lambda path: held[path][1])
@@ -195,6 +199,11 @@ class Cache:
                 f"{self._folder}: --fetch-limit {shown(self._limit)} is taken by what is not of "
                 f"this run: remove it, name another folder, or raise the limit by {shown(excess)}"
             )
+
+    def _held(self) -> dict[str, tuple[int, int]]:
+        """Bytes of each file in the folder, and when it was last borrowed."""
+        found = ((str(path), _size_and_use(path)) for path in self._folder.rglob("*"))
+        return {path: about for path, about in found if about is not None}
 
 
 def shown(size: float) -> str:

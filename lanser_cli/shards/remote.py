@@ -8,19 +8,21 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lanser_cli import console
-from lanser_cli.audio.lender import Version
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
 from lanser_cli.output import commit
 from lanser_cli.shards.download import Absent, download, tells_absent
-from lanser_cli.shards.index import INDEX, find_index
+from lanser_cli.shards.index import INDEX, ShardInfo, find_index
 
 _SCHEME = re.compile(r"(pipe:|[a-z0-9]+://)")
 _PIPE = "pipe:"
+
+_NAME = re.compile(r"[^./\0#{}*?\[][^/\0#{}*?\[]*\.tar")
+"""A shard's name that stays as it is, so that the index of its set has it."""
 
 
 def is_remote(name: str) -> bool:
@@ -50,9 +52,11 @@ class Remote:
         if url.startswith(_PIPE):
             return cls(url, folder / f"pipe-{_digest(url)}.tar")
         place = _sibling(url, "")
-        name = _plain(urlsplit(url).path.rpartition("/")[2].removesuffix(".tar"))
+        name = unquote(urlsplit(url).path.rpartition("/")[2])
+        if not _NAME.fullmatch(name):  # which no index has
+            name = f"{_plain(name)}-{_digest(url)}.tar"
         set_ = _plain(urlsplit(place).path.rstrip("/").rpartition("/")[2]) or "shards"
-        return cls(url, folder / f"{set_}-{_digest(place)}" / f"{name}.tar")
+        return cls(url, folder / f"{set_}-{_digest(place)}" / name)
 
     def sibling(self, name: str) -> Remote | None:
         """A file beside it; a command has nothing beside it."""
@@ -92,7 +96,8 @@ def fetch(inputs: Iterable[str], folder: Path | None) -> list[str]:
     known = promised(one for one in found if isinstance(one, Remote))
     for one in found:
         if isinstance(one, Remote) and folder is not None:
-            copy(one, folder, known=known.get(one.path))
+            about = known.get(one.path)
+            copy(one, folder, known=(about.bytes, about.sha256) if about else None)
     return [str(one.path) if isinstance(one, Remote) else one for one in found]
 
 
@@ -122,12 +127,13 @@ def resolve(inputs: Iterable[str], folder: Path | None) -> list[str | Remote]:
     return found
 
 
-def promised(shards: Iterable[Remote]) -> dict[Path, Version]:
+def promised(shards: Iterable[Remote]) -> dict[Path, ShardInfo]:
     """What the indices of their sets say of shards, by the paths of the copies."""
-    found: dict[Path, Version] = {}
+    found: dict[Path, ShardInfo] = {}
     for folder in dict.fromkeys(shard.path.parent for shard in shards):
         for one in (find_index(folder) or {"shards": []})["shards"]:
-            found[folder / one["file"]] = one["bytes"], one["sha256"]
+            names = ("file", "samples", "seconds", "bytes", "sha256")
+            found[folder / one["file"]] = ShardInfo(*(one[name] for name in names))
     return found
 
 

@@ -78,6 +78,7 @@ def pretrain(
     inputs, cache = stream(inputs, fetch, fetch_limit)
     if cache is not None:
         _check_in_blocks(recipe, normalise)
+        cache.check_blocks(recipe.shuffle_buffer)
     found = _weak_utterances(
         inputs, ledger, targets, control, normalise, labels, split, lengths, fetch
     )

@@ -219,6 +219,19 @@ def test_an_s3_store_is_read_by_its_command_which_may_fail_at_first(
         remote.fetch(["s3://bucket/set/speech-000002.tar"], tmp_path / "cache")
 
 
+def test_each_address_has_a_file_of_its_own(tmp_path: Path) -> None:
+    urls = [f"{host}/{name}" for host in ("s3://a", "s3://b/set") for name in ("x.tar", "y.tar")]
+    urls += ["s3://b/set/x", "s3://b/set/x y.tar", "s3://b/set/x_y.tar", "s3://b/set/{0}.tar"]
+    urls += ["https://b/set/x.tar", "https://b/set/x.tar?one", "https://b/set/.tar", "pipe:x.tar"]
+    paths = {remote.Remote.of(url, tmp_path).path for url in urls}
+    assert len(paths) == len(urls) and all(path.suffix == ".tar" for path in paths)
+    assert all(len(path.relative_to(tmp_path).parts) <= 2 for path in paths)
+    web = remote.Remote.of("https://h/my%20set/my%20clips.tar", tmp_path)
+    assert web.path.name == "my clips.tar", "as the index of its set has it"
+    beside = web.sibling("index.json")
+    assert beside is not None and beside.url == "https://h/my%20set/index.json"
+
+
 def test_a_name_and_a_password_are_for_the_server_alone(store: Store, tmp_path: Path) -> None:
     url = store.url("speech-000000.tar").replace("127", "me:a%20b@127")
     remote.fetch([url], tmp_path / "cache")
@@ -372,9 +385,11 @@ def test_a_limit_that_cannot_work_is_refused_before_training(store: Store, tmp_p
     (folder / "mine").unlink()
     _, cache = stream([store.url()], folder, str(8 * max(sizes)))
     assert cache is not None
-    cache.check_blocks(4, UTTERANCES)
-    with pytest.raises(UsageError, match="--shuffle-buffer 9: .*say at most 4"):
-        cache.check_blocks(9, UTTERANCES)
+    cache.check_blocks(3, UTTERANCES)
+    with pytest.raises(UsageError, match="--shuffle-buffer 3: "):
+        cache.check_blocks(3, UTTERANCES // 2)
+    with pytest.raises(UsageError, match="--shuffle-buffer 9: .*say at most 3"):
+        cache.check_blocks(9)
     _, cache = stream([store.url()], folder, str(3 * max(sizes)))
     assert cache is not None
     with pytest.raises(UsageError, match="five of them must fit"):

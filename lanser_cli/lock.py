@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import IO, Any
 
 from lanser_cli import console
 from lanser_cli.destination import followed, is_stream
@@ -136,13 +137,52 @@ def _check_free(path: Path, force: bool) -> None:
 def turn(path: Path) -> Iterator[None]:
     """Wait until no other process has a file open so; where there are no locks, go on at once."""
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            _warn_of_no_locks(path)
+        _flock(file, fcntl.LOCK_EX, path)
         yield
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether files of a folder can be locked."""
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in _NO_LOCKS
+        return True
+
+
+def keep(path: Path) -> IO[bytes] | None:
+    """A file, opened, which `remove` leaves where it is until it is closed; None if it is gone."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    _flock(file, fcntl.LOCK_SH, path.parent)
+    if _is_at(path, file.fileno()):
+        return file
+    file.close()
+    return None
+
+
+def remove(path: Path, *, wait: bool) -> bool:
+    """Remove a file; False, or later, if a process keeps it."""
+    with path.open("r+b") as file:
+        try:
+            _flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), path.parent)
+        except BlockingIOError:
+            return False
+        path.unlink()
+        return True
+
+
+def _flock(file: IO[Any], how: int, what: Path) -> None:
+    """Lock a file; where there are no locks, go on at once."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _warn_of_no_locks(what)
 
 
 def _held(path: Path, what: Path, refusal: str) -> int:

@@ -23,6 +23,7 @@ from typing import IO, TypeAlias
 
 import numpy as np
 
+from lanser_cli.audio.lender import borrowed, is_lent
 from lanser_cli.console import ascii_safe
 from lanser_cli.digests import string64
 from lanser_cli.errors import RecordError
@@ -72,9 +73,7 @@ def opened(path: str) -> Iterator[IO[bytes]]:
         RecordError: it is no plain file, or a compressed one.
         OSError: it cannot be opened.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # a named pipe would wait for its writer for ever
-        raise RecordError(f"{path}: cannot be read as a tar: not a plain file")
-    with open(path, "rb") as stream:
+    with borrowed(path), _plain(path) as stream:
         start = stream.read(6)
         for mark, name in _PACKED.items():
             if start.startswith(mark):
@@ -83,6 +82,12 @@ def opened(path: str) -> Iterator[IO[bytes]]:
                     f"within: {name} -dc {path} > NEW.tar"
                 )
         yield stream
+
+
+def _plain(path: str) -> IO[bytes]:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a named pipe would wait for its writer for ever
+        raise RecordError(f"{path}: cannot be read as a tar: not a plain file")
+    return open(path, "rb")
 
 
 def walk(stream: IO[bytes]) -> Iterator[Member | Fault]:
@@ -317,9 +322,10 @@ class Index:
 
 
 _MOST_MEMBERS = 4_000_000
-"""Members of all indices that are kept: about 100 MB."""
+"""Members of all indices that are kept: about 100 MB. Those of tars that are lent come on top."""
 
 _kept: OrderedDict[str, tuple[Place, Index]] = OrderedDict()
+_of_lent: dict[str, Index] = {}
 _lock = threading.Lock()
 
 
@@ -329,6 +335,10 @@ def index_of(path: str) -> Index:
     Raises:
         RecordError, OSError: as `opened`.
     """
+    if is_lent(path):  # to see whether it is the same would bring it here, and it always is
+        if path not in _of_lent:
+            _of_lent[path] = Index(path)
+        return _of_lent[path]
     about = os.stat(path)
     state = (about.st_mtime_ns, about.st_size)  # a tar that was written anew is read anew
     with _lock:

@@ -10,6 +10,7 @@ from typing import IO
 
 from lanser_cli.audio.archive import Place as Place
 from lanser_cli.audio.archive import index_of
+from lanser_cli.audio.lender import borrowed
 from lanser_cli.errors import RecordError
 
 
@@ -98,7 +99,8 @@ def _check_file(path: str) -> None:
 
 def _read_member(archive: str, member: str, place: Place | None) -> bytes:
     try:
-        return _read(archive, place or _locate_member(archive, member))
+        with borrowed(archive):
+            return _read(archive, place or _locate_member(archive, member))
     except OSError as error:
         raise _unreadable(archive, error) from None
 

@@ -86,6 +86,14 @@ def command(
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,
+    fetch_limit: Annotated[
+        str | None,
+        RUNNING.option(
+            metavar="SIZE",
+            help="Hold at most so much in the folder of --fetch, 50G: fetch each shard when it is "
+            "read. Needs --shuffle-buffer.",
+        ),
+    ] = None,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -117,5 +125,6 @@ def command(
             device=device,
             resume=resume,
             fetch=fetch,
+            fetch_limit=fetch_limit,
         )
     return options.result(ledger, made)

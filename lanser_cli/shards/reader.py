@@ -11,6 +11,7 @@ from typing import Any
 
 from lanser_cli.audio import ingest
 from lanser_cli.audio.ingest import base_of, check_audio_inputs
+from lanser_cli.audio.lender import is_lent
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards.index import INDEX, find_index, read_index
@@ -92,7 +93,7 @@ def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
             raise LanserError(f"{path}: an empty set of shards: there is nothing to read")
         else:
             for tar in tars:
-                if not os.path.exists(tar):
+                if not (os.path.exists(tar) or is_lent(tar)):
                     raise LanserError(f"{tar}: there is no such shard")
             for folder in dict.fromkeys(map(os.path.dirname, tars)):
                 find_index(Path(folder))

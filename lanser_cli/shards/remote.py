@@ -1,35 +1,28 @@
-"""Shards that lie elsewhere, copied to a folder first: from web servers, or as WebDataset does."""
+"""Shards that lie elsewhere, copied to a folder, with the index and the weak labels beside them."""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import json
 import re
-import shutil
-import time
-from base64 import b64encode
-from collections.abc import Iterable
-from http.client import HTTPException, InvalidURL
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
 
 from lanser_cli import console
+from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
 from lanser_cli.output import commit
+from lanser_cli.shards.download import Absent, download, tells_absent
+from lanser_cli.shards.index import INDEX, ShardInfo, find_index
 
 _SCHEME = re.compile(r"(pipe:|[a-z0-9]+://)")
+_PIPE = "pipe:"
 
-_HTTP = ("http://", "https://")
-_WAITS = (1, 2, 4, 8, 16, 32)
-"""Seconds before each further try."""
-
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-_PATIENCE = 60.0
-"""Seconds without a byte, after which a connection is given up."""
+_NAME = re.compile(r"[^./\0#{}*?\[][^/\0#{}*?\[]*\.tar")
+"""A shard's name that stays as it is, so that the index of its set has it."""
 
 
 def is_remote(name: str) -> bool:
@@ -42,103 +35,183 @@ def not_here(name: str) -> UsageError:
     return UsageError(f"{name}: is not on this machine: say --fetch DIR to copy it there")
 
 
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A shard that lies elsewhere.
+
+    Attributes:
+        path: where its copy goes; the shards of one place have a folder of their own, since there
+            may be others of the same name.
+    """
+
+    url: str
+    path: Path
+
+    @classmethod
+    def of(cls, url: str, folder: Path) -> Remote:
+        if url.startswith(_PIPE):
+            return cls(url, folder / f"pipe-{_digest(url)}.tar")
+        place = _sibling(url, "")
+        name = unquote(urlsplit(url).path.rpartition("/")[2])
+        if not _NAME.fullmatch(name):  # which no index has
+            name = f"{_plain(name)}-{_digest(url)}.tar"
+        set_ = _plain(urlsplit(place).path.rstrip("/").rpartition("/")[2]) or "shards"
+        return cls(url, folder / f"{set_}-{_digest(place)}" / name)
+
+    def sibling(self, name: str) -> Remote | None:
+        """A file beside it; a command has nothing beside it."""
+        if self.url.startswith(_PIPE):
+            return None
+        return Remote(_sibling(self.url, name), self.path.with_name(name))
+
+
+def _sibling(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
+
+
 def fetch(inputs: Iterable[str], folder: Path | None) -> list[str]:
     """Inputs with a local copy in the place of every remote shard; others are passed on.
 
     Only inputs that the user named are fetched: what a record or a list of files says is data, and
-    runs no command. A shard that is in the folder already is not fetched again, and of several
+    runs no command. A file that is in the folder already is not fetched again, and of several
     processes one fetches.
+
+    Args:
+        inputs, folder: as `resolve`.
+
+    Raises:
+        UsageError: something is remote and there is no folder.
+        LanserError: something cannot be fetched, or is not what its index says.
+    """
+    found = resolve(inputs, folder)
+    known = promised(one for one in found if isinstance(one, Remote))
+    for one in found:
+        if isinstance(one, Remote) and folder is not None:
+            about = known.get(one.path)
+            copy(one, folder, known=(about.bytes, about.sha256) if about else None)
+    return [str(one.path) if isinstance(one, Remote) else one for one in found]
+
+
+def resolve(inputs: Iterable[str], folder: Path | None) -> list[str | Remote]:
+    """Inputs, the remote ones told from the others; what lies beside them is fetched.
 
     Args:
         inputs: paths; `pipe:COMMAND`, `s3://`, `gs://`, `http(s)://` and what else
             `webdataset.gopen` knows; brace ranges are expanded.
         folder: for the copies; made if it is not there. None: nothing is fetched.
-
-    Raises:
-        UsageError: something is remote and there is no folder.
-        LanserError: something cannot be fetched.
     """
     from braceexpand import braceexpand
 
-    found: list[str] = []
+    found: list[str | Remote] = []
     for name in inputs:
         if not is_remote(name):
             found.append(name)
         elif folder is None:
             raise not_here(name)
         else:
-            urls = [name] if name.startswith("pipe:") else braceexpand(name)
-            found += [str(_copy(url, folder)) for url in urls]
+            urls = [name] if name.startswith(_PIPE) else braceexpand(name)
+            found += [Remote.of(url, folder) for url in urls]
+    one_each = {one.path.parent: one for one in found if isinstance(one, Remote)}
+    for shard in one_each.values():
+        assert folder is not None
+        _fetch_beside(shard, folder)
     return found
 
 
-def _copy(url: str, folder: Path) -> Path:
-    import webdataset
-
-    digest = hashlib.sha256(url.encode()).hexdigest()[:12]
-    stem = "pipe" if url.startswith("pipe:") else Path(url).name.removesuffix(".tar")
-    path = folder / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', stem)}-{digest}.tar"
-    partial = path.with_name(path.name + ".part")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with turn(folder / ".lock"):
-            if path.exists():
-                return path
-            console.info(f"fetching {url}")
-            with partial.open("wb") as target:
-                if url.startswith(_HTTP):
-                    _download(url, target)
-                else:
-                    with webdataset.gopen(url) as source:
-                        shutil.copyfileobj(source, target, 1 << 20)
-            if not os.path.getsize(partial):
-                raise OSError("nothing came")
-            commit(partial, path)
-    except (OSError, ValueError) as error:
-        raise LanserError(f"{url}: cannot be fetched: {error}") from None
-    return path
+def promised(shards: Iterable[Remote]) -> dict[Path, ShardInfo]:
+    """What the indices of their sets say of shards, by the paths of the copies."""
+    found: dict[Path, ShardInfo] = {}
+    for folder in dict.fromkeys(shard.path.parent for shard in shards):
+        for one in (find_index(folder) or {"shards": []})["shards"]:
+            names = ("file", "samples", "seconds", "bytes", "sha256")
+            found[folder / one["file"]] = ShardInfo(*(one[name] for name in names))
+    return found
 
 
-def _download(url: str, target: IO[bytes]) -> None:
-    """Copy a file from a web server; what cannot last is said, and tried again from the start.
+def copy(
+    remote: Remote,
+    folder: Path,
+    *,
+    known: tuple[int | None, str] | None = None,
+    room: Callable[[int], None] = lambda size: None,
+    arrived: Callable[[Path], object] = lambda partial: None,
+    quiet: bool = False,
+) -> None:
+    """Copy a file unless it is there, whole or not at all.
 
-    Not by curl, as WebDataset does: that would write a second try behind half a first one.
+    Args:
+        folder: whose lock is taken: one process at a time fetches into it.
+        known: the bytes, if they are known, and the SHA-256 that it must have.
+        room: as `download`.
+        arrived: is called with the copy before that has its name.
 
     Raises:
-        OSError: it cannot be had whole.
+        LanserError: it cannot be fetched, or is something else.
     """
-    for wait in (*_WAITS, None):
-        target.seek(0)
-        target.truncate()
-        try:
-            with urlopen(_request(url), timeout=_PATIENCE) as answer:
-                shutil.copyfileobj(answer, target, 1 << 20)
-                if not answer.length:  # of what was promised nothing is left
-                    return
-            why = f"the connection broke off, {answer.length} bytes are missing"
-        except HTTPError as error:
-            why = f"HTTP {error.code} {error.reason}"
-            error.close()
-            if error.code not in _TRANSIENT:
-                raise OSError(why) from None
-        except InvalidURL as error:
-            raise OSError(str(error)) from None
-        except (HTTPException, TimeoutError, ConnectionResetError) as error:
-            why = str(error) or type(error).__name__
-        if wait is None:
-            raise OSError(f"{why}, after {len(_WAITS) + 1} tries")
-        console.warn(f"{url}: {why}: trying again in {wait} s")
-        time.sleep(wait)
+    try:
+        with turn(_made(folder) / ".lock"):
+            if not remote.path.exists():
+                if not quiet:
+                    console.info(f"fetching {remote.url}")
+                _copy(remote, known or (None, ""), room, arrived)
+    except (OSError, ValueError) as error:
+        raise LanserError(f"{remote.url}: cannot be fetched: {error}") from error
 
 
-def _request(url: str) -> Request:
-    """With the name and password that an address may hold, for its own server alone."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    request = Request(urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": "lanser"})
-    if parts.username is not None:
-        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_unredirected_header(
-            "Authorization", f"Basic {b64encode(words.encode()).decode()}"
-        )
-    return request
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _copy(
+    remote: Remote,
+    known: tuple[int | None, str],
+    room: Callable[[int], None],
+    arrived: Callable[[Path], object],
+) -> None:
+    size, digest = known
+    partial = _made(remote.path.parent) / f"{remote.path.name}.part"
+    try:
+        with partial.open("wb") as target:
+            download(remote.url, target, size=size, room=room)
+            if not target.tell():
+                raise OSError("nothing came")
+        if digest and file_sha256(partial) != digest:
+            raise OSError(
+                "its SHA-256 is not what it was, or is by its index: if it was replaced, remove "
+                f"{remote.path.parent} and start anew"
+            )
+        arrived(partial)
+        commit(partial, remote.path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fetch_beside(shard: Remote, folder: Path) -> None:
+    """Fetch the index of a shard's set, if it has one, and the weak labels that it names."""
+    index = shard.sibling(INDEX)
+    if index is None:
+        return
+    try:
+        copy(index, folder, arrived=lambda file: json.loads(file.read_bytes()), quiet=True)
+    except LanserError as error:
+        why = error.__cause__
+        if isinstance(why, Absent):
+            return
+        if isinstance(why, OSError) and tells_absent(index.url):  # there is one
+            raise
+        console.warn(f"{error}: its shards are taken as they are")
+        return
+    about = (find_index(index.path.parent) or {}).get("relabelled") or {}
+    side = shard.sibling(about["file"]) if about else None
+    if side is not None:
+        copy(side, folder, known=(None, about["sha256"]))

@@ -6,7 +6,7 @@ import gc
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from os.path import dirname
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,8 +18,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lanser_cli import console
 from lanser_cli.audio import sound
+from lanser_cli.audio.lender import is_lent
 from lanser_cli.audio.silence import sounding
-from lanser_cli.errors import RecordError, of_one_record
+from lanser_cli.errors import LanserError, RecordError, of_one_record
+from lanser_cli.training.ahead import fetched_ahead
 from lanser_cli.training.augmentation import Augmentation
 from lanser_cli.training.draws import Key, generator
 from lanser_cli.training.examples import Example
@@ -89,7 +91,7 @@ class Crops(Dataset[Batch]):
             np.float64,
         )
         homes = [path.partition("#")[0] if "#" in path else dirname(path) for path in paths]
-        self.shards: NDArray[np.int64] = np.unique(homes, return_inverse=True)[1]
+        self._homes, self.shards = np.unique(homes, return_inverse=True)
         self._places = np.full((len(paths), 2), -1, np.int64)
         for index in np.argsort(self.shards, kind="stable"):  # so that each tar is listed once
             self._places[index] = sound.locate(paths[index]) or (-1, -1)
@@ -100,6 +102,15 @@ class Crops(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def come_and_go(self) -> bool:
+        """Whether there are tars that are here only while they are read."""
+        return any(map(is_lent, self._homes.tolist()))
+
+    def home(self, index: int) -> str:
+        """The tar or folder that an utterance lies in."""
+        return str(self._homes[self.shards[index]])
 
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
         waveform = torch.empty(len(keys), self.crop, dtype=torch.int16)
@@ -218,6 +229,8 @@ class StepSampler(Sampler[list[Key]]):
         sizes = [len(self._mine(step, r)) for step in (0, -1) for r in range(ranks)]
         self.smallest = max(1, min(sizes))
         """Utterances of the smallest batch of any rank."""
+        self.block = buffer // ranks
+        """Utterances of a shuffled block, on this rank."""
 
     def __len__(self) -> int:
         return self.total - self._start
@@ -270,15 +283,18 @@ def batches(
     memory for each batch would cost a fifth of the time that decoding takes.
     """
     device = device or torch.device("cpu")
+    steps: Iterable[list[Key]] = sampler
+    if crops.come_and_go:
+        steps = fetched_ahead(sampler, crops.home, sampler.block)
     if not workers:
-        for keys in sampler:
+        for keys in steps:
             waveform, target, weight = crops[keys]
             yield waveform.to(device), target.to(device), weight.to(device)
         return
     ring = _Ring(crops, workers * _AHEAD + 2, sampler.batch_size)
     loader = DataLoader(
         ring,
-        sampler=enumerate(sampler),
+        sampler=enumerate(steps),
         batch_size=None,  # the sampler's keys are whole batches
         collate_fn=_as_it_is,
         num_workers=workers,
@@ -286,7 +302,10 @@ def batches(
         worker_init_fn=_freeze,
         multiprocessing_context="fork",  # a fork server would be its parent, and outlive this one
     )
-    for number, indices, weights in loader:
+    for found in loader:
+        if isinstance(found, LanserError):
+            raise found
+        number, indices, weights = found
         waveform = ring.slot(number, len(indices)).to(device)
         target = crops.targets[indices].to(device)
         yield as_float(waveform), target, torch.tensor(weights, device=device)
@@ -296,11 +315,16 @@ _AHEAD = 2
 """Batches that each worker is asked for ahead."""
 
 
-class _Ring(Dataset[tuple[int, list[int], list[float]]]):
+_Filled: TypeAlias = tuple[int, list[int], list[float]]
+"""Number of a batch, its utterances and their weights."""
+
+
+class _Ring(Dataset[_Filled | LanserError]):
     """Numbered batches, their sound in the slot of their number.
 
     When a batch is handed out, those behind it are asked for up to one less than there are slots:
-    none is written over before the next one is asked for.
+    none is written over before the next one is asked for. An error that ends the run is handed out
+    in the place of a batch: PyTorch would make a page of it.
     """
 
     def __init__(self, crops: Crops, slots: int, batch_size: int) -> None:
@@ -310,9 +334,12 @@ class _Ring(Dataset[tuple[int, list[int], list[float]]]):
     def slot(self, number: int, count: int) -> Tensor:
         return self._slots[number % len(self._slots), :count]
 
-    def __getitem__(self, key: tuple[int, list[Key]]) -> tuple[int, list[int], list[float]]:
+    def __getitem__(self, key: tuple[int, list[Key]]) -> _Filled | LanserError:
         number, keys = key
-        weight = self._crops.fill(self.slot(number, len(keys)), keys)
+        try:
+            weight = self._crops.fill(self.slot(number, len(keys)), keys)
+        except LanserError as error:
+            return error
         return number, [index for _, index, _ in keys], weight.tolist()
 
 

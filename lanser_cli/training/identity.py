@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanser_cli.audio.lender import version
 from lanser_cli.digests import file_sha256
 from lanser_cli.origin import option
 from lanser_cli.records import Record
@@ -67,7 +68,10 @@ def recipe_fields(recipe: Recipe) -> dict[str, str]:
 
 
 def digest_of_data(data: Iterable[tuple[Record, object]]) -> str:
-    """12 hex digits over ids, spans and targets, and the size and time of change of each file."""
+    """12 hex digits over ids, spans and targets, and the size and time of change of each file.
+
+    Of a tar that comes and goes it is the size and the digest.
+    """
     found = hashlib.sha256()
     for record, target in data:
         path = (record.audio_filepath or "").partition("#")[0]
@@ -84,6 +88,8 @@ def _digest_of_weights(folder: Path) -> str:
 
 @lru_cache(maxsize=64)  # the records of a shard follow one another
 def _size_and_change(path: str) -> tuple[Any, ...]:
+    if (lent := version(path)) is not None:
+        return lent
     try:
         about = os.stat(path)
     except OSError:

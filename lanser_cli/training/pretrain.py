@@ -13,10 +13,11 @@ from lanser_cli import console
 from lanser_cli.audio.lengths import ANY, Lengths
 from lanser_cli.choices import Control, Normalising, Targets
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.records import Record
+from lanser_cli.shards.cache import stream
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
@@ -50,11 +51,13 @@ def pretrain(
     device: str = "auto",
     resume: bool = False,
     fetch: Path | None = None,
+    fetch_limit: str | None = None,
 ) -> dict[str, Any]:
     """Train on the weak labels of shards or records, and leave a run folder.
 
     Args:
         inputs, fetch: as `gather` takes them.
+        fetch_limit: what the folder of `fetch` may hold; remote shards then come and go.
         model: name of an architecture.
         crop: seconds the network hears at once.
         trim, normalise: as `Architecture` and `FrontEnd` have them.
@@ -72,6 +75,10 @@ def pretrain(
     """
     controls.check(control, targets)
     where = choose_device(device)
+    inputs, cache = stream(inputs, fetch, fetch_limit)
+    if cache is not None:
+        _check_in_blocks(recipe, normalise)
+        cache.check_blocks(recipe.shuffle_buffer)
     found = _weak_utterances(
         inputs, ledger, targets, control, normalise, labels, split, lengths, fetch
     )
@@ -81,6 +88,8 @@ def pretrain(
     architecture = replace(architecture, labels=weak_label_set(records))
     examples = weak_examples(records, architecture.labels, by_score=recipe.score_weighted)
     ledger.done = len(examples)
+    if cache is not None:
+        cache.check_blocks(recipe.shuffle_buffer, len(examples))
     recipe, folder = recipe.on(where), RunFolder(run)
     learned = (
         (one.record, (one.target, one.weight, *([one.record.speaker] if speakers else [])))
@@ -124,6 +133,21 @@ def pretrain(
         )
     _reject_unread(records, folder, ledger)
     return result
+
+
+def _check_in_blocks(recipe: Recipe, normalise: Normalising) -> None:
+    """Refuse to read shards that come and go in an order, or by processes, for which they stay.
+
+    Raises:
+        UsageError: by name of the option.
+    """
+    if not recipe.shuffle_buffer:
+        raise UsageError(
+            "--fetch-limit: all shards would be read at once: say --shuffle-buffer N, as many "
+            "utterances as a few shards have"
+        )
+    if normalise == "speaker":
+        raise UsageError("--normalise speaker reads all sound first: leave --fetch-limit out")
 
 
 def _reject_unread(records: Sequence[Record], run: RunFolder, ledger: Ledger) -> None:

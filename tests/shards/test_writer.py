@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -10,12 +9,8 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -25,7 +20,7 @@ from conftest import ENVIRONMENT, read_jsonl, tone, write_jsonl
 from lanser_cli.audio.sound import SAMPLE_RATE, AudioError, load, read
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
-from lanser_cli.shards import encoder, reader, remote
+from lanser_cli.shards import encoder, reader
 from lanser_cli.shards.index import read_index
 from lanser_cli.shards.pack import pack as pack_records
 from lanser_cli.shards.verify import verify_shards
@@ -297,92 +292,6 @@ def test_the_same_sound_under_two_names(tmp_path: Path) -> None:
         assert index["dropped"] == {"same sound as an earlier record": 2}
         assert ledger.already_done == (2 if resume else 0)
         (tmp_path / "out" / "index.json").unlink()
-
-
-# ---------------------------------------------------------------- elsewhere
-
-
-def test_shards_elsewhere_are_fetched_when_asked(
-    alone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    url = f"pipe:cat {alone}/speech-000001.tar"
-    with pytest.raises(UsageError, match=r"not on this machine: say --fetch DIR"):
-        remote.fetch([url], None)
-    with pytest.raises(UsageError, match="--fetch DIR"):
-        list(reader.records_of(["s3://bucket/{0..3}.tar"], "test"))
-    assert list(tmp_path.iterdir()) == []
-    (copy,) = remote.fetch([url], tmp_path / "cache")
-    assert Path(copy).read_bytes() == (alone / "speech-000001.tar").read_bytes()
-    changed = Path(copy).stat().st_mtime_ns
-    assert remote.fetch([url, "local.tar"], tmp_path / "cache") == [copy, "local.tar"]
-    assert Path(copy).stat().st_mtime_ns == changed
-    for bad in ("pipe:false", "pipe:true", "nosuch://x/y.tar", f"pipe:cat {alone}/none"):
-        with pytest.raises(LanserError, match="cannot be fetched"):
-            remote.fetch([bad], tmp_path / "cache")
-    assert [path.name for path in (tmp_path / "cache").glob("*.tar")] == [Path(copy).name]
-
-
-class _Unsteady(BaseHTTPRequestHandler):
-    """Answers one request after another as `answers` says: a status, or half of a body."""
-
-    answers: ClassVar[list[int | str]] = []
-    authorization: ClassVar[list[str | None]] = []
-    body = b"x" * 10_000
-
-    def do_GET(self) -> None:
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        self.authorization.append(self.headers["Authorization"])
-        self.send_response(answer if isinstance(answer, int) else 200)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body[:5_000] if answer == "half" else self.body)
-        self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def unsteady(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a shard on a server that is not always well; to try again takes no time."""
-    monkeypatch.setattr(remote, "_WAITS", (0, 0))
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Unsteady) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/a.tar"
-        server.shutdown()
-
-
-def test_a_server_that_fails_or_breaks_off_is_said_and_half_a_shard_never_used(
-    unsteady: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _Unsteady.answers = [500, "half", 200]
-    (copy,) = remote.fetch([unsteady], tmp_path)
-    assert Path(copy).read_bytes() == _Unsteady.body
-    said = capsys.readouterr().err
-    assert "a.tar: HTTP 500 Internal Server Error: trying again in 0 s" in said
-    assert "a.tar: the connection broke off, 5000 bytes are missing: trying again" in said
-    for number, (answers, why) in enumerate(
-        [(["half"], "5000 bytes are missing, after 3 tries"), ([404, 200], "HTTP 404 Not Found")]
-    ):
-        _Unsteady.answers = list(answers)
-        with pytest.raises(LanserError, match=f"cannot be fetched: .*{why}"):
-            remote.fetch([f"{unsteady}?{number}"], tmp_path)
-    assert [path.name for path in tmp_path.glob("*.tar")] == [Path(copy).name]
-    _Unsteady.answers = [200]
-    remote.fetch([unsteady.replace("127", "me:a%20b@127")], tmp_path)
-    assert _Unsteady.authorization[-2:] == [None, "Basic bWU6YSBi"]
-
-
-def test_a_folder_without_locks_takes_what_is_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    (copy,) = remote.fetch(["pipe:echo x"], tmp_path)
-    assert Path(copy).read_bytes() == b"x\n"
-    assert "has no locks" in capsys.readouterr().err
 
 
 def test_a_list_or_a_record_runs_no_command(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@
 # WORK     folder for all it makes (default: quickstart); what is there already is not made again
 # ASR      transcribe --model (default: embedded, which needs no download)
 # SPEECH   folder with unlabeled/, labeled/ and written.jsonl (default: examples/speech)
-# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 40, 20)
+# PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 32, 20)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,7 +64,7 @@ lanser shard "$work/weak.jsonl" --resume -o "$work/shards" > /dev/null
 
 step "4/6 Pre-train on the weak labels"
 lanser pretrain "$work/shards" --model resnet18-slim --crop 2 \
-    --epochs "${PRETRAIN_EPOCHS:-40}" --resume -o "$work/pretrained" > /dev/null
+    --epochs "${PRETRAIN_EPOCHS:-32}" --resume -o "$work/pretrained" > /dev/null
 
 # The synthesiser has four voices, and three speak in both parts: --allow-seen, and it is said below.
 step "5/6 Fine-tune on a quarter of the human labels, and the same from scratch; test on other voices"

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import Stopped, UsageError
 
 
 @contextmanager
@@ -26,6 +26,11 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
     try:
         yield ranks
         dist.barrier()
+    except (
+        Stopped
+    ):  # all of them: who leaves first has srun or torchrun end the one that still saves
+        dist.barrier()
+        raise
     finally:
         dist.destroy_process_group()
 

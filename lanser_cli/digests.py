@@ -38,9 +38,9 @@ def sound_sha256(samples: NDArray[np.int16]) -> str:
 class StringSet:
     """A set of strings that holds 64 bits of each: what finding repeats and resuming remember.
 
-    They stand in one table, at most two thirds full, which is doubled then: 12 to 24 bytes a string,
-    a third of what a set of integers takes. That two of ten million strings are taken for one has
-    a chance of 3e-6.
+    They stand in one table that is doubled when it is two thirds full: 12 to 24 bytes a string, a
+    third of what a set of integers takes. That two of ten million strings are taken for one has a
+    chance of 3e-6.
     """
 
     def __init__(self) -> None:

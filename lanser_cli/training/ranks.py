@@ -26,10 +26,8 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
     try:
         yield ranks
         dist.barrier()
-    except (
-        Stopped
-    ):  # all of them: who leaves first has srun or torchrun end the one that still saves
-        dist.barrier()
+    except Stopped:  # in all of them
+        dist.barrier()  # once one has ended, srun or torchrun ends the rest, and one still saves
         raise
     finally:
         dist.destroy_process_group()

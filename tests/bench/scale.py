@@ -77,7 +77,7 @@ def lanser(*words: object) -> Cost:
         begun = time.perf_counter()
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
         seconds = time.perf_counter() - begun
-        assert done.returncode == 0, words
+        assert done.returncode in (0, 3), words  # 3: a clip was rejected
         return Cost(seconds, *json.load(told))
 
 

@@ -57,6 +57,7 @@ bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoE
 	$(BIN)/python tests/bench/voters.py $(if $(TEXT),--text $(TEXT))
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/shards.py $(if $(SPEECH),--speech $(SPEECH))
+	$(BIN)/python tests/bench/scale.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/intervals.py
 	$(BIN)/python tests/bench/train.py
 	$(BIN)/python tests/bench/prosody.py $(if $(SPEECH),--speech $(SPEECH))

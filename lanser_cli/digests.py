@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,24 +36,49 @@ def sound_sha256(samples: NDArray[np.int16]) -> str:
 
 
 class StringSet:
-    """A set of strings that holds 60 bits of each: what finding repeats and resuming remember.
+    """A set of strings that holds 64 bits of each: what finding repeats and resuming remember.
 
-    Python's integers take half as much memory again from 61 bits on.
+    They stand in one table that is doubled when it is two thirds full: 12 to 24 bytes a string, a
+    third of what a set of integers takes. That two of ten million strings are taken for one has a
+    chance of 3e-6.
     """
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
+        self._table = array("Q", [0]) * 8
+        self._count = 0
 
     def add(self, text: str) -> bool:
         """Remember a string; False if it was known."""
-        digest = string64(text) >> 4
-        if digest in self._seen:
+        digest = _key(text)
+        place = self._find(digest)
+        if self._table[place]:
             return False
-        self._seen.add(digest)
+        self._table[place] = digest
+        self._count += 1
+        if 3 * self._count > 2 * len(self._table):
+            self._grow()
         return True
 
     def __contains__(self, text: str) -> bool:
-        return bool(self._seen) and string64(text) >> 4 in self._seen
+        return bool(self._count) and bool(self._table[self._find(_key(text))])
 
     def __len__(self) -> int:
-        return len(self._seen)
+        return self._count
+
+    def _find(self, digest: int) -> int:
+        """The place of a digest, or the empty one where it belongs."""
+        table, last = self._table, len(self._table) - 1
+        place = digest & last
+        while table[place] not in (0, digest):
+            place = (place + 1) & last
+        return place
+
+    def _grow(self) -> None:
+        before, self._table = self._table, array("Q", [0]) * (2 * len(self._table))
+        for digest in filter(None, before):
+            self._table[self._find(digest)] = digest
+
+
+def _key(text: str) -> int:
+    """A string's digest, which is never 0: that is an empty place."""
+    return string64(text) or 1

@@ -119,7 +119,7 @@ class Pipe:
         self._reject_file: JsonlFile | None = None
         self._row_file: RowFile | None = None
         self._waiting: deque[_Waiting] = deque()
-        self._left_out = array("q")  # places of items that gave no record, as they are known
+        self._left_out = array("q")  # of a part: places of items that gave no record, as known
 
     def run(
         self,
@@ -154,7 +154,7 @@ class Pipe:
                 places, others = self._waiting.popleft()
                 for place, outcome in _merged(list(zip(places, outcomes, strict=True)), others):
                     if not self._file(outcome, lines):
-                        self._left_out.append(place)
+                        self._leave_out(place)
                 if self._row_file:
                     self._row_file.flush()
                 self._write(lines)
@@ -203,13 +203,13 @@ class Pipe:
                 continue
             for place, record in zip(places, records, strict=True):
                 if not self._count_done(record):
-                    self._left_out.append(place)
+                    self._leave_out(place)
             if self._waiting:  # windows before this one are still at work
                 self._waiting[-1][1].extend((self._window, other) for _, other in others)
             else:
                 for _, (place, other) in others:
                     self._file(other, [])
-                    self._left_out.append(place)
+                    self._leave_out(place)
 
     def _is_done(self, record: Record) -> bool:
         return self._is_out(record) or self._is_refused(record)
@@ -314,6 +314,10 @@ class Pipe:
             self._row_file.publish()
         if self._out_file:
             self._out_file.publish(self._slice())
+
+    def _leave_out(self, place: int) -> None:
+        if self._part is not None:
+            self._left_out.append(place)
 
     def _slice(self) -> dict[str, object]:
         """For the file beside a part: where its lines stood, so that parts can be merged."""

@@ -307,6 +307,16 @@ def test_digests() -> None:
     assert len(seen) == 2
 
 
+def test_a_set_of_many_strings_is_a_set() -> None:
+    ours, known = digests.StringSet(), set[str]()
+    for number in range(5000):
+        name = f"u{number % 3000}"
+        assert ours.add(name) is (name not in known)
+        known.add(name)
+    assert len(ours) == len(known) == 3000
+    assert all(name in ours for name in known) and "u3000" not in ours
+
+
 # ---------------------------------------------------------------- windows
 
 

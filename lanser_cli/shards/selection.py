@@ -135,7 +135,7 @@ def select(
 
     With `max_per_class` or `balance` the records are held in a temporary file until the last has
     been read, and 8 bytes of each in memory; those of a class are kept whose hashes are lowest.
-    With `dedupe`, 60 bytes of memory for each different text.
+    With `dedupe`, 12 to 24 bytes of memory for each different text.
 
     Args:
         redaction: what may be kept of a record, in the temporary file too; None: all of it.

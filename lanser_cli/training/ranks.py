@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import Stopped, UsageError
 
 
 @contextmanager
@@ -26,6 +26,9 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
     try:
         yield ranks
         dist.barrier()
+    except Stopped:  # in all of them
+        dist.barrier()  # once one has ended, srun or torchrun ends the rest, and one still saves
+        raise
     finally:
         dist.destroy_process_group()
 

@@ -214,28 +214,34 @@ def test_the_schedule_rises_and_falls():
 
 @pytest.mark.slow
 def test_ranks_agree_under_torchrun(corpus, tmp_path):
-    """Two ranks on one CPU: one run folder, one line on stdout, and the same model twice over."""
+    """One run folder, one line on stdout; and the same model of two ranks on as many nodes."""
     data = write_jsonl(tmp_path / "data.jsonl", [dict(record.fields) for record in corpus[:45]])
 
-    def launch(name):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node=2", "-m", "lanser_cli", "pretrain", str(data)]
+    def launch(name, *where):
+        command = [sys.executable, "-m", "torch.distributed.run", *where]
+        command += ["-m", "lanser_cli", "pretrain", str(data), "-o", str(tmp_path / name)]
         command += ["--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
         command += ["--batch-size", "8", "--precision", "float32", "--device", "cpu"]
-        return subprocess.run(
-            [*command, "-o", str(tmp_path / name)],
+        return subprocess.Popen(
+            command,
             env={**os.environ, **ENVIRONMENT},
-            capture_output=True,
-            timeout=240,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
-    first, second = launch("a"), launch("b")
-    assert first.returncode == 0, first.stderr.decode()
-    assert len(read_jsonl(first.stdout)) == 1
-    assert b"45 utterances, 2 x 8 a step, 3 steps an epoch, 3 in all, on cpu" in first.stderr
-    assert first.stderr.count(b"pretrain: 45 in, 45 used, 0 rejected") == 1
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
-    assert second.returncode == 0 and weights[0] == weights[1]
+    alone = launch("one-node", "--standalone", "--nproc-per-node=2")
+    out, err = alone.communicate(timeout=240)
+    assert alone.returncode == 0, err.decode()
+    assert len(read_jsonl(out)) == 1
+    assert b"45 utterances, 2 x 8 a step, 3 steps an epoch, 3 in all, on cpu" in err
+    assert err.count(b"pretrain: 45 in, 45 used, 0 rejected") == 1
+    meeting = ("--master-addr=127.0.0.1", "--master-port=29543", "--nproc-per-node=1")
+    nodes = [launch("two", "--nnodes=2", f"--node-rank={node}", *meeting) for node in range(2)]
+    said = [node.communicate(timeout=240) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert [len(read_jsonl(out)) for out, _ in said] == [1, 0]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one-node", "two")]
+    assert weights[0] == weights[1]
 
 
 REFUSED = """

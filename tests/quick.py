@@ -24,6 +24,9 @@ ROOT = Path(__file__).parent.parent
 
 _SLOW = (
     "cleanlab.experimental.label_issues_batched",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
     "pytest",
     "scipy.signal",
     "sklearn.linear_model",

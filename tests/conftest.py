@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from goldens import Golden
-from quick import Quick, prepare_server
+from quick import Done, Quick, prepare_server, script
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -79,6 +79,18 @@ def quick(server: None, tmp_path: Path) -> Callable[..., Quick]:
     folder = tmp_path / "streams"
     folder.mkdir()
     return lambda *arguments, **options: Quick(folder, *arguments, **options)
+
+
+@pytest.fixture
+def bench(quick: Callable[..., Quick]) -> Callable[..., str]:
+    """Run a benchmark of tests/bench; what it printed."""
+
+    def run(name: str, *words: object) -> str:
+        done: Done = quick(ROOT / "tests/bench" / name, *words, main=script).wait(1200)
+        assert done.code == 0, done.err[-3000:]
+        return done.out.decode()
+
+    return run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

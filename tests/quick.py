@@ -11,6 +11,7 @@ import builtins
 import itertools
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -135,6 +136,14 @@ def as_ranks(count: int) -> list[dict[str, str]]:
     return [
         meeting | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in range(count)
     ]
+
+
+def script(arguments: list[str]) -> None:
+    """A `Main` that runs a script of Python with its arguments, as the interpreter would."""
+    warnings.resetwarnings()  # what it does with them is its own affair
+    sys.argv[:] = arguments
+    sys.path.insert(0, str(Path(arguments[0]).parent))
+    runpy.run_path(arguments[0], run_name="__main__")
 
 
 def start(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,27 @@ def bench(quick: Callable[..., Quick]) -> Callable[..., str]:
         return done.out.decode()
 
     return run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every worker begin with files that have slow tests: quick ones make an even end."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow, quick = [], []
+    for tests in files.values():
+        if any(test.get_closest_marker("slow") for test in tests):
+            slow.append(tests)
+        else:
+            quick += tests
+    dealt: list[pytest.Item] = []
+    for number in range(workers):  # to each of which xdist gives as long a stretch
+        dealt += chain(*slow[number::workers])
+        room = max(0, len(items) * (number + 1) // workers - len(dealt))
+        dealt += quick[:room]
+        quick = quick[room:]
+    items[:] = dealt + quick
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

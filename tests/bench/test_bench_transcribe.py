@@ -37,10 +37,10 @@ def six_clips(folder: Path) -> Path:
 
 def test_overhead_and_memory(bench: Callable[..., str]) -> None:
     pytest.importorskip("silero_vad")
-    words = ("--speech", EXAMPLES, "--many", "40", "--repeats", "1", "--hours", "0.05")
+    words = ("--speech", EXAMPLES, "--many", "20", "--repeats", "1", "--hours", "0.05")
     out = bench("transcribe.py", *words, "overhead", "memory")
     assert len(re.findall(r"^\| [12] \| \d+ \| \d+ \| \d+ % \|$", out, re.M)) == 2
-    assert re.search(r"^\| 40 clips \| \d+ \| ", out, re.M)
+    assert re.search(r"^\| 20 clips \| \d+ \| ", out, re.M)
     assert re.search(r"^\| 3 minutes \| \d+ \| \S+ \| \d+ utterances, ", out, re.M)
 
 

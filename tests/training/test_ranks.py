@@ -130,9 +130,8 @@ def test_two_ranks_of_eight_train_as_one_of_sixteen(
     for name, places, size in (("alone", [{}], 16), ("two", as_ranks(2), 8)):
         line = [tones, tmp_path / name, json.dumps({**shared, "batch_size": size})]
         said = together(quick, ranked.trains, *line, places=places)
-        assert (
-            said.count(f"160 utterances, {len(places)} x {size} a step, 10 steps an epoch, 20") == 1
-        )
+        step = f"{len(places)} x {size} a step"
+        assert said.count(f"160 utterances, {step}, 10 steps an epoch, 20") == 1
     weights, statistics = far(tmp_path / "alone", tmp_path / "two")
     print(f"weights {weights:.1e}, running statistics {statistics:.1e}")
     assert weights < 1e-5 and statistics < 1e-4

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from goldens import Golden
-from quick import Quick, prepare_server
+from quick import Done, Quick, prepare_server, script
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -79,6 +80,39 @@ def quick(server: None, tmp_path: Path) -> Callable[..., Quick]:
     folder = tmp_path / "streams"
     folder.mkdir()
     return lambda *arguments, **options: Quick(folder, *arguments, **options)
+
+
+@pytest.fixture
+def bench(quick: Callable[..., Quick]) -> Callable[..., str]:
+    """Run a benchmark of tests/bench; what it printed."""
+
+    def run(name: str, *words: object) -> str:
+        done: Done = quick(ROOT / "tests/bench" / name, *words, main=script).wait(1200)
+        assert done.code == 0, done.err[-3000:]
+        return done.out.decode()
+
+    return run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every worker begin with files that have slow tests: quick ones make an even end."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow, quick = [], []
+    for tests in files.values():
+        if any(test.get_closest_marker("slow") for test in tests):
+            slow.append(tests)
+        else:
+            quick += tests
+    dealt: list[pytest.Item] = []
+    for number in range(workers):  # to each of which xdist gives as long a stretch
+        dealt += chain(*slow[number::workers])
+        room = max(0, len(items) * (number + 1) // workers - len(dealt))
+        dealt += quick[:room]
+        quick = quick[room:]
+    items[:] = dealt + quick
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,9 @@ import builtins
 import itertools
 import multiprocessing
 import os
+import runpy
 import signal
+import socket
 import sys
 import time
 import warnings
@@ -23,6 +25,9 @@ ROOT = Path(__file__).parent.parent
 
 _SLOW = (
     "cleanlab.experimental.label_issues_batched",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
     "pytest",
     "scipy.signal",
     "sklearn.linear_model",
@@ -45,6 +50,8 @@ _READ_ON_IMPORT = ("HF_", "LD_", "OMP_", "PYTHON", "TORCH", "TRANSFORMERS_")
 """Variables that come too late for a command whose imports are done."""
 
 os.getloadavg = lambda: (0.0, 0.0, 0.0)  # commands say what else runs here: not in tests
+
+Main = Callable[[list[str]], "int | None"]
 
 _context = multiprocessing.get_context("forkserver")
 _numbers = itertools.count()
@@ -70,6 +77,7 @@ class Quick:
         window: records a stage sees at once; default what the verb says.
         cwd: the folder it runs in; default this process's.
         env: variables on top of this process's environment.
+        main: what is run with the arguments; default lanser. It is a function of a module.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class Quick:
         window: int | None = None,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        main: Main | None = None,
     ) -> None:
         number = next(_numbers)
         self._stdin, self._stdout, self._stderr = (
@@ -95,7 +104,7 @@ class Quick:
         environment = {**os.environ, **(env or {})}
         assert not late(environment), f"{late(environment)} need an interpreter of their own"
         words = [str(word) for word in arguments]
-        self.process = start(words, paths, str(cwd or Path.cwd()), environment, window)
+        self.process = start(words, paths, str(cwd or Path.cwd()), environment, window, main=main)
 
     def wait(self, seconds: float = 300.0) -> Done:
         """Wait for its end."""
@@ -118,6 +127,25 @@ class Quick:
         return self.wait()
 
 
+def as_ranks(count: int) -> list[dict[str, str]]:
+    """The variables of so many processes that meet, as srun gives them, to start commands with."""
+    with socket.socket() as one:  # at a port that nobody listens at
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "SLURM_NTASKS": str(count)}
+    return [
+        meeting | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in range(count)
+    ]
+
+
+def script(arguments: list[str]) -> None:
+    """A `Main` that runs a script of Python with its arguments, as the interpreter would."""
+    warnings.resetwarnings()  # what it does with them is its own affair
+    sys.argv[:] = arguments
+    sys.path.insert(0, str(Path(arguments[0]).parent))
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
 def start(
     arguments: list[str],
     streams: Sequence[object],
@@ -126,17 +154,18 @@ def start(
     window: int | None = None,
     *,
     session: bool = False,
+    main: Main | None = None,
 ) -> multiprocessing.process.BaseProcess:
     """Start a command.
 
     Args:
         streams: its standard streams, each a path or something that arrives as a descriptor.
-        window: as `Quick` has it.
+        window, main: as `Quick` has them.
         session: whether it leads a session of its own, by which all that it starts can be found.
     """
     place = (folder, dict(environment))
     process = _context.Process(
-        target=_command, args=(arguments, list(streams), place, _warnings, window, session)
+        target=_command, args=(arguments, list(streams), place, _warnings, window, session, main)
     )
     process.start()
     return process
@@ -167,6 +196,7 @@ def _command(
     filters: list[str],
     window: int | None,
     session: bool,
+    main: Main | None,
 ) -> None:
     if session:
         os.setsid()
@@ -192,7 +222,7 @@ def _command(
 
     _filter(filters)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(app.main(arguments))
+    sys.exit((main or app.main)(arguments))
 
 
 def _filter(filters: list[str]) -> None:

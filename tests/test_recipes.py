@@ -11,10 +11,12 @@ import struct
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 import torch
 from conftest import ENVIRONMENT, ROOT
+from quick import Done, Quick, script
 from whisper.model import ModelDimensions, Whisper
 
 from lanser_cli.asr import whisper_weights
@@ -22,6 +24,12 @@ from lanser_cli.entailment import PairScorer
 
 pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "recipes" / "train-embedded-entailment.sh"
+
+
+@pytest.fixture
+def python(quick: Callable[..., Quick]) -> Callable[..., Done]:
+    """Run a script of Python."""
+    return lambda *words: quick(*words, main=script).wait()
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +54,7 @@ def test_other_weights_are_refused(tiny_nli, tmp_path):
     assert "is missing or not all-MiniLM-L6-v2" in result.stderr
 
 
-def test_it_trains_and_measures(shared, tmp_path):
+def test_it_trains_and_measures(shared, tmp_path, python):
     """On a five hundredth, from a tiny encoder with the tokenizer of the real one."""
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
@@ -67,19 +75,20 @@ def test_it_trains_and_measures(shared, tmp_path):
     sentences = ("happy\tum we got the house", "neutral\tthe book is called anger")
     spoken.write_text("\n".join(("label\tsentence", *sentences)) + "\n")
     small = ("--share", 0.002, "--tokens", 2000, "--spoken", spoken, "--teachers", 2)
-    made = run(sys.executable, train, "--data", shared, "--base", base, "--out", out, *small)
-    assert made.returncode == 0, made.stderr[-2000:]
-    assert "XED 50 texts, removed as in a set to test on" in made.stdout
+    made = python(train, "--data", shared, "--base", base, "--out", out, *small)
+    assert made.code == 0, made.err[-2000:]
+    said = made.out.decode()
+    assert "XED 50 texts, removed as in a set to test on" in said
     for stage in ("teacher 20230820", "teacher 20230821", "student 20231820", "student 20231821"):
-        assert f"\n{stage} " in made.stdout
+        assert f"\n{stage} " in said
     scores = PairScorer(str(out)).score(["i am glad"], ["This person feels joy."])
     assert scores.shape == (1, 1)
-    measured = run(
-        *(sys.executable, train, "--data", shared, "--evaluate", out),
+    measured = python(
+        *(train, "--data", shared, "--evaluate", out),
         *("--sets", "go_dev", "xed_dev", "snli", "--first", 20, "--held-out", 20),
     )
-    assert measured.returncode == 0, measured.stderr[-2000:]
-    figures = json.loads(measured.stdout[measured.stdout.index("{\n") :])
+    assert measured.code == 0, measured.err[-2000:]
+    figures = json.loads(measured.out[measured.out.index(b"{\n") :])
     assert 20 <= figures["snli"]["n"] <= 22  # whole groups of one premise
     [go] = [row for name, row in figures.items() if name.startswith("go_dev | ")]
     assert go["n"] == 20 and 0 <= go["plain"]["uar"] <= 1
@@ -142,9 +151,9 @@ def _texts():
         "examples/make_corpus.py",
     ],
 )
-def test_scripts_explain_themselves(name):
-    result = run(sys.executable, ROOT / name, "--help")
-    assert result.returncode == 0 and "--" in result.stdout
+def test_scripts_explain_themselves(name, python):
+    result = python(ROOT / name, "--help")
+    assert result.code == 0 and b"--" in result.out
 
 
 # ---------------------------------------------------------------- the recogniser
@@ -211,15 +220,15 @@ def one_head() -> Whisper:
     return model
 
 
-def test_whisper_from_ctranslate2(one_head, tmp_path):
+def test_whisper_from_ctranslate2(one_head, tmp_path, python):
     """Every weight arrives where it was, as a checkpoint and as the package's file."""
     weights = one_head.state_dict()
     (tmp_path / "model.bin").write_bytes(as_ctranslate2(weights))
     for name in ("x.pt", "x.safetensors"):
-        made = run(sys.executable, WHISPER, tmp_path / "model.bin", "-o", tmp_path / name)
-        assert made.returncode == 0, made.stderr
+        made = python(WHISPER, tmp_path / "model.bin", "-o", tmp_path / name)
+        assert made.code == 0, made.err
         digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
-        assert f"{digest}  {tmp_path / name}" in made.stdout
+        assert f"{digest}  {tmp_path / name}" in made.out.decode()
     checkpoint = torch.load(tmp_path / "x.pt", weights_only=True)
     assert checkpoint["dims"] == vars(one_head.dims)
     found = checkpoint["model_state_dict"]
@@ -230,15 +239,15 @@ def test_whisper_from_ctranslate2(one_head, tmp_path):
         assert torch.allclose(found[name], weight, atol=0.01 * float(weight.abs().max())), name
 
 
-def test_whisper_from_a_checkpoint(one_head, tmp_path):
+def test_whisper_from_a_checkpoint(one_head, tmp_path, python):
     source, made = tmp_path / "x.pt", tmp_path / "x.safetensors"
     torch.save({"dims": vars(one_head.dims), "model_state_dict": one_head.state_dict()}, source)
-    assert run(sys.executable, WHISPER, source, "-o", made).returncode == 0
+    assert python(WHISPER, source, "-o", made).code == 0
     assert whisper_weights.read(made).dims == one_head.dims
 
 
 @pytest.mark.parametrize("harm", ["torn", "other kind", "other file", "other version"])
-def test_what_is_no_whisper_is_refused_in_a_sentence(one_head, tmp_path, harm):
+def test_what_is_no_whisper_is_refused_in_a_sentence(one_head, tmp_path, python, harm):
     data = as_ctranslate2(
         one_head.state_dict(), kind="T" if harm == "other kind" else "WhisperSpec"
     )
@@ -246,7 +255,7 @@ def test_what_is_no_whisper_is_refused_in_a_sentence(one_head, tmp_path, harm):
         harm, data
     )
     (tmp_path / "model.bin").write_bytes(data)
-    made = run(sys.executable, WHISPER, tmp_path / "model.bin", "-o", tmp_path / "x.pt")
-    assert made.returncode == 1 and not (tmp_path / "x.pt").exists()
-    assert "cannot be read as Whisper's weights" in made.stderr
-    assert "Traceback" not in made.stderr
+    made = python(WHISPER, tmp_path / "model.bin", "-o", tmp_path / "x.pt")
+    assert made.code == 1 and not (tmp_path / "x.pt").exists()
+    assert "cannot be read as Whisper's weights" in made.err
+    assert "Traceback" not in made.err

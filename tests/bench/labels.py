@@ -4,7 +4,7 @@
 
 FOLDER holds go_test.tsv, go_labels.txt (GoEmotions), meld_test.csv, emory_test.csv, and xed_en.tsv
 and xed_neutral.txt (XED, of which a twentieth is tested on). Each table
-is made by `lanser entail-label`, as a user would, and printed as Markdown.
+is made by `lanser entail-label`, and printed as Markdown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -20,7 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "recipes"))
+sys.path[:0] = [str(ROOT), str(ROOT / "recipes")]
+
+from lanser_cli import app
+
 EMORY = {
     "name": "emory7",
     "source": "Zahiri and Choi (2018), Emotion Detection on TV Show Transcripts, AAAI workshops",
@@ -77,10 +79,17 @@ def utterances(path: Path, dialogue: str) -> Iterator[dict[str, object]]:
             }
 
 
+def entail_label(*words: object) -> list[dict]:
+    """What the command writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.jsonl"
+        line = ["entail-label", "--quiet", *map(str, words), "-o", str(made)]
+        assert app.main(line) == 0, line
+        return [json.loads(line) for line in made.read_text("utf-8").splitlines()]
+
+
 def sweep(gold: Path, *words: str) -> list[dict]:
-    command = [sys.executable, "-m", "lanser_cli", "entail-label", "--quiet", "--sweep", str(gold)]
-    result = subprocess.run([*command, *words], stdout=subprocess.PIPE, check=True, cwd=ROOT)
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return entail_label("--sweep", gold, *words)
 
 
 def cells(found: dict) -> str:
@@ -158,11 +167,8 @@ def histograms(words: tuple) -> None:
     gold = Counter(json.loads(line)["label"] for line in path.read_text("utf-8").splitlines())
     rows = {"people": gold}
     for method in ("none", "null", "batch"):
-        command = [sys.executable, "-m", "lanser_cli", "entail-label", "--quiet", str(path)]
-        command += [*map(str, options), "--calibrate", method]
-        result = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT)
-        found = [json.loads(line)["emotion"] for line in result.stdout.splitlines()]
-        rows[method] = Counter(name for name in found if name)
+        found = entail_label(path, *options, "--calibrate", method)
+        rows[method] = Counter(one["emotion"] for one in found if one["emotion"])
     print(f"\n| MELD test, share of | {' | '.join(gold)} |\n|---{'|---' * len(gold)}|")
     for name, counts in rows.items():
         shares = " | ".join(f"{counts[label] / counts.total():.3f}" for label in gold)

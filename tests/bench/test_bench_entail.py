@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
 
-def bench(name: str, shared: Path, *words: str) -> str:
-    command = [sys.executable, ROOT / "tests/bench" / name, "--text", shared / "text", *words]
-    environment = {**os.environ, **ENVIRONMENT}
-    result = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=1200
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
-
-
-def test_entail(shared: Path) -> None:
+def test_entail(shared: Path, bench: Callable[..., str]) -> None:
     embedded = str(ROOT / "lanser_cli/entailment/embedded")
     words = ("--large", embedded, "--agreement-sentences", "2", "--records", "5000")
-    words += ("--judged", "256")
-    out = bench("entail.py", shared, *words, "agreement", "first", "records", "server", "gpu")
+    words += ("--judged", "256", "--text", shared / "text")
+    out = bench("entail.py", *words, "agreement", "first", "records", "server", "gpu")
     rows = {line.split(" | ")[0].lstrip("| "): line for line in out.splitlines()}
     assert "100.0% | 100.0% | 0.0%" in rows["float32"]  # labels are the pipeline's own
     assert {"pipeline", "bfloat16", "int8"} <= set(rows)
@@ -38,7 +26,8 @@ def test_entail(shared: Path) -> None:
     assert re.search(r"5000 distinct records, every score cached, 6 labels: \d+ records/s", out)
 
 
-def test_labels(shared: Path) -> None:
-    out = bench("labels.py", shared, "--first", "8", "--only", "XED", "calibration")
+def test_labels(shared: Path, bench: Callable[..., str]) -> None:
+    words = ("--text", shared / "text", "--first", "8", "--only", "XED")
+    out = bench("labels.py", *words, "calibration")
     assert len(re.findall(r"^\| XED, 9 \| 8 \| (none|null|batch) \| 0\.\d", out, re.M)) == 3
     assert re.search(r"^\| people \|( 0\.\d+ \|){1,7}$", out, re.M)

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, ROOT, read_jsonl
+from conftest import ROOT, read_jsonl
 
 pytestmark = pytest.mark.slow
 
 SMALL = ("--model", "resnet18-slim", "--seconds", "0.3", "--batch", "4", "--rounds", "1")
 
 
-def test_every_part_says_its_ratio() -> None:
-    command = [
-        sys.executable,
-        ROOT / "tests/bench/train.py",
-        "step",
-        "wait",
-        "ranks",
-        "gpu",
-        *SMALL,
-    ]
-    done = subprocess.run(
-        [*map(str, command), "--steps", "1", "--clips", "24"],
-        capture_output=True,
-        env={**os.environ, **ENVIRONMENT},
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    step, wait, ranks, gpu = read_jsonl(done.stdout)
+def test_every_part_says_its_ratio(bench: Callable[..., str]) -> None:
+    words = ("step", "wait", "ranks", "gpu", *SMALL, "--steps", "1", "--clips", "24")
+    step, wait, ranks, gpu = read_jsonl(bench("train.py", *words))
     assert step["times_as_fast"] == pytest.approx(
         step["plain_float32_s"] / step["lanser_s"], rel=0.2
     )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
+from conftest import ROOT, read_jsonl, write_jsonl
 from scipy.stats import t as student
 
 from lanser_cli.asr.wer import Errors
@@ -19,14 +17,7 @@ from lanser_cli.asr.wer import Errors
 pytestmark = pytest.mark.slow
 
 
-def bench(*words: str, speech: Path = ROOT / "examples/speech/unlabeled") -> str:
-    command = [sys.executable, ROOT / "tests/bench/transcribe.py", "--speech", speech, *words]
-    environment = {**os.environ, **ENVIRONMENT}
-    result = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=1200
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
+EXAMPLES = ROOT / "examples" / "speech" / "unlabeled"
 
 
 def six_clips(folder: Path) -> Path:
@@ -44,18 +35,19 @@ def six_clips(folder: Path) -> Path:
     return write_jsonl(folder / "set.jsonl", values)
 
 
-def test_overhead_and_memory() -> None:
+def test_overhead_and_memory(bench: Callable[..., str]) -> None:
     pytest.importorskip("silero_vad")
-    out = bench("overhead", "memory", "--many", "40", "--repeats", "1", "--hours", "0.05")
+    words = ("--speech", EXAMPLES, "--many", "20", "--repeats", "1", "--hours", "0.05")
+    out = bench("transcribe.py", *words, "overhead", "memory")
     assert len(re.findall(r"^\| [12] \| \d+ \| \d+ \| \d+ % \|$", out, re.M)) == 2
-    assert re.search(r"^\| 40 clips \| \d+ \| ", out, re.M)
+    assert re.search(r"^\| 20 clips \| \d+ \| ", out, re.M)
     assert re.search(r"^\| 3 minutes \| \d+ \| \S+ \| \d+ utterances, ", out, re.M)
 
 
-def test_texts_are_those_of_whisper() -> None:
+def test_texts_are_those_of_whisper(bench: Callable[..., str]) -> None:
     """Clip by clip and in batches; a last digit may decide between two tokens."""
     out = bench(
-        "gpu",
+        *("transcribe.py", "gpu", "--speech", EXAMPLES),
         "--sizes",
         "tiny",
         "--layers",
@@ -74,9 +66,12 @@ def test_texts_are_those_of_whisper() -> None:
 
 
 @pytest.mark.slow
-def test_next_to_the_whisper_command_with_the_weights_that_ship(tmp_path: Path) -> None:
+def test_next_to_the_whisper_command_with_the_weights_that_ship(
+    bench: Callable[..., str], tmp_path: Path
+) -> None:
     """In full context the texts are Whisper's own; by default as good, in less time."""
-    out = bench("whisper", "--clips", "3", "--repeats", "1", speech=six_clips(tmp_path))
+    words = ("--speech", six_clips(tmp_path), "--clips", "3", "--repeats", "1")
+    out = bench("transcribe.py", "whisper", *words)
     pattern = r"^\| (.*?) \| [0-9.]+ \| ([0-9.]+)x \| (\d) \| ([0-9.]+) % \|$"
     rows = re.findall(pattern, out, re.M)
     found = {name: (float(times), int(equal), float(wrong)) for name, times, equal, wrong in rows}
@@ -85,11 +80,12 @@ def test_next_to_the_whisper_command_with_the_weights_that_ship(tmp_path: Path) 
     assert found["whisper, as it comes (5 beams)"][0] > 1.0
 
 
-def test_word_error_rates_stand_beside_their_cost(tmp_path: Path) -> None:
+def test_word_error_rates_stand_beside_their_cost(
+    bench: Callable[..., str], tmp_path: Path
+) -> None:
     listed = six_clips(tmp_path)
     models = ("--model", "embedded", "--model", "embedded --full-context")
-    command = [sys.executable, ROOT / "tests/bench/words.py", listed, *models]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    out = bench("words.py", listed, *models)
     rows = re.findall(r"^\| set \| (.*) \| 6 \| 6 ids \| ([0-9.]+) \[.*\] \| (\d) \|", out, re.M)
     assert [(name, again) for name, _, again in rows] == [
         ("embedded", "0"),

@@ -12,7 +12,8 @@ The parts:
     gpu     training from shards, next to steps on synthetic tensors that are on the GPU already,
             and next to a hand-tuned step (bfloat16, channels_last, compiled)
 
-Medians of --rounds turns, taken in alternation; the first turn warms up and is left out.
+Medians of --rounds turns, taken in alternation. A first turn warms up and is left out, but of
+ranks: they are new processes in each.
 """
 
 from __future__ import annotations
@@ -67,13 +68,15 @@ def network(arguments: argparse.Namespace) -> SpeechClassifier:
     return SpeechClassifier(Architecture(arguments.model, LABELS, arguments.seconds))
 
 
-def medians(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+def medians(
+    turns: dict[str, Callable[[], float]], rounds: int, *, warm_up: bool = True
+) -> dict[str, float]:
     """The median of each function's answers, which take turns."""
     found: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(rounds + 1):
+    for number in range(rounds + warm_up):
         for name, turn in turns.items():
             answer = turn()
-            if number:
+            if number >= warm_up:
                 found[name].append(answer)
     return {name: statistics.median(answers) for name, answers in found.items()}
 
@@ -237,11 +240,12 @@ def rate(arguments: argparse.Namespace, made: Path, launcher: Sequence[str], **s
 def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
     made = shards(arguments, folder)
 
-    def of(ranks: int) -> float:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        return rate(arguments, made, launcher, OMP_NUM_THREADS="1")
-
-    found = medians({"one": lambda: of(1), "two": lambda: of(2)}, arguments.rounds)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    turns = {
+        "one": lambda: rate(arguments, made, (), OMP_NUM_THREADS="1"),
+        "two": lambda: rate(arguments, made, launcher, OMP_NUM_THREADS="1"),
+    }
+    found = medians(turns, arguments.rounds, warm_up=False)  # each is a process of its own
     say(
         part="ranks",
         model=arguments.model,

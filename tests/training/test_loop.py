@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ranked
 import soundfile
 import torch
 from conftest import ENVIRONMENT, read_jsonl, write_jsonl
+from quick import as_ranks
 
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
@@ -213,17 +215,16 @@ def test_the_schedule_rises_and_falls():
 
 
 @pytest.mark.slow
-def test_ranks_agree_under_torchrun(corpus, tmp_path):
-    """One run folder, one line on stdout; and the same model of two ranks on as many nodes."""
+def test_ranks_agree_under_torchrun(corpus, tmp_path, quick):
+    """One run folder, one line on stdout; the same model on as many nodes, and under srun."""
     data = write_jsonl(tmp_path / "data.jsonl", [dict(record.fields) for record in corpus[:45]])
+    line = ["pretrain", str(data), "--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
+    line += ["--batch-size", "8", "--precision", "float32", "--device", "cpu", "-o"]
 
     def launch(name, *where):
-        command = [sys.executable, "-m", "torch.distributed.run", *where]
-        command += ["-m", "lanser_cli", "pretrain", str(data), "-o", str(tmp_path / name)]
-        command += ["--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
-        command += ["--batch-size", "8", "--precision", "float32", "--device", "cpu"]
+        command = [sys.executable, "-m", "torch.distributed.run", *where, "-m", "lanser_cli"]
         return subprocess.Popen(
-            command,
+            [*command, *line, str(tmp_path / name)],
             env={**os.environ, **ENVIRONMENT},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -236,85 +237,49 @@ def test_ranks_agree_under_torchrun(corpus, tmp_path):
     assert b"45 utterances, 2 x 8 a step, 3 steps an epoch, 3 in all, on cpu" in err
     assert err.count(b"pretrain: 45 in, 45 used, 0 rejected") == 1
     meeting = ("--master-addr=127.0.0.1", "--master-port=29543", "--nproc-per-node=1")
-    nodes = [launch("two", "--nnodes=2", f"--node-rank={node}", *meeting) for node in range(2)]
+    nodes = [launch("nodes", "--nnodes=2", f"--node-rank={node}", *meeting) for node in range(2)]
     said = [node.communicate(timeout=240) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
     assert [len(read_jsonl(out)) for out, _ in said] == [1, 0]
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one-node", "two")]
-    assert weights[0] == weights[1]
+    tasks = [quick(*line, tmp_path / "srun", env=variables) for variables in as_ranks(2)]
+    done = [task.wait() for task in tasks]
+    assert [task.code for task in done] == [0, 0] and done[0].out and not done[1].out
+    weights = {
+        (tmp_path / name / "model.safetensors").read_bytes()
+        for name in ("one-node", "nodes", "srun")
+    }
+    assert len(weights) == 1
 
 
-REFUSED = """
-import os, sys
-from pathlib import Path
-from lanser_cli import app
-other, out, *words = sys.argv[1:]
-if os.environ["RANK"] == "1":
-    words += ["--labels", other] if other.endswith(".jsonl") else other.split()
-sys.argv[1:] = [*words, "-o", out]
-sys.exit(app.main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "other, named",
     [
-        ("--epochs 2", "another --epochs than rank 0, 2 and not 1"),
-        ("--resampled", "another --resampled than rank 0, True and not False"),
-        ("swapped.jsonl", "another labels than rank 0"),
+        (["--epochs", "2"], "another --epochs than rank 0, 2 and not 1"),
+        (["--resampled"], "another --resampled than rank 0, True and not False"),
+        (["--labels", "swapped.jsonl"], "another labels than rank 0"),
     ],
 )
-def test_ranks_that_would_hang_or_differ_are_refused(corpus, tmp_path, other, named):
+def test_ranks_that_would_hang_or_differ_are_refused(corpus, tmp_path, quick, other, named):
     values = [dict(record.fields) for record in corpus]
     data = write_jsonl(tmp_path / "data.jsonl", values)
-    one = {"id": values[0]["id"], "emotion": "high"}
-    write_jsonl(tmp_path / "swapped.jsonl", [one])
-    script = tmp_path / "refused.py"
-    script.write_text(REFUSED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", str(script), other, str(tmp_path / "run"), "pretrain"]
-    command += [str(data), "--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
-    result = subprocess.run(
-        [*command, "--device", "cpu"],
-        env={**os.environ, **ENVIRONMENT},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode != 0
-    assert f"rank 1 has {named}" in result.stderr
-    assert "start every rank with the same options and data" in result.stderr
+    write_jsonl(tmp_path / "swapped.jsonl", [{"id": values[0]["id"], "emotion": "high"}])
+    line = ["pretrain", data, "--model", "resnet18-slim", "--crop", "0.4", "--epochs", "1"]
+    line += ["--device", "cpu", "-o", tmp_path / "run"]
+    ranks = [
+        quick(*line, *words, env=variables, cwd=tmp_path)
+        for words, variables in zip(([], other), as_ranks(2), strict=True)
+    ]
+    done = [rank.wait() for rank in ranks]
+    assert [rank.code for rank in done] == [2, 2], done
+    assert any(f"rank 1 has {named}" in rank.err for rank in done)
+    assert any("start every rank with the same options and data" in rank.err for rank in done)
 
 
-UNEVEN = """
-import sys, torch
-from lanser_cli.training.learner import summed_weight
-from lanser_cli.training.ranks import process_group
-with process_group(torch.device("cpu")) as ranks:
-    weight = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])[ranks.rank]
-    loss = torch.tensor([[1.0, 2.0, 3.0], [10.0, 99.0, 99.0]])[ranks.rank]
-    ours = (loss * weight).sum() * ranks.count / summed_weight(weight, ranks.count)
-    torch.distributed.all_reduce(ours)
-    if ranks.leads:
-        print(ours.item() / ranks.count)
-"""
-
-
-@pytest.mark.slow
-def test_the_mean_over_ranks_is_that_of_all_that_counts(tmp_path):
-    script = tmp_path / "uneven.py"
-    script.write_text(UNEVEN)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    result = subprocess.run(
-        [*command, "--nproc-per-node=2", str(script)],
-        env={**os.environ, **ENVIRONMENT},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert float(result.stdout) == pytest.approx((1 + 2 + 3 + 10) / 4), result.stderr
+def test_the_mean_over_ranks_is_that_of_all_that_counts(quick):
+    ranks = [quick(main=ranked.averages, env=variables) for variables in as_ranks(2)]
+    first, second = [rank.wait() for rank in ranks]
+    assert float(first.out) == pytest.approx((1 + 2 + 3 + 10) / 4), first.err
+    assert (second.code, second.out) == (0, b""), second.err
 
 
 def test_a_rank_trains_on_its_own_gpu(monkeypatch):

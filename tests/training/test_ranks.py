@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ranked
 import soundfile
 import torch
-from conftest import ENVIRONMENT, Lanser, write_jsonl
+from conftest import Lanser, read_jsonl, write_jsonl
+from quick import Main, Quick, as_ranks
 from safetensors.torch import load_file
 
 from lanser_cli.devices import Ranks
@@ -89,59 +88,6 @@ def test_a_rank_alone_is_refused_by_command(labelled: Path, tmp_path: Path, lans
     assert not (tmp_path / "run").exists()
 
 
-def launch(script: Path, ranks: int, *words: object, port: int = 0, srun: bool = False) -> str:
-    """Run a script in so many processes, by torchrun or as srun would; their stderr."""
-    environment = {**os.environ, **ENVIRONMENT}
-    if not srun:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={ranks}", str(script), *map(str, words)]
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=540)
-        assert done.returncode == 0, done.stderr.decode()[-4000:]
-        return done.stderr.decode()
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(script), *map(str, words)],
-            env={
-                **environment,
-                **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
-                **{"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
-                "SLURM_NTASKS": str(ranks),
-            },
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        )
-        for rank in range(ranks)
-    ]
-    said = [process.communicate(timeout=540)[1].decode() for process in started]
-    assert all(process.returncode == 0 for process in started), "\n".join(said)
-    return "".join(said)
-
-
-TRAINS = """
-import json, sys
-from pathlib import Path
-import torch
-from lanser_cli import console
-from lanser_cli.models.classifier import Architecture, SpeechClassifier
-from lanser_cli.records import Record
-from lanser_cli.training.examples import human_examples
-from lanser_cli.training.loop import train
-from lanser_cli.training.ranks import process_group
-from lanser_cli.training.recipe import Recipe
-from lanser_cli.training.runs import RunFolder
-data, folder, settings = sys.argv[1:]
-records = [Record(json.loads(line)) for line in Path(data).read_text().splitlines()]
-cpu = torch.device("cpu")
-with process_group(cpu) as ranks:
-    torch.manual_seed(0)
-    architecture = Architecture("resnet18-slim", ("high", "low"), crop_seconds=0.4)
-    run = RunFolder(Path(folder))
-    run.create(resume=True)
-    examples = human_examples(records, ("high", "low"))
-    train(SpeechClassifier(architecture), examples, Recipe(**json.loads(settings)), run, cpu)
-"""
-
-
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """JSONL of 160 tones in noise, high and low."""
@@ -171,32 +117,25 @@ def far(one: Path, other: Path) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-def test_two_ranks_of_eight_train_as_one_of_sixteen(tones: Path, tmp_path: Path) -> None:
-    """Twenty steps with mixup and masks, by torchrun, by srun, and in one process.
+def test_two_ranks_of_eight_train_as_one_of_sixteen(
+    tones: Path, tmp_path: Path, quick: Callable[..., Quick]
+) -> None:
+    """Twenty steps with mixup and masks.
 
     AdamW makes of the last digit of a gradient near zero a whole step the other way: at a rate of
     1e-3, in one process, to put the rows of a batch in another order moves some weight by 1e-3. So
     the rate is low. Running statistics are of the sound, whatever the rate.
     """
-    script = tmp_path / "trains.py"
-    script.write_text(TRAINS)
     shared = {"epochs": 2, "precision": "float32", "mixup": 0.4, "lr": 5e-6, "seed": 3}
-    for name, ranks, size, srun in (
-        ("alone", 1, 16, False),
-        ("torchrun", 2, 8, False),
-        ("srun", 2, 8, True),
-    ):
-        settings = json.dumps({**shared, "batch_size": size})
-        said = launch(script, ranks, tones, tmp_path / name, settings, srun=srun, port=29517)
-        assert said.count(f"160 utterances, {ranks} x {size} a step, 10 steps an epoch, 20") == 1
-    weights, statistics = far(tmp_path / "alone", tmp_path / "torchrun")
+    for name, places, size in (("alone", [{}], 16), ("two", as_ranks(2), 8)):
+        line = [tones, tmp_path / name, json.dumps({**shared, "batch_size": size})]
+        said = together(quick, ranked.trains, *line, places=places)
+        step = f"{len(places)} x {size} a step"
+        assert said.count(f"160 utterances, {step}, 10 steps an epoch, 20") == 1
+    weights, statistics = far(tmp_path / "alone", tmp_path / "two")
     print(f"weights {weights:.1e}, running statistics {statistics:.1e}")
     assert weights < 1e-5 and statistics < 1e-4
-    assert far(tmp_path / "torchrun", tmp_path / "srun") == (0.0, 0.0)
-    lines = [
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("alone", "torchrun")
-    ]
+    lines = [read_jsonl(tmp_path / name / "metrics.jsonl") for name in ("alone", "two")]
     for one, other in zip(*lines, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
         assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], abs=1e-3)
@@ -219,68 +158,25 @@ def test_more_ranks_than_utterances_is_one_sentence(
         train(model, examples, Recipe(1), RunFolder(tmp_path), torch.device("cpu"))
 
 
-INJECTS = """
-import json, os, random, sys
-os.fsync = lambda file: None  # hundreds of checkpoints
-from pathlib import Path
-import torch
-from lanser_cli.errors import LanserError
-from lanser_cli.models.architectures import ARCHITECTURES, Shape
-from lanser_cli.models.classifier import Architecture, SpeechClassifier
-from lanser_cli.records import Record
-from lanser_cli.training import learner
-from lanser_cli.training.examples import human_examples
-from lanser_cli.training.loop import train
-from lanser_cli.training.ranks import process_group
-from lanser_cli.training.recipe import Recipe
-from lanser_cli.training.runs import RunFolder
-data, top = sys.argv[1:]
-ARCHITECTURES["tiny"] = Shape("basic", (1, 1, 1, 1), (8, 8, 8, 8), 8)  # for hundreds of steps
-records = [Record(json.loads(line)) for line in Path(data).read_text().splitlines()[:16]]
-examples = human_examples(records, ("high", "low"))
-cpu, plain = torch.device("cpu"), learner.mixed
-with process_group(cpu) as ranks:
-    for place, every in enumerate((1, 4, 7, 500) if ranks.count == 1 else (1, 7)):
-        steps = random.Random(place).sample(range(1, 41), 3)
-        culprit = place % ranks.count
-        for bad in ({40, steps[0]}, set(steps)):
-            count = iter(range(1, 41))
-
-            def mixed(waveform, *rest):
-                if next(count) in bad and ranks.rank == culprit:
-                    waveform = torch.full_like(waveform, float("nan"))
-                return plain(waveform, *rest)
-
-            learner.mixed = mixed
-            torch.manual_seed(0)
-            model = SpeechClassifier(Architecture("tiny", ("high", "low"), 0.15))
-            name = f"{every}-{culprit}-{'-'.join(map(str, sorted(bad)))}"
-            run = RunFolder(Path(top) / name)
-            run.create(resume=True)
-            recipe = Recipe(40, batch_size=16 // ranks.count, precision="float32",
-                            checkpoint_every=every)
-            try:
-                train(model, examples, recipe, run, cpu)
-                ended = ""
-            except LanserError as error:
-                ended = str(error)
-            last = max(bad)
-            assert bool(ended) == (len(bad) == 3), ended
-            assert not ended or f"step {last}" in ended and "as 2 before it" in ended
-"""
+def together(
+    quick: Callable[..., Quick], main: Main, *words: object, places: list[dict[str, str]]
+) -> str:
+    """Run a function of `ranked` in a process for each place; their stderr."""
+    started = [quick(*words, main=main, env=place) for place in places]
+    done = [process.wait() for process in started]
+    assert [one.code for one in done] == [0] * len(places), done
+    return "".join(one.err for one in done)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_no_file_is_ever_not_finite_whichever_rank_hears_nan(
-    tones: Path, tmp_path: Path, ranks: int
+    tones: Path, tmp_path: Path, quick: Callable[..., Quick], ranks: int
 ) -> None:
     """NaN at sampled steps of 40, twice or thrice; checkpoints often, seldom, and never."""
     from test_finite import all_finite
 
-    script = tmp_path / "injects.py"
-    script.write_text(INJECTS)
-    launch(script, ranks, tones, tmp_path / "runs")
+    together(quick, ranked.injects, tones, tmp_path / "runs", places=as_ranks(ranks))
     runs = list((tmp_path / "runs").iterdir())
     assert len(runs) == (4 if ranks == 1 else 2) * 2
     for run in runs:

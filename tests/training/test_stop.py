@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, read_jsonl
-from quick import Quick
+from conftest import read_jsonl
+from quick import Quick, as_ranks
 
 from lanser_cli.errors import LanserError
 from lanser_cli.lock import FolderLock
@@ -57,39 +54,21 @@ def test_a_signal_saves_and_the_resumed_weights_are_the_same(
 
 
 @pytest.mark.slow
-def test_ranks_stop_together_though_one_alone_is_asked(labelled: Path, tmp_path: Path) -> None:
-    def start(run: Path, *words: str) -> list[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "lanser_cli", "pretrain", str(labelled), *SLIM]
-        return [
-            subprocess.Popen(
-                [*command, "--epochs", "30", "-o", str(run), *words],
-                env={
-                    **os.environ,
-                    **ENVIRONMENT,
-                    **{"SLURM_PROCID": str(rank), "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"},
-                    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541"},
-                },
-                stderr=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                text=True,
-            )
-            for rank in range(2)
-        ]
+def test_ranks_stop_together_though_one_alone_is_asked(
+    labelled: Path, tmp_path: Path, quick: Callable[..., Quick]
+) -> None:
+    def start(run: Path, *words: str) -> list[Quick]:
+        line = ["pretrain", labelled, *SLIM, "--epochs", "15", "-o", run, *words]
+        return [quick(*line, env=variables) for variables in as_ranks(2)]
 
     whole, made = tmp_path / "whole", tmp_path / "made"
-    for process in start(whole):
-        assert process.communicate(timeout=120) and process.returncode == 0
-    processes = start(made)
-    logged = has_logged(made)
-    while not logged():
-        assert processes[0].poll() is None, processes[0].communicate()[1]
-        time.sleep(0.01)
-    processes[1].send_signal(signal.SIGTERM)  # and not the one that writes
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [143, 143], said
-    assert "stopped at step" in said[0] and "stopped" not in said[1]
-    for process in start(made, "--resume"):
-        assert process.communicate(timeout=120) and process.returncode == 0
+    assert [rank.wait().code for rank in start(whole)] == [0, 0]
+    first, second = start(made)
+    ended = second.send(signal.SIGTERM, once=has_logged(made))  # and not the one that writes
+    stopped = [first.wait(), ended]
+    assert [rank.code for rank in stopped] == [143, 143], stopped
+    assert "stopped at step" in stopped[0].err and "stopped" not in stopped[1].err
+    assert [rank.wait().code for rank in start(made, "--resume")] == [0, 0]
     weights = [(run / "model.safetensors").read_bytes() for run in (whole, made)]
     assert weights[0] == weights[1]
 

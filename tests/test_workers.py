@@ -216,7 +216,7 @@ def test_workers_end_with_their_parent_whatever_ends_it(
     )
     until(lambda: len(os.listdir(there)) == 2, seconds=60)
     parent.send_signal(number)
-    assert parent.wait(5) != 0
+    assert parent.wait(20) != 0
     until(lambda: not any(map(runs, os.listdir(there))), seconds=5)
 
 

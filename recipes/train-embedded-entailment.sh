@@ -24,9 +24,10 @@
 # and, once the model is in lanser_cli/entailment/embedded, recipes/everyday_prior.py.
 #
 # Further environment variables: PYTHON (python3), THREADS (2), SEED, and TRAIN_OPTIONS and
-# EVALUATE_OPTIONS for more options of the Python script. It takes about two and a half hours on two
-# CPU cores in float32 (estimated from a twentieth), or half of that with
-# TRAIN_OPTIONS="--teachers 2 --students 1". Where processors multiply bfloat16, that is taken.
+# EVALUATE_OPTIONS for more options of the Python script. With
+# TRAIN_OPTIONS="--teachers 2 --students 1", as the model that ships was made, it takes 80 minutes on
+# two CPU cores in float32, and about twice that without. Where processors multiply bfloat16, that
+# is taken.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -429,9 +429,8 @@ def main() -> None:
     parser.add_argument("--agreement-sentences", type=int, default=500)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--judged", type=int, default=1024, help="texts of the part server")
-    parser.add_argument(
-        "parts", nargs="*", choices=PARTS, default=[name for name in PARTS if name != "gpu"]
-    )
+    # A default that is no choice would be refused, as a list is.
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all but gpu")
     options = parser.parse_args()
     if not (options.text / "go_test.tsv").is_file():
         sys.exit(f"{options.text}: there is no go_test.tsv in it: name its folder with --text")
@@ -441,7 +440,7 @@ def main() -> None:
     torch.set_num_threads(cpu_count())
     print(f"{torch.get_num_threads()} threads, {processor()}, PyTorch {torch.__version__}")
     with tempfile.TemporaryDirectory() as temporary:
-        for part in options.parts:
+        for part in options.parts or [name for name in PARTS if name != "gpu"]:
             work = Path(temporary) / part
             work.mkdir()
             PARTS[part](options, work)

@@ -105,8 +105,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="of each set, for a quick look")
     parser.add_argument("--only", default="", metavar="WORD", help="sets to calibrate, by name")
     parts = ("calibration", "context", "sweep")
-    parser.add_argument("parts", nargs="*", choices=parts, default=parts)
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     options = parser.parse_args()
+    options.parts = options.parts or parts
     if not options.text.is_dir():
         sys.exit(f"{options.text}: there is no such folder: name that of the texts with --text")
 

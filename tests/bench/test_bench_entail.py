@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from quick import Quick, script
 
 pytestmark = pytest.mark.slow
 
@@ -31,3 +32,13 @@ def test_labels(shared: Path, bench: Callable[..., str]) -> None:
     out = bench("labels.py", *words, "calibration")
     assert len(re.findall(r"^\| XED, 9 \| 8 \| (none|null|batch) \| 0\.\d", out, re.M)) == 3
     assert re.search(r"^\| people \|( 0\.\d+ \|){1,7}$", out, re.M)
+
+
+@pytest.mark.parametrize("name", ["entail.py", "labels.py"])
+def test_without_parts_all_are_meant(
+    quick: Callable[..., Quick], name: str, tmp_path: Path
+) -> None:
+    """As `make bench` calls them: what is missed is the text, and no part is refused."""
+    words = (ROOT / "tests/bench" / name, "--text", tmp_path / "nowhere")
+    done = quick(*words, main=script).wait()
+    assert done.code == 1 and "nowhere: there is no" in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -77,13 +78,15 @@ def test_few_name_their_label_and_half_are_written_as_a_recogniser_writes(
 
 
 def lines_of_test_sets(text: Path) -> Iterator[str]:
-    """The lines of the corpora that a model trained on these sentences is tested with."""
+    """What a model trained on these sentences is tested with: corpora, and the examples."""
     for name, column in (("meld_test.csv", 1), ("emory_test.csv", 0)):
         with (text / name).open(encoding="utf-8", newline="") as lines:
             yield from (row[column] for row in csv.reader(lines))
     for name, column in (("go_test.tsv", 0), ("xed_en.tsv", 0), ("xed_neutral.txt", 1)):
         for line in (text / name).read_text(encoding="utf-8").splitlines():
             yield line.split("\t")[column]
+    for line in (ROOT / "examples/speech/written.jsonl").read_text(encoding="utf-8").splitlines():
+        yield json.loads(line)["written"]
 
 
 def nearly_equal(

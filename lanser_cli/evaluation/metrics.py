@@ -109,6 +109,12 @@ class Result:
         return f"95 % intervals over {what}"
 
     @property
+    def answered(self) -> list[str]:
+        """All answers that were given, each once."""
+        columns = zip(self.labels, zip(*self.confusion, strict=True), strict=True)
+        return [label for label, column in columns if any(column)] + list(self.strays)
+
+    @property
     def chance(self) -> float:
         """UAR of guessing."""
         return 1 / len(self.recalls)

@@ -10,6 +10,7 @@ import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.evaluation.figures import short
+from lanser_cli.evaluation.strays import advice
 from lanser_cli.lock import claimed_file, claimed_folder
 
 
@@ -78,10 +79,30 @@ def test_spellings_that_differ_by_case_or_blanks_are_pointed_out(
 
 
 def test_the_crosswalk_that_would_map_strays_is_named(lanser: Lanser, tmp_path: Path) -> None:
-    pairs = [("happy", "joy"), ("sad", "grief"), ("angry", "annoyance"), ("calm", "calm")]
+    pairs = [("happy", "joy"), ("sad", "grief"), ("angry", "annoyance"), ("calm", "relief")]
     path = write_jsonl(tmp_path / "a.jsonl", answers(pairs))
     said = lanser("eval", path).stderr.decode()
     assert "--crosswalk goemotions:ravdess8" in said
+
+
+MELD = ["anger", "fear", "joy", "neutral", "sadness", "surprise"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "given", "mapped"),
+    [
+        (MELD, [*MELD, "disgust"], ""),  # one taxonomy, of which the truth lacks a class
+        (MELD, ["anger", "joy", "disgust"], ""),
+        (["joy", "anger"], ["joy", "anger", "neutral"], ""),
+        ([*MELD, "disgust"], ["anger", "disgust", "fear", "happy", "sad"], "crema6:meld7"),
+        ([*MELD, "disgust"], ["anger", "joy", "grief", "annoyance", "love"], "goemotions:meld7"),
+    ],
+)
+def test_a_crosswalk_is_proposed_by_all_answers_and_not_by_strays_alone(
+    truth: list[str], given: list[str], mapped: str
+) -> None:
+    said = " ".join(advice(given, truth))
+    assert (f"--crosswalk {mapped}," in said) if mapped else not said
 
 
 ODD = ["a$b$c", "愤怒", "😡😀", "غضب", "x" * 5000, "line\nbreak\ttab", "\\frac{1}{2}", "<b>&amp;"]

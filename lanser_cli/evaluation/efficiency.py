@@ -25,7 +25,7 @@ from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.finetune import Start, keyed, tune
 from lanser_cli.training.folds import Protocol, divide
-from lanser_cli.training.identity import identity
+from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
@@ -132,8 +132,9 @@ def efficiency(
     )
     records = gather(inputs, ledger, fetch, take=protocol.take)
     records, speakers = known_speakers(records, architecture, ledger)
-    same = _identity(records, architecture, protocol, recipe, grid, start, device)
     everything = divide(records, replace(protocol, fraction=grid.fractions[-1]))
+    same = _identity(records, architecture, protocol, recipe, grid, start, device)
+    same[SIDES] = digest_of_folds(everything)
     if not any(fold.test for fold in everything):
         raise UsageError("efficiency needs a test: leave --folds 0 out")
     used = {r.id for fold in everything for side in (fold.training, fold.judged) for r in side}

@@ -78,7 +78,7 @@ def evaluate(
     for name in measured:
         mistakes, about = Mistakes(answer), abouts.get(name)
         if name == fusion.FUSED:
-            answers = fusion.fuse(names, truth=truth, by=by)
+            answers = fusion.fuse(names, truth=truth, by=by, reference=truths)
         else:
             answers = read_answers(
                 *(name, ledger),

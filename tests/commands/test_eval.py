@@ -147,6 +147,25 @@ def test_runs_are_fused_by_their_mean_log_probability(lanser: Lanser, tmp_path: 
     assert b"has 'scores'" in done.stderr
 
 
+def test_only_answers_to_the_same_records_are_fused(lanser: Lanser, tmp_path: Path) -> None:
+    base = answers([("a", "a"), ("b", "b"), ("a", "b")], scores={"a": 0.7, "b": 0.3})
+    path = write_jsonl(tmp_path / "base.jsonl", base)
+    turned = [one | {"label": "ba"["ab".index(one["label"])]} for one in base]
+    for other, said in (
+        ([*base, base[0] | {"id": "extra"}], "'extra' is in"),
+        (turned, "the label of 'r0' is 'a' in"),
+        ([*base[:2], {**base[2], "scores": None}], "'r2' in"),
+    ):
+        odd = write_jsonl(tmp_path / "odd.jsonl", other)
+        assert said in lanser("eval", path, odd, "--fuse", check=1).stderr.decode()
+    # The truth is that of the reference for what is fused, too.
+    gold = write_jsonl(tmp_path / "gold.jsonl", turned)
+    same = write_jsonl(tmp_path / "same.jsonl", base)
+    lines = read_jsonl(lanser("eval", path, same, "--fuse", "--reference", gold).stdout)
+    assert [line["recalls"] for line in lines][2] == {"a": 1.0, "b": 0.0}
+    assert [line["confusion"] for line in lines][2] == [[1, 0], [2, 0]]
+
+
 WEIGHED = r"""
 import re, sys
 from pathlib import Path

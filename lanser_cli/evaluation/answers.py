@@ -248,7 +248,7 @@ class Judged:
     `check`.
 
     Args:
-        keys: that are kept besides `id`; the first is the truth.
+        keys: that are kept besides `id`; the first is the truth, the third names the unit.
         mistakes: sees each record whole.
 
     Attributes:
@@ -266,9 +266,9 @@ class Judged:
         mistakes: Mistakes | None = None,
     ) -> None:
         self._name, self._ledger, self._truth, self._reference = name, ledger, keys[0], reference
-        self._keys = dict.fromkeys(("id", *keys))
+        self._keys, self._owner = dict.fromkeys(("id", *keys)), keys[2]
         self._path = predictions_of(name)
-        self._read = self._there = self._strange = self.heard = 0
+        self._read = self._there = self._strange = self._owned = self.heard = 0
         self._first, self.whole, self._mistakes = "", False, mistakes
         self.seen: frozenset[str] = frozenset()
 
@@ -294,13 +294,14 @@ class Judged:
                 else:
                     self._there += 1
                     self.heard += item.fields.get("heard") is True
+                    self._owned += bool(item.word(self._owner))
                     if self._mistakes is not None:
                         self._mistakes.see(item, fields[truth])
                     yield Record(fields)
         self.whole = True
 
     def check(self) -> None:
-        """Say what the reference and the input do not share.
+        """Say what the reference and the input do not share, and what makes a result doubtful.
 
         Raises:
             LanserError: most ids are not in the reference, or no record has a truth.
@@ -322,6 +323,12 @@ class Judged:
                     f"{self._ledger.stage}: {self._name}: {total - self._there} of {total} records "
                     f"of {path} have no answer in it: they count neither as right nor as wrong"
                 )
+        if 0 < self._owned < self._there:
+            console.warn(
+                f"{self._ledger.stage}: {self._name}: {self._there - self._owned} of {self._there} "
+                f"records have no '{self._owner}', so each record is taken for independent: "
+                "intervals are narrower than over speakers"
+            )
         if self.heard:
             warning = heard_in_words(self.heard, self._there)
             console.warn(f"{self._ledger.stage}: {self._name}: {warning}")

@@ -70,6 +70,15 @@ def test_the_nearest_key_is_proposed(
     assert said.count("\n") == 1 and f"did you mean '{meant}'? there are: " in said
 
 
+def test_intervals_over_records_are_said_where_only_some_speakers_are_known(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    values = answers([("a", "a"), ("b", "a")] * 10, speaker="s0")
+    del values[3]["speaker"]
+    said = lanser("eval", write_jsonl(tmp_path / "a.jsonl", values)).stderr.decode()
+    assert "1 of 20 records have no 'speaker', so each record is taken for independent" in said
+
+
 def test_spellings_that_differ_by_case_or_blanks_are_pointed_out(
     lanser: Lanser, tmp_path: Path
 ) -> None:

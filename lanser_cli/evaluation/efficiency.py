@@ -24,12 +24,13 @@ from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.finetune import Start, keyed, tune
-from lanser_cli.training.folds import Protocol, divide
+from lanser_cli.training.folds import Fold, Protocol, divide, subset
 from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import known_speakers
+from lanser_cli.training.unread import unread_reject
 
 Arm = Literal["scratch", "init"]
 ARMS: tuple[Arm, ...] = ("scratch", "init")
@@ -132,26 +133,32 @@ def efficiency(
     )
     records = gather(inputs, ledger, fetch, take=protocol.take)
     records, speakers = known_speakers(records, architecture, ledger)
-    everything = divide(records, replace(protocol, fraction=grid.fractions[-1]))
+    whole = divide(records, replace(protocol, fraction=1.0))
     same = _identity(records, architecture, protocol, recipe, grid, start, device)
-    same[SIDES] = digest_of_folds(everything)
-    if not any(fold.test for fold in everything):
+    same[SIDES] = digest_of_folds(whole)
+    if not any(fold.test for fold in whole):
         raise UsageError("efficiency needs a test: leave --folds 0 out")
-    used = {r.id for fold in everything for side in (fold.training, fold.judged) for r in side}
+    draws = range(protocol.subset_seed, protocol.subset_seed + grid.seeds)
+    used = {record.id for fold in whole for record in fold.judged}
+    for fold in whole:
+        for draw in draws:
+            used.update(r.id for r in subset(fold.training, grid.fractions[-1], draw))
     if Ranks.from_environment().leads:
         _open(output, same, grid, resume=resume or share is not None)
     points = grid.points(recipe.seed)
     rejects: dict[str, Reject] = {}
+    by_id = {record.id: record for record in records}
     for number, point in enumerate(take_part(points, share), start=1):
         folder = output / "points" / point.name
         if (folder / "predictions.jsonl").exists():
+            for name in (name for fold in whole for name in _unread(folder, fold)):
+                rejects.setdefault(name, unread_reject(by_id[name], "finetune"))
             continue
         console.info(f"efficiency: {point.name}, point {number}")
-        draw = protocol.subset_seed + point.seed - recipe.seed
         tune(
             records,
             folder,
-            replace(protocol, fraction=point.fraction, subset_seed=draw),
+            replace(protocol, fraction=point.fraction, subset_seed=draws[point.seed - recipe.seed]),
             replace(recipe, seed=point.seed),
             _Rejects(rejects),
             start=start if point.arm == "init" else scratch,
@@ -166,7 +173,7 @@ def efficiency(
         made["transductive"] = True
     if share is None and Ranks.from_environment().leads:
         found = {point: _read(output / "points" / point.name) for point in points}
-        tested = {record.id for fold in everything for record in fold.test}
+        tested = {record.id for fold in whole for record in fold.test}
         for record in records:
             if record.id in tested and record.id not in next(iter(found.values())):
                 lost = Reject.of(record, "efficiency", "was rejected when it was tested")
@@ -226,6 +233,11 @@ def _open(output: Path, same: dict[str, str], grid: Grid, *, resume: bool) -> No
     about = {"schema": runs.SCHEMA, "verb": "efficiency", "argv": command_line()}
     write_json(mine, {**about, "versions": versions(), **asdict(grid), "identity": same})
     os.replace(mine, path)
+
+
+def _unread(folder: Path, fold: Fold) -> list[str]:
+    """The ids that a point that is trained already could not read in a fold."""
+    return RunFolder(folder / f"fold-{fold.name}").unread
 
 
 def _read(folder: Path) -> dict[str, Record]:

@@ -138,6 +138,12 @@ def efficiency(
     same[SIDES] = digest_of_folds(whole)
     if not any(fold.test for fold in whole):
         raise UsageError("efficiency needs a test: leave --folds 0 out")
+    tested = {record.id: record for fold in whole for record in fold.test}
+    if by is not None and (odd := [r for r in tested.values() if r.word(by) is None]):
+        raise UsageError(
+            f"--by {by}: {len(odd)} of {len(tested)} test records do not have it, such as "
+            f"'{odd[0].id}': name another key"
+        )
     draws = range(protocol.subset_seed, protocol.subset_seed + grid.seeds)
     used = {record.id for fold in whole for record in fold.judged}
     for fold in whole:
@@ -173,7 +179,6 @@ def efficiency(
         made["transductive"] = True
     if share is None and Ranks.from_environment().leads:
         found = {point: _read(output / "points" / point.name) for point in points}
-        tested = {record.id for fold in whole for record in fold.test}
         for record in records:
             if record.id in tested and record.id not in next(iter(found.values())):
                 lost = Reject.of(record, "efficiency", "was rejected when it was tested")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from lanser_cli import jsonl
+from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.answers import Answers, Reference, predictions_of
 from lanser_cli.records import Record
@@ -23,7 +23,7 @@ def fuse(
 ) -> Answers:
     """The answers of all inputs together: the label with the best mean log-probability.
 
-    Labels that not all of them know are left out.
+    Labels that not all of them know are left out, which is said.
 
     Args:
         reference: takes the place of the records' own truth.
@@ -34,7 +34,8 @@ def fuse(
     first, *others = [_scored(name, truth, reference) for name in names]
     for name, other in zip(names[1:], others, strict=True):
         _check_alike((names[0], name), first, other, truth)
-    records = []
+    records: list[Record] = []
+    lost: dict[str, None] = {}
     for identifier, record in first.items():
         several = [_scores(table[identifier]) for table in (first, *others)]
         labels = [label for label in several[0] if all(label in one for one in several)]
@@ -42,10 +43,15 @@ def fuse(
             raise LanserError(
                 f"--fuse: the inputs share no label in the 'scores' of '{identifier}'"
             )
+        lost |= dict.fromkeys(one for table in several for one in table if one not in labels)
         sums = {
             label: sum(math.log(max(one[label], _LEAST)) for one in several) for label in labels
         }
         records.append(record.with_fields(prediction=max(labels, key=lambda label: sums[label])))
+    if lost:
+        console.warn(
+            f"eval: --fuse: not all inputs have a score of {', '.join(lost)}: never answered"
+        )
     return Answers.of(records, truth=truth, by=by)
 
 

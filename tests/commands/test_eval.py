@@ -167,6 +167,8 @@ def test_only_answers_to_the_same_records_are_fused(lanser: Lanser, tmp_path: Pa
     ):
         odd = write_jsonl(tmp_path / "odd.jsonl", other)
         assert said in lanser("eval", path, odd, "--fuse", check=1).stderr.decode()
+    other = write_jsonl(tmp_path / "c.jsonl", [one | {"scores": {"a": 1, "c": 0}} for one in base])
+    assert b"not all inputs have a score of b, c" in lanser("eval", path, other, "--fuse").stderr
     # The truth is that of the reference for what is fused, too.
     gold = write_jsonl(tmp_path / "gold.jsonl", turned)
     same = write_jsonl(tmp_path / "same.jsonl", base)

@@ -117,6 +117,24 @@ def whole(
     return folder, made
 
 
+def test_a_unit_that_records_lack_is_refused_before_anything_is_trained(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    line = (
+        "efficiency",
+        labelled,
+        "--init",
+        tiny_run,
+        *LINE,
+        "--by",
+        "voice",
+        "-o",
+        tmp_path / "x",
+    )
+    assert b"--by voice: 12 of 12 test records do not have it" in lanser(*line, check=2).stderr
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.slow
 def test_every_point_is_a_run_folder_and_a_line(whole: tuple[Path, dict]) -> None:
     folder, made = whole

@@ -267,6 +267,13 @@ def test_every_branch_of_an_untrained_network_is_live() -> None:
     assert not torch.equal(live.backbone.conv1.weight, other.backbone.conv1.weight)
 
 
+def test_records_with_an_empty_text_are_counted_among_those_without() -> None:
+    values = [
+        {"id": f"u{n}", "speaker": "s", "text": text} for n, text in enumerate(("a", "", None))
+    ]
+    assert "transcript: 2 records have no text" in controls.known([Record(v) for v in values])[1]
+
+
 def test_log_mel_statistics_are_those_of_the_front_end() -> None:
     model = SpeechClassifier(SMALL).eval()
     sound = torch.from_numpy(voice(3, 150.0))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lanser_cli import console, jsonl
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import curve, report
 from lanser_cli.evaluation.about import About
 from lanser_cli.evaluation.seeds import measure_run
@@ -118,7 +118,7 @@ def efficiency(
 
     Raises:
         UsageError: no start, a wrong part, or `output` holds other curves.
-        LanserError: as `tune`.
+        LanserError: as `tune`; or points have not tested the same records.
     """
     if start.init is None:
         raise UsageError("efficiency compares a trained start with scratch: name it with --init")
@@ -179,6 +179,7 @@ def efficiency(
         made["transductive"] = True
     if share is None and Ranks.from_environment().leads:
         found = {point: _read(output / "points" / point.name) for point in points}
+        _check_alike(output, found)
         for record in records:
             if record.id in tested and record.id not in next(iter(found.values())):
                 lost = Reject.of(record, "efficiency", "was rejected when it was tested")
@@ -249,6 +250,21 @@ def _read(folder: Path) -> dict[str, Record]:
     """The test records of a point by id."""
     items = jsonl.read_records([str(folder / "predictions.jsonl")], "efficiency")
     return {item.id: item for item in items if isinstance(item, Record)}
+
+
+def _check_alike(output: Path, found: dict[Point, dict[str, Record]]) -> None:
+    """Refuse to measure points that have not tested the same records.
+
+    Raises:
+        LanserError: such as where some sound could not be read for a while.
+    """
+    every = {name: point for point, records in found.items() for name in records}
+    for point, records in found.items():
+        if lost := [name for name in every if name not in records]:
+            raise LanserError(
+                f"{output}/points/{point.name} has not tested '{lost[0]}', which "
+                f"{every[lost[0]].name} has: remove its folder, then go on with --resume"
+            )
 
 
 def _measure(

@@ -195,6 +195,10 @@ def test_parts_and_a_killed_run_give_the_same_bytes(
         [again] = read_jsonl(lanser(*line, "-o", other, "--resume").stdout)
         assert (other / "points.jsonl").read_bytes() == (folder / "points.jsonl").read_bytes()
         assert {**again, "run": ""} == {**made, "run": ""}
+    short = killed / "points" / "init-1-seed-1" / "predictions.jsonl"
+    short.write_text("".join(short.read_text().splitlines(True)[1:]))
+    said = lanser(*line, "-o", killed, "--resume", check=1).stderr.decode()
+    assert "points/init-1-seed-1 has not tested 'clip-00', which" in said
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
 
     Raises:
         LanserError: too few groups, or a group on two sides.
-        UsageError: a record without its group.
+        UsageError: a record without its group, or a fold whose name no folder can have.
     """
     labels = sorted({record.label for record in records if record.label is not None})
     if protocol.standard:
@@ -153,6 +153,8 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         if group != "speaker" and all(record.word(group) is None for record in records):
             raise UsageError(f"--group: no record has '{group}'; {near(group, _keys(records))}")
     for fold in folds:
+        if "/" in fold.name or not fold.name.isprintable():
+            raise UsageError(f"the fold '{fold.name}' cannot name a folder: call it otherwise")
         if not fold.training or (not fold.test and protocol.folds != 0):
             raise LanserError(f"fold {fold.name}: nothing left to train on or to test on")
         for group in protocol.groups:

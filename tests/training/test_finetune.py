@@ -49,6 +49,12 @@ def test_own_folds_of_some_records_alone_are_said_to_be_not_used(capsys):
     assert "1 of 48 records have no 'fold', so the corpus' own folds" in capsys.readouterr().err
 
 
+def test_a_fold_whose_name_leads_out_of_the_run_is_refused():
+    records = [one.with_fields(fold=f"../{one.speaker}") for one in corpus()]
+    with pytest.raises(UsageError, match="'../s0' cannot name a folder"):
+        divide(records, Protocol())
+
+
 def test_own_folds_that_share_speakers_are_refused():
     records = [record.with_fields(fold=str(index % 2)) for index, record in enumerate(corpus())]
     with pytest.raises(LanserError, match="speaker s0, s1.* in training and in test"):

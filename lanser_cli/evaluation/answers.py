@@ -70,7 +70,7 @@ class Answers:
             return None if word is None else same.setdefault(word, word)
 
         for record in records:
-            if record.fields.get(truth) is None:
+            if record.fields.get(truth) in (None, ""):
                 continue
             ids.append(record.id)
             true = str(record.fields[truth])
@@ -85,9 +85,9 @@ class Answers:
                     raise LanserError(
                         f"'{record.id}' has no answer of seed {seed} in its 'predictions'"
                     )
-                found.append(shared(several[seed]))
+                found.append(shared(several[seed] or None))
             first = next(iter(seeds), None)
-            given.append(shared(record.word(answer)) if first is None else seeds[first][-1])
+            given.append(shared(record.word(answer) or None) if first is None else seeds[first][-1])
         if not ids:
             raise LanserError(f"no record has '{truth}', so there is nothing to compare with")
         if all(word is None for word in given):
@@ -289,7 +289,7 @@ class Judged:
                 fields = {key: item.fields[key] for key in self._keys if key in item.fields}
                 if reference is not None:
                     fields[truth] = reference.truths[item.id]
-                if fields.get(truth) is None:
+                if fields.get(truth) in (None, ""):
                     ledger.dropped[f"no {truth}"] += 1
                 else:
                     self._there += 1

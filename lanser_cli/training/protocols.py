@@ -66,7 +66,7 @@ class Standard:
 
     def take(self, record: Record) -> Record | str:
         """The record, or why it is left out."""
-        if record.label is None:
+        if not record.label:
             return "no label"
         if self.by == "split" and record.split is not None and record.split not in SPLITS:
             return f"split {record.split}"

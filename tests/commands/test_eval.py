@@ -70,6 +70,14 @@ def test_the_nearest_key_is_proposed(
     assert said.count("\n") == 1 and f"did you mean '{meant}'? there are: " in said
 
 
+def test_an_empty_word_is_no_class_and_no_answer(lanser: Lanser, tmp_path: Path) -> None:
+    pairs = [("a", "a"), ("b", ""), ("", "a"), ("b", "b")]
+    done = lanser("eval", write_jsonl(tmp_path / "a.jsonl", answers(pairs)))
+    [found] = read_jsonl(done.stdout)
+    assert (found["labels"], found["missing"], found["wa"]["value"]) == (["a", "b"], 1, 0.666667)
+    assert b"4 in, 3 used, 0 rejected, 1 dropped (no label)" in done.stderr
+
+
 def test_intervals_over_records_are_said_where_only_some_speakers_are_known(
     lanser: Lanser, tmp_path: Path
 ) -> None:

@@ -55,6 +55,13 @@ def test_a_fold_whose_name_leads_out_of_the_run_is_refused():
         divide(records, Protocol())
 
 
+def test_an_empty_word_is_neither_a_label_nor_a_speaker():
+    first, *others = corpus()
+    assert Protocol().take(first.with_fields(label="")) == "no label"
+    with pytest.raises(UsageError, match="1 of 48 records have no 'speaker', such as '0-0'"):
+        divide([first.with_fields(speaker=""), *others], Protocol())
+
+
 def test_own_folds_that_share_speakers_are_refused():
     records = [record.with_fields(fold=str(index % 2)) for index, record in enumerate(corpus())]
     with pytest.raises(LanserError, match="speaker s0, s1.* in training and in test"):

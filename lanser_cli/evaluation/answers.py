@@ -202,6 +202,9 @@ def predictions_of(name: str) -> str:
     from lanser_cli.training import runs  # it imports PyTorch, which measuring does not need
 
     runs.read_config(Path(name))
+    above = Path(os.path.abspath(name)).parent / "predictions.jsonl"
+    if above.exists():  # of a fold
+        raise LanserError(f"{name}: a fold's answers are with those of the others, in {above}")
     raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
 
 

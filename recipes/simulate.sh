@@ -107,6 +107,7 @@ judge() {
             answers+=("$work/$name.jsonl")
             for seed in $seeds; do
                 voice=${voices[$((seed % 4))]}
+                [ -e "$work/probe-$name-$seed/probe.json" ] && continue
                 grep -E "\"voice\": ?\"$voice\"" "$labeled" |
                     sed -E "s#\"audio_filepath\": ?\"#&$(realpath "${labeled%/*}")/#" \
                         > "$work/held-out-$voice.jsonl"

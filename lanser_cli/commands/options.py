@@ -212,7 +212,7 @@ LearningRate = Annotated[float, TRAINING.option(min=0.0, help="Peak learning rat
 Mixup = Annotated[float, SOUND.option(min=0.0, help="Alpha of mixup; 0 for none.")]
 
 
-_CROP = SOUND.option(min=0.1, help="Seconds of sound seen at once.")
+_CROP = SOUND.option(min=0.1, max=600, help="Seconds of sound seen at once.")
 
 
 Crop = Annotated[float, _CROP]
@@ -259,7 +259,7 @@ ClassWeights = Annotated[
 
 
 GainDb = Annotated[
-    float, SOUND.option(min=0.0, help="Make each crop up to this much louder or softer.")
+    float, SOUND.option(min=0.0, max=60.0, help="Make each crop up to this much louder or softer.")
 ]
 
 

@@ -57,6 +57,12 @@ class About:
     @property
     def warning(self) -> str:
         """What a reader must know before the scores; empty where there is nothing."""
+        apart = f"transductive: {TRANSDUCTIVE}" if self.transductive else ""
+        return "; ".join(part for part in (self.doubt, apart) if part)
+
+    @property
+    def doubt(self) -> str:
+        """Why the scores are not what they seem; empty where they are."""
         parts = []
         if self.seen is not None and (self.seen.any or not self.seen.checked):
             parts.append(f"{self.seen}: the result may be too good")
@@ -64,8 +70,6 @@ class About:
             parts.append(
                 f"not all of {self.protocol}, so it compares with no other: {self.missing}"
             )
-        if self.transductive:
-            parts.append(f"transductive: {TRANSDUCTIVE}")
         return "; ".join(parts)
 
     def as_json(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Answers:
             return None if word is None else same.setdefault(word, word)
 
         for record in records:
-            if record.fields.get(truth) is None:
+            if record.fields.get(truth) in (None, ""):
                 continue
             ids.append(record.id)
             true = str(record.fields[truth])
@@ -85,9 +85,9 @@ class Answers:
                     raise LanserError(
                         f"'{record.id}' has no answer of seed {seed} in its 'predictions'"
                     )
-                found.append(shared(several[seed]))
+                found.append(shared(several[seed] or None))
             first = next(iter(seeds), None)
-            given.append(shared(record.word(answer)) if first is None else seeds[first][-1])
+            given.append(shared(record.word(answer) or None) if first is None else seeds[first][-1])
         if not ids:
             raise LanserError(f"no record has '{truth}', so there is nothing to compare with")
         if all(word is None for word in given):
@@ -202,6 +202,9 @@ def predictions_of(name: str) -> str:
     from lanser_cli.training import runs  # it imports PyTorch, which measuring does not need
 
     runs.read_config(Path(name))
+    above = Path(os.path.abspath(name)).parent / "predictions.jsonl"
+    if above.exists():  # of a fold
+        raise LanserError(f"{name}: a fold's answers are with those of the others, in {above}")
     raise LanserError(f"{name}: no predictions.jsonl in this run: it tested on nothing")
 
 
@@ -248,7 +251,7 @@ class Judged:
     `check`.
 
     Args:
-        keys: that are kept besides `id`; the first is the truth.
+        keys: that are kept besides `id`; the first is the truth, the third names the unit.
         mistakes: sees each record whole.
 
     Attributes:
@@ -266,9 +269,9 @@ class Judged:
         mistakes: Mistakes | None = None,
     ) -> None:
         self._name, self._ledger, self._truth, self._reference = name, ledger, keys[0], reference
-        self._keys = dict.fromkeys(("id", *keys))
+        self._keys, self._owner = dict.fromkeys(("id", *keys)), keys[2]
         self._path = predictions_of(name)
-        self._read = self._there = self._strange = self.heard = 0
+        self._read = self._there = self._strange = self._owned = self.heard = 0
         self._first, self.whole, self._mistakes = "", False, mistakes
         self.seen: frozenset[str] = frozenset()
 
@@ -289,18 +292,19 @@ class Judged:
                 fields = {key: item.fields[key] for key in self._keys if key in item.fields}
                 if reference is not None:
                     fields[truth] = reference.truths[item.id]
-                if fields.get(truth) is None:
+                if fields.get(truth) in (None, ""):
                     ledger.dropped[f"no {truth}"] += 1
                 else:
                     self._there += 1
                     self.heard += item.fields.get("heard") is True
+                    self._owned += bool(item.word(self._owner))
                     if self._mistakes is not None:
                         self._mistakes.see(item, fields[truth])
                     yield Record(fields)
         self.whole = True
 
     def check(self) -> None:
-        """Say what the reference and the input do not share.
+        """Say what the reference and the input do not share, and what makes a result doubtful.
 
         Raises:
             LanserError: most ids are not in the reference, or no record has a truth.
@@ -322,6 +326,12 @@ class Judged:
                     f"{self._ledger.stage}: {self._name}: {total - self._there} of {total} records "
                     f"of {path} have no answer in it: they count neither as right nor as wrong"
                 )
+        if 0 < self._owned < self._there:
+            console.warn(
+                f"{self._ledger.stage}: {self._name}: {self._there - self._owned} of {self._there} "
+                f"records have no '{self._owner}', so each record is taken for independent: "
+                "intervals are narrower than over speakers"
+            )
         if self.heard:
             warning = heard_in_words(self.heard, self._there)
             console.warn(f"{self._ledger.stage}: {self._name}: {warning}")

@@ -52,7 +52,9 @@ def compare(
     answers: dict[str, Answers] = {
         name: read_answers(name, ledger, truth=truth, answer=answer, by=by) for name in names
     }
-    apart = {n for n in names if os.path.isdir(n) and About.of(Path(n)).transductive}
+    abouts = {name: About.of(Path(name)) for name in names if os.path.isdir(name)}
+    apart = {name for name, about in abouts.items() if about.transductive}
+    doubts = {name: about.doubt for name, about in abouts.items() if about.doubt}
     found = [
         replace(each, transductive=tuple(n for n in (each.reference, each.other) if n in apart))
         for each in pairwise(wanted, answers, seed)
@@ -63,8 +65,10 @@ def compare(
         console.info(f"{STAGE}: {words}")
     for name in sorted(apart):
         console.warn(f"{STAGE}: {name} is transductive: {TRANSDUCTIVE}")
+    for name, doubt in doubts.items():
+        console.warn(f"{STAGE}: {name}: {doubt}")
     if output is not None:
-        report.comparison(output, found)
+        report.comparison(output, found, doubts)
         console.info(f"{STAGE}: report in {output / 'report.html'}")
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lanser_cli import console, jsonl
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import curve, report
 from lanser_cli.evaluation.about import About
 from lanser_cli.evaluation.seeds import measure_run
@@ -24,12 +24,13 @@ from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.finetune import Start, keyed, tune
-from lanser_cli.training.folds import Protocol, divide
-from lanser_cli.training.identity import identity
+from lanser_cli.training.folds import Fold, Protocol, divide, subset
+from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import known_speakers
+from lanser_cli.training.unread import unread_reject
 
 Arm = Literal["scratch", "init"]
 ARMS: tuple[Arm, ...] = ("scratch", "init")
@@ -117,7 +118,7 @@ def efficiency(
 
     Raises:
         UsageError: no start, a wrong part, or `output` holds other curves.
-        LanserError: as `tune`.
+        LanserError: as `tune`; or points have not tested the same records.
     """
     if start.init is None:
         raise UsageError("efficiency compares a trained start with scratch: name it with --init")
@@ -132,25 +133,38 @@ def efficiency(
     )
     records = gather(inputs, ledger, fetch, take=protocol.take)
     records, speakers = known_speakers(records, architecture, ledger)
+    whole = divide(records, replace(protocol, fraction=1.0))
     same = _identity(records, architecture, protocol, recipe, grid, start, device)
-    everything = divide(records, replace(protocol, fraction=grid.fractions[-1]))
-    if not any(fold.test for fold in everything):
+    same[SIDES] = digest_of_folds(whole)
+    if not any(fold.test for fold in whole):
         raise UsageError("efficiency needs a test: leave --folds 0 out")
-    used = {r.id for fold in everything for side in (fold.training, fold.judged) for r in side}
+    tested = {record.id: record for fold in whole for record in fold.test}
+    if by is not None and (odd := [r for r in tested.values() if r.word(by) is None]):
+        raise UsageError(
+            f"--by {by}: {len(odd)} of {len(tested)} test records do not have it, such as "
+            f"'{odd[0].id}': name another key"
+        )
+    draws = range(protocol.subset_seed, protocol.subset_seed + grid.seeds)
+    used = {record.id for fold in whole for record in fold.judged}
+    for fold in whole:
+        for draw in draws:
+            used.update(r.id for r in subset(fold.training, grid.fractions[-1], draw))
     if Ranks.from_environment().leads:
         _open(output, same, grid, resume=resume or share is not None)
     points = grid.points(recipe.seed)
     rejects: dict[str, Reject] = {}
+    by_id = {record.id: record for record in records}
     for number, point in enumerate(take_part(points, share), start=1):
         folder = output / "points" / point.name
         if (folder / "predictions.jsonl").exists():
+            for name in (name for fold in whole for name in _unread(folder, fold)):
+                rejects.setdefault(name, unread_reject(by_id[name], "finetune"))
             continue
         console.info(f"efficiency: {point.name}, point {number}")
-        draw = protocol.subset_seed + point.seed - recipe.seed
         tune(
             records,
             folder,
-            replace(protocol, fraction=point.fraction, subset_seed=draw),
+            replace(protocol, fraction=point.fraction, subset_seed=draws[point.seed - recipe.seed]),
             replace(recipe, seed=point.seed),
             _Rejects(rejects),
             start=start if point.arm == "init" else scratch,
@@ -165,7 +179,7 @@ def efficiency(
         made["transductive"] = True
     if share is None and Ranks.from_environment().leads:
         found = {point: _read(output / "points" / point.name) for point in points}
-        tested = {record.id for fold in everything for record in fold.test}
+        _check_alike(output, found)
         for record in records:
             if record.id in tested and record.id not in next(iter(found.values())):
                 lost = Reject.of(record, "efficiency", "was rejected when it was tested")
@@ -227,10 +241,30 @@ def _open(output: Path, same: dict[str, str], grid: Grid, *, resume: bool) -> No
     os.replace(mine, path)
 
 
+def _unread(folder: Path, fold: Fold) -> list[str]:
+    """The ids that a point that is trained already could not read in a fold."""
+    return RunFolder(folder / f"fold-{fold.name}").unread
+
+
 def _read(folder: Path) -> dict[str, Record]:
     """The test records of a point by id."""
     items = jsonl.read_records([str(folder / "predictions.jsonl")], "efficiency")
     return {item.id: item for item in items if isinstance(item, Record)}
+
+
+def _check_alike(output: Path, found: dict[Point, dict[str, Record]]) -> None:
+    """Refuse to measure points that have not tested the same records.
+
+    Raises:
+        LanserError: such as where some sound could not be read for a while.
+    """
+    every = {name: point for point, records in found.items() for name in records}
+    for point, records in found.items():
+        if lost := [name for name in every if name not in records]:
+            raise LanserError(
+                f"{output}/points/{point.name} has not tested '{lost[0]}', which "
+                f"{every[lost[0]].name} has: remove its folder, then go on with --resume"
+            )
 
 
 def _measure(

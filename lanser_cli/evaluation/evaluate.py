@@ -78,7 +78,7 @@ def evaluate(
     for name in measured:
         mistakes, about = Mistakes(answer), abouts.get(name)
         if name == fusion.FUSED:
-            answers = fusion.fuse(names, truth=truth, by=by)
+            answers = fusion.fuse(names, truth=truth, by=by, reference=truths)
         else:
             answers = read_answers(
                 *(name, ledger),
@@ -146,7 +146,7 @@ def _say(name: str, result: Result, about: About | None) -> None:
             f"eval: {name}: {result.missing} answers missing, and answers that never are the "
             f"truth: {strays or 'none'}; each counts as wrong"
         )
-        for words in advice(result.strays, result.labels):
+        for words in advice(result.answered, result.labels):
             console.warn(f"eval: {name}: {words}")
 
 

@@ -5,28 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from lanser_cli import jsonl
+from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError
-from lanser_cli.evaluation.answers import Answers, predictions_of
+from lanser_cli.evaluation.answers import Answers, Reference, predictions_of
 from lanser_cli.records import Record
 
 FUSED = "fused"
 _LEAST = 1e-6
 
 
-def fuse(names: Sequence[str], *, truth: str = "label", by: str | None = None) -> Answers:
+def fuse(
+    names: Sequence[str],
+    *,
+    truth: str = "label",
+    by: str | None = None,
+    reference: Reference | None = None,
+) -> Answers:
     """The answers of all inputs together: the label with the best mean log-probability.
 
-    Labels that not all of them know are left out.
+    Labels that not all of them know are left out, which is said.
+
+    Args:
+        reference: takes the place of the records' own truth.
 
     Raises:
-        LanserError: an input has no `scores`, or other ids than the first.
+        LanserError: a record has no `scores`, or an input has other ids or truths than the first.
     """
-    first, *others = [_scored(name) for name in names]
+    first, *others = [_scored(name, truth, reference) for name in names]
     for name, other in zip(names[1:], others, strict=True):
-        if odd := next((one for one in first if one not in other), None):
-            raise LanserError(f"--fuse: '{odd}' has 'scores' in {names[0]} but not in {name}")
-    records = []
+        _check_alike((names[0], name), first, other, truth)
+    records: list[Record] = []
+    lost: dict[str, None] = {}
     for identifier, record in first.items():
         several = [_scores(table[identifier]) for table in (first, *others)]
         labels = [label for label in several[0] if all(label in one for one in several)]
@@ -34,19 +43,50 @@ def fuse(names: Sequence[str], *, truth: str = "label", by: str | None = None) -
             raise LanserError(
                 f"--fuse: the inputs share no label in the 'scores' of '{identifier}'"
             )
+        lost |= dict.fromkeys(one for table in several for one in table if one not in labels)
         sums = {
             label: sum(math.log(max(one[label], _LEAST)) for one in several) for label in labels
         }
         records.append(record.with_fields(prediction=max(labels, key=lambda label: sums[label])))
+    if lost:
+        console.warn(
+            f"eval: --fuse: not all inputs have a score of {', '.join(lost)}: never answered"
+        )
     return Answers.of(records, truth=truth, by=by)
 
 
-def _scored(name: str) -> dict[str, Record]:
-    read = jsonl.read_records([predictions_of(name)], "eval")
-    found = {item.id: item for item in read if isinstance(item, Record) and item.scores}
-    if not found:
+def _scored(name: str, truth: str, reference: Reference | None) -> dict[str, Record]:
+    """The records of an input that have a truth, each id once, as `eval` takes them."""
+    found: dict[str, Record] = {}
+    for item in jsonl.read_records([predictions_of(name)], "eval"):
+        if isinstance(item, Record) and reference is not None:
+            item = item.with_fields(**{truth: reference.truths.get(item.id)})
+        if isinstance(item, Record) and item.fields.get(truth) not in (None, ""):
+            found.setdefault(item.id, item)
+    lacking = [one for one, record in found.items() if not record.scores]
+    if len(lacking) == len(found):
         raise LanserError(f"--fuse: no record of {name} has 'scores'")
+    if lacking:
+        raise LanserError(f"--fuse: '{lacking[0]}' in {name} has no 'scores'")
     return found
+
+
+def _check_alike(
+    names: tuple[str, str], first: Mapping[str, Record], other: Mapping[str, Record], truth: str
+) -> None:
+    for one in [*first, *other]:
+        for place, table in enumerate((first, other)):
+            if one not in table:
+                raise LanserError(
+                    f"--fuse: '{one}' is in {names[1 - place]} but not in {names[place]}: fuse "
+                    "answers to the same records"
+                )
+        ours, theirs = first[one].word(truth), other[one].word(truth)
+        if ours != theirs:
+            raise LanserError(
+                f"--fuse: the {truth} of '{one}' is '{ours}' in {names[0]} and '{theirs}' in "
+                f"{names[1]}: fuse answers to the same records"
+            )
 
 
 def _scores(record: Record) -> Mapping[str, float]:

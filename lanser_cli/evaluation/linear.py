@@ -22,7 +22,8 @@ from lanser_cli.evaluation.seeds import measure_run
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
 from lanser_cli.records import Record, to_json
-from lanser_cli.training.folds import Fold, Protocol
+from lanser_cli.tally import Ledger
+from lanser_cli.training.folds import Fold, Protocol, divide
 
 Array = NDArray[np.float64]
 Classifier: TypeAlias = Literal["svm", "logistic"]
@@ -50,20 +51,40 @@ class Tested:
     costs: dict[str, float]
 
 
+def divided(records: Sequence[Record], protocol: Protocol, ledger: Ledger) -> list[Fold]:
+    """The folds of fine-tuning; the ledger has what is trained and tested on, and what is not.
+
+    Raises:
+        LanserError: there is no test; or as `divide`.
+        UsageError: as `divide`.
+    """
+    folds = divide(records, protocol)
+    if not any(fold.test for fold in folds):
+        raise LanserError("--folds 0 leaves nothing to test on")
+    used = {one.id for fold in folds for side in (fold.training, fold.test) for one in side}
+    apart = {one.id for fold in folds for one in fold.validation} - used
+    ledger.done += len(used)
+    for reason, count in (
+        ("for validation", len(apart)),
+        (f"beyond --fraction {protocol.fraction:g}", len(records) - len(used) - len(apart)),
+    ):
+        if count:
+            ledger.dropped[reason] += count
+    return folds
+
+
 def over_folds(
     classifier: Classifier,
     features: Array,
     records: Sequence[Record],
     folds: Sequence[Fold],
-    *,
-    group: str = "speaker",
-    seed: int = 0,
+    protocol: Protocol,
 ) -> Tested:
     """Train on each fold's training side and answer its test side.
 
     Args:
         features: `[records, d]`; NaN where one is not defined, which becomes the training mean.
-        group: key that inner folds keep apart, or several joined by commas, of which the first.
+        protocol: of the folds. Its first group is what inner folds keep apart, too.
 
     Raises:
         LanserError: a fold has one class to train on.
@@ -76,8 +97,8 @@ def over_folds(
         if len(set(labels)) < 2:
             raise LanserError(f"fold {fold.name}: all it has to train on is '{labels[0]}'")
         known = features[[rows[record.id] for record in fold.training]]
-        owners = np.array([str(record.word(group.split(",")[0])) for record in fold.training])
-        cost = costs[fold.name] = _best_cost(classifier, known, labels, owners, seed)
+        owners = np.array([str(record.word(protocol.groups[0])) for record in fold.training])
+        cost = costs[fold.name] = _best_cost(classifier, known, labels, owners, protocol.seed)
         model = _fitted(classifier, cost, known, labels)
         asked = features[[rows[record.id] for record in fold.test]]
         for record, fields in zip(fold.test, _answers(model, asked), strict=True):
@@ -115,13 +136,15 @@ def write_run(
 
     Args:
         start: what the run is called where others have what they started from.
+        details: what else its config says; what is None is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = [to_json(record.fields) + "\n" for record in tested.records]
     write_whole(folder / "predictions.jsonl", "".join(lines))
     about = {"schema": _SCHEMA, "verb": verb, "argv": command_line(), "versions": versions()}
     more = {"init": start, "protocol": asdict(protocol), "costs": tested.costs, **details}
-    write_json(folder / "config.json", {**about, **more})
+    config = {name: found for name, found in {**about, **more}.items() if found is not None}
+    write_json(folder / "config.json", config)
     result = measure_run(tested.records)
     console.info(
         f"{verb}: {folder}: {result.n} records, UAR {result.uar}, WA {result.wa}, chance "
@@ -178,6 +201,7 @@ def _best_cost(
     if not splits:
         return costs[len(costs) // 2]
     truths = np.concatenate([labels[test] for _, test in splits])
+    classes = np.unique(truths)  # in one order, in which sums are the same in every process
     recalls = []
     for cost in costs:
         given = np.concatenate(
@@ -186,7 +210,7 @@ def _best_cost(
                 for train, test in splits
             ]
         )
-        recalls.append(np.mean([np.mean(given[truths == one] == one) for one in set(truths)]))
+        recalls.append(np.mean([np.mean(given[truths == one] == one) for one in classes]))
     return costs[int(np.argmax(recalls))]
 
 

@@ -103,10 +103,16 @@ class Result:
     @property
     def interval(self) -> str:
         """What the brackets are, in words."""
-        what = f"{self.units} {self.unit}s" if self.units != 1 else f"one {self.unit}"
-        if self.uar.low is None:
-            return f"no intervals, which need {FEWEST_UNITS} {self.unit}s: there are {what}"
-        return f"95 % intervals over {what}"
+        if self.uar.low is not None:
+            return f"95 % intervals over {self.units} {self.unit}s"
+        what = f"are {self.units} {self.unit}s" if self.units != 1 else f"is one {self.unit}"
+        return f"no intervals, which need {FEWEST_UNITS} {self.unit}s: there {what}"
+
+    @property
+    def answered(self) -> list[str]:
+        """All answers that were given, each once."""
+        columns = zip(self.labels, zip(*self.confusion, strict=True), strict=True)
+        return [label for label, column in columns if any(column)] + list(self.strays)
 
     @property
     def chance(self) -> float:

@@ -194,9 +194,15 @@ def _perturbed(page: Page, name: str, changes: Mapping[str, Difference]) -> None
     )
 
 
-def comparison(folder: Path, differences: Sequence[Difference]) -> None:
-    """The report of `lanser compare`: a row for each score of each comparison."""
+def comparison(folder: Path, differences: Sequence[Difference], doubts: Mapping[str, str]) -> None:
+    """The report of `lanser compare`: a row for each score of each comparison.
+
+    Args:
+        doubts: why the scores of a run are not what they seem, by its name.
+    """
     page = Page(folder, "Comparison")
+    for name, doubt in doubts.items():
+        page.text(f"WARNING: {name}: {doubt}.", "warning")
     for each in differences:
         page.text(each.verdict)
     _difference_table(page, differences)

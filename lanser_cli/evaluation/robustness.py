@@ -86,18 +86,15 @@ def _models_of(run: Path, records: Sequence[Record]) -> Mapping[Path, list[Recor
     folders = runs.model_folders(run)
     if len(folders) == 1:
         return {folders[0]: list(records)}
-    owner: dict[str, Path] = {}
-    for folder in folders:
-        for speaker in runs.read_config(folder).get("test_speakers") or ():
-            if owner.setdefault(speaker, folder) != folder:
-                raise LanserError(
-                    f"{run}: --perturb: speaker {speaker} is tested in several folds, so nothing "
-                    "says which model tested a record: name one fold's run"
-                )
+    if folders[0].parent != run:
+        raise LanserError(
+            f"{run}: --perturb: this run has several seeds: name the folder of one, such as "
+            f"{folders[0].parent}"
+        )
     tested: dict[Path, list[Record]] = {folder: [] for folder in folders}
     for record in records:
         fold = record.word("test_fold")
-        found = owner.get(record.speaker or "") if fold is None else run / f"fold-{fold}"
+        found = run / f"fold-{fold}"
         if found not in tested:
             raise LanserError(f"{run}: --perturb: nothing says which fold tested '{record.id}'")
         tested[found].append(record)

@@ -9,22 +9,24 @@ from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy, taxonomy_nam
 from lanser_cli.errors import UsageError
 
 
-def advice(strays: Iterable[str], labels: Iterable[str]) -> list[str]:
+def advice(answers: Iterable[str], labels: Iterable[str]) -> list[str]:
     """Sentences on spellings that differ by case or blanks, and on the crosswalk that would help.
 
     Args:
-        strays: answers that never occur as truth.
-        labels: the classes that do.
+        answers: all that were given, each once.
+        labels: the classes that occur as truth.
     """
-    strays, labels = list(strays), list(labels)
+    answers, labels = list(answers), list(labels)
+    strays = [word for word in answers if word not in labels]
     plain = {_plain(label): label for label in labels}
     alike = {word: plain[_plain(word)] for word in strays if _plain(word) in plain}
     said = []
     if alike:
         pairs = ", ".join(f"'{word}' and '{label}'" for word, label in list(alike.items())[:5])
         said.append(f"{pairs} differ by case or blanks alone: spell truth and answers alike")
-    if rest := [word for word in strays if word not in alike]:
-        said += _crosswalk(rest, labels)
+    others = [word for word in answers if word not in alike]
+    if len(strays) > len(alike):
+        said += _crosswalk(others, labels)
     return said
 
 
@@ -35,9 +37,12 @@ def taxonomy_of(labels: Iterable[str]) -> Taxonomy | None:
     return min(found, key=lambda one: len(one.labels), default=None)
 
 
-def _crosswalk(strays: list[str], labels: list[str]) -> list[str]:
-    source, target = taxonomy_of(strays), taxonomy_of(labels)
+def _crosswalk(answers: list[str], labels: list[str]) -> list[str]:
+    source, target = taxonomy_of(answers), taxonomy_of(labels)
     if source is None or target is None or source.name == target.name:
+        return []
+    # A class that a small truth lacks is no other taxonomy, where one has them all.
+    if 2 * len(set(answers) - set(labels)) <= len(answers) and taxonomy_of([*answers, *labels]):
         return []
     try:
         load_crosswalk(target.name, source, partial=True)

@@ -22,14 +22,14 @@ from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import load_taxonomy
 from lanser_cli.entailment.text_vectors import text_vectors
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.evaluation.linear import Array, Tested, check_new, over_folds, write_run
+from lanser_cli.evaluation.linear import Array, Tested, check_new, divided, over_folds, write_run
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.strays import taxonomy_of
 from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.folds import Protocol, divide
+from lanser_cli.training.folds import Protocol
 
 STAGE = "text-only"
 
@@ -67,9 +67,8 @@ def text_only(
     records = _records(inputs or ["-"], protocol, ledger)
     labels = human_label_set(records)
     way = _way(taxonomy, crosswalk, labels)
-    folds = divide(records, protocol)
-    if not any(fold.test for fold in folds):
-        raise LanserError("--folds 0 leaves nothing to test on")
+    folds = divided(records, protocol, ledger)
+    missing = protocol.standard.missing(records) if protocol.standard else None
     scorer = PairScorer(device=parse_devices(device)[0])
     texts = [str(record.text).strip() for record in records]
     distinct = list(dict.fromkeys(texts))
@@ -80,19 +79,23 @@ def text_only(
         odds = odds - odds.mean(axis=0)
     entailed = _answered(records, probabilities(odds, way), way.target.labels)
     vectors = text_vectors(distinct).astype(np.float64)[each]
-    trained = over_folds(
-        *("logistic", vectors, records, folds), group=protocol.group, seed=protocol.seed
-    )
-    ledger.done += len(records)
+    trained = over_folds("logistic", vectors, records, folds, protocol)
     tested = {record.id for record in trained.records}
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
+    if protocol.standard:
+        made |= {"protocol": protocol.protocol, "missing": missing}
     results: dict[str, Result] = {}
     for name, start, found in (
         ("entailment", f"entailment of {taxonomy}", Tested(entailed, {})),
         ("logistic", "logistic regression on text", trained),
     ):
         kept = Tested([one for one in found.records if one.id in tested], found.costs)
-        details = {"taxonomy": taxonomy, "crosswalk": way.target.name, "calibration": calibrate}
+        details: dict[str, Any] = {
+            "taxonomy": taxonomy,
+            "crosswalk": way.target.name,
+            "calibration": calibrate,
+            "missing": missing,
+        }
         results[name] = write_run(run / name, STAGE, start, kept, protocol, **details)
         made[name] = results[name].summary()
     return made, results

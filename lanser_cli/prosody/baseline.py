@@ -14,6 +14,7 @@ from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.linear import (
     Classifier,
     check_new,
+    divided,
     over_folds,
     scaled_by_speaker,
     write_run,
@@ -24,7 +25,7 @@ from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.folds import Protocol, divide
+from lanser_cli.training.folds import Protocol
 
 STAGE = "baseline"
 
@@ -64,25 +65,21 @@ def baseline(
     labels = human_label_set(records)
     if normalise == "speaker":
         features = scaled_by_speaker(features, records)
-    folds = divide(records, protocol)
-    used = {one.id for fold in folds for side in (fold.training, fold.test) for one in side}
-    if unused := len(records) - len(used):
-        ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
-    ledger.done = len(used)
-    if not any(fold.test for fold in folds):
-        raise LanserError("--folds 0 leaves nothing to test a baseline on")
+    folds = divided(records, protocol, ledger)
+    missing = protocol.standard.missing(records) if protocol.standard else None
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
+    if protocol.standard:
+        made |= {"protocol": protocol.protocol, "missing": missing}
     if normalise == "speaker":
         made["transductive"] = True
     found: dict[str, Result] = {}
     apart = ", normalised by speaker" if normalise == "speaker" else ""
     for classifier in get_args(Classifier):
-        tested = over_folds(
-            *(classifier, features, records, folds), group=protocol.group, seed=protocol.seed
-        )
+        tested = over_folds(classifier, features, records, folds, protocol)
         result = write_run(
             *(run / classifier, STAGE, f"{classifier} on functionals{apart}", tested, protocol),
             normalise=normalise,
+            missing=missing,
         )
         made[classifier], found[classifier] = result.summary(), result
     return made, found

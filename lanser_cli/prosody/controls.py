@@ -58,15 +58,20 @@ def known(records: Sequence[Record]) -> tuple[dict[str, Matrix], list[str]]:
     if all(texts):
         found[TRANSCRIPT] = text_vectors([str(text) for text in texts])
     else:
-        missing.append(f"{TRANSCRIPT}: {texts.count(None)} records have no text")
+        missing.append(f"{TRANSCRIPT}: {_lacking(texts)} records have no text")
     label = "label" if all(record.label for record in records) else "emotion"
     for name, key in ((LABEL, label), (SEX, "sex"), (SPEAKER, "speaker")):
         words = [record.word(key) for record in records]
         if all(words):
             found[name] = one_hot([str(word) for word in words])
         else:
-            missing.append(f"{name}: {words.count(None)} records have none")
+            missing.append(f"{name}: {_lacking(words)} records have none")
     return found, missing
+
+
+def _lacking(words: Sequence[str | None]) -> int:
+    """How many are missing, or empty."""
+    return sum(not word for word in words)
 
 
 def one_hot(words: Sequence[str]) -> Matrix:

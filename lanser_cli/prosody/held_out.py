@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
-from lanser_cli.training import runs
+from lanser_cli.training import heard, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +21,40 @@ class Part:
     Attributes:
         folder: the run folder of the network.
         rows: places in the records.
-        known: whether the run says that it was not trained on their speakers.
+        known: whether the run says which speakers it was trained on, or not.
+        heard: how many of them it was trained on, or on their speaker or voice.
     """
 
     folder: Path
     rows: NDArray[np.intp]
     known: bool
+    heard: int
 
 
 def divide(run: Path, records: Sequence[Record]) -> list[Part]:
     """Each network of a run with the records of the speakers that it never heard.
 
-    A run of `finetune` names the speakers that it was tested on. One that names none, as those of
-    `pretrain` and `finetune --folds 0`, is probed on all records, and `known` is false.
+    A run of `finetune` names the speakers that it was tested on; of these are left out whom it was
+    trained on all the same, or the model that it started from. A run that names none, as those of
+    `pretrain` and `finetune --folds 0`, is probed on all records.
 
     Raises:
         LanserError: there is no finished model, or it was tested on none of these speakers.
     """
     found = []
     for folder in runs.model_folders(run):
-        tested = set(runs.read_config(folder).get("test_speakers") or ())
-        rows = [i for i, one in enumerate(records) if not tested or one.speaker in tested]
-        found.append(Part(folder, np.array(rows, dtype=np.intp), bool(tested)))
+        tested = runs.read_config(folder).get("test_speakers") or ()
+        trained = heard.read(folder)
+        marks = np.empty(0, np.uint64) if trained is None else trained
+        apart = {name for name in tested if not heard.knows_speaker(marks, name)}
+        rows = [i for i, one in enumerate(records) if not tested or one.speaker in apart]
+        count = sum(heard.knows(marks, records[row]) for row in rows)
+        known = bool(tested) or trained is not None
+        found.append(Part(folder, np.array(rows, dtype=np.intp), known, count))
     found = [part for part in found if len(part.rows)]
     if not found:
         raise LanserError(
-            f"{run}: none of its networks was tested on a speaker of these records, so that each "
-            "may have been trained on them: probe it on the corpus that it was tested on"
+            f"{run}: none of its networks was tested on a speaker of these records whom it had not "
+            "heard in training: probe it on the corpus that it was tested on"
         )
     return found

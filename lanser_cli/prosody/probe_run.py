@@ -141,7 +141,12 @@ def _held_out(
     parts = divide(run, records)
     # Refuses one speaker now, and not when all have been measured.
     splits([str(record.word(by)) for record in records], [part.rows for part in parts], folds)
-    if not all(part.known for part in parts):
+    if heard := sum(part.heard for part in parts):
+        console.warn(
+            f"probe-prosody: {run} was trained on {heard} of these {len(records)} records, or on "
+            "their speakers or voices: probe it on others"
+        )
+    elif not all(part.known for part in parts):
         console.info(
             f"probe-prosody: {run} names no speakers that it was tested on: make sure that it was "
             "not trained on the speakers of these records"
@@ -214,13 +219,19 @@ def _about(
     return {
         "run": str(run),
         "networks": len(parts),
-        "held_out": "by the run" if all(part.known for part in parts) else "not known",
+        "held_out": _held_out_in_words(parts),
         "utterances": len(speakers),
         "speakers": len(set(speakers)),
         "folds": len(groups),
         "probe": probe,
         "left_out": list(missing),
     }
+
+
+def _held_out_in_words(parts: Sequence[Part]) -> str:
+    if any(part.heard for part in parts):
+        return "no"
+    return "by the run" if all(part.known for part in parts) else "not known"
 
 
 def _summary(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,10 @@ _SEARCH = SAMPLE_RATE // 100
 """Samples to either side in which a grain looks for its best place: a period of 100 Hz."""
 
 
+_MOST_DB = 100
+"""More than 16 bits can tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """What is done to crops in training.
@@ -88,6 +92,8 @@ def parse_range(text: str, option: str) -> tuple[float, float]:
         found = float(low), float(high)
     except ValueError:
         dots = ""
-    if not dots or not (math.isfinite(sum(found)) and found[0] <= found[1]):
-        raise UsageError(f"{option} {text}: write LOW..HIGH, such as 10..40")
+    if not dots or not -_MOST_DB <= found[0] <= found[1] <= _MOST_DB:
+        raise UsageError(
+            f"{option} {text}: write LOW..HIGH, such as 10..40, within {_MOST_DB} dB to either side"
+        )
     return found

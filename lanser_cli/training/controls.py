@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lanser_cli import console
 from lanser_cli.choices import Control, Targets
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
@@ -68,7 +69,7 @@ def controlled(
     many clusters as labels. sentiment: the label's. gold: the human label.
 
     Raises:
-        LanserError: fewer transcripts than clusters.
+        LanserError: fewer transcripts than clusters, or no speaker with two labels to shuffle.
         UsageError: a label whose sentiment is not known.
     """
     draw = np.random.default_rng(seed)
@@ -125,7 +126,15 @@ def _shuffled(records: Sequence[WeakUtterance], draw: np.random.Generator) -> li
                 fields={**records[place].fields, "emotion": giver.emotion},
                 scored=giver.scored,
                 probabilities=giver.probabilities,
+                score=giver.score,
             )
+    moved = sum(one.emotion != other.emotion for one, other in zip(records, shuffled, strict=True))
+    if not moved:
+        raise LanserError(
+            "--control shuffled: labels are shuffled within each speaker, and none has two "
+            "different ones to change places: leave 'speaker' out to shuffle them over all"
+        )
+    console.info(f"pretrain: shuffled: {moved} of {len(records)} have another label than their own")
     return shuffled
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from lanser_cli.choices import ClassWeights, Targets
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Record
 from lanser_cli.training.heard import marks
 
@@ -43,11 +43,20 @@ class WeakUtterance(Record):
 
     @classmethod
     def of(cls, record: Record, targets: Targets, besides: Sequence[str] = ()) -> WeakUtterance:
-        """Hold what `targets` need of a record with a weak label, and some keys besides."""
+        """Hold what `targets` need of a record with a weak label, and some keys besides.
+
+        Raises:
+            RecordError: soft targets of scores that are no probabilities.
+        """
         kept = ("id", "audio_filepath", "offset", "duration", "audio_channel", "emotion", *besides)
         fields = {key: record.fields[key] for key in kept if record.fields.get(key) is not None}
         scores = record.emotion_scores or {}
         chances = tuple(scores.values()) if targets == "soft" else ()
+        if low := [label for label, chance in scores.items() if chance < 0 and chances]:
+            raise RecordError(
+                f"'emotion_scores': '{low[0]}' is {scores[low[0]]:g}, and soft targets need "
+                "probabilities: label it with lanser entail-label, or take hard ones"
+            )
         score = record.fields.get("emotion_score")
         return cls(fields, _shared(tuple(scores)), chances, score, marks(record))
 
@@ -67,7 +76,7 @@ def weak_examples(
         by_score: each counts by the score of its label.
 
     Raises:
-        LanserError: one has no score to count by.
+        LanserError: one has no score to count by, or one that is not in 0..1.
     """
     examples = []
     hard = cache(partial(one_hot, labels=labels))
@@ -77,10 +86,11 @@ def weak_examples(
         total = sum(weights)
         target = tuple(one / total for one in weights) if total else hard(str(record.emotion))
         weight = record.score if by_score else 1.0
-        if weight is None:
+        if weight is None or not 0 <= weight <= 1:
+            lack = "no 'emotion_score'" if weight is None else f"{weight:g} as 'emotion_score'"
             raise LanserError(
-                f"--score-weighted: record '{record.id}' has no 'emotion_score': label it with "
-                "lanser entail-label, or leave the option out"
+                f"--score-weighted: record '{record.id}' has {lack}, where a probability is "
+                "needed: label it with lanser entail-label, or leave the option out"
             )
         examples.append(Example(record, target, weight))
     return examples

@@ -23,7 +23,7 @@ from lanser_cli.tally import Ledger
 from lanser_cli.training import heard, runs
 from lanser_cli.training.examples import human_examples, human_label_set
 from lanser_cli.training.folds import Fold, Protocol, divide
-from lanser_cli.training.identity import identity
+from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device, train
 from lanser_cli.training.predict import WINDOW, Predictor
 from lanser_cli.training.ranks import process_group
@@ -185,10 +185,16 @@ def tune(
         Ranks.from_environment().count,
         init=None if start.init is None else start.source,
         **asdict(protocol),
-    )
+    ) | {SIDES: digest_of_folds(folds)}
     several = {"--seeds": str(seeds)} if seeds > 1 else {}
+    numbers = range(recipe.seed, recipe.seed + seeds)
     if resume:
         top.check_same(same | several)
+    for inner, number in _inside(run, numbers, folds):  # an older run may be there without a top
+        if resume:
+            inner.check_same(same | {"--seed": str(number)})
+        else:
+            inner.check_new()
     seen = _seen(folds, start)
     top.create(resume=resume)
     details: dict[str, Any] = {
@@ -200,7 +206,6 @@ def tune(
     if missing is not None:
         details["missing"] = missing
     by_seed: dict[str, dict[str, Record]] = {}
-    numbers = range(recipe.seed, recipe.seed + seeds)
     with process_group(where) as ranks:
         details["place"] = recipe.place(where, ranks.count)
         if ranks.leads and seeds > 1:
@@ -208,7 +213,7 @@ def tune(
             top.write_config("finetune", architecture, **about, seeds=list(numbers))
         for number in numbers:
             one = _Seed(
-                RunFolder(run / f"seed-{number}") if seeds > 1 else top,
+                RunFolder(_of_seed(run, number, seeds)) if seeds > 1 else top,
                 architecture,
                 replace(recipe, seed=number),
                 details | {"identity": same | {"--seed": str(number)}},
@@ -237,6 +242,22 @@ def keyed(
     """The records, each with what says how it is trained and tested, for `identity`."""
     keys = [protocol.group, "fold", *(["speaker"] if by_speaker(architecture) else [])]
     return ((one, (one.label, *(one.word(key) for key in keys))) for one in records)
+
+
+def _of_seed(run: Path, number: int, seeds: int) -> Path:
+    """The run folder of one seed of so many."""
+    return run / f"seed-{number}" if seeds > 1 else run
+
+
+def _inside(
+    run: Path, numbers: Sequence[int], folds: Sequence[Fold]
+) -> Iterator[tuple[RunFolder, int]]:
+    """The run folders within that of a run, each with its seed."""
+    for number in numbers:
+        one = _of_seed(run, number, len(numbers))
+        if one != run:
+            yield RunFolder(one), number
+        yield from ((RunFolder(one / f"fold-{fold.name}"), number) for fold in folds)
 
 
 def _pooled(identifier: str, by_seed: Mapping[str, Mapping[str, Record]]) -> Record:

@@ -15,7 +15,7 @@ from lanser_cli.audio.lengths import Lengths
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
 from lanser_cli.texts import near
-from lanser_cli.training.protocols import Standard, standard
+from lanser_cli.training.protocols import SPLITS, Standard, standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,9 @@ class Protocol:
         min_seconds, max_seconds: the utterances to use, as `Lengths`.
 
     Raises:
-        UsageError: `test` is not of this form, `validation` is with several groups, or there is
-            no such `protocol`, or it is with what it stands for; or as `Lengths`.
+        UsageError: `test` is not of this form, `validation` is with several groups or with an
+            official one, or there is no such `protocol`, or it is with what it stands for; or as
+            `Lengths`.
     """
 
     folds: int | None = None
@@ -78,6 +79,11 @@ class Protocol:
                 f"--protocol {self.protocol} says what is trained and tested on: leave --folds, "
                 "--group and --test out"
             )
+        if self.validation and self.standard and self.standard.by == "split":
+            raise UsageError(
+                f"--protocol {self.protocol} has records of its own for validation: leave "
+                "--validation out"
+            )
         if self.validation and len(self.groups) > 1:
             raise UsageError("--validation sets values of one key apart: name one with --group")
 
@@ -96,7 +102,7 @@ class Protocol:
         if self.standard:
             taken = self.standard.take(record)
         else:
-            taken = record if record.label is not None else "no label"
+            taken = record if record.label else "no label"
         if isinstance(taken, str):
             return taken
         return Lengths(self.min_seconds, self.max_seconds).fault(record) or taken
@@ -115,8 +121,8 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
     """The folds of a protocol.
 
     Raises:
-        LanserError: too few groups, or a group on both sides.
-        UsageError: a record without its group.
+        LanserError: too few groups, or a group on two sides.
+        UsageError: a record without its group, or a fold whose name no folder can have.
     """
     labels = sorted({record.label for record in records if record.label is not None})
     if protocol.standard:
@@ -136,11 +142,19 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
     elif protocol.folds is None and all(record.fields.get("fold") for record in records):
         folds = _one_each(records, "fold")
     else:
+        own = sum(bool(record.fields.get("fold")) for record in records)
+        if own and protocol.folds is None:
+            console.warn(
+                f"{len(records) - own} of {len(records)} records have no 'fold', so the corpus' "
+                "own folds are not used"
+            )
         folds = _by_groups(records, protocol)
     for group in protocol.groups:
         if group != "speaker" and all(record.word(group) is None for record in records):
             raise UsageError(f"--group: no record has '{group}'; {near(group, _keys(records))}")
     for fold in folds:
+        if "/" in fold.name or not fold.name.isprintable():
+            raise UsageError(f"the fold '{fold.name}' cannot name a folder: call it otherwise")
         if not fold.training or (not fold.test and protocol.folds != 0):
             raise LanserError(f"fold {fold.name}: nothing left to train on or to test on")
         for group in protocol.groups:
@@ -210,7 +224,7 @@ def _keys(records: Sequence[Record]) -> set[str]:
 
 def _words(records: Sequence[Record], group: str) -> list[str]:
     """The values of a key that every record must have."""
-    words = [record.word(group) for record in records]
+    words = [record.word(group) or None for record in records]
     if None in words:
         raise UsageError(
             f"{words.count(None)} of {len(words)} records have no '{group}', such as "
@@ -236,11 +250,7 @@ def _of_standard(records: Sequence[Record], how: Standard, protocol: Protocol) -
     """The folds of a standard protocol; what is not as published is said."""
     how.check(records)
     if how.by == "split":
-        sides = {
-            name: [record for record in records if record.split == name]
-            for name in ("train", "test", "dev")
-        }
-        return [Fold("1", *sides.values())]
+        return [Fold("1", *([one for one in records if one.split == name] for name in SPLITS))]
     if how.folds:
         return _by_group(records, replace(protocol, protocol=None, folds=how.folds, group=how.by))
     return _one_each(records, how.by)
@@ -283,7 +293,7 @@ def _by_group(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
             "key with --group, or train on everything with --folds 0"
         )
     if count < wanted:
-        console.info(f"finetune: {count} folds, one for each '{group}'")
+        console.info(f"{count} folds, one for each '{group}'")
     # By group and id, so that the folds do not depend on the order of the input.
     order = sorted(range(len(records)), key=lambda index: (groups[index], records[index].id))
     strata = [f"{records[index].label}/{records[index].word('sex')}" for index in order]
@@ -310,21 +320,25 @@ def _warn_of_missing_classes(fold: Fold, labels: Sequence[str]) -> None:
     for side, records in (("training", fold.training), ("test", fold.test)):
         there = {record.label for record in records}
         if records and (missing := [label for label in labels if label not in there]):
-            console.warn(f"finetune: fold {fold.name} has no {', '.join(missing)} in its {side}")
+            console.warn(f"fold {fold.name} has no {', '.join(missing)} in its {side}")
 
 
 def _check_disjoint(fold: Fold, group: str) -> None:
-    unknown = [record for record in fold.test if record.word(group) is None]
-    if unknown:
-        console.warn(
-            f"finetune: fold {fold.name}: {len(unknown)} of {len(fold.test)} test records have no "
-            f"'{group}', such as '{unknown[0].id}': whether training has the same is not known"
-        )
-    sides = [
-        {record.word(group) for record in side} - {None} for side in (fold.training, fold.test)
-    ]
-    if shared := sides[0] & sides[1]:
-        raise LanserError(
-            f"fold {fold.name}: {group} {', '.join(sorted(map(str, shared)))} is in training and "
-            f"in test, which makes results too good; name another key with --group"
-        )
+    sides = {"training": fold.training, "test": fold.test, "validation": fold.validation}
+    words = {
+        side: {record.word(group) for record in records} - {None, ""}
+        for side, records in sides.items()
+    }
+    for side, records in sides.items() if fold.judged else ():
+        if unknown := [record for record in records if not record.word(group)]:
+            console.warn(
+                f"fold {fold.name}: {len(unknown)} of {len(records)} {side} records have no "
+                f"'{group}', such as '{unknown[0].id}': whether another side has the same is not "
+                "known"
+            )
+    for one, other in itertools.combinations(sides, 2):
+        if shared := words[one] & words[other]:
+            raise LanserError(
+                f"fold {fold.name}: {group} {', '.join(sorted(map(str, shared)))} is in {one} and "
+                f"in {other}, which makes results too good; name another key with --group"
+            )

@@ -150,6 +150,17 @@ def compare(records: Sequence[Record], init: Path) -> Seen:
     return Seen(str(init), **counts, sound=len(names), examples=tuple(examples))
 
 
+def knows(found: NDArray[np.uint64], record: Record) -> bool:
+    """Whether a record's id, speaker, voice or `audio_sha256` was heard; no sound is read."""
+    own = [mark for mark in np.frombuffer(marks(record), ">u8").tolist() if mark]
+    return bool(_among(own, found).any())
+
+
+def knows_speaker(found: NDArray[np.uint64], name: str) -> bool:
+    """Whether a speaker was heard."""
+    return bool(_among([_mark("speaker", name)], found)[0])
+
+
 def marking(process: Process, folders: Sequence[Path], stage: str) -> Process:
     """The same process; records that a model in these folders was trained on get `heard`: true.
 
@@ -163,8 +174,7 @@ def marking(process: Process, folders: Sequence[Path], stage: str) -> Process:
         if not isinstance(outcome, Record):
             return outcome
         counts["all"] += 1
-        own = [mark for mark in np.frombuffer(marks(outcome), ">u8").tolist() if mark]
-        if not any(_among(own, found).any() for found in known):
+        if not any(knows(found, outcome) for found in known):
             return outcome
         counts["heard"] += 1
         return outcome.with_fields(heard=True)

@@ -17,10 +17,14 @@ from lanser_cli.records import Record
 
 if TYPE_CHECKING:
     from lanser_cli.models.classifier import Architecture
+    from lanser_cli.training.folds import Fold
     from lanser_cli.training.recipe import Recipe
 
 HARMLESS = ("workers", "checkpoint_every", "checkpoint_minutes", "tensorboard")
 """Fields of a recipe that change nothing of what is learned."""
+
+SIDES = "folds (who is on which side)"
+"""The field with the `digest_of_folds`; runs that began before there was one lack it."""
 
 
 def identity(
@@ -78,6 +82,16 @@ def digest_of_data(data: Iterable[tuple[Record, object]]) -> str:
         channel = () if record.channel is None else (record.channel,)
         span = record.offset, record.duration, *channel
         line = (record.id, *span, *_size_and_change(path), target)
+        found.update(repr(line).encode("utf-8", "surrogatepass"))
+    return found.hexdigest()[:12]
+
+
+def digest_of_folds(folds: Iterable[Fold]) -> str:
+    """12 hex digits over the ids on each side of each fold, whatever key has put them there."""
+    found = hashlib.sha256()
+    for fold in folds:
+        sides = (fold.training, fold.test, fold.validation)
+        line = (fold.name, *([record.id for record in side] for side in sides))
         found.update(repr(line).encode("utf-8", "surrogatepass"))
     return found.hexdigest()[:12]
 

@@ -28,6 +28,7 @@ from lanser_cli.rows import WithRow
 from lanser_cli.shards import reader
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
+from lanser_cli.training.finite import ADVICE
 from lanser_cli.training.heard import marking
 from lanser_cli.training.speakers import Speakers, by_speaker
 from lanser_cli.training.translation import Translation
@@ -198,6 +199,9 @@ class Predictor:
 
         Returns:
             Float32, on the CPU; no representations if none were asked for.
+
+        Raises:
+            LanserError: an answer is NaN: sound is finite, so it is the weights.
         """
         found, given = [], {} if levels is None else {"levels": levels}
         for model in self._models:
@@ -206,6 +210,11 @@ class Predictor:
             function = partial(_both if self._embed else _probabilities, model)
             found.append(per_utterance(model, waveforms, function, **given))
         probabilities, embeddings = torch.stack(found).mean(dim=0), None
+        if not bool(torch.isfinite(probabilities).all()):
+            raise LanserError(
+                f"{self._stage}: the network's answers are not finite, since its weights are too "
+                f"large: train it anew: {ADVICE}"
+            )
         if self._embed:
             count = len(self._models[0].architecture.labels)
             probabilities, embeddings = probabilities[:, :count], probabilities[:, count:]

@@ -187,7 +187,7 @@ def _weak_utterances(
         if label is not None:
             relabelled += 1
             record = overlay(record, label)
-        if record.emotion is None:
+        if not record.emotion:
             return "no weak label"
         return controls.missing(record, control) or WeakUtterance.of(record, targets, kept)
 

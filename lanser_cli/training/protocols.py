@@ -18,6 +18,9 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
 from lanser_cli.texts import near
 
+SPLITS = ("train", "test", "dev")
+"""What an official `split` may be; the last is for validation."""
+
 _TABLE = Path(__file__).parent / "protocols.json"
 
 
@@ -63,8 +66,10 @@ class Standard:
 
     def take(self, record: Record) -> Record | str:
         """The record, or why it is left out."""
-        if record.label is None:
+        if not record.label:
             return "no label"
+        if self.by == "split" and record.split is not None and record.split not in SPLITS:
+            return f"split {record.split}"
         return record if record.label in self.labels else f"label {record.label}"
 
     def check(self, records: Sequence[Record]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from os import environ
 
 import torch
 
 from lanser_cli.choices import ClassWeights, TrainingPrecision
 from lanser_cli.errors import UsageError
+from lanser_cli.origin import option
 from lanser_cli.training.augmentation import Augmentation, parse_range
 
 
@@ -47,8 +49,8 @@ class Recipe:
         steps: of the optimizer in all, however much data there is; None where `epochs` says it.
 
     Raises:
-        UsageError: both `resampled` and `shuffle_buffer`, `noise_db` is no range, or both or none
-            of `epochs` and `steps`.
+        UsageError: both `resampled` and `shuffle_buffer`, `noise_db` is no range, a number is
+            not finite, or both or none of `epochs` and `steps`.
     """  # noqa: E501
 
     epochs: int | None
@@ -80,6 +82,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if (self.epochs is None) is (self.steps is None):
             raise UsageError("say how long to train by --epochs or by --steps, not by both")
+        for name, value in asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{option(name)} {value}: a number that has an end is needed")
         if self.resampled and self.shuffle_buffer:
             raise UsageError(
                 "--resampled draws from everything at once: leave --shuffle-buffer out"

@@ -29,6 +29,7 @@ from lanser_cli.output import commit, write_json, write_whole
 from lanser_cli.provenance import command_line, versions
 from lanser_cli.shape import check_shape, read_json
 from lanser_cli.training.config import ARCHITECTURE, CONFIG
+from lanser_cli.training.identity import SIDES
 
 if TYPE_CHECKING:
     from lanser_cli.models.classifier import Architecture, SpeechClassifier
@@ -58,14 +59,19 @@ class RunFolder:
             UsageError: it holds a run already and `resume` is off.
             LanserError: it cannot be made, or another process trains into it.
         """
-        if not resume and (self.path / "config.json").exists():
-            raise UsageError(f"{self.path} holds a run already: go on with --resume, or remove it")
+        if not resume:
+            self.check_new()
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
             if self._lock is None and Ranks.from_environment().leads:
                 self._lock = FolderLock(self.path)
         except OSError as error:
             raise LanserError(f"{self.path}: cannot be made: {error.strerror}") from None
+
+    def check_new(self) -> None:
+        """Before a run begins: raise UsageError if this folder holds one already."""
+        if (self.path / "config.json").exists():
+            raise UsageError(f"{self.path} holds a run already: go on with --resume, or remove it")
 
     def check_same(self, now: Mapping[str, str]) -> None:
         """Before a run is resumed: refuse if the one in this folder is another.
@@ -77,7 +83,9 @@ class RunFolder:
             UsageError: it is; the message names what differs.
         """
         if (self.path / "config.json").exists():
-            check_same(read_config(self.path).get("identity") or {}, now, str(self.path))
+            made = read_config(self.path).get("identity") or {}
+            known = {name: now[name] for name in now if name in made or name != SIDES}
+            check_same(made, known, str(self.path))
 
     @property
     def finished(self) -> bool:

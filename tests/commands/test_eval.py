@@ -10,6 +10,7 @@ import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.evaluation.figures import short
+from lanser_cli.evaluation.strays import advice
 from lanser_cli.lock import claimed_file, claimed_folder
 
 
@@ -69,6 +70,23 @@ def test_the_nearest_key_is_proposed(
     assert said.count("\n") == 1 and f"did you mean '{meant}'? there are: " in said
 
 
+def test_an_empty_word_is_no_class_and_no_answer(lanser: Lanser, tmp_path: Path) -> None:
+    pairs = [("a", "a"), ("b", ""), ("", "a"), ("b", "b")]
+    done = lanser("eval", write_jsonl(tmp_path / "a.jsonl", answers(pairs)))
+    [found] = read_jsonl(done.stdout)
+    assert (found["labels"], found["missing"], found["wa"]["value"]) == (["a", "b"], 1, 0.666667)
+    assert b"4 in, 3 used, 0 rejected, 1 dropped (no label)" in done.stderr
+
+
+def test_intervals_over_records_are_said_where_only_some_speakers_are_known(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    values = answers([("a", "a"), ("b", "a")] * 10, speaker="s0")
+    del values[3]["speaker"]
+    said = lanser("eval", write_jsonl(tmp_path / "a.jsonl", values)).stderr.decode()
+    assert "1 of 20 records have no 'speaker', so each record is taken for independent" in said
+
+
 def test_spellings_that_differ_by_case_or_blanks_are_pointed_out(
     lanser: Lanser, tmp_path: Path
 ) -> None:
@@ -78,10 +96,30 @@ def test_spellings_that_differ_by_case_or_blanks_are_pointed_out(
 
 
 def test_the_crosswalk_that_would_map_strays_is_named(lanser: Lanser, tmp_path: Path) -> None:
-    pairs = [("happy", "joy"), ("sad", "grief"), ("angry", "annoyance"), ("calm", "calm")]
+    pairs = [("happy", "joy"), ("sad", "grief"), ("angry", "annoyance"), ("calm", "relief")]
     path = write_jsonl(tmp_path / "a.jsonl", answers(pairs))
     said = lanser("eval", path).stderr.decode()
     assert "--crosswalk goemotions:ravdess8" in said
+
+
+MELD = ["anger", "fear", "joy", "neutral", "sadness", "surprise"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "given", "mapped"),
+    [
+        (MELD, [*MELD, "disgust"], ""),  # one taxonomy, of which the truth lacks a class
+        (MELD, ["anger", "joy", "disgust"], ""),
+        (["joy", "anger"], ["joy", "anger", "neutral"], ""),
+        ([*MELD, "disgust"], ["anger", "disgust", "fear", "happy", "sad"], "crema6:meld7"),
+        ([*MELD, "disgust"], ["anger", "joy", "grief", "annoyance", "love"], "goemotions:meld7"),
+    ],
+)
+def test_a_crosswalk_is_proposed_by_all_answers_and_not_by_strays_alone(
+    truth: list[str], given: list[str], mapped: str
+) -> None:
+    said = " ".join(advice(given, truth))
+    assert (f"--crosswalk {mapped}," in said) if mapped else not said
 
 
 ODD = ["a$b$c", "愤怒", "😡😀", "غضب", "x" * 5000, "line\nbreak\ttab", "\\frac{1}{2}", "<b>&amp;"]
@@ -124,6 +162,27 @@ def test_runs_are_fused_by_their_mean_log_probability(lanser: Lanser, tmp_path: 
     bare = write_jsonl(tmp_path / "bare.jsonl", answers([("a", "a"), ("b", "b")]))
     done = lanser("eval", files[0], bare, "--fuse", check=1)
     assert b"has 'scores'" in done.stderr
+
+
+def test_only_answers_to_the_same_records_are_fused(lanser: Lanser, tmp_path: Path) -> None:
+    base = answers([("a", "a"), ("b", "b"), ("a", "b")], scores={"a": 0.7, "b": 0.3})
+    path = write_jsonl(tmp_path / "base.jsonl", base)
+    turned = [one | {"label": "ba"["ab".index(one["label"])]} for one in base]
+    for other, said in (
+        ([*base, base[0] | {"id": "extra"}], "'extra' is in"),
+        (turned, "the label of 'r0' is 'a' in"),
+        ([*base[:2], {**base[2], "scores": None}], "'r2' in"),
+    ):
+        odd = write_jsonl(tmp_path / "odd.jsonl", other)
+        assert said in lanser("eval", path, odd, "--fuse", check=1).stderr.decode()
+    other = write_jsonl(tmp_path / "c.jsonl", [one | {"scores": {"a": 1, "c": 0}} for one in base])
+    assert b"not all inputs have a score of b, c" in lanser("eval", path, other, "--fuse").stderr
+    # The truth is that of the reference for what is fused, too.
+    gold = write_jsonl(tmp_path / "gold.jsonl", turned)
+    same = write_jsonl(tmp_path / "same.jsonl", base)
+    lines = read_jsonl(lanser("eval", path, same, "--fuse", "--reference", gold).stdout)
+    assert [line["recalls"] for line in lines][2] == {"a": 1.0, "b": 0.0}
+    assert [line["confusion"] for line in lines][2] == [[1, 0], [2, 0]]
 
 
 WEIGHED = r"""

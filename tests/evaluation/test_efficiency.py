@@ -17,6 +17,7 @@ from lanser_cli.errors import UsageError
 from lanser_cli.evaluation.curve import Curves, area, crossing
 from lanser_cli.evaluation.efficiency import Grid
 from lanser_cli.records import Record
+from lanser_cli.training.folds import subset
 
 FRACTIONS = (0.1, 0.5, 1.0)
 LINE = ("--device", "cpu", "--steps", "1", "--folds", "3", "--fractions", "1,.5", "--seeds", "2")
@@ -116,6 +117,24 @@ def whole(
     return folder, made
 
 
+def test_a_unit_that_records_lack_is_refused_before_anything_is_trained(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    line = (
+        "efficiency",
+        labelled,
+        "--init",
+        tiny_run,
+        *LINE,
+        "--by",
+        "voice",
+        "-o",
+        tmp_path / "x",
+    )
+    assert b"--by voice: 12 of 12 test records do not have it" in lanser(*line, check=2).stderr
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.slow
 def test_every_point_is_a_run_folder_and_a_line(whole: tuple[Path, dict]) -> None:
     folder, made = whole
@@ -176,6 +195,10 @@ def test_parts_and_a_killed_run_give_the_same_bytes(
         [again] = read_jsonl(lanser(*line, "-o", other, "--resume").stdout)
         assert (other / "points.jsonl").read_bytes() == (folder / "points.jsonl").read_bytes()
         assert {**again, "run": ""} == {**made, "run": ""}
+    short = killed / "points" / "init-1-seed-1" / "predictions.jsonl"
+    short.write_text("".join(short.read_text().splitlines(True)[1:]))
+    said = lanser(*line, "-o", killed, "--resume", check=1).stderr.decode()
+    assert "points/init-1-seed-1 has not tested 'clip-00', which" in said
 
 
 @pytest.mark.slow
@@ -220,3 +243,22 @@ def test_a_curve_needs_a_start_and_a_test(
     assert b"--init" in done.stderr
     line = ("efficiency", labelled, "--init", tiny_run, *LINE, "--folds", "0")
     assert b"--folds 0" in lanser(*line, "-o", tmp_path / "x", check=2).stderr
+
+
+@pytest.mark.slow
+def test_records_of_all_seeds_count_and_the_unreadable_are_rejected_again_when_resumed(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    values = read_jsonl(labelled)
+    training = [Record(one) for one in values if one["speaker"] != "s0"]
+    drawn = [{r.id for r in subset(training, 0.5, seed)} for seed in (0, 1)]
+    broken = min(drawn[1] - drawn[0])
+    values = [one | ({"offset": 30.0} if one["id"] == broken else {}) for one in values]
+    corpus, folder = write_jsonl(tmp_path / "corpus.jsonl", values), tmp_path / "curve"
+    line = ("efficiency", corpus, "--init", tiny_run, "--device", "cpu", "--steps", "1", "--test",
+            "speaker=s0", "--fractions", ".5", "--seeds", "2", "-o", folder)  # fmt: skip
+    tested, used = len(values) - len(training), len(drawn[0] | drawn[1])
+    said = f"12 in, {tested + used - 1} used, 1 rejected, {12 - tested - used} dropped (beyond"
+    for more in ((), ("--resume",)):
+        error = lanser(*line, *more, check=3).stderr.decode()
+        assert f"rejected: {broken}: " in error and said in error

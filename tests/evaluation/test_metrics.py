@@ -114,6 +114,7 @@ def test_few_speakers_have_no_interval_and_it_says_why():
     few = measure(records(pairs, [f"s{i % 4}" for i in range(40)]))
     assert (few.uar.low, few.uar.high, str(few.wa)) == (None, None, f"{few.wa.value:.3f}")
     assert few.interval == "no intervals, which need 5 speakers: there are 4 speakers"
+    assert measure(records(pairs, ["s"] * 40)).interval.endswith("there is one speaker")
     assert measure(records(pairs, [f"s{i % 5}" for i in range(40)])).uar.low is not None
 
 

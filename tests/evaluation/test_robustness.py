@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Lanser, read_jsonl, tone
+from conftest import Lanser, read_jsonl, tone, write_jsonl
 
 from lanser_cli.audio.perturbation import perturbations
 from lanser_cli.errors import UsageError
@@ -72,3 +72,21 @@ def test_runs_state_what_they_lose(lanser: Lanser, labelled: Path, tmp_path: Pat
     assert kept["perturbed"][str(run)] == result["perturbed"]
     assert "telephone band" in (report / "report.html").read_text()
     lanser("eval", run / "predictions.jsonl", "--perturb", "gain", check=2)
+
+
+@pytest.mark.slow
+def test_the_model_of_a_record_is_that_of_its_fold_and_of_one_seed(
+    lanser: Lanser, labelled: Path, tmp_path: Path
+) -> None:
+    """Where folds are by sentence, every model has tested every speaker."""
+    values = [one | {"sentence": str(n // 3 % 2)} for n, one in enumerate(read_jsonl(labelled))]
+    corpus, run = write_jsonl(tmp_path / "corpus.jsonl", values), tmp_path / "run"
+    words = ("--model", "resnet18-slim", "--crop", "0.3", "--steps", "1", "--device", "cpu")
+    folds = ("--group", "sentence", "--folds", "2", "--seeds", "2")
+    lanser("finetune", corpus, *words, *folds, "-o", run)
+    line = ("--perturb", "telephone", "--device", "cpu")
+    said = lanser("eval", run, *line, check=1).stderr.decode()
+    assert f"several seeds: name the folder of one, such as {run / 'seed-0'}" in said
+    [result] = read_jsonl(lanser("eval", run / "seed-0", *line).stdout)
+    for lost in result["perturbed"].values():
+        assert lost["reference"] == result["uar"]["value"]

@@ -53,6 +53,20 @@ def test_well_above_chance_where_words_tell(lanser: Lanser, tmp_path: Path) -> N
     lanser("compare", run / "entailment", run / "logistic")
 
 
+def test_what_is_missing_of_a_protocol_is_said_by_eval_too(lanser: Lanser, tmp_path: Path) -> None:
+    values = [
+        {"id": f"{label}-{n}", "speaker": f"0{n}", "label": label, "text": f"{label} {n % 2}"}
+        for label in ("anger", "happiness", "neutral", "sadness")
+        for n in range(4)
+    ]
+    path, run = write_jsonl(tmp_path / "few.jsonl", values), tmp_path / "run"
+    line = ("text-only", path, "--protocol", "emodb-4-loso", "--device", "cpu", "-o", run)
+    [made] = read_jsonl(lanser(*line).stdout)
+    assert made["protocol"] == "emodb-4-loso" and "speaker 4 of 10" in made["missing"]
+    said = lanser("eval", run / "logistic").stderr.decode()
+    assert "not all of emodb-4-loso, so it compares with no other: anger 4 of 127" in said
+
+
 def test_labels_of_no_shipped_taxonomy_need_a_crosswalk(lanser: Lanser, tmp_path: Path) -> None:
     values = [
         {"id": f"r{n}", "speaker": f"s{n % 4}", "label": ("up", "down")[n % 2], "text": "so what"}

@@ -10,11 +10,13 @@ import pytest
 import soundfile
 from conftest import Lanser, read_jsonl, tone, write_jsonl
 
-from lanser_cli.evaluation.linear import over_folds, scaled_by_speaker
+from lanser_cli.evaluation.linear import COSTS, divided, over_folds, scaled_by_speaker
 from lanser_cli.models.front_end import FrontEnd, LogMel
 from lanser_cli.prosody.functionals import MELS, functionals
 from lanser_cli.records import Record
+from lanser_cli.tally import Ledger
 from lanser_cli.training.folds import Protocol, divide
+from lanser_cli.training.protocols import standard
 
 CLASSIFIERS = ("svm", "logistic")
 
@@ -65,22 +67,42 @@ def test_it_leaves_runs_that_eval_and_compare_read(
 def test_its_folds_are_those_of_finetune(corpus: Path) -> None:
     """Each record is answered by a classifier that heard nothing of its speaker."""
     records = [Record(value) for value in read_jsonl(corpus)]
-    folds = divide(records, Protocol(folds=3))
+    protocol = Protocol(folds=3)
+    folds = divide(records, protocol)
     # A feature that names the record: what is known of a test side leaks into it at once.
     features = np.eye(len(records))
-    tested = over_folds("svm", features, records, folds)
+    tested = over_folds("svm", features, records, folds, protocol)
     assert sum(one.prediction == one.label for one in tested.records) < len(records)
     seen = np.array([[float(record.label == "angry")] for record in records])
-    tested = over_folds("logistic", seen, records, folds)
+    tested = over_folds("logistic", seen, records, folds, protocol)
     assert all(one.prediction == one.label for one in tested.records)
     assert set(tested.costs) == {fold.name for fold in folds}
+
+
+def test_inner_folds_keep_the_group_of_the_protocol_apart() -> None:
+    labels = list(standard("meld-7-split").labels)
+    records = [
+        Record({"id": f"{part}{n}", "label": label, "split": part, "speaker": "Joey",
+                "dialogue": f"{part}{n}"})
+        for part in ("train", "dev", "test")
+        for n, label in enumerate(labels * 3)
+    ]  # fmt: skip
+    protocol, ledger = Protocol(protocol="meld-7-split"), Ledger("baseline")
+    ledger.read = len(records)
+    folds = divided(records, protocol, ledger)
+    assert str(ledger).startswith("63 in, 42 used, 0 rejected, 21 dropped (for validation)")
+    features = np.array([[float(labels.index(one.label))] for one in records])
+    tested = over_folds("logistic", features, records, folds, protocol)
+    # By speaker there would be one group, nothing to choose by, and so the middle cost.
+    assert tested.costs["1"] > COSTS["logistic"][len(COSTS["logistic"]) // 2]
 
 
 def test_features_that_are_not_defined_become_the_training_mean(corpus: Path) -> None:
     records = [Record(value) for value in read_jsonl(corpus)]
     features = np.array([[float(record.label == "angry"), np.nan] for record in records])
     features[::7, 0] = np.nan
-    tested = over_folds("svm", features, records, divide(records, Protocol(folds=3)))
+    protocol = Protocol(folds=3)
+    tested = over_folds("svm", features, records, divide(records, protocol), protocol)
     right = [one.prediction == one.label for one in tested.records]
     assert np.mean(right) > 0.85
 

@@ -14,9 +14,11 @@ from conftest import EKMAN, ROOT, Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.prosody import controls, layers, words
+from lanser_cli.prosody.held_out import divide
 from lanser_cli.prosody.probes import splits
 from lanser_cli.prosody.targets import TARGETS
 from lanser_cli.records import Record
+from lanser_cli.training import heard
 from lanser_cli.training.runs import RunFolder
 
 RATE = 16_000
@@ -164,6 +166,21 @@ def test_a_run_that_was_tested_on_none_of_the_speakers_is_refused(
     assert b"tested on a speaker of these records" in done.stderr
 
 
+def test_a_speaker_that_was_tested_and_trained_on_is_not_held_out(speech, tmp_path: Path) -> None:
+    records = [Record(one) for one in speech]
+    run = with_folds(tmp_path / "run", ["s0", "s1", "s2"])
+    marks = ((heard.marks(one), None) for one in records if one.speaker in ("s2", "s3"))
+    heard.write(run / "fold-1", heard.heard(marks), None)
+    [part] = divide(run, records)
+    assert {records[row].speaker for row in part.rows} == {"s0", "s1"} and not part.heard
+    # One that names none whom it was tested on is probed on all, and says how many it has heard.
+    before = save(tmp_path / "before", "pretrain")
+    assert not divide(before, records)[0].known
+    heard.write(before, heard.read(run / "fold-1"), None)
+    [part] = divide(before, records)
+    assert (len(part.rows), part.known, part.heard) == (48, True, 12)
+
+
 def test_a_fold_of_one_speaker_is_refused_with_the_reason(
     lanser: Lanser, speech, tmp_path: Path
 ) -> None:
@@ -248,6 +265,13 @@ def test_every_branch_of_an_untrained_network_is_live() -> None:
     assert not np.allclose(found["block 1.1"], dead["block 1.1"], rtol=0.1)
     other = layers.untrained(SMALL, model.front_end, 1)
     assert not torch.equal(live.backbone.conv1.weight, other.backbone.conv1.weight)
+
+
+def test_records_with_an_empty_text_are_counted_among_those_without() -> None:
+    values = [
+        {"id": f"u{n}", "speaker": "s", "text": text} for n, text in enumerate(("a", "", None))
+    ]
+    assert "transcript: 2 records have no text" in controls.known([Record(v) for v in values])[1]
 
 
 def test_log_mel_statistics_are_those_of_the_front_end() -> None:

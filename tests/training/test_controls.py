@@ -33,7 +33,8 @@ def weak(control, count=60, targets="soft"):
             "id": f"u{number}",
             "speaker": f"s{number // 20}",
             "emotion": label,
-            "emotion_scores": {"joy": number / 100, "anger": 1 - number / 100},
+            "emotion_score": 1 - number / count,
+            "emotion_scores": {"joy": number / count, "anger": 1 - number / count},
             "text": TEXTS[number % 2][number % 3],
             "label": ("happy", "angry")[number % 2],
         }
@@ -48,12 +49,29 @@ def test_shuffling_stays_within_the_speaker_and_takes_the_scores_along():
     assert [one.emotion for one in after] != [one.emotion for one in before]
     for speaker in ("s0", "s1", "s2"):
         pairs = [
-            Counter((one.emotion, one.probabilities) for one in side if one.speaker == speaker)
+            Counter(
+                (one.emotion, one.score, one.probabilities)
+                for one in side
+                if one.speaker == speaker
+            )
             for side in (before, after)
         ]
         assert pairs[0] == pairs[1]
     assert after == controls.controlled(before, "shuffled", seed=0)
     assert after != controls.controlled(before, "shuffled", seed=1)
+
+
+def test_labels_that_cannot_change_places_are_no_control():
+    alone = [
+        WeakUtterance.of(
+            Record({"id": f"u{n}", "speaker": f"s{n}", "emotion": "ab"[n % 2]}),
+            "hard",
+            ("speaker",),
+        )
+        for n in range(6)
+    ]
+    with pytest.raises(LanserError, match="--control shuffled: .* none has two"):
+        controls.controlled(alone, "shuffled", seed=0)
 
 
 def test_the_prior_is_drawn_from_how_often_a_label_occurs():

@@ -42,6 +42,26 @@ def test_the_corpus_own_folds_are_used():
     assert speakers(divided[0].test) == {"s0", "s1"}
 
 
+def test_own_folds_of_some_records_alone_are_said_to_be_not_used(capsys):
+    first, *others = corpus()
+    divided = divide([first, *(one.with_fields(fold="1") for one in others)], Protocol())
+    assert len(divided) == 5
+    assert "1 of 48 records have no 'fold', so the corpus' own folds" in capsys.readouterr().err
+
+
+def test_a_fold_whose_name_leads_out_of_the_run_is_refused():
+    records = [one.with_fields(fold=f"../{one.speaker}") for one in corpus()]
+    with pytest.raises(UsageError, match="'../s0' cannot name a folder"):
+        divide(records, Protocol())
+
+
+def test_an_empty_word_is_neither_a_label_nor_a_speaker():
+    first, *others = corpus()
+    assert Protocol().take(first.with_fields(label="")) == "no label"
+    with pytest.raises(UsageError, match="1 of 48 records have no 'speaker', such as '0-0'"):
+        divide([first.with_fields(speaker=""), *others], Protocol())
+
+
 def test_own_folds_that_share_speakers_are_refused():
     records = [record.with_fields(fold=str(index % 2)) for index, record in enumerate(corpus())]
     with pytest.raises(LanserError, match="speaker s0, s1.* in training and in test"):
@@ -208,5 +228,7 @@ def test_test_records_without_a_group_value_are_counted(capsys):
     divide([*corpus(), *nameless], Protocol(test="day=2"))
     said = "3 of 3 test records have no 'speaker', such as 'n0'"
     assert said in capsys.readouterr().err
+    divide([*corpus(), *nameless], Protocol(test="speaker=s1"))
+    assert "3 of 43 training records have no 'speaker'" in capsys.readouterr().err
     with pytest.raises(UsageError, match="no record has 'speakr'; did you mean 'speaker'"):
         divide(corpus(), Protocol(test="speaker=s1", group="speakr"))

@@ -12,12 +12,13 @@ import torch
 from conftest import tone
 from safetensors.torch import load_file
 
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.records import Record
 from lanser_cli.training import learner, loop
 from lanser_cli.training.examples import Example
 from lanser_cli.training.finite import MOST_SKIPPED, FiniteGuard, check_finite
+from lanser_cli.training.predict import Predictor
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 
@@ -130,3 +131,17 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").glob("model*"))
     with pytest.raises(LanserError, match="optimizer.state.3.exp_avg is not finite"):
         check_finite({"optimizer": {"state": {3: {"exp_avg": torch.tensor(float("nan"))}}}}, "run")
+
+
+def test_a_setting_without_an_end_is_refused() -> None:
+    for name in ("lr", "weight_decay", "mixup", "gain_db"):
+        with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} inf"):
+            Recipe(3, **{name: float("inf")})  # type: ignore[arg-type]
+
+
+def test_an_answer_that_is_not_finite_is_one_error_that_names_the_weights() -> None:
+    model = SpeechClassifier(Architecture("resnet18-slim", ("a", "b"), crop_seconds=0.15)).eval()
+    with torch.no_grad():
+        model.backbone.fc.weight.fill_(3e38)
+    with pytest.raises(LanserError, match="answers are not finite, .* weights are too large"):
+        Predictor([model]).answers([torch.from_numpy(tone(0.2))])

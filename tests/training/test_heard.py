@@ -114,6 +114,9 @@ def test_testing_on_heard_voices_is_refused_unless_it_is_said_everywhere(
     assert report["runs"][str(run)]["seen"] == made["seen"]
     assert b"has heard 1 speaker" in done.stderr
     assert "WARNING" in (tmp_path / "report/report.html").read_text()
+    done = lanser("compare", run, run, "-o", tmp_path / "pair")
+    assert b"has heard 1 speaker" in done.stderr
+    assert "WARNING" in (tmp_path / "pair/report.html").read_text()
 
 
 def test_predictions_on_what_was_heard_are_marked_and_a_score_over_them_says_so(

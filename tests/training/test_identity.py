@@ -137,6 +137,29 @@ def test_fine_tuning_is_not_laundered(labelled: Path, tmp_path: Path, lanser: La
     assert contents(run)["predictions.jsonl"] == before["predictions.jsonl"]
 
 
+def test_who_is_on_which_side_counts_whatever_key_says_it(
+    labelled: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    def divided(name: str, tested: str) -> Path:
+        values = [
+            one | {"split": "test" if one["speaker"] == tested else "train"}
+            for one in read_jsonl(labelled)
+        ]
+        return write_jsonl(tmp_path / name, values)
+
+    run, corpus = tmp_path / "seed-0", divided("a.jsonl", "s0")
+    line = [*SLIM, "--steps", "1", "--test", "split=test"]
+    lanser("finetune", corpus, *line, "-o", run)
+    before = contents(run)
+    other = divided("b.jsonl", "s1")
+    refused(lanser("finetune", other, *line, "-o", run, "--resume", check=None), "folds")
+    # Nor is it a seed of another run, which has no config of its own yet.
+    line += ["--seeds", "2", "-o", tmp_path]
+    refused(lanser("finetune", other, *line, "--resume", check=None), "seed-0", "folds")
+    assert b"seed-0 holds a run already" in lanser("finetune", other, *line, check=2).stderr
+    assert contents(run) == before and not (tmp_path / "config.json").exists()
+
+
 def test_other_weights_to_start_from_are_another_run(
     labelled: Path, tmp_path: Path, lanser: Lanser, tiny_run: Path
 ) -> None:

@@ -11,7 +11,7 @@ from conftest import Lanser, read_jsonl
 from sklearn.utils.class_weight import compute_class_weight
 
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import freed, levels_of
 from lanser_cli.records import Record
@@ -97,6 +97,13 @@ def test_class_weights_are_those_of_scikit_learn() -> None:
     assert emphasis(examples, "sqrt") == pytest.approx(root / root.mean())
 
 
+def test_soft_targets_are_probabilities() -> None:
+    record = Record({"id": "x", "emotion": "a", "emotion_scores": {"a": 2.0, "b": -1.5}})
+    with pytest.raises(RecordError, match="'b' is -1.5, and soft targets need probabilities"):
+        WeakUtterance.of(record, "soft")
+    assert WeakUtterance.of(record, "hard").probabilities == ()
+
+
 def test_the_score_of_a_weak_label_counts() -> None:
     values = [{"id": "x", "emotion": "a", "emotion_score": 0.9}, {"id": "y", "emotion": "b"}]
     held = [WeakUtterance.of(Record(value), "hard") for value in values]
@@ -104,6 +111,10 @@ def test_the_score_of_a_weak_label_counts() -> None:
     assert weak_examples(held[:1], ("a", "b"), by_score=True)[0].weight == 0.9
     with pytest.raises(LanserError, match="--score-weighted: record 'y' has no 'emotion_score'"):
         weak_examples(held, ("a", "b"), by_score=True)
+    for score in (-0.5, 2.0):  # such as log-probabilities
+        odd = WeakUtterance.of(Record({"id": "z", "emotion": "a", "emotion_score": score}), "hard")
+        with pytest.raises(LanserError, match=f"record 'z' has {score:g} as 'emotion_score'"):
+            weak_examples([odd], ("a", "b"), by_score=True)
     weights = emphasis([Example(held[0], (1.0, 0.0), w) for w in (0.2, 0.6)], "none")
     assert weights == pytest.approx([0.5, 1.5])
 

@@ -104,6 +104,14 @@ def test_meld_is_tested_on_its_own_split_and_validated_on_dev():
     [fold] = divide(records, Protocol(protocol="meld-7-split"))
     for side, part in ((fold.training, "train"), (fold.validation, "dev"), (fold.test, "test")):
         assert {record.split for record in side} == {part}
+    with pytest.raises(UsageError, match="leave --validation out"):
+        Protocol(protocol="meld-7-split", validation=2)
+    other = records[0].with_fields(split="valid")
+    assert Protocol(protocol="meld-7-split").take(other) == "split valid"
+    shared = [*records[:-1], records[-1].with_fields(split="dev")]
+    shared += [records[-1].with_fields(id="x", split="train")]
+    with pytest.raises(LanserError, match="test_dia6 is in training and in validation"):
+        divide(shared, Protocol(protocol="meld-7-split"))
 
 
 def test_a_protocol_stands_for_folds_group_and_test():

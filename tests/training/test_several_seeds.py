@@ -82,6 +82,13 @@ def test_eval_reads_a_run_of_several_seeds(run: Path, tmp_path: Path, lanser: La
         assert words in page
 
 
+def test_a_fold_alone_is_no_run_to_measure_and_it_says_where_its_answers_are(
+    run: Path, lanser: Lanser
+) -> None:
+    error = lanser("eval", run / "seed-5" / "fold-1", check=1).stderr.decode()
+    assert f"with those of the others, in {run / 'seed-5' / 'predictions.jsonl'}" in error
+
+
 def test_validation_speakers_are_neither_trained_nor_tested_on(run: Path) -> None:
     for path in run.glob("seed-*/fold-*/config.json"):
         config = json.loads(path.read_text())

@@ -38,7 +38,8 @@ class Drawn:
     def value(self) -> float:
         """The weighted share of the marks inside that are right: Hájek's ratio estimator (1971)."""
         weights = self.weights * self.inside
-        return float(weights[self.right].sum() / weights.sum())
+        right, wrong = weights[self.right].sum(), weights[~self.right].sum()
+        return float(right / (right + wrong))  # exactly 1 where none is wrong
 
     @property
     def effective(self) -> float:

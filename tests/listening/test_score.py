@@ -124,6 +124,18 @@ def test_intervals_and_bounds_are_those_of_scipy() -> None:
     assert fewest_marks(0.8) == 14 and 0.8**14 < 0.05 < 0.8**13
 
 
+def test_a_label_that_is_always_right_is_no_surer_than_its_marks() -> None:
+    rng = RNG(4)
+    for _ in range(50):  # sums in another order differ in their last digits
+        strata = rng.integers(0, 4, 60)
+        weights, inside = rng.uniform(1, 50, 4)[strata], rng.random(60) < 0.6
+        sure = Drawn(inside | (rng.random(60) < 0.5), inside, weights, strata)
+        own = weights[inside]
+        assert sure.effective == pytest.approx(own.sum() ** 2 / (own**2).sum())
+        found = share(sure)
+        assert found is not None and found.low < 0.95 and lower_bound(sure) > 0.7
+
+
 def test_weighted_estimates_are_unbiased_and_their_intervals_hold_the_truth() -> None:
     rng = RNG(0)
     sizes, picked = np.array([3000, 900, 300]), np.array([60, 60, 60])

@@ -98,9 +98,33 @@ def test_marks_that_are_missing_share_their_weight_and_are_counted(
     assert b"0.8 takes at least 14 marks of a label" in done.stderr
 
 
+def test_two_samples_of_strata_of_one_name_keep_their_own_weights(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    values = sample_of(tmp_path / "s.jsonl", {"joy": (20, 1980)})
+    for value in values[:10]:  # all that a small corpus has
+        value["pick"]["probability"] = 0.5
+    write_jsonl(tmp_path / "s.jsonl", values)
+    small = {value["id"] for value in values[:10]}
+    marks = marks_of(
+        tmp_path / "m.jsonl", values, lambda v: "none of these" if v["id"] in small else "joy"
+    )
+    every = read_jsonl(lanser("listen", tmp_path / "s.jsonl", "--score", marks).stdout)[0]
+    assert every["labels"] == 20 + 990
+    assert every["precision"]["value"] == pytest.approx(990 / 1010, abs=1e-6)
+
+
 def test_marks_of_another_page_are_refused(lanser: Lanser, tmp_path: Path) -> None:
     values = sample_of(tmp_path / "s.jsonl", {"joy": (3, 10)})
     marks = marks_of(tmp_path / "m.jsonl", values, lambda v: "joy")
+    for label in ("Joy", ...):  # another spelling would be a label of its own; and none at all
+        told = [mark | {"label": label} for mark in read_jsonl(marks)]
+        other = [{k: v for k, v in mark.items() if v is not ...} for mark in told]
+        write_jsonl(tmp_path / "hand-made.jsonl", other)
+        done = lanser(
+            *("listen", tmp_path / "s.jsonl", "--score", tmp_path / "hand-made.jsonl"), check=1
+        )
+        assert b"the mark of 'joy-0' has no label of the page" in done.stderr
     values[0]["text"] = "another text"
     write_jsonl(tmp_path / "s.jsonl", values)
     done = lanser("listen", tmp_path / "s.jsonl", "--score", marks, check=2)

@@ -153,7 +153,8 @@ class Record:
     def margin(self) -> float | None:
         """Log-odds of the weak label over the second (`entailment.margin`)."""
         margin = (self.fields.get("entailment") or {}).get("margin")
-        return margin if isinstance(margin, int | float) else None
+        is_number = isinstance(margin, int | float) and not isinstance(margin, bool)
+        return margin if is_number and abs(margin) <= _LARGEST else None
 
     @property
     def split(self) -> str | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lanser_cli import console, jsonl
 from lanser_cli.digests import string64
 from lanser_cli.errors import LanserError, UsageError, require
-from lanser_cli.origin import named
+from lanser_cli.origin import of_files
 from lanser_cli.pipe import Pipe, one_process, unique, watching
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.tally import Tally
@@ -53,14 +53,18 @@ def doubt(
     require("cleanlab", "quality")
     sources = [Voter.parse(word, FIELD) for word in ([scores] if scores else inputs)]
     labelled = [Voter.parse(path, label).path for path in inputs]
-    if (label, sources[0].field) in (("emotion", "emotion_scores"), ("prediction", "scores")):
+    best_of = {"emotion": "emotion_scores", "prediction": "scores"}
+    if best_of.get(label) == sources[0].field and sources[0].path in labelled:
         raise UsageError(
             f"'{label}' is the best of '{sources[0].field}', so it is never in doubt: name scores "
             "of a model that was trained on other records"
         )
     known = Scores.of(sources, may_repeat=scores is None)
     judge = Judge.of(labelled, label, known)
-    settings = {"--label": label, "--scores": scores and named(scores)}
+    settings = {
+        "--label": label,
+        "--scores": scores and f"{sources[0].field} of {of_files([sources[0].path])}",
+    }
     return pipe.run(
         judge.items(labelled),
         watching(one_process(judge), lambda _: None, judge.say),

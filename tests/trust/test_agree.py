@@ -222,6 +222,16 @@ def test_lines_that_are_no_votes_are_rejected(lanser: Lanser, tmp_path: Path) ->
     assert "agree: 7 in, 3 out, 4 rejected" in said
 
 
+def test_a_resumed_run_has_the_same_voters(lanser: Lanser, tmp_path: Path) -> None:
+    for name in "ab":
+        records = [{"id": str(n), "emotion": "joy", "other": "fear"} for n in range(4)]
+        write_jsonl(tmp_path / f"{name}.jsonl", records)
+    lanser("agree", "a.jsonl", "b.jsonl:other", "b.jsonl", "-o", "o.jsonl", cwd=tmp_path)
+    again = ("agree", "a.jsonl", "a.jsonl:other", "b.jsonl", "-o", "o.jsonl", "--resume")
+    done = lanser(*again, cwd=tmp_path, check=2)
+    assert b"made with another votes" in done.stderr
+
+
 def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").touch()
     (tmp_path / "b.jsonl").touch()
@@ -237,6 +247,7 @@ def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
     [
         (("a.jsonl",), "two voters"),
         (("a.jsonl", "a.jsonl"), "named twice"),
+        (("a.jsonl", "./a.jsonl:emotion"), "named twice"),
         (("a.jsonl", "-"), "not a stream"),
         (("a.jsonl", "a.jsonl:feeling"), "no record has a label in 'feeling'"),
         (("a.jsonl", "gone.jsonl:prediction"), "no such file as gone.jsonl"),

@@ -153,8 +153,9 @@ class Record:
     def margin(self) -> float | None:
         """Log-odds of the weak label over the second (`entailment.margin`)."""
         margin = (self.fields.get("entailment") or {}).get("margin")
-        is_number = isinstance(margin, int | float) and not isinstance(margin, bool)
-        return margin if is_number and abs(margin) <= _LARGEST else None
+        if isinstance(margin, bool) or not isinstance(margin, int | float):
+            return None
+        return margin if abs(margin) <= _LARGEST else None
 
     @property
     def split(self) -> str | None:

@@ -182,6 +182,14 @@ def test_labels_of_another_taxonomy_are_refused_or_translated(
     (tmp_path / "ways.json").write_text(json.dumps({"to": str(own), "map": ways}))
     done = lanser("agree", a, b, c, "--crosswalk", tmp_path / "ways.json")
     assert [record["emotion"] for record in read_jsonl(done.stdout)][:3] == ["bad", "good", "bad"]
+    for mapping, mention in (
+        (5, b"'map' must be an object"),
+        ([{}], b"'map' must be an object"),
+        (dict.fromkeys([*ways, "anger"]) | {"rare": "bad"}, b"none of anger, angry"),
+    ):
+        (tmp_path / "ways.json").write_text(json.dumps({"to": str(own), "map": mapping}))
+        done = lanser("agree", a, b, c, "--crosswalk", tmp_path / "ways.json", check=2)
+        assert mention in done.stderr
 
 
 def test_taxonomies_that_records_name_must_be_one(lanser: Lanser, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from lanser_cli.entailment import (
     load_crosswalk,
     load_taxonomy,
 )
+from lanser_cli.entailment.crosswalk import Crosswalk
 from lanser_cli.entailment.entail_label import Summary
 from lanser_cli.entailment.labeller import Labeller
 from lanser_cli.errors import LanserError
@@ -332,6 +333,24 @@ def test_a_crosswalk_adds_probabilities_up() -> None:
     assert (about["taxonomy"], about["crosswalk"]) == ("goemotions", "meld7")
     best, second = sorted(found.emotion_scores.values())[:-3:-1]
     assert about["margin"] == pytest.approx(math.log(best / second), abs=1e-3)
+
+
+def test_a_text_whose_candidates_lead_nowhere_has_no_label() -> None:
+    emotions = Taxonomy.of_labels(["joy", "fear", "surprise", "anger"])
+    crosswalk = Crosswalk(emotions, Taxonomy.of_labels(["sad", "glad"]), (1, None, None, 0))
+    scorer, first = CountingScorer(), FearScorer()
+    two = (LabelScorer(one, emotions, (Template("{}"),)) for one in (scorer, first))
+    found = only(Labeller(Cascade(*two, 2), crosswalk=crosswalk), record())
+    assert found.emotion is None and found.fields["emotion_score"] is None
+    assert found.emotion_scores == {"sad": 0.5, "glad": 0.5}
+    assert found.fields["entailment"]["abstained"] == "left out"
+
+
+class FearScorer(CountingScorer):
+    """Takes everything for fear or surprise."""
+
+    def rule(self, premise: str, hypothesis: str) -> float:
+        return float(hypothesis in ("fear", "surprise"))
 
 
 def test_the_summary_counts_what_became_of_the_texts(capsys: pytest.CaptureFixture) -> None:

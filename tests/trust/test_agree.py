@@ -211,6 +211,9 @@ def test_voters_who_tell_nothing_are_said(lanser: Lanser, tmp_path: Path) -> Non
     assert f"{a} and {b} hardly differ (kappa 1.00)" in done.stderr.decode()
     assert f"{c} always says joy" in done.stderr.decode()
     assert json.loads((tmp_path / "s.json").read_text())["kappa"][1]["value"] == 0
+    spelt = write(tmp_path, "e", [label.replace("joy", "Joy") for label in said])
+    done = lanser("agree", a, spelt)
+    assert "alone: 'joy' (3), 'Joy' (3): write them alike" in done.stderr.decode()
     alone = lanser("agree", c, f"{write(tmp_path, 'd', ['joy'] * 6)}")
     assert json.loads(alone.stdout.splitlines()[0])["emotion_scores"] == {"joy": 1.0}
 

@@ -280,7 +280,7 @@ def confident(
     """How doubtful each label is, and which are taken for wrong.
 
     How many are wrong is cleanlab's estimate; they are those of the lowest normalised margin, the
-    label's probability less the highest of another. A label with the highest is not among them.
+    label's probability less the highest of another. A label that none is above is not among them.
 
     Args:
         labels: as places in the columns of `scores`.
@@ -306,7 +306,8 @@ def confident(
     for batch in batches:
         chances = scores[rows[batch]][:, occurring]
         doubts[batch] = 1 - inspector.score_label_quality(codes[batch], chances)
-        best[batch] = chances.argmax(axis=1) == codes[batch]
+        own = chances[np.arange(len(chances)), codes[batch]]
+        best[batch] = own == chances.max(axis=1)
     wrong = np.zeros(len(codes), np.bool_)
     wrong[np.argsort(-doubts, kind="stable")[: inspector.get_num_issues(silent=True)]] = True
     return doubts, wrong & ~best

@@ -399,6 +399,12 @@ PLAIN = {
 }
 
 
+def test_a_word_that_the_embedded_model_makes_one_unknown_piece_of_is_no_text(embedded) -> None:  # type: ignore[no-untyped-def]
+    key = "deadbeef" * 20
+    assert not embedded.knows(key) and not embedded.knows(f"{key}\n{key} {key}")
+    assert embedded.knows(f"i am so happy about {key}") and embedded.knows("so happy " * 20)
+
+
 def test_the_embedded_model_knows_plain_feelings(embedded) -> None:  # type: ignore[no-untyped-def]
     items = [Record({"id": f"n{n}", "text": text}) for n, text in enumerate(PLAIN)]
     found = [item.emotion for item in label(items, load_taxonomy("ekman6"), embedded)]
@@ -413,7 +419,7 @@ def test_the_embedded_model_does_not_judge_what_it_cannot_read(embedded, text: s
     assert found.fields["entailment"]["abstained"] in ("no words", "unknown script")
 
 
-@pytest.mark.parametrize("text", ["a" * 5000, "word " * 10_000, "naïve café, señor?", "ok 🙂"])
+@pytest.mark.parametrize("text", ["so so " + "a" * 5000, "word " * 10_000, "naïve café, señor?", "ok 🙂"])
 def test_the_embedded_model_bears_any_text(embedded, text: str) -> None:  # type: ignore[no-untyped-def]
     (found,) = label([record(text)], load_taxonomy("ekman6"), embedded)
     assert found.emotion in load_taxonomy("ekman6").labels

@@ -129,7 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
             server.socket.close()  # nobody gets in any more
             self.close_connection = True
         elif status is not None:
-            self._send({"error": f"no, {self.headers.get('Authorization')}"}, *status)
+            # As servers do whose checks name what they were given.
+            said = f"no, {self.headers.get('Authorization')}, to '{premise}'"
+            self._send({"error": said}, *status)
         elif "broken" in premise:
             self._send(_reply(prompt, server.most), cut=40)
         elif "packed" in premise:  # a thousandth of what it would be

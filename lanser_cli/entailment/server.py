@@ -74,6 +74,7 @@ class Server:
     Args:
         name: `llm:NAME@URL`; the URL with or without `/v1`.
         allow_remote: whether transcripts may go to another machine.
+        no_text: what it says may hold words of a transcript, and is not shown in any message.
 
     Attributes:
         kind: vllm, llama.cpp, ollama or other.
@@ -85,8 +86,8 @@ class Server:
         LanserError: it does not answer.
     """
 
-    def __init__(self, name: str, *, allow_remote: bool = False) -> None:
-        self.name = name
+    def __init__(self, name: str, *, allow_remote: bool = False, no_text: bool = False) -> None:
+        self.name, self._no_text = name, no_text
         self.model, self._url = _parse(name, allow_remote)
         self._key = _key()
         headers = {"User-Agent": "lanser"}
@@ -129,7 +130,7 @@ class Server:
             check_shape(reply, _ANSWER)
             answer = reply["choices"][0]["logprobs"]["content"][0]
         except (ValueError, IndexError) as error:
-            said = error if isinstance(error, ValueError) else "there is no token"
+            said = self.shown(str(error)) if isinstance(error, ValueError) else "there is no token"
             raise RecordError(
                 f"the server's answer does not have the log-probabilities of its token: {said}"
             ) from None
@@ -201,7 +202,7 @@ class Server:
             except ProtocolError:  # before the answer or within it
                 fault = RecordError("the server broke its answer off, in every try")
             except HTTPError as error:
-                raise self._gone(self._clean(str(error))) from None
+                raise self._gone(self.shown(str(error))) from None
             else:
                 if reply.status == 200:
                     return self._json(data)
@@ -224,7 +225,7 @@ class Server:
     def _refusal(self, reply: urllib3.BaseHTTPResponse, data: bytes, path: str) -> LanserError:
         """What an answer other than 200 means for the run."""
         status = reply.status
-        said = self._clean(data.decode("utf-8", "replace"))
+        said = self.shown(data.decode("utf-8", "replace"))
         if 300 <= status < 400:
             return self._gone("it sends elsewhere, which is not followed: name the server itself")
         if status in (401, 403):
@@ -248,8 +249,10 @@ class Server:
         except (ValueError, RecursionError):
             raise RecordError("the server's answer is not JSON") from None
 
-    def _clean(self, text: str) -> str:
+    def shown(self, text: str) -> str:
         """What the server said, in short, without the key, which it may have repeated."""
+        if self._no_text:
+            return "..."
         if self._key:
             text = text.replace(self._key, "...")
         return console.printable(" ".join(text.split())[:200])

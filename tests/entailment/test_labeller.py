@@ -419,7 +419,9 @@ def test_the_embedded_model_does_not_judge_what_it_cannot_read(embedded, text: s
     assert found.fields["entailment"]["abstained"] in ("no words", "unknown script")
 
 
-@pytest.mark.parametrize("text", ["so so " + "a" * 5000, "word " * 10_000, "naïve café, señor?", "ok 🙂"])
+@pytest.mark.parametrize(
+    "text", ["so so " + "a" * 5000, "word " * 10_000, "naïve café, señor?", "ok 🙂"]
+)
 def test_the_embedded_model_bears_any_text(embedded, text: str) -> None:  # type: ignore[no-untyped-def]
     (found,) = label([record(text)], load_taxonomy("ekman6"), embedded)
     assert found.emotion in load_taxonomy("ekman6").labels

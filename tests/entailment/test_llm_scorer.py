@@ -193,6 +193,17 @@ def test_the_key_is_sent_and_written_nowhere(
     assert KEY not in out + err
 
 
+def test_no_word_comes_back_from_a_server_that_repeats_them_in_its_refusal(
+    tmp_path: Path, scripted: Scripted, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scripted.statuses["whisper"] = [(400, {})] * 9
+    path, rejects = said(tmp_path, "a whisper", "what a joy"), tmp_path / "rejects.jsonl"
+    label(path, scripted, "--no-text", "--rejects", rejects, "--verbose", code=3)
+    [reject] = read_jsonl(rejects)
+    assert "HTTP 400" in reject["error"]
+    assert "whisper" not in rejects.read_text() + "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("key", [f"{KEY}\r\nX-Other: 1", f"{KEY}€"])
 def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(
     key: str,

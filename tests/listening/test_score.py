@@ -230,6 +230,21 @@ def test_a_certificate_holds_with_unlike_weights_too() -> None:
     assert np.mean(wrong) <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
 
 
+def test_no_threshold_is_certified_above_which_a_stratum_that_matters_was_not_heard() -> None:
+    """Three marks of nearly all labels are below it by chance: what is above nobody knows."""
+    rare, common = np.linspace(0.1, 5, 200), np.array([0.2, 0.3, 0.4])
+    margins, strata = np.concatenate([rare, common]), np.repeat([0, 1], [200, 3])
+    weights, right = np.repeat([1.0, 1000.0], [200, 3]), np.repeat([True, False], [200, 3])
+    sample = Drawn(right, np.ones(203, bool), weights, strata)
+    assert certify(margins, sample, 0.8) is None
+    light = replace(sample, weights=np.ones(203))
+    found = certify(margins, light, 0.8)
+    assert found is not None and found.min_margin == 0
+    above = margins + (strata == 0)  # strata that are ranges of margins
+    found = certify(above, sample, 0.8)
+    assert found is not None and found.min_margin > 0.4
+
+
 def test_good_labels_are_certified_with_few_marks_and_all_are_kept() -> None:
     rng = RNG(2)
     found = [threshold_of(rng, 120, lambda values: np.full(len(values), 0.95)) for _ in range(200)]

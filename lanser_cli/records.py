@@ -153,7 +153,9 @@ class Record:
     def margin(self) -> float | None:
         """Log-odds of the weak label over the second (`entailment.margin`)."""
         margin = (self.fields.get("entailment") or {}).get("margin")
-        return margin if isinstance(margin, int | float) else None
+        if isinstance(margin, bool) or not isinstance(margin, int | float):
+            return None
+        return margin if abs(margin) <= _LARGEST else None
 
     @property
     def split(self) -> str | None:

@@ -1,11 +1,12 @@
 """A scripted server of a language model: recorded shapes of answers, and faults on demand.
 
 What it judges is a rule: a statement is as likely as the words it shares with the premise. A word
-of the premise may ask for a fault: broken, speechless, chatty, onesided.
+of the premise may ask for a fault: broken, packed, endless, speechless, chatty, onesided.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
@@ -128,9 +129,16 @@ class _Handler(BaseHTTPRequestHandler):
             server.socket.close()  # nobody gets in any more
             self.close_connection = True
         elif status is not None:
-            self._send({"error": f"no, {self.headers.get('Authorization')}"}, *status)
+            # As servers do whose checks name what they were given.
+            said = f"no, {self.headers.get('Authorization')}, to '{premise}'"
+            self._send({"error": said}, *status)
         elif "broken" in premise:
             self._send(_reply(prompt, server.most), cut=40)
+        elif "packed" in premise:  # a thousandth of what it would be
+            packed = gzip.compress(bytes(1 << 20))
+            self._send(packed, headers={"Content-Encoding": "gzip"})
+        elif "endless" in premise:
+            self._send(b"[" * (17 << 20))
         elif "speechless" in premise:
             self._send({"choices": [{"message": {"content": "Yes"}, "logprobs": None}]})
         elif "chatty" in premise:
@@ -147,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers: dict[str, str] | None = None,
         cut: int | None = None,
     ) -> None:
-        data = json.dumps(value).encode()
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         for name, content in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, content)

@@ -26,6 +26,9 @@ STAGE = "transcribe"
 WINDOW = 64
 """Records sorted by length together, for engines that gain from a batch of like lengths."""
 
+_NEAR = 0.025
+"""Seconds by which an utterance may end behind its file, as far as headers and decoders differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transcribed(Record):
@@ -170,9 +173,10 @@ class Transcriber:
         }
         known = {key: value for key, value in details.items() if value is not None}
         lang = {"lang": heard.lang} if heard.lang and not record.fields.get("lang") else {}
-        # Of a file that breaks off, the header's duration is more than anyone can read.
-        unknown = record.duration is None or record.cut_off
-        duration = {"duration": round(seconds, 6)} if unknown else {}
+        # Of a file that breaks off, or ends before the record does, less is there than is said.
+        said = record.duration
+        wrong = said is None or record.cut_off or said > seconds + _NEAR
+        duration = {"duration": round(seconds, 6)} if wrong else {}
         return record.with_fields(**duration, **lang, text=text, asr=known)
 
 

@@ -25,7 +25,7 @@ from lanser_cli.audio.decoder import (
     regroup,
 )
 from lanser_cli.audio.resampler import SAMPLE_RATE
-from lanser_cli.audio.source import CutOff, Source
+from lanser_cli.audio.source import AudioError, CutOff, Source
 
 _MOST = 1 << 20
 """Samples read at a time: a damaged header may promise more than fits into memory."""
@@ -223,6 +223,8 @@ def _open(source: Source, offset: float, duration: float | None) -> Iterator[_Re
         stop, wanted = length, promised
         if duration is not None:
             end = start + round(duration * rate)
+            if end == start and length:
+                raise AudioError(f"{source.path}: a duration of {duration:g} s holds no sample")
             stop, wanted = min(stop, end), min(wanted, end)
         yield _Reader(file, source.path, rate, start, stop, promised, wanted)
 

@@ -22,7 +22,7 @@ from lanser_cli.digests import string64
 from lanser_cli.entailment.label_scorer import LabelScorer
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import write_json
-from lanser_cli.shape import COUNT, That, read_json
+from lanser_cli.shape import COUNT, Maybe, That, read_json
 
 _FOLDER = Path(__file__).parent
 EVERYDAY_PRIOR = _FOLDER / "everyday_prior.json"
@@ -37,6 +37,7 @@ _SHAPE = {
     "taxonomy": str,
     "templates": [str],
     "labels": [str],
+    "hypotheses": Maybe([str]),
     "texts": That(COUNT, "a whole number from 1 on", lambda value: value > 0),
     "log_odds": {str: [That(float, "between -1e6 and 1e6", lambda value: abs(value) <= 1e6)]},
 }
@@ -125,6 +126,7 @@ class Prior:
     Attributes:
         texts: how many it is the mean over.
         of: for each fingerprint of a model, the log-odds of each hypothesis set's labels.
+        hypotheses: template by template; none in a file of an older lanser.
     """
 
     taxonomy: str
@@ -132,6 +134,7 @@ class Prior:
     labels: tuple[str, ...]
     texts: int
     of: dict[str, tuple[float, ...]]
+    hypotheses: tuple[str, ...] = ()
 
     @classmethod
     def measure(cls, label_scorers: Sequence[LabelScorer], texts: Sequence[str]) -> Prior:
@@ -152,6 +155,7 @@ class Prior:
                 each.scorer.fingerprint: tuple(map(float, mean_odds(each, texts)))
                 for each in label_scorers
             },
+            tuple(first.hypotheses),
         )
 
     @classmethod
@@ -172,7 +176,8 @@ class Prior:
                 f"{path}: not a prior that lanser wrote: 'log_odds.{wrong[0]}' has not one number "
                 "a label (remove it, and it is made anew)"
             )
-        return cls(value["taxonomy"], tuple(value["templates"]), labels, value["texts"], of)
+        said = tuple(value.get("hypotheses") or ())
+        return cls(value["taxonomy"], tuple(value["templates"]), labels, value["texts"], of, said)
 
     def save(self, path: Path) -> None:
         value = {
@@ -180,6 +185,7 @@ class Prior:
             "taxonomy": self.taxonomy,
             "templates": list(self.templates),
             "labels": list(self.labels),
+            "hypotheses": list(self.hypotheses),
             "texts": self.texts,
             "log_odds": {key: list(odds) for key, odds in self.of.items()},
         }
@@ -202,6 +208,8 @@ class Prior:
             ("templates", self.templates, templates),
         )
         wrong = [name for name, mine, its in what if mine != its]
+        if not wrong and self.hypotheses not in ((), tuple(label_scorer.hypotheses)):
+            wrong = ["words for the labels"]
         if scorer.fingerprint not in self.of:
             wrong.append(f"model or precision ('{scorer.name}', {scorer.precision})")
         if wrong:

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lanser_cli.asr.events import parted
 from lanser_cli.records import Outcome, Record
 
 CONVERSATIONS = 1024
@@ -20,7 +21,7 @@ class InContext(Record):
     """A record with the utterances of its conversation before it.
 
     Attributes:
-        said: these utterances, the latest last.
+        said: these utterances, the latest last, without what nobody said, such as `[Music]`.
     """
 
     said: tuple[str, ...] = ()
@@ -43,7 +44,7 @@ def with_context(items: Iterable[Outcome], count: int) -> Iterator[Outcome]:
         if len(said) > CONVERSATIONS:
             said.popitem(last=False)
         yield InContext(item.fields, tuple(before))
-        if text := (item.text or "").strip():
+        if text := parted((item.text or "").strip())[0]:
             before.append(text)
 
 

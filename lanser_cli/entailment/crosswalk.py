@@ -61,16 +61,13 @@ def load_crosswalk(spec: str, source: Taxonomy, *, partial: bool = False) -> Cro
         UsageError: a label leads nowhere, or nothing leads to one; the message names them.
     """
     if spec.endswith(".json") and _holds_map(Path(spec)):
-        value = read_object(Path(spec), _KEYS)
-        target = load_taxonomy(str(value["to"]))
-        if not isinstance(value["map"], dict):
-            raise UsageError(f"{spec}: 'map' must be an object: label -> label or null")
-        return _checked(source, target, value["map"], spec, partial)
+        to, mapping = _read(spec)
+        return _checked(source, load_taxonomy(to), mapping, spec, partial)
     target = load_taxonomy(spec)
     by_common: dict[str, list[str]] = {}
     for label, common in zip(target.labels, target.common, strict=True):
         by_common.setdefault(common or "", []).append(label)
-    mapping: dict[str, str | None] = {}
+    mapping = {}
     for label, common in zip(source.labels, source.common, strict=True):
         ways = by_common.get(common, []) if common else []
         if label in target.labels:
@@ -90,10 +87,12 @@ def crosswalk_of_labels(spec: str, labels: Sequence[str]) -> Crosswalk:
     may say more: it is not the fault of a label that nobody gave it.
 
     Raises:
-        UsageError: as `load_crosswalk`, with what cannot be reached left out.
+        UsageError: none of them leads anywhere; or as `load_crosswalk`, with what cannot be reached
+            left out.
     """
+    given = tuple(labels)
     if spec.endswith(".json") and _holds_map(Path(spec)):
-        labels = list(dict.fromkeys([*labels, *read_object(Path(spec), _KEYS)["map"]]))
+        labels = list(dict.fromkeys([*labels, *_read(spec)[1]]))
     known = {
         label: common
         for taxonomy in map(load_taxonomy, taxonomy_names())
@@ -101,7 +100,21 @@ def crosswalk_of_labels(spec: str, labels: Sequence[str]) -> Crosswalk:
     }
     names = tuple(labels)
     source = Taxonomy("given", "", names, names, names, tuple(map(known.get, names)))
-    return load_crosswalk(spec, source, partial=True)
+    found = load_crosswalk(spec, source, partial=True)
+    if all(place is None for place in found.index[: len(given)]):  # others come behind them
+        raise UsageError(
+            f"--crosswalk {spec}: none of {', '.join(given)} leads to a label of "
+            f"{found.target.name}: say where they lead in a crosswalk file"
+        )
+    return found
+
+
+def _read(spec: str) -> tuple[str, dict[str, str | None]]:
+    """Where the crosswalk in a file leads, and its map."""
+    value = read_object(Path(spec), _KEYS)
+    if not isinstance(value["map"], dict):
+        raise UsageError(f"{spec}: 'map' must be an object: label -> label or null")
+    return str(value["to"]), value["map"]
 
 
 def _checked(

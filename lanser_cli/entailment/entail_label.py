@@ -238,7 +238,7 @@ def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: s
 def _load(model: str, task: Task, settings: LabelSettings, device: str) -> Scorer:
     sets = [template.hypotheses(task.taxonomy) for template in task.templates]
     if model.startswith(server.PREFIX):
-        one = Server(model, allow_remote=settings.allow_remote)
+        one = Server(model, allow_remote=settings.allow_remote, no_text=settings.no_text)
         return LlmScorer(one, sets if settings.llm_mode == "choice" else ())
     if model.startswith(gliclass_scorer.PREFIX):
         return GliclassScorer(model, sets, device=device)

@@ -90,14 +90,18 @@ class LabelScorer:
                 "these"
             )
         for template in self.templates:
-            alike = defaultdict(list)
-            for word in template.words(self.taxonomy):
-                alike[tuple(self.scorer.tokens(word))].append(word)
+            alike: defaultdict[tuple[int, ...], dict[str, str]] = defaultdict(dict)
+            for name, word in zip(self.taxonomy.labels, template.words(self.taxonomy), strict=True):
+                alike[tuple(self.scorer.tokens(word))][name] = word
             for same in alike.values():
-                if len(set(same)) > 1:
+                if len(same) > 1:
+                    said = list(dict.fromkeys(same.values()))
+                    what = f"reads {_quoted(said)} alike"
+                    if len(said) == 1:
+                        what = f"is asked for {_quoted(list(same))} by one word, {_quoted(said)}"
                     raise UsageError(
-                        f"model '{self.scorer.name}' reads {_quoted(same)} alike, so it could not "
-                        "tell these labels apart: use other words for them"
+                        f"model '{self.scorer.name}' {what}, so it could not tell these labels "
+                        "apart: use other words for them"
                     )
 
     @property

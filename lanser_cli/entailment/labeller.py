@@ -145,7 +145,9 @@ class Labeller:
                 "emotion_scores": self._kept(scores, order[row]),
                 "entailment": about,
             }
-            if first[row] < self._min_score:
+            if self._crosswalk and first[row] == chances[row].min():
+                about["abstained"] = "left out"
+            elif first[row] < self._min_score:
                 about["abstained"] = "low score"
             elif margins[row] < self._min_margin:
                 about["abstained"] = "low margin"

@@ -25,6 +25,9 @@ EMBEDDED = "embedded"
 """The small cross-encoder that ships in the package."""
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+_WORD = 100
+"""Characters of a word; of a longer one WordPiece makes a single unknown token."""
+
 _MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin"}
 
 
@@ -150,8 +153,13 @@ class PairScorer:
         return self._pairs.truncates(premises, hypotheses)
 
     def knows(self, text: str) -> bool:
-        """Whether the text is in a script that the model can read; the embedded one reads Latin."""
-        if text.isascii():
+        """Whether the text is in a script that the model can read; the embedded one reads Latin.
+
+        Nor is a text read that is mostly words longer than any, such as an address or a key.
+        """
+        if text.isascii() and (
+            len(text) <= _WORD or max(map(len, text.split()), default=0) <= _WORD
+        ):
             return True
         if self._pairs.unknown_share(text) > 0.5:
             return False

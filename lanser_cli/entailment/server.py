@@ -37,6 +37,9 @@ _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 _MOST_WAIT = 600.0
 _PATIENCE = 120.0
+_LONGEST = 16 << 20
+"""Bytes of an answer: hundreds of times what a list of models takes."""
+
 _OVERLOADED = (408, 425, 429, 502, 503, 504)
 
 Tokens: TypeAlias = list[tuple[str, float]]
@@ -71,6 +74,7 @@ class Server:
     Args:
         name: `llm:NAME@URL`; the URL with or without `/v1`.
         allow_remote: whether transcripts may go to another machine.
+        no_text: what it says may hold words of a transcript, and is not shown in any message.
 
     Attributes:
         kind: vllm, llama.cpp, ollama or other.
@@ -82,10 +86,10 @@ class Server:
         LanserError: it does not answer.
     """
 
-    def __init__(self, name: str, *, allow_remote: bool = False) -> None:
-        self.name = name
+    def __init__(self, name: str, *, allow_remote: bool = False, no_text: bool = False) -> None:
+        self.name, self._no_text = name, no_text
         self.model, self._url = _parse(name, allow_remote)
-        self._key = next(filter(None, map(os.environ.get, _KEYS)), "").strip()
+        self._key = _key()
         headers = {"User-Agent": "lanser"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -126,7 +130,7 @@ class Server:
             check_shape(reply, _ANSWER)
             answer = reply["choices"][0]["logprobs"]["content"][0]
         except (ValueError, IndexError) as error:
-            said = error if isinstance(error, ValueError) else "there is no token"
+            said = self.shown(str(error)) if isinstance(error, ValueError) else "there is no token"
             raise RecordError(
                 f"the server's answer does not have the log-probabilities of its token: {said}"
             ) from None
@@ -182,7 +186,13 @@ class Server:
             asked = 0.0
             fault: LanserError
             try:
-                reply = self._pool.request(method, self._url + path, json=body, redirect=False)
+                reply = self._pool.request(
+                    *(method, self._url + path),
+                    json=body,
+                    redirect=False,
+                    preload_content=False,
+                )
+                data = _whole(reply)
             except NewConnectionError:
                 fault = self._gone("nothing answers there")
                 if method == "GET":  # before the first question: it was not there yet
@@ -192,11 +202,11 @@ class Server:
             except ProtocolError:  # before the answer or within it
                 fault = RecordError("the server broke its answer off, in every try")
             except HTTPError as error:
-                raise self._gone(self._clean(str(error))) from None
+                raise self._gone(self.shown(str(error))) from None
             else:
                 if reply.status == 200:
-                    return self._json(reply.data)
-                fault = self._refusal(reply, path)
+                    return self._json(data)
+                fault = self._refusal(reply, data, path)
                 if reply.status not in (*_OVERLOADED, 500):
                     raise fault
                 asked = _retry_after(reply.headers.get("Retry-After"))
@@ -212,10 +222,10 @@ class Server:
                 console.info(f"{self.name}: the server is busy or away: trying again for a while")
         time.sleep(seconds)
 
-    def _refusal(self, reply: urllib3.BaseHTTPResponse, path: str) -> LanserError:
+    def _refusal(self, reply: urllib3.BaseHTTPResponse, data: bytes, path: str) -> LanserError:
         """What an answer other than 200 means for the run."""
         status = reply.status
-        said = self._clean(reply.data.decode("utf-8", "replace"))
+        said = self.shown(data.decode("utf-8", "replace"))
         if 300 <= status < 400:
             return self._gone("it sends elsewhere, which is not followed: name the server itself")
         if status in (401, 403):
@@ -239,11 +249,45 @@ class Server:
         except (ValueError, RecursionError):
             raise RecordError("the server's answer is not JSON") from None
 
-    def _clean(self, text: str) -> str:
+    def shown(self, text: str) -> str:
         """What the server said, in short, without the key, which it may have repeated."""
+        if self._no_text:
+            return "..."
         if self._key:
             text = text.replace(self._key, "...")
         return console.printable(" ".join(text.split())[:200])
+
+
+def _key() -> str:
+    """The key that is sent; empty where there is none.
+
+    Raises:
+        UsageError: no header can hold it; the message does not.
+    """
+    for name in _KEYS:
+        if key := os.environ.get(name, "").strip():
+            if not (key.isascii() and key.isprintable()):
+                raise UsageError(
+                    f"{name}: is no key: it may hold ASCII characters in one line only"
+                )
+            return key
+    return ""
+
+
+def _whole(reply: urllib3.BaseHTTPResponse) -> bytes:
+    """The bytes of an answer as they come: packed ones were not asked for, and may be bombs.
+
+    Raises:
+        RecordError: there are too many.
+        HTTPError: there are fewer than the answer promises.
+    """
+    data = bytearray()
+    for block in reply.stream(1 << 16, decode_content=False):
+        data += block
+        if len(data) > _LONGEST:
+            reply.close()
+            raise RecordError(f"the server's answer is longer than {_LONGEST >> 20} MB")
+    return bytes(data)
 
 
 def _parse(name: str, allow_remote: bool) -> tuple[str, str]:

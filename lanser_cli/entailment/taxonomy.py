@@ -115,6 +115,7 @@ class Taxonomy:
                 raise UsageError(f"{path}: label '{label}' must be an object with noun, adjective")
             where = f"{path}: label '{label}'"
             _check_keys(words, _WORDS, where, optional=("common", "words"))
+            _check_said(words, where)
             _check_common(words.get("common"), where)
             _check_words(words.get("words", {}), where)
         labels = tuple(entries)
@@ -123,9 +124,12 @@ class Taxonomy:
             {lang: (str(its["noun"]), str(its["adjective"])) for lang, its in others.items()}
             for others in (words.get("words", {}) for words in entries.values())
         )
+        for key in ("name", "source"):
+            if not isinstance(value[key], str):
+                raise UsageError(f"{path}: '{key}' must be a string")
         return cls(
-            str(value["name"]),
-            str(value["source"]),
+            value["name"],
+            value["source"],
             labels,
             tuple(str(words["noun"]) for words in entries.values()),
             tuple(str(words["adjective"]) for words in entries.values()),
@@ -212,7 +216,7 @@ def _check_labels(labels: Sequence[str], where: str) -> None:
     if len(labels) < 2:
         raise UsageError(f"{where}: a taxonomy needs at least two labels")
     for label in labels:
-        if not label:
+        if not label.strip():
             raise UsageError(f"{where}: there is an empty label")
         if labels.count(label) > 1:
             raise UsageError(f"{where}: label '{label}' occurs twice")
@@ -228,6 +232,14 @@ def _check_words(value: object, where: str) -> None:
         raise UsageError(f"{where}: 'words' must be an object: language -> noun and adjective")
     for lang, its in value.items():
         _check_keys(its, _WORDS, f"{where}: words in '{lang}'")
+        _check_said(its, f"{where}: words in '{lang}'")
+
+
+def _check_said(its: Mapping[str, object], where: str) -> None:
+    for key in _WORDS:
+        word = its[key]
+        if not isinstance(word, str) or not word.strip():
+            raise UsageError(f"{where}: '{key}' must be a word, as the hypothesis says it")
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -89,7 +89,7 @@ def load_templates(
             templates.append(Template(value))
             continue
         try:
-            lines = Path(value).read_text(encoding="utf-8").splitlines()
+            lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{value}: templates cannot be read from it: {error}") from None
         found = []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from lanser_cli import jsonl
 from lanser_cli.audio import sound
+from lanser_cli.choices import Calibration
 from lanser_cli.digests import sound_sha256
 from lanser_cli.entailment.context import InContext, with_context
 from lanser_cli.entailment.entail_label import (
@@ -24,7 +25,7 @@ from lanser_cli.entailment.labeller import premise_of, probabilities
 from lanser_cli.entailment.task import Task
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record, Reject, attempt
-from lanser_cli.shape import Maybe, check_shape
+from lanser_cli.shape import Maybe, That, check_shape
 from lanser_cli.summary import Summary
 
 STAGE = "why"
@@ -36,7 +37,8 @@ _MOST_CONTEXT = 100
 """Utterances of a dialogue that are remembered until the record comes."""
 
 _SHAPE = {
-    **{key: str for key in ("model", "taxonomy", "calibration", "precision")},
+    **{key: str for key in ("model", "taxonomy", "precision")},
+    "calibration": That(str, "none, null or batch", lambda value: value in get_args(Calibration)),
     "templates": [str],
     **dict.fromkeys(("crosswalk", "lang"), Maybe(str)),
     "candidates": Maybe(int),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,8 @@ class Drawn:
     def value(self) -> float:
         """The weighted share of the marks inside that are right: Hájek's ratio estimator (1971)."""
         weights = self.weights * self.inside
-        return float(weights[self.right].sum() / weights.sum())
+        right, wrong = weights[self.right].sum(), weights[~self.right].sum()
+        return float(right / (right + wrong))  # exactly 1 where none is wrong
 
     @property
     def effective(self) -> float:
@@ -146,8 +147,28 @@ def certify(margins: Array, drawn: Drawn, precision: float) -> Threshold | None:
     found = None
     for margin in steps(margins[drawn.inside], max(enough[0], marks // 3)):
         kept = drawn.within(margins >= margin)
-        low = lower_bound(kept)
+        heard = _heard(margins, drawn, kept)
+        if heard < (1 + precision) / 2:  # unheard labels alone may be half of the wrong ones
+            continue
+        low = lower_bound(kept) * heard
         if low < precision:
             break
         found = Threshold(margin, round(low, 4), int(kept.inside.sum()))
     return found
+
+
+def _heard(margins: Array, drawn: Drawn, kept: Drawn) -> float:
+    """The share of what is kept that is of strata with a mark in it, at least.
+
+    Nobody knows how much of the others is kept: up to one mark's weight is assumed. Of strata that
+    are ranges of margins it is known: nothing.
+    """
+    inside, strata = drawn.inside, drawn.strata
+    found = [margins[inside & (strata == one)] for one in np.unique(strata[inside])]
+    found.sort(key=lambda of: float(of.min()))
+    if all(one.max() < other.min() for one, other in pairwise(found)):
+        return 1.0
+    unheard = np.setdiff1d(strata[inside], strata[kept.inside])
+    missing = sum(float(drawn.weights[inside & (strata == one)].max()) for one in unheard)
+    weight = float(drawn.weights[kept.inside].sum())
+    return weight / (weight + missing)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from lanser_cli.records import Record, Reject, to_json
 from lanser_cli.tally import Ledger
 
 STAGE = "listen"
+
+_Stratum: TypeAlias = tuple[str, float]
 
 NONE_OF_THESE = "none of these"
 """The mark of a clip that has an emotion, but none of the labels."""
@@ -93,18 +95,18 @@ def read_marks(path: Path, sample: Sequence[Record], ledger: Ledger) -> Marks:
         LanserError: they cannot be read, or there is none.
     """
     answers = _answers(path, sample)
-    sizes: defaultdict[str, float] = defaultdict(float)
-    heard: Counter[str] = Counter()
+    sizes: defaultdict[_Stratum, float] = defaultdict(float)
+    heard: Counter[_Stratum] = Counter()
     rows: list[Record] = []
     for record in sample:
-        name = _stratum(record)
-        sizes[name] += 1 / _probability(record)
+        stratum = _stratum(record)
+        sizes[stratum] += 1 / _probability(record)
         if record.id not in answers:
             ledger.dropped["not heard"] += 1
         elif answers[record.id] is None:
             ledger.dropped["cannot tell"] += 1
         else:
-            heard[name] += 1
+            heard[stratum] += 1
             rows.append(record)
             ledger.done += 1
     if not rows:
@@ -115,12 +117,13 @@ def read_marks(path: Path, sample: Sequence[Record], ledger: Ledger) -> Marks:
         np.array([np.nan if one.margin is None else one.margin for one in rows]),
         np.array([sizes[_stratum(one)] / heard[_stratum(one)] for one in rows]),
         np.array([list(sizes).index(_stratum(one)) for one in rows]),
-        tuple(sorted(name for name in sizes if name not in heard)),
+        tuple(sorted({name for name, _ in sizes.keys() - heard.keys()})),
     )
 
 
 def _answers(path: Path, sample: Sequence[Record]) -> dict[str, str | None]:
     page, known = digest(sample), {record.id for record in sample}
+    labels = {*labels_of(sample), NONE_OF_THESE, None}
     jsonl.check_files([str(path)])
     answers: dict[str, str | None] = {}
     for item in unique(jsonl.read_records([str(path)], STAGE), STAGE):
@@ -132,6 +135,11 @@ def _answers(path: Path, sample: Sequence[Record]) -> dict[str, str | None]:
             raise UsageError(
                 f"{path}: the marks are of another page ({said}) than this sample's ({page}): name "
                 "the sample that their page was made of"
+            )
+        if "label" not in item.fields or item.label not in labels:
+            raise LanserError(
+                f"{path}: the mark of '{item.id}' has no label of the page, nor null: export the "
+                "marks of the page anew"
             )
         answers[item.id] = item.label
     return answers
@@ -150,5 +158,6 @@ def _probability(record: Record) -> float:
     return float(found) if 0 < found <= 1 else 0.0
 
 
-def _stratum(record: Record) -> str:
-    return str(_pick(record).get("stratum"))
+def _stratum(record: Record) -> _Stratum:
+    """Its name and probability: of several samples, strata of one name are drawn unlike."""
+    return str(_pick(record).get("stratum")), _probability(record)

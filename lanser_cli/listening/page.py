@@ -27,7 +27,7 @@ SECONDS = 15.0
 """Of each clip that are on the page: 200 clips of this length stay below 20 MB."""
 
 KEYS = 9
-"""Labels that a key is for. Of more labels, each clip shows its likeliest."""
+"""Labels that a key is for. Of more labels, each clip shows its own and the likeliest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Clip(Record):
         scores = self.emotion_scores or {}
         shown = list(labels)
         if len(shown) > KEYS:
-            shown = sorted(labels, key=lambda name: (-scores.get(name, 0.0), name))[:KEYS]
+            shown.sort(key=lambda name: (name != self.emotion, -scores.get(name, 0.0), name))
+            shown = shown[:KEYS]
         data = base64.b64encode(self.sound).decode()
         return {
             "id": self.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -39,7 +40,7 @@ def parse_voters(words: Sequence[str]) -> list[Voter]:
     voters = [Voter.parse(word, FIELD) for word in words]
     if len(voters) < 2:
         raise UsageError("agree needs two voters, better three: FILE or FILE:FIELD each")
-    if len({(voter.path, voter.field) for voter in voters}) < len(voters):
+    if len({(os.path.realpath(voter.path), voter.field) for voter in voters}) < len(voters):
         raise UsageError("agree: a voter is named twice, and would count twice: name each once")
     return voters
 
@@ -75,11 +76,12 @@ def agree(
         votes = _translated(votes, way)
     found = Agreement.of(votes)
     process = one_process(Judge(found, _about(votes, way)))
+    files = list(dict.fromkeys(voter.path for voter in voters))
     tally = pipe.run(
         votes.items(STAGE),
         watching(process, lambda _: None, lambda: _say(found)),
         {
-            "votes": [voter.field for voter in voters],
+            "votes": [f"{voter.field} of file {files.index(voter.path) + 1}" for voter in voters],
             "--crosswalk": crosswalk and named(crosswalk),
         },
         count=lambda: int(votes.counts.sum()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanser_cli.provenance import command_line, versions
+from lanser_cli.texts import alike
 from lanser_cli.trust.dawid_skene import Array, DawidSkene
 from lanser_cli.trust.votes import ABSTAINED, FIRST, Votes
 
@@ -132,6 +134,10 @@ class Agreement:
     def warnings(self) -> Iterator[str]:
         """What makes the estimates worth less."""
         names = [voter.name for voter in self.votes.voters]
+        counts = Counter[str]()
+        for place in range(len(names)):
+            counts.update(self.votes.said(place))
+        yield from alike("labels", counts)
         if len(names) == 2:
             yield "where two voters differ nothing tells who is right: name a third"
         for place, name in enumerate(names):

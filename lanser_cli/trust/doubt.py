@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lanser_cli import console, jsonl
 from lanser_cli.digests import string64
 from lanser_cli.errors import LanserError, UsageError, require
-from lanser_cli.origin import named
+from lanser_cli.origin import of_files
 from lanser_cli.pipe import Pipe, one_process, unique, watching
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.tally import Tally
@@ -53,14 +53,18 @@ def doubt(
     require("cleanlab", "quality")
     sources = [Voter.parse(word, FIELD) for word in ([scores] if scores else inputs)]
     labelled = [Voter.parse(path, label).path for path in inputs]
-    if (label, sources[0].field) in (("emotion", "emotion_scores"), ("prediction", "scores")):
+    best_of = {"emotion": "emotion_scores", "prediction": "scores"}
+    if best_of.get(label) == sources[0].field and sources[0].path in labelled:
         raise UsageError(
             f"'{label}' is the best of '{sources[0].field}', so it is never in doubt: name scores "
             "of a model that was trained on other records"
         )
     known = Scores.of(sources, may_repeat=scores is None)
     judge = Judge.of(labelled, label, known)
-    settings = {"--label": label, "--scores": scores and named(scores)}
+    settings = {
+        "--label": label,
+        "--scores": scores and f"{sources[0].field} of {of_files([sources[0].path])}",
+    }
     return pipe.run(
         judge.items(labelled),
         watching(one_process(judge), lambda _: None, judge.say),
@@ -276,7 +280,7 @@ def confident(
     """How doubtful each label is, and which are taken for wrong.
 
     How many are wrong is cleanlab's estimate; they are those of the lowest normalised margin, the
-    label's probability less the highest of another. A label with the highest is not among them.
+    label's probability less the highest of another. A label that none is above is not among them.
 
     Args:
         labels: as places in the columns of `scores`.
@@ -302,7 +306,8 @@ def confident(
     for batch in batches:
         chances = scores[rows[batch]][:, occurring]
         doubts[batch] = 1 - inspector.score_label_quality(codes[batch], chances)
-        best[batch] = chances.argmax(axis=1) == codes[batch]
+        own = chances[np.arange(len(chances)), codes[batch]]
+        best[batch] = own == chances.max(axis=1)
     wrong = np.zeros(len(codes), np.bool_)
     wrong[np.argsort(-doubts, kind="stable")[: inspector.get_num_issues(silent=True)]] = True
     return doubts, wrong & ~best

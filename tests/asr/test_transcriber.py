@@ -260,6 +260,18 @@ def test_what_is_cut_off_is_flagged_and_can_be_read_again(tmp_path: Path) -> Non
     assert len(sound.load(found)) / 16_000 == pytest.approx(found.duration, abs=1e-4)
 
 
+def test_a_record_that_ends_behind_its_file_gets_the_length_of_what_was_heard(
+    tmp_path: Path,
+) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(3.0), 16_000)
+    span = {"audio_filepath": str(tmp_path / "a.wav"), "offset": 1.0}
+    said = {"far": 100.0, "near": 2.02, "inside": 0.5, "nothing": 0.0}
+    records = [Record({"id": name, **span, "duration": value}) for name, value in said.items()]
+    *found, nothing = Transcriber(LengthEngine(), 4)(records)
+    assert [one.fields["duration"] for one in found if isinstance(one, Record)] == [2.0, 2.02, 0.5]
+    assert isinstance(nothing, Reject) and "a duration of 0 s holds no sample" in nothing.error
+
+
 def test_voice_activity_is_asked_where_it_should(shuffled: list[Record], tmp_path: Path) -> None:
     """An engine that invents text for a hiss is found out."""
     pytest.importorskip("silero_vad")

@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,9 @@ def test_a_prior_of_something_else_is_refused(label_scorer: LabelScorer, tmp_pat
         prior.of_labels(
             LabelScorer(label_scorer.scorer, MOODS, label_scorer.templates[:1]), "p.json"
         )
+    said = replace(MOODS, nouns=("bliss", *MOODS.nouns[1:]))  # a file that was edited since
+    with pytest.raises(UsageError, match="other words for the labels"):
+        prior.of_labels(LabelScorer(label_scorer.scorer, said, label_scorer.templates), "p.json")
     strange = Prior(prior.taxonomy, prior.templates, prior.labels, 5, {"ff": (0.0, 0.0, 0.0)})
     with pytest.raises(UsageError, match="other model or precision"):
         strange.of_labels(label_scorer, "p.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,10 @@ def test_labels_that_a_model_reads_alike_are_refused(tiny_nli: Path) -> None:
     for labels in (["joy", "Joy"], ["anger", "tedio", "tédio"]):
         with pytest.raises(UsageError, match=f"reads '{labels[-2]}', '{labels[-1]}' alike"):
             LabelScorer(tiny, Taxonomy.of_labels(labels), (Template("{}"),))
+    twice = replace(Taxonomy.of_labels(["joy", "bliss", "anger"]), nouns=("joy", "joy", "anger"))
+    with pytest.raises(UsageError, match="asked for 'joy', 'bliss' by one word, 'joy'"):
+        LabelScorer(tiny, twice, (Template("{}"),))
+    LabelScorer(tiny, twice, (Template("{adjective}"),))
     with pytest.raises(UsageError, match="cannot read '☺'"):
         LabelScorer(tiny, Taxonomy.of_labels(["joy", "☺"]), (Template("{}"),))
 

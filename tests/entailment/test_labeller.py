@@ -18,6 +18,7 @@ from lanser_cli.entailment import (
     load_crosswalk,
     load_taxonomy,
 )
+from lanser_cli.entailment.crosswalk import Crosswalk
 from lanser_cli.entailment.entail_label import Summary
 from lanser_cli.entailment.labeller import Labeller
 from lanser_cli.errors import LanserError
@@ -334,6 +335,24 @@ def test_a_crosswalk_adds_probabilities_up() -> None:
     assert about["margin"] == pytest.approx(math.log(best / second), abs=1e-3)
 
 
+def test_a_text_whose_candidates_lead_nowhere_has_no_label() -> None:
+    emotions = Taxonomy.of_labels(["joy", "fear", "surprise", "anger"])
+    crosswalk = Crosswalk(emotions, Taxonomy.of_labels(["sad", "glad"]), (1, None, None, 0))
+    scorer, first = CountingScorer(), FearScorer()
+    two = (LabelScorer(one, emotions, (Template("{}"),)) for one in (scorer, first))
+    found = only(Labeller(Cascade(*two, 2), crosswalk=crosswalk), record())
+    assert found.emotion is None and found.fields["emotion_score"] is None
+    assert found.emotion_scores == {"sad": 0.5, "glad": 0.5}
+    assert found.fields["entailment"]["abstained"] == "left out"
+
+
+class FearScorer(CountingScorer):
+    """Takes everything for fear or surprise."""
+
+    def rule(self, premise: str, hypothesis: str) -> float:
+        return float(hypothesis in ("fear", "surprise"))
+
+
 def test_the_summary_counts_what_became_of_the_texts(capsys: pytest.CaptureFixture) -> None:
     prior = np.array([5.0, 0.0, 0.0], np.float32)
     label_scorer = LabelScorer(CountingScorer(), MOODS, (Template("{}"),), prior)
@@ -380,6 +399,12 @@ PLAIN = {
 }
 
 
+def test_a_word_that_the_embedded_model_makes_one_unknown_piece_of_is_no_text(embedded) -> None:  # type: ignore[no-untyped-def]
+    key = "deadbeef" * 20
+    assert not embedded.knows(key) and not embedded.knows(f"{key}\n{key} {key}")
+    assert embedded.knows(f"i am so happy about {key}") and embedded.knows("so happy " * 20)
+
+
 def test_the_embedded_model_knows_plain_feelings(embedded) -> None:  # type: ignore[no-untyped-def]
     items = [Record({"id": f"n{n}", "text": text}) for n, text in enumerate(PLAIN)]
     found = [item.emotion for item in label(items, load_taxonomy("ekman6"), embedded)]
@@ -394,7 +419,9 @@ def test_the_embedded_model_does_not_judge_what_it_cannot_read(embedded, text: s
     assert found.fields["entailment"]["abstained"] in ("no words", "unknown script")
 
 
-@pytest.mark.parametrize("text", ["a" * 5000, "word " * 10_000, "naïve café, señor?", "ok 🙂"])
+@pytest.mark.parametrize(
+    "text", ["so so " + "a" * 5000, "word " * 10_000, "naïve café, señor?", "ok 🙂"]
+)
 def test_the_embedded_model_bears_any_text(embedded, text: str) -> None:  # type: ignore[no-untyped-def]
     (found,) = label([record(text)], load_taxonomy("ekman6"), embedded)
     assert found.emotion in load_taxonomy("ekman6").labels

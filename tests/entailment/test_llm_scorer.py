@@ -116,7 +116,8 @@ def test_labels_calibration_and_templates_work_as_with_any_model(
 def test_faults_of_one_answer_are_rejects_with_reasons_and_never_labels(
     tmp_path: Path, scripted: Scripted
 ) -> None:
-    texts = ("it is broken", "speechless", "too chatty", "onesided", "much too long", "what a joy")
+    texts = ["it is broken", "speechless", "too chatty", "onesided", "much too long", "what a joy"]
+    texts += ["packed, as nobody asked", "endless"]
     scripted.statuses["long"] = [(400, {})] * 99
     rejects = tmp_path / "rejects.jsonl"
     found = label(said(tmp_path, *texts), scripted, "--rejects", rejects, code=3)
@@ -128,6 +129,8 @@ def test_faults_of_one_answer_are_rejects_with_reasons_and_never_labels(
         "n2": "answers 'Well'",
         "n3": "not both yes and no",
         "n4": "HTTP 400",
+        "n6": "is not JSON",
+        "n7": "longer than 16 MB",
     }
     assert rejected.keys() == reasons.keys()
     assert all(part in rejected[name] for name, part in reasons.items())
@@ -188,6 +191,31 @@ def test_the_key_is_sent_and_written_nowhere(
     assert not [file for file in written if KEY.encode() in file.read_bytes()]
     out, err = capfd.readouterr()
     assert KEY not in out + err
+
+
+def test_no_word_comes_back_from_a_server_that_repeats_them_in_its_refusal(
+    tmp_path: Path, scripted: Scripted, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scripted.statuses["whisper"] = [(400, {})] * 9
+    path, rejects = said(tmp_path, "a whisper", "what a joy"), tmp_path / "rejects.jsonl"
+    label(path, scripted, "--no-text", "--rejects", rejects, "--verbose", code=3)
+    [reject] = read_jsonl(rejects)
+    assert "HTTP 400" in reject["error"]
+    assert "whisper" not in rejects.read_text() + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r\nX-Other: 1", f"{KEY}€"])
+def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(
+    key: str,
+    path: Path,
+    scripted: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LANSER_LLM_KEY", key)
+    label(path, scripted, code=2)
+    message = capsys.readouterr().err
+    assert "LANSER_LLM_KEY: is no key" in message and KEY not in message
 
 
 @pytest.mark.parametrize(

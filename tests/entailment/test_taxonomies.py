@@ -126,6 +126,23 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
             {"labels": {"joy": {"noun": "a", "adjective": "b", "words": {"de": {"noun": "c"}}}}},
             "label 'joy': words in 'de': key 'adjective' is missing",
         ),
+        ({"name": 6}, "'name' must be a string"),
+        (
+            {"labels": {"joy": {"noun": None, "adjective": "joyful"}}},
+            "label 'joy': 'noun' must be a word",
+        ),
+        (
+            {
+                "labels": {
+                    "joy": {
+                        "noun": "a",
+                        "adjective": "b",
+                        "words": {"de": dict(noun="c", adjective=" ")},
+                    }
+                }
+            },
+            "label 'joy': words in 'de': 'adjective' must be a word",
+        ),
     ],
 )
 def test_faults_of_a_file(changes: dict[str, object], sentence: str, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def test_none_is_the_default() -> None:
 
 def test_files_and_words_together(tmp_path: Path) -> None:
     path = tmp_path / "some.txt"
-    path.write_text("# ours\nI feel {}.\n\n  I am {adjective}.  \n", encoding="utf-8")
+    text = "# ours\nI feel {}.\n\n  I am {adjective}.  \n"
+    path.write_text(text, encoding="utf-8-sig")  # as Windows marks UTF-8
     found = load_templates(["So {noun}!", str(path)])
     assert [template.text for template in found] == [
         "So {noun}!",

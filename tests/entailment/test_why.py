@@ -88,3 +88,7 @@ def test_without_a_neighbour_the_record_itself_says_how_and_a_change_is_found(
 def test_what_cannot_be_explained_is_one_error(heard: Path, lanser: Lanser) -> None:
     assert b"there is no record 'x' in it" in lanser("why", "x", heard, check=1).stderr
     assert b"was not labelled by lanser entail-label" in lanser("why", "r-0", heard, check=1).stderr
+    about = dict.fromkeys(("model", "taxonomy", "calibration", "precision"), "x")
+    strange = {"id": "r-0", "text": "so", "entailment": {**about, "templates": []}}
+    done = lanser("why", "r-0", input=json.dumps(strange).encode(), check=1)
+    assert b"'entailment.calibration' must be none, null or batch" in done.stderr

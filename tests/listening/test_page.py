@@ -12,7 +12,7 @@ import soundfile
 from browser import CHROMIUM, Browser
 from conftest import EKMAN, Lanser, read_jsonl, tone, write_jsonl
 
-from lanser_cli.listening.page import SECONDS
+from lanser_cli.listening.page import KEYS, SECONDS, Clip
 
 EVIL = "</script><script>document.title='owned'</script><b>so</b> & <!-- \"there\""
 
@@ -70,6 +70,15 @@ def test_the_page_holds_its_clips_and_a_broken_one_is_left_out_and_said(
         path.write_bytes(base64.b64decode(clip["sound"].partition(",")[2]))
         about = soundfile.info(path)
         assert about.subtype == "OPUS" and about.duration <= SECONDS + 0.1
+
+
+def test_of_many_labels_each_clip_has_keys_for_its_own_and_the_likeliest() -> None:
+    labels = [f"label-{number:02}" for number in range(12)]
+    scores = {label: number / 100 for number, label in enumerate(labels)}
+    plain = Clip({"id": "a", "emotion": labels[-1]}, b"", True).as_json(labels)  # as people label
+    assert [name for name, _ in plain["choices"]] == [labels[-1], *labels[: KEYS - 1]]
+    scored = Clip({"id": "a", "emotion": labels[-1], "emotion_scores": scores}, b"", True)
+    assert [name for name, _ in scored.as_json(labels)["choices"]] == labels[: -KEYS - 1 : -1]
 
 
 def test_200_clips_of_full_length_are_below_20_mb(made: Path) -> None:

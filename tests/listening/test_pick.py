@@ -104,6 +104,10 @@ def test_what_cannot_be_picked_is_said(lanser: Lanser, tmp_path: Path) -> None:
         b"run lanser agree"
         in lanser("pick", "-", "--by", "disagreement", input=bare, check=3).stderr
     )
+    for margin in (True, 10**400):  # which no float holds
+        about = {"id": "x", "emotion": "joy", "entailment": {"margin": margin}}
+        done = lanser("pick", "-", "--by", "margin", input=json.dumps(about).encode(), check=3)
+        assert b"has no 'margin'" in done.stderr
 
 
 def test_at_most_the_sample_of_each_stratum_is_held() -> None:

@@ -98,9 +98,33 @@ def test_marks_that_are_missing_share_their_weight_and_are_counted(
     assert b"0.8 takes at least 14 marks of a label" in done.stderr
 
 
+def test_two_samples_of_strata_of_one_name_keep_their_own_weights(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    values = sample_of(tmp_path / "s.jsonl", {"joy": (20, 1980)})
+    for value in values[:10]:  # all that a small corpus has
+        value["pick"]["probability"] = 0.5
+    write_jsonl(tmp_path / "s.jsonl", values)
+    small = {value["id"] for value in values[:10]}
+    marks = marks_of(
+        tmp_path / "m.jsonl", values, lambda v: "none of these" if v["id"] in small else "joy"
+    )
+    every = read_jsonl(lanser("listen", tmp_path / "s.jsonl", "--score", marks).stdout)[0]
+    assert every["labels"] == 20 + 990
+    assert every["precision"]["value"] == pytest.approx(990 / 1010, abs=1e-6)
+
+
 def test_marks_of_another_page_are_refused(lanser: Lanser, tmp_path: Path) -> None:
     values = sample_of(tmp_path / "s.jsonl", {"joy": (3, 10)})
     marks = marks_of(tmp_path / "m.jsonl", values, lambda v: "joy")
+    for label in ("Joy", ...):  # another spelling would be a label of its own; and none at all
+        told = [mark | {"label": label} for mark in read_jsonl(marks)]
+        other = [{k: v for k, v in mark.items() if v is not ...} for mark in told]
+        write_jsonl(tmp_path / "hand-made.jsonl", other)
+        done = lanser(
+            *("listen", tmp_path / "s.jsonl", "--score", tmp_path / "hand-made.jsonl"), check=1
+        )
+        assert b"the mark of 'joy-0' has no label of the page" in done.stderr
     values[0]["text"] = "another text"
     write_jsonl(tmp_path / "s.jsonl", values)
     done = lanser("listen", tmp_path / "s.jsonl", "--score", marks, check=2)
@@ -122,6 +146,18 @@ def test_intervals_and_bounds_are_those_of_scipy() -> None:
     assert lower_bound(drawn(hits, weights)) == pytest.approx(one_sided.low)
     assert drawn(np.ones(3, bool), np.array([1.0, 1.0, 2.0])).effective == pytest.approx(16 / 6)
     assert fewest_marks(0.8) == 14 and 0.8**14 < 0.05 < 0.8**13
+
+
+def test_a_label_that_is_always_right_is_no_surer_than_its_marks() -> None:
+    rng = RNG(4)
+    for _ in range(50):  # sums in another order differ in their last digits
+        strata = rng.integers(0, 4, 60)
+        weights, inside = rng.uniform(1, 50, 4)[strata], rng.random(60) < 0.6
+        sure = Drawn(inside | (rng.random(60) < 0.5), inside, weights, strata)
+        own = weights[inside]
+        assert sure.effective == pytest.approx(own.sum() ** 2 / (own**2).sum())
+        found = share(sure)
+        assert found is not None and found.low < 0.95 and lower_bound(sure) > 0.7
 
 
 def test_weighted_estimates_are_unbiased_and_their_intervals_hold_the_truth() -> None:
@@ -192,6 +228,21 @@ def test_a_certificate_holds_with_unlike_weights_too() -> None:
         for _ in range(400)
     ]
     assert np.mean(wrong) <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_no_threshold_is_certified_above_which_a_stratum_that_matters_was_not_heard() -> None:
+    """Three marks of nearly all labels are below it by chance: what is above nobody knows."""
+    rare, common = np.linspace(0.1, 5, 200), np.array([0.2, 0.3, 0.4])
+    margins, strata = np.concatenate([rare, common]), np.repeat([0, 1], [200, 3])
+    weights, right = np.repeat([1.0, 1000.0], [200, 3]), np.repeat([True, False], [200, 3])
+    sample = Drawn(right, np.ones(203, bool), weights, strata)
+    assert certify(margins, sample, 0.8) is None
+    light = replace(sample, weights=np.ones(203))
+    found = certify(margins, light, 0.8)
+    assert found is not None and found.min_margin == 0
+    above = margins + (strata == 0)  # strata that are ranges of margins
+    found = certify(above, sample, 0.8)
+    assert found is not None and found.min_margin > 0.4
 
 
 def test_good_labels_are_certified_with_few_marks_and_all_are_kept() -> None:

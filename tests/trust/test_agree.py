@@ -182,6 +182,14 @@ def test_labels_of_another_taxonomy_are_refused_or_translated(
     (tmp_path / "ways.json").write_text(json.dumps({"to": str(own), "map": ways}))
     done = lanser("agree", a, b, c, "--crosswalk", tmp_path / "ways.json")
     assert [record["emotion"] for record in read_jsonl(done.stdout)][:3] == ["bad", "good", "bad"]
+    for mapping, mention in (
+        (5, b"'map' must be an object"),
+        ([{}], b"'map' must be an object"),
+        (dict.fromkeys([*ways, "anger"]) | {"rare": "bad"}, b"none of anger, angry"),
+    ):
+        (tmp_path / "ways.json").write_text(json.dumps({"to": str(own), "map": mapping}))
+        done = lanser("agree", a, b, c, "--crosswalk", tmp_path / "ways.json", check=2)
+        assert mention in done.stderr
 
 
 def test_taxonomies_that_records_name_must_be_one(lanser: Lanser, tmp_path: Path) -> None:
@@ -203,6 +211,9 @@ def test_voters_who_tell_nothing_are_said(lanser: Lanser, tmp_path: Path) -> Non
     assert f"{a} and {b} hardly differ (kappa 1.00)" in done.stderr.decode()
     assert f"{c} always says joy" in done.stderr.decode()
     assert json.loads((tmp_path / "s.json").read_text())["kappa"][1]["value"] == 0
+    spelt = write(tmp_path, "e", [label.replace("joy", "Joy") for label in said])
+    done = lanser("agree", a, spelt)
+    assert "alone: 'joy' (3), 'Joy' (3): write them alike" in done.stderr.decode()
     alone = lanser("agree", c, f"{write(tmp_path, 'd', ['joy'] * 6)}")
     assert json.loads(alone.stdout.splitlines()[0])["emotion_scores"] == {"joy": 1.0}
 
@@ -222,6 +233,16 @@ def test_lines_that_are_no_votes_are_rejected(lanser: Lanser, tmp_path: Path) ->
     assert "agree: 7 in, 3 out, 4 rejected" in said
 
 
+def test_a_resumed_run_has_the_same_voters(lanser: Lanser, tmp_path: Path) -> None:
+    for name in "ab":
+        records = [{"id": str(n), "emotion": "joy", "other": "fear"} for n in range(4)]
+        write_jsonl(tmp_path / f"{name}.jsonl", records)
+    lanser("agree", "a.jsonl", "b.jsonl:other", "b.jsonl", "-o", "o.jsonl", cwd=tmp_path)
+    again = ("agree", "a.jsonl", "a.jsonl:other", "b.jsonl", "-o", "o.jsonl", "--resume")
+    done = lanser(*again, cwd=tmp_path, check=2)
+    assert b"made with another votes" in done.stderr
+
+
 def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").touch()
     (tmp_path / "b.jsonl").touch()
@@ -237,6 +258,7 @@ def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
     [
         (("a.jsonl",), "two voters"),
         (("a.jsonl", "a.jsonl"), "named twice"),
+        (("a.jsonl", "./a.jsonl:emotion"), "named twice"),
         (("a.jsonl", "-"), "not a stream"),
         (("a.jsonl", "a.jsonl:feeling"), "no record has a label in 'feeling'"),
         (("a.jsonl", "gone.jsonl:prediction"), "no such file as gone.jsonl"),

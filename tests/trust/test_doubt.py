@@ -82,6 +82,31 @@ def test_scores_come_from_another_file_by_id(
     assert f"{COUNT + 1} of {COUNT + 1} scores are of a model that was trained on" in said
 
 
+def test_a_label_that_ties_with_another_is_not_taken_for_wrong(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    even = {"joy": 0.5, "fear": 0.5}
+    records = [{"id": str(n), "label": list(even)[n % 2], "scores": even} for n in range(20)]
+    found = read_jsonl(lanser("doubt", write_jsonl(tmp_path / "x.jsonl", records)).stdout)
+    assert {record["doubtful"] for record in found} == {False}
+
+
+def test_a_resumed_run_has_the_same_scores_and_another_file_may_doubt_a_best_label(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    labels = [{"id": str(n), "emotion": ("joy", "fear")[n % 2]} for n in range(20)]
+    write_jsonl(tmp_path / "weak.jsonl", labels)
+    command = ("doubt", "weak.jsonl", "--label", "emotion", "--scores", "s.jsonl:emotion_scores")
+    for chance, more, code in ((0.8, (), 0), (0.7, ("--resume",), 2)):
+        scores = [
+            {"id": one["id"], "emotion_scores": {"joy": chance, "fear": 1 - chance}}
+            for one in labels
+        ]
+        write_jsonl(tmp_path / "s.jsonl", scores)
+        done = lanser(*command, "-o", "o.jsonl", *more, cwd=tmp_path, check=code)
+    assert b"made with another --scores" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "words", "mention"),
     [

@@ -7,8 +7,9 @@ import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, InvalidURL
-from subprocess import PIPE, Popen
+from subprocess import DEVNULL, PIPE, Popen
 from tempfile import TemporaryFile
 from typing import IO
 from urllib.error import HTTPError, URLError
@@ -18,7 +19,6 @@ from urllib.request import Request, urlopen
 from lanser_cli import console
 
 _HTTP = ("http://", "https://")
-_S3_SCHEME = "s3://"
 _WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each further try."""
 
@@ -27,14 +27,45 @@ _FEWER = 3
 
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _ABSENT = (403, 404, 410)
-"""Answers where there is no such file; S3 says 403 to those who may not list its folder."""
-
-_S3_ABSENT = re.compile(r"\((404|403|NoSuchKey|NoSuchBucket|AccessDenied)\)")
+"""Answers where there is no such file; stores say 403 to those who may not list its folder."""
 
 _PATIENCE = 60.0
 """Seconds without a byte, after which a connection is given up."""
 
 _BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A store's own command.
+
+    Attributes:
+        line: words that have it print a file, `{}` in the place of the address.
+        package: what to install where it is missing.
+        absent: what it says if there is no such file.
+        patterns: characters that it would not take as they are.
+    """
+
+    line: str
+    package: str
+    absent: re.Pattern[str]
+    patterns: str = ""
+
+
+_CLIENTS = {
+    "s3://": _Client(
+        "aws s3 cp --only-show-errors {} -",
+        "the AWS CLI",
+        re.compile(r"\((404|403|NoSuchKey|NoSuchBucket|AccessDenied)\)"),
+    ),
+    "gs://": _Client(
+        "gcloud storage cat --quiet {}",
+        "the Google Cloud CLI",
+        re.compile("matched no objects|HTTPError 40[34]|not found: 404|or it may not exist"),
+        patterns="*?[]#",
+    ),
+}
+"""By the beginning of an address. WebDataset has no opener for S3, and for the other `gsutil`."""
 
 
 class Absent(OSError):
@@ -47,7 +78,7 @@ class _Passing(OSError):
 
 def tells_absent(url: str) -> bool:
     """Whether it is known of such an address if there is nothing, or only that nothing came."""
-    return url.startswith((*_HTTP, _S3_SCHEME))
+    return url.startswith((*_HTTP, *_CLIENTS))
 
 
 def download(
@@ -57,7 +88,7 @@ def download(
     size: int | None = None,
     room: Callable[[int], None] = lambda size: None,
 ) -> None:
-    """Copy a file whole: from web servers, from S3, or by what `webdataset.gopen` knows of.
+    """Copy a file whole: from a web server, by a store's client, or as `webdataset.gopen` can.
 
     Args:
         target: an empty file.
@@ -65,11 +96,10 @@ def download(
         room: is told how large the file gets before it does; what it raises ends the copy.
 
     Raises:
-        Absent: a web server, or S3, has none.
+        Absent: the web server, or the store, has none.
         OSError, ValueError: it cannot be had whole.
     """
-    kind = _Web if url.startswith(_HTTP) else _S3 if url.startswith(_S3_SCHEME) else _Opener
-    source = kind(url)
+    source = _source(url)
     room = _once(room)
     room(size or 0)
     for wait in (*source.waits, None):
@@ -87,6 +117,14 @@ def download(
             raise OSError(why if tries == 1 else f"{why}, after {tries} tries")
         console.warn(f"{url}: {why}: trying again in {wait} s")
         time.sleep(wait)
+
+
+def _source(url: str) -> _Web | _Store | _Opener:
+    if url.startswith(_HTTP):
+        return _Web(url)
+    clients = (client for scheme, client in _CLIENTS.items() if url.startswith(scheme))
+    client = next(clients, None)
+    return _Opener(url) if client is None else _Store(url, client)
 
 
 def _once(room: Callable[[int], None]) -> Callable[[int], None]:
@@ -114,7 +152,7 @@ def _empty(target: IO[bytes]) -> None:
 
 
 class _Opener:
-    """By the commands that WebDataset runs, `gsutil` or the user's; each try starts anew."""
+    """By the commands that WebDataset runs, or the user's; each try starts anew."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -127,7 +165,7 @@ class _Opener:
         try:
             source = webdataset.gopen(self._url)
         except FileNotFoundError as error:
-            raise _no_command(error) from None
+            raise OSError(f"there is no command {error.filename}: install it") from None
         try:
             with source:
                 _pour(source, target, room)
@@ -137,32 +175,33 @@ class _Opener:
             raise _Passing(str(error)) from None
 
 
-class _S3:
-    """By `aws`, for which WebDataset has no opener; each try starts anew."""
+class _Store:
+    """By the client of an object store; each try starts anew."""
 
-    def __init__(self, url: str) -> None:
-        self._url, self.waits = url, _WAITS[:_FEWER]
+    def __init__(self, url: str, client: _Client) -> None:
+        self._url, self._client, self.waits = url, client, _WAITS[:_FEWER]
 
     def copy(self, target: IO[bytes], room: Callable[[int], None]) -> None:
+        command = self._client.line.split()
+        if odd := sorted(set(self._client.patterns) & set(self._url)):
+            raise OSError(f"{command[0]} takes {' '.join(odd)} for a pattern: name each shard")
         _empty(target)
+        command[command.index("{}")] = self._url
         with TemporaryFile() as complaints:
             try:
-                command = ["aws", "s3", "cp", "--only-show-errors", self._url, "-"]
-                process = Popen(command, stdout=PIPE, stderr=complaints)
-            except FileNotFoundError as error:
-                raise _no_command(error) from None
+                process = Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=complaints)
+            except FileNotFoundError:
+                raise OSError(
+                    f"there is no command {command[0]}: install {self._client.package}"
+                ) from None
             with process:
                 assert process.stdout is not None
                 _pour(process.stdout, target, room)
             if process.returncode:
                 complaints.seek(0)
-                said = complaints.read().decode("utf-8", "replace").split("\n")
-                why = " ".join(filter(None, said)) or f"aws ended with {process.returncode}"
-                raise (Absent if _S3_ABSENT.search(why) else _Passing)(why)
-
-
-def _no_command(error: FileNotFoundError) -> OSError:
-    return OSError(f"there is no command {error.filename}: install it")
+                said = complaints.read().decode("utf-8", "replace").split()
+                why = " ".join(said) or f"{command[0]} ended with {process.returncode}"
+                raise (Absent if self._client.absent.search(why) else _Passing)(why)
 
 
 class _Web:

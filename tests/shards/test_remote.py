@@ -184,39 +184,64 @@ def test_what_a_server_does_not_send_whole_is_never_used(store: Store, tmp_path:
     assert not list((tmp_path / "cache").rglob("*.tar*"))
 
 
-def test_an_s3_store_is_read_by_its_command_which_may_fail_at_first(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize(
+    ("scheme", "words", "absent", "package"),
+    [
+        ("s3", "aws s3 cp --only-show-errors URL -", "An error occurred (404)", "the AWS CLI"),
+        (
+            "gs",
+            "gcloud storage cat --quiet URL",
+            "ERROR: (gcloud.storage.cat) The following URLs matched no objects or files:",
+            "the Google Cloud CLI",
+        ),
+    ],
+)
+def test_a_store_is_read_by_its_command_which_may_fail_at_first(
+    scheme: str,
+    words: str,
+    absent: str,
+    package: str,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    """By a stand-in for `aws s3 cp URL -`, which breaks off in the middle the first time."""
-    command = tmp_path / "bin" / "aws"
+    """By a stand-in for the command, which breaks off in the middle the first time."""
+    name, _, rest = words.partition(" ")
+    command = tmp_path / "bin" / name
     command.parent.mkdir()
     command.write_text(
         f"""#!/bin/sh
-        [ "$1 $2 $3 $5" = "s3 cp --only-show-errors -" ] || exit 2
-        shift
-        [ -e {packed}/${{3##*/}} ] || {{ echo "An error occurred (404)" >&2; exit 1; }}
+        for word; do case $word in {scheme}://*) url=$word;; esac; done
+        [ "$*" = "{rest.replace("URL", "$url")}" ] || exit 2
+        file={packed}/${{url##*/}}
+        [ -e $file ] || {{ echo "{absent}" >&2; exit 1; }}
         [ -e {tmp_path}/tried ] || {{
-            head -c 99 {packed}/${{3##*/}}; echo no route >&2; touch {tmp_path}/tried; exit 1
+            head -c 99 $file; echo no route >&2; touch {tmp_path}/tried; exit 1
         }}
-        exec cat {packed}/${{3##*/}}
+        exec cat $file
         """
     )
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(command.parent), prepend=":")
     monkeypatch.setattr(download, "_WAITS", (0, 0, 0))
-    (copy,) = remote.fetch(["s3://bucket/set/speech-000001.tar"], tmp_path / "cache")
+    (copy,) = remote.fetch([f"{scheme}://bucket/set/speech-000001.tar"], tmp_path / "cache")
     assert Path(copy).read_bytes() == (packed / "speech-000001.tar").read_bytes()
     assert "no route: trying again" in capsys.readouterr().err
     assert Path(copy).with_name("index.json").exists()
-    with pytest.raises(
-        LanserError, match=r"none.tar: cannot be fetched: An error occurred \(404\)$"
-    ):
-        remote.fetch(["s3://bucket/set/none.tar"], tmp_path / "cache")
+    with pytest.raises(LanserError, match=f"none.tar: cannot be fetched: {re.escape(absent)}$"):
+        remote.fetch([f"{scheme}://bucket/set/none.tar"], tmp_path / "cache")
     assert "trying again" not in capsys.readouterr().err
     command.unlink()
     monkeypatch.setenv("PATH", str(command.parent))
-    with pytest.raises(LanserError, match="there is no command aws: install it"):
-        remote.fetch(["s3://bucket/set/speech-000002.tar"], tmp_path / "cache")
+    with pytest.raises(LanserError, match=f"there is no command {name}: install {package}$"):
+        remote.fetch([f"{scheme}://bucket/set/speech-000002.tar"], tmp_path / "cache")
+
+
+def test_an_address_that_the_command_would_take_for_a_pattern_is_refused(tmp_path: Path) -> None:
+    """Several shards, one behind the other, would be one file of which the first alone is read."""
+    with pytest.raises(LanserError, match=r"gcloud takes \* for a pattern: name each shard"):
+        remote.fetch(["gs://bucket/set*/a.tar"], tmp_path / "cache")
 
 
 def test_each_address_has_a_file_of_its_own(tmp_path: Path) -> None:

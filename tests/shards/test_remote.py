@@ -17,13 +17,16 @@ from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import Lanser, write_jsonl
+from quick import Quick, as_ranks
 from test_docs import blocks
 
+from lanser_cli import app
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
@@ -311,19 +314,20 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture
-def peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
-    """What the folder `cache` held whenever a file had come, whichever process fetched it."""
-    log = tmp_path / "peaks"
+def measured(folder: Path) -> Callable[..., None]:
+    """`download`, but beside a folder, in `peaks`, is then said what it holds."""
 
-    def measured(url: str, target: object, **options: object) -> None:
+    def download_(url: str, target: IO[bytes], **options: Any) -> None:
         download.download(url, target, **options)
         target.flush()
-        with log.open("a") as file:
-            file.write(f"{size_of(tmp_path / 'cache')}\n")
+        with folder.with_name("peaks").open("a") as file:
+            file.write(f"{size_of(folder)}\n")
 
-    monkeypatch.setattr(remote, "download", measured)
-    return lambda: [int(line) for line in log.read_text().splitlines()]
+    return download_
+
+
+def peaks_of(folder: Path) -> list[int]:
+    return [int(line) for line in folder.with_name("peaks").read_text().splitlines()]
 
 
 def limit_of(store: Store, shards: int) -> int:
@@ -339,8 +343,9 @@ def _read_at_random(paths: list[str], truth: dict[str, bytes], seed: int) -> Non
 
 
 def test_processes_share_a_folder_that_never_holds_more_than_its_limit(
-    store: Store, tmp_path: Path, peaks: Callable[[], list[int]]
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remote, "download", measured(tmp_path / "cache"))
     (store.folder / "index.json").unlink()
     limit = limit_of(store, 2)
     paths, cache = stream([store.url()], tmp_path / "cache", str(limit))
@@ -360,8 +365,9 @@ def test_processes_share_a_folder_that_never_holds_more_than_its_limit(
     for one in readers:
         one.join(60)
     assert [one.exitcode for one in readers] == [0, 0, 0]
-    assert len(peaks()) > 2 * 12, "shards came more than once"
-    assert limit / 2 < max(peaks()) <= limit
+    peaks = peaks_of(tmp_path / "cache")
+    assert len(peaks) > 2 * 12, "shards came more than once"
+    assert limit / 2 < max(peaks) <= limit
 
 
 def test_a_shard_that_is_read_stays(store: Store, tmp_path: Path) -> None:
@@ -444,3 +450,41 @@ def test_streamed_training_is_that_of_shards_that_lie_here_also_after_the_store_
     fetches = [len(asked) for name, asked in store.ranges.items() if name.endswith(".tar")]
     assert 12 < sum(fetches) < 12 * 2 * 3, "a pass over all, and one an epoch, of two runs"
     assert size_of(cache) <= limit_of(store, 8)
+
+
+def learn(arguments: list[str]) -> int:
+    """CACHE ARGUMENTS...: a command as a `Quick` runs it, with a network for few steps."""
+    from lanser_cli.models.architectures import ARCHITECTURES, Shape
+
+    ARCHITECTURES["tiny"] = Shape("basic", (1, 1, 1, 1), (8, 8, 8, 8), 8)
+    download._WAITS = (0, 0, 0)  # type: ignore[assignment]
+    remote.download = measured(Path(arguments[0]))  # type: ignore[assignment]
+    return app.main(arguments[1:])
+
+
+@pytest.mark.slow
+def test_two_ranks_that_stream_share_a_folder_and_learn_as_on_shards_that_lie_here(
+    store: Store, tmp_path: Path, quick: Callable[..., Quick]
+) -> None:
+    """Though every connection for what came once already breaks off at first."""
+    cache, limit = tmp_path / "cache", limit_of(store, 8)
+    words = ["--model", "tiny", "--crop", "0.2", "--epochs", "2", "--batch-size", "2"]
+    words += ["--precision", "float32", "--shuffle-buffer", "4", "--threads", "1", "--workers", "1"]
+    fetch = ["--fetch", cache, "--fetch-limit", limit, store.url()]
+    shards = [path.name for path in store.folder.glob("*.tar")]
+    store.faults |= {name: [200, "half"] for name in shards}
+    for run, more in (("here", [store.folder]), ("streamed", fetch)):
+        line = [cache, "pretrain", *words, "-o", tmp_path / run, *more]
+        ranks = [quick(*line, main=learn, env=place) for place in as_ranks(2)]
+        done = [rank.wait() for rank in ranks]
+        assert [one.code for one in done] == [0, 0], done
+    weights = [tmp_path / run / "model.safetensors" for run in ("here", "streamed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert max(peaks_of(cache)) <= limit and size_of(cache) <= limit
+    broken = [name for name in shards if not store.faults[name]]
+    assert sum(one.err.count(": trying again in 0 s") for one in done) == len(broken)
+    fetches = [len(store.ranges[name]) - (name in broken) for name in shards]
+    # Each rank passes over all at first, and finds what the other has just fetched; then each is
+    # fetched once an epoch for both. Eight stay from one pass to the next, if they are wanted.
+    assert min(fetches) >= 1 and max(fetches) <= 2 + 2
+    assert 12 + 2 * (12 - 8) <= sum(fetches)

@@ -283,6 +283,15 @@ def test_a_lock_that_a_killed_run_left_stops_nobody(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out.jsonl"]
 
 
+def test_a_process_of_the_same_number_in_another_container_is_in_nobodys_way(
+    tmp_path: Path,
+) -> None:
+    """Such as a pod of the same job, in this moment, or one that was killed in it."""
+    (tmp_path / f".lanser-{os.getpid()}").touch()
+    run(tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").exists()
+
+
 # ---------------------------------------------------------------- nothing is destroyed
 
 

@@ -487,4 +487,4 @@ def test_two_ranks_that_stream_share_a_folder_and_learn_as_on_shards_that_lie_he
     # Each rank passes over all at first, and finds what the other has just fetched; then each is
     # fetched once an epoch for both. Eight stay from one pass to the next, if they are wanted.
     assert min(fetches) >= 1 and max(fetches) <= 2 + 2
-    assert 12 + 2 * (12 - 8) <= sum(fetches)
+    assert sum(fetches) >= 12 + 2 * (12 - 8)

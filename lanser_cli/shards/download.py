@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from lanser_cli import console
+from lanser_cli.provenance import disclosed
 
 _HTTP = ("http://", "https://")
 _WAITS = (1, 2, 4, 8, 16, 32)
@@ -25,9 +28,13 @@ _WAITS = (1, 2, 4, 8, 16, 32)
 _FEWER = 3
 """Further tries of other openers, which do not say whether what went wrong may pass."""
 
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_TRANSIENT = (408, 416, 425, 429, 500, 502, 503, 504)
 _ABSENT = (403, 404, 410)
 """Answers where there is no such file; stores say 403 to those who may not list its folder."""
+
+_PACKINGS = {"gzip", "x-gzip", "deflate", "compress", "br", "zstd"}
+
+_UNREACHED = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 _PATIENCE = 60.0
 """Seconds without a byte, after which a connection is given up."""
@@ -115,7 +122,7 @@ def download(
         if wait is None:
             tries = len(source.waits) + 1
             raise OSError(why if tries == 1 else f"{why}, after {tries} tries")
-        console.warn(f"{url}: {why}: trying again in {wait} s")
+        console.warn(f"{disclosed(url)}: {why}: trying again in {wait} s")
         time.sleep(wait)
 
 
@@ -224,6 +231,8 @@ class _Web:
                 self._take(answer, target, room)
         except HTTPError as error:
             error.close()
+            if error.code == 416:  # it is shorter now: another one
+                self._version = ""
             why = f"HTTP {error.code} {error.reason}"
             kind = Absent if error.code in _ABSENT else OSError
             raise (_Passing if error.code in _TRANSIENT else kind)(why) from None
@@ -232,22 +241,31 @@ class _Web:
         except URLError as error:
             kind = _Passing if _may_pass(error.reason) else OSError
             raise kind(str(error.reason)) from None
-        except (HTTPException, TimeoutError, ConnectionError) as error:
+        except (HTTPException, OSError) as error:
+            if isinstance(error, OSError) and not _may_pass(error):
+                raise
             raise _Passing(str(error) or type(error).__name__) from None
 
     def _take(self, answer: HTTPResponse, target: IO[bytes], room: Callable[[int], None]) -> None:
-        begins = f"bytes {target.tell()}-"
-        if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(begins):
-            if answer.status == 206:
-                self._version = ""
-                raise _Passing("the server answered with another part than was asked for")
+        packing = answer.headers.get("Content-Encoding", "").lower()
+        if any(one.strip() in _PACKINGS for one in packing.split(",")):
+            raise OSError(f"the server sends it packed, by {packing}: store it as it is")
+        if answer.status != 206:
             _empty(target)
             self._version = _version(answer)
+        elif not self._goes_on(answer, target.tell()):
+            self._version = ""
+            raise _Passing("the server answered with another part than was asked for")
         if answer.length:
             room(target.tell() + answer.length)
         _pour(answer, target, room)
         if answer.length:  # of what was promised something is left
             raise _Passing(f"the connection broke off, {answer.length} bytes are missing")
+
+    def _goes_on(self, answer: HTTPResponse, start: int) -> bool:
+        """Whether a part is that which was asked for; some servers pay no heed to `If-Range`."""
+        begins = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        return begins and _version(answer) in ("", self._version)
 
 
 def _version(answer: HTTPResponse) -> str:
@@ -259,7 +277,9 @@ def _version(answer: HTTPResponse) -> str:
 def _may_pass(reason: object) -> bool:
     if isinstance(reason, socket.gaierror):
         return reason.errno == socket.EAI_AGAIN
-    return isinstance(reason, TimeoutError | ConnectionError)
+    if isinstance(reason, OSError) and reason.errno in _UNREACHED:
+        return True
+    return isinstance(reason, TimeoutError | ConnectionError | ssl.SSLEOFError)
 
 
 def _request(url: str) -> Request:

@@ -15,7 +15,7 @@ from lanser_cli.audio.lender import is_lent
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards.index import INDEX, find_index, read_index
-from lanser_cli.shards.remote import is_remote, not_here
+from lanser_cli.shards.remote import expanded, is_remote, not_here
 from lanser_cli.shards.samples import read_tar
 from lanser_cli.shards.side_file import SideFile
 
@@ -115,9 +115,7 @@ def _tars(path: str, bare: bool = False) -> list[str] | None:
         return None
     if not path.endswith(".tar"):
         return None
-    from braceexpand import braceexpand
-
     names: list[str] = []
-    for name in braceexpand(path):
+    for name in expanded(path):
         names += [name] if os.path.exists(name) else sorted(glob.glob(name)) or [name]
     return names

@@ -15,6 +15,7 @@ from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
 from lanser_cli.output import commit
+from lanser_cli.provenance import disclosed
 from lanser_cli.shards.download import Absent, download, tells_absent
 from lanser_cli.shards.index import INDEX, ShardInfo, find_index
 
@@ -32,7 +33,19 @@ def is_remote(name: str) -> bool:
 
 def not_here(name: str) -> UsageError:
     """The error for a remote input where nothing is to be fetched."""
-    return UsageError(f"{name}: is not on this machine: say --fetch DIR to copy it there")
+    return UsageError(
+        f"{disclosed(name)}: is not on this machine: say --fetch DIR to copy it there"
+    )
+
+
+def expanded(name: str) -> list[str]:
+    """What a name with brace ranges stands for; a brace without an end is one."""
+    from braceexpand import UnbalancedBracesError, braceexpand
+
+    try:
+        return list(braceexpand(name))
+    except UnbalancedBracesError:
+        return [name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +122,6 @@ def resolve(inputs: Iterable[str], folder: Path | None) -> list[str | Remote]:
             `webdataset.gopen` knows; brace ranges are expanded.
         folder: for the copies; made if it is not there. None: nothing is fetched.
     """
-    from braceexpand import braceexpand
-
     found: list[str | Remote] = []
     for name in inputs:
         if not is_remote(name):
@@ -118,7 +129,7 @@ def resolve(inputs: Iterable[str], folder: Path | None) -> list[str | Remote]:
         elif folder is None:
             raise not_here(name)
         else:
-            urls = [name] if name.startswith(_PIPE) else braceexpand(name)
+            urls = [name] if name.startswith(_PIPE) else expanded(name)
             found += [Remote.of(url, folder) for url in urls]
     one_each = {one.path.parent: one for one in found if isinstance(one, Remote)}
     for shard in one_each.values():
@@ -161,10 +172,10 @@ def copy(
         with turn(_made(folder) / ".lock"):
             if not remote.path.exists():
                 if not quiet:
-                    console.info(f"fetching {remote.url}")
+                    console.info(f"fetching {disclosed(remote.url)}")
                 _copy(remote, known or (None, ""), room, arrived)
     except (OSError, ValueError) as error:
-        raise LanserError(f"{remote.url}: cannot be fetched: {error}") from error
+        raise LanserError(f"{disclosed(remote.url)}: cannot be fetched: {error}") from error
 
 
 def _made(folder: Path) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import multiprocessing
 import random
 import re
 import shutil
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -26,7 +28,7 @@ from conftest import Lanser, write_jsonl
 from quick import Quick, as_ranks
 from test_docs import blocks
 
-from lanser_cli import app
+from lanser_cli import app, provenance
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
@@ -59,7 +61,9 @@ class Store(ThreadingHTTPServer):
 
     Attributes:
         faults: of the next requests for a file by its name: a status; `half` of what was promised
-            and no more; `reset` in the middle; `less`, promised and sent; `stall`.
+            and no more; `reset` in the middle; `less`, promised and sent; `stall`; `packed`; half
+            of a file that is then `replaced`, or `shortened`.
+        heeds: `If-Range`, which some servers do not.
         ranges: asked for, by the name of the file; empty for all of it.
     """
 
@@ -69,6 +73,7 @@ class Store(ThreadingHTTPServer):
         self.faults: dict[str, list[int | str]] = defaultdict(list)
         self.ranges: dict[str, list[str]] = defaultdict(list)
         self.passwords: list[str | None] = []
+        self.heeds = True
 
     def url(self, name: str = "speech-{000000..000011}.tar") -> str:
         return f"http://127.0.0.1:{self.server_port}/set/{name}"
@@ -92,16 +97,28 @@ class _Answer(BaseHTTPRequestHandler):
             return
         body = path.read_bytes()
         tag = f'"{hash(body)}"'
-        start = int(wanted[6:-1]) if wanted and self.headers["If-Range"] == tag else 0
+        heeded = self.headers["If-Range"] == tag or not self.server.heeds
+        start = int(wanted[6:-1]) if wanted and heeded else 0
+        if start > len(body):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        if fault == "replaced":
+            path.write_bytes(body[::-1])
+        elif fault == "shortened":
+            path.write_bytes(body[:999])
+        elif fault == "packed":
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
         body = body[start : len(body) // 2 if fault == "less" else None]
         self.send_header("ETag", tag)
         self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body if fault in (200, "less") else body[: len(body) // 2])
+        whole = fault in (200, "less", "packed")
+        self.wfile.write(body if whole else body[: len(body) // 2])
         if fault == "stall":
             time.sleep(1)
         if fault == "reset":
@@ -145,7 +162,8 @@ def test_shards_elsewhere_are_fetched_when_asked(packed: Path, tmp_path: Path) -
     changed = Path(copy).stat().st_mtime_ns
     assert remote.fetch([url, "local.tar"], tmp_path / "cache") == [copy, "local.tar"]
     assert Path(copy).stat().st_mtime_ns == changed
-    for bad in ("pipe:false", "pipe:true", "nosuch://x/y.tar", f"pipe:cat {packed}/none"):
+    bad_ones = ["pipe:false", "pipe:true", "nosuch://x/y.tar", f"pipe:cat {packed}/none"]
+    for bad in [*bad_ones, "nosuch://x/{0..3.tar"]:
         with pytest.raises(LanserError, match="cannot be fetched"):
             remote.fetch([bad], tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").glob("*.tar*")] == [Path(copy).name]
@@ -185,6 +203,37 @@ def test_what_a_server_does_not_send_whole_is_never_used(store: Store, tmp_path:
     with pytest.raises(LanserError, match="cannot be fetched: its SHA-256 is not"):
         first_of(store, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.tar*"))
+
+
+@pytest.mark.parametrize("fault", ["replaced", "shortened"])
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_copy_is_never_half_of_one_file_and_half_of_the_next(
+    fault: str, heeds: bool, store: Store, tmp_path: Path
+) -> None:
+    """Where no index has a digest that would tell."""
+    name, store.heeds = "speech-000000.tar", heeds
+    (store.folder / "index.json").unlink()
+    store.faults[name] = [fault]
+    assert first_of(store, tmp_path / "cache").read_bytes() == (store.folder / name).read_bytes()
+    assert len(store.ranges[name]) == (2 if heeds else 3)
+
+
+def test_what_a_server_packs_is_refused_and_an_index_not_passed_over(
+    store: Store, tmp_path: Path
+) -> None:
+    """Without it, the new weak labels that it names would be missed."""
+    for name in ("index.json", "speech-000000.tar"):
+        store.faults[name] = ["packed"]
+        with pytest.raises(LanserError, match=f"{name}: cannot be fetched: .* packed, by gzip"):
+            first_of(store, tmp_path / "cache")
+
+
+def test_what_may_pass_is_told_from_what_does_not() -> None:
+    """Of a connection; a full disk is no matter of patience."""
+    passing = [ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), ConnectionResetError()]
+    passing += [OSError(errno.EHOSTUNREACH, "No route to host"), socket.gaierror(-3, "again")]
+    lasting = [OSError(errno.ENOSPC, "No space left"), ssl.SSLCertVerificationError(1, "expired")]
+    assert all(map(download._may_pass, passing)) and not any(map(download._may_pass, lasting))
 
 
 @pytest.mark.parametrize(
@@ -260,10 +309,19 @@ def test_each_address_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert beside is not None and beside.url == "https://h/my%20set/index.json"
 
 
-def test_a_name_and_a_password_are_for_the_server_alone(store: Store, tmp_path: Path) -> None:
+def test_a_name_and_a_password_are_for_the_server_alone(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Neither messages nor what is kept beside an output have the password."""
     url = store.url("speech-000000.tar").replace("127", "me:a%20b@127")
     remote.fetch([url], tmp_path / "cache")
     assert set(store.passwords) == {"Basic bWU6YSBi"}
+    with pytest.raises(LanserError, match="me:…@127.*none.tar: cannot be fetched") as caught:
+        remote.fetch([url.replace("speech-000000", "none")], tmp_path / "cache")
+    provenance.set_command_line(["pretrain", url])
+    told = [*provenance.command_line(), str(caught.value), capsys.readouterr().err]
+    provenance.set_command_line(None)
+    assert "a%20b" not in "".join(told)
 
 
 def test_new_weak_labels_come_with_their_shards(store: Store, tmp_path: Path) -> None:
@@ -399,7 +457,8 @@ def test_a_shard_that_was_replaced_is_refused(store: Store, tmp_path: Path) -> N
 def test_a_limit_that_cannot_work_is_refused_before_training(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     sizes = [path.stat().st_size for path in store.folder.glob("*.tar")]
-    for text, size in [("800M", 800 << 20), ("1.5T", 3 << 39), ("50GiB", 50 << 30), ("7", 7)]:
+    sizes_in_words = {"800M": 800 << 20, "1.5T": 3 << 39, "50GiB": 50 << 30, "7": 7, "0": 0}
+    for text, size in (sizes_in_words | {"0.5": 1}).items():  # not 0, which is no limit
         assert parse_size(text) == size
     assert stream(["a.tar"], None, "0") == (["a.tar"], None)
     with pytest.raises(UsageError, match="--fetch-limit many: not a size: say 800M"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -116,6 +117,21 @@ def test_what_is_to_be_submitted_again_is_said(parts: Path, source: Path, look: 
     assert look(parts, "--of", "4")[1]["array"] == "3"
     with_lock.release()
     assert look(parts, "--of", "4")[1]["unfinished"] == "2"
+
+
+def test_where_there_are_no_locks_it_is_said_that_a_part_may_run(
+    parts: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(parts, 2)
+    (parts / ".2.jsonl.lock").write_text("process 7 on node7\n")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    _, found, said = look(parts, "--of", "4")
+    assert found["unfinished"] == "2"
+    assert f"{parts}: this file system has no locks: start no second process on it" in said
 
 
 def test_a_part_made_otherwise_is_found_and_says_how(

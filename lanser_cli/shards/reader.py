@@ -13,9 +13,10 @@ from lanser_cli.audio import ingest
 from lanser_cli.audio.ingest import base_of, check_audio_inputs
 from lanser_cli.audio.lender import is_lent
 from lanser_cli.errors import LanserError
+from lanser_cli.origin import braced
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards.index import INDEX, find_index, read_index
-from lanser_cli.shards.remote import expanded, is_remote, not_here
+from lanser_cli.shards.remote import is_remote, not_here
 from lanser_cli.shards.samples import read_tar
 from lanser_cli.shards.side_file import SideFile
 
@@ -116,6 +117,6 @@ def _tars(path: str, bare: bool = False) -> list[str] | None:
     if not path.endswith(".tar"):
         return None
     names: list[str] = []
-    for name in expanded(path):
+    for name in braced(path):
         names += [name] if os.path.exists(name) else sorted(glob.glob(name)) or [name]
     return names

@@ -14,6 +14,7 @@ from lanser_cli import console
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
+from lanser_cli.origin import braced
 from lanser_cli.output import commit
 from lanser_cli.provenance import disclosed
 from lanser_cli.shards.download import Absent, download, tells_absent
@@ -36,16 +37,6 @@ def not_here(name: str) -> UsageError:
     return UsageError(
         f"{disclosed(name)}: is not on this machine: say --fetch DIR to copy it there"
     )
-
-
-def expanded(name: str) -> list[str]:
-    """What a name with brace ranges stands for; a brace without an end is one."""
-    from braceexpand import UnbalancedBracesError, braceexpand
-
-    try:
-        return list(braceexpand(name))
-    except UnbalancedBracesError:
-        return [name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +120,7 @@ def resolve(inputs: Iterable[str], folder: Path | None) -> list[str | Remote]:
         elif folder is None:
             raise not_here(name)
         else:
-            urls = [name] if name.startswith(_PIPE) else expanded(name)
+            urls = [name] if name.startswith(_PIPE) else braced(name)
             found += [Remote.of(url, folder) for url in urls]
     one_each = {one.path.parent: one for one in found if isinstance(one, Remote)}
     for shard in one_each.values():

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import resource
 import signal
 import time
@@ -144,6 +145,19 @@ def test_a_part_made_otherwise_is_found_and_says_how(
     assert code == 1 and (found["other"], found["array"]) == ("2-3", "2-3")
     assert f"{parts}/2.jsonl: made with another --model, other and not odd as most" in said
     assert f"{parts}/3.jsonl: made with another input, " in said
+
+
+def test_parts_that_other_versions_made_are_said_and_merged(
+    parts: Path, tmp_path: Path, look: Look
+) -> None:
+    path = parts / "3.jsonl.meta.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({**about, "versions": {**about["versions"], "numpy": "1.0"}}))
+    code, found, said = look(parts, "--of", "4", "--merge", tmp_path / "out.jsonl")
+    assert (code, found["whole"]) == (0, "1-4")
+    assert re.search(
+        f"{parts}: parts 3 were made with another numpy, 1\\.0 and not .* as most\n", said
+    )
 
 
 def test_of_another_number_of_parts_or_another_stage_is_said(

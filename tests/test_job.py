@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import random
-import re
 import resource
 import signal
 import time
@@ -155,9 +154,7 @@ def test_parts_that_other_versions_made_are_said_and_merged(
     path.write_text(json.dumps({**about, "versions": {**about["versions"], "numpy": "1.0"}}))
     code, found, said = look(parts, "--of", "4", "--merge", tmp_path / "out.jsonl")
     assert (code, found["whole"]) == (0, "1-4")
-    assert re.search(
-        f"{parts}: parts 3 were made with another numpy, 1\\.0 and not .* as most\n", said
-    )
+    assert f"{parts}: parts 3 were made with another numpy, 1.0 and not " in said
 
 
 def test_of_another_number_of_parts_or_another_stage_is_said(

@@ -122,7 +122,7 @@ def download(
         if wait is None:
             tries = len(source.waits) + 1
             raise OSError(why if tries == 1 else f"{why}, after {tries} tries")
-        console.warn(f"{disclosed(url)}: {why}: trying again in {wait} s")
+        console.warn(disclosed(f"{url}: {why}: trying again in {wait} s"))
         time.sleep(wait)
 
 

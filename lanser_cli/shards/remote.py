@@ -166,7 +166,7 @@ def copy(
                     console.info(f"fetching {disclosed(remote.url)}")
                 _copy(remote, known or (None, ""), room, arrived)
     except (OSError, ValueError) as error:
-        raise LanserError(f"{disclosed(remote.url)}: cannot be fetched: {error}") from error
+        raise LanserError(disclosed(f"{remote.url}: cannot be fetched: {error}")) from error
 
 
 def _made(folder: Path) -> Path:

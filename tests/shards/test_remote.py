@@ -318,8 +318,11 @@ def test_a_name_and_a_password_are_for_the_server_alone(
     assert set(store.passwords) == {"Basic bWU6YSBi"}
     with pytest.raises(LanserError, match="me:…@127.*none.tar: cannot be fetched") as caught:
         remote.fetch([url.replace("speech-000000", "none")], tmp_path / "cache")
+    with pytest.raises(LanserError) as failed:
+        remote.fetch([f"pipe:false {url}"], tmp_path / "cache")
     provenance.set_command_line(["pretrain", url])
-    told = [*provenance.command_line(), str(caught.value), capsys.readouterr().err]
+    told = [*provenance.command_line(), capsys.readouterr().err]
+    told += [str(caught.value), str(failed.value)]
     provenance.set_command_line(None)
     assert "a%20b" not in "".join(told)
 

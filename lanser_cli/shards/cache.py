@@ -150,8 +150,12 @@ class Cache:
         if utterances is None:
             return
         sizes = [self.version(path)[0] for path in self._shards]
-        others = sum(size for path, (size, _) in self._held().items() if path not in self._shards)
-        space, largest = self._limit - others, max(sizes)
+        others = (  # less what another rank fetches just now, lest one be refused and not the other
+            size
+            for path, (size, _) in self._held().items()
+            if path not in self._shards and not path.endswith(".part")
+        )
+        space, largest = self._limit - sum(others), max(sizes)
         if sum(sizes) <= space:
             return
         fits = int((space / 2 - 2 * largest) * utterances / sum(sizes))

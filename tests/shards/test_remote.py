@@ -478,7 +478,10 @@ def test_a_limit_that_cannot_work_is_refused_before_training(store: Store, tmp_p
     (folder / "mine").unlink()
     _, cache = stream([store.url()], folder, str(8 * max(sizes)))
     assert cache is not None
+    coming = Path(f"{next(iter(cache._shards))}.part")  # as another rank fetches it
+    coming.write_bytes(bytes(max(sizes)))
     cache.check_blocks(3, UTTERANCES)
+    coming.unlink()
     with pytest.raises(UsageError, match="--shuffle-buffer 3: "):
         cache.check_blocks(3, UTTERANCES // 2)
     with pytest.raises(UsageError, match="--shuffle-buffer 9: .*say at most 3"):

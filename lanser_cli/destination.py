@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import mkstemp
 from typing import IO
 
 from lanser_cli.errors import LanserError, UsageError
@@ -74,10 +75,11 @@ def check_writable(path: Path) -> None:
         raise LanserError(f"{path}: there is no folder {folder}")
     if path.is_dir():
         raise UsageError(f"{path}: is not a plain file but a folder: name a file in it")
-    probe = folder / f".lanser-{os.getpid()}"
     try:
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        probe.unlink()
+        # By a name that is drawn: in containers all processes have one number.
+        descriptor, probe = mkstemp(prefix=".lanser-", dir=folder)
+        os.close(descriptor)
+        os.unlink(probe)
     except OSError as error:
         raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
 

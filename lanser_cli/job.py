@@ -7,7 +7,7 @@ import re
 import resource
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -44,6 +44,7 @@ class Part:
         state: `whole`, `running` or `unfinished`.
         verb: that made it.
         identity: what would have made all parts in one run.
+        versions: of what made it, by package.
         slice: how many items it had, and which gave no line, as `FILE.meta.json` has it.
     """
 
@@ -52,6 +53,7 @@ class Part:
     state: State
     verb: str
     identity: Mapping[str, str]
+    versions: Mapping[str, str]
     slice: Any
 
     def slots(self) -> Iterator[str | None]:
@@ -166,7 +168,8 @@ class Job:
 def find_job(folder: Path, count: int) -> Job:
     """Look at what made each output in a folder, and sort those that are one of N parts.
 
-    What most parts were made with is the job's; others are said on stderr.
+    What most parts were made with is the job's; others are said on stderr. So are other versions of
+    packages, which may or may not have changed anything.
 
     Raises:
         LanserError: there is no such folder.
@@ -180,8 +183,8 @@ def find_job(folder: Path, count: int) -> Job:
         raise UsageError(
             f"{folder}: holds parts of {' and '.join(verbs)}: give each stage a folder of its own"
         )
-    alike = Counter(tuple(part.identity.items()) for part in found).most_common(1)
-    usual = dict(alike[0][0]) if alike else {}
+    usual = _usual(part.identity for part in found)
+    _warn_of_versions(folder, found)
     mine, others = defaultdict[int, list[Part]](list), set[int]()
     for part in found:
         if differs := difference(part.identity, usual):
@@ -200,6 +203,22 @@ def find_job(folder: Path, count: int) -> Job:
         number: part for number in states["whole"] for part in mine[number] if part.state == "whole"
     }
     return Job(folder, count, whole, states)
+
+
+def _usual(mappings: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The one that is there most often; empty if there is none."""
+    found = Counter(tuple(mapping.items()) for mapping in mappings).most_common(1)
+    return dict(found[0][0]) if found else {}
+
+
+def _warn_of_versions(folder: Path, found: Sequence[Part]) -> None:
+    """Say which parts other versions of packages have made than most, as on a node set up anew."""
+    usual = _usual(part.versions for part in found)
+    odd = [part for part in found if difference(part.versions, usual)]
+    if odd:
+        numbers = ranges(sorted({part.number for part in odd}))
+        differs = difference(odd[0].versions, usual)
+        console.warn(f"{folder}: parts {numbers} were made with {differs} as most")
 
 
 def _state(files: Sequence[Part]) -> State:
@@ -243,8 +262,10 @@ def _parts_in(folder: Path, count: int) -> Iterator[Part]:
         if partial.exists():
             state = "running" if lock.is_held(path) else "unfinished"
         identity = {**origin["identity"], "--part": "all"}
-        verb = str(origin.get("verb"))
-        yield Part(path, number, state, verb, identity, origin.get("slice"))
+        verb, made = str(origin.get("verb")), origin.get("versions")
+        made = made.items() if isinstance(made, dict) else ()
+        versions = {str(name): str(number) for name, number in made}
+        yield Part(path, number, state, verb, identity, versions, origin.get("slice"))
     for of, several in sorted(splits.items()):
         console.warn(f"{folder}: {several} outputs are of {of} parts, not of {count}: passed over")
 

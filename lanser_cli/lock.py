@@ -25,7 +25,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 class FolderLock:
     """Held from the moment it is made until `release`, or the end of this process.
 
-    Its file `.lock` says which process holds it, and stays: to remove it could let two in.
+    Its file `.lock` says which process holds it, and stays, empty: to remove it could let two in.
 
     Raises:
         LanserError: another process holds it.
@@ -33,7 +33,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         descriptor = _held(folder / ".lock", folder, _TRAINING)
-        self.release = weakref.finalize(self, os.close, descriptor)
+        self.release = weakref.finalize(self, _clear, descriptor, os.getpid())
 
 
 class FileLock:
@@ -62,7 +62,8 @@ class FileLock:
 def is_held(output: Path) -> bool:
     """Whether another process is writing an output, as far as this file system tells.
 
-    A process that begins to in this very moment is refused, as if there were a second.
+    A process that begins to in this very moment is refused, as if there were a second. Where there
+    are no locks it is said that nobody knows.
     """
     try:
         descriptor = os.open(_beside(output), os.O_RDONLY | os.O_NOFOLLOW)
@@ -72,7 +73,10 @@ def is_held(output: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
     except OSError as error:
-        return error.errno not in _NO_LOCKS
+        if error.errno not in _NO_LOCKS:
+            return True
+        _warn_of_no_locks(output.parent)
+        return False
     finally:
         os.close(descriptor)
 
@@ -198,9 +202,20 @@ def _held(path: Path, what: Path, refusal: str) -> int:
         os.close(descriptor)
         said = refusal.format(holder=holder or "another process")
         raise LanserError(f"{what}: {said}") from None
+    _warn_of_elsewhere(os.pread(descriptor, 200, 0), what)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     return descriptor
+
+
+def _warn_of_elsewhere(left: bytes, what: Path) -> None:
+    """Say that a process of another machine did not end in order, or that its lock is not seen."""
+    holder = left.decode("utf-8", "replace").strip()
+    if holder and not holder.endswith(f" on {socket.gethostname()}"):
+        console.warn(
+            f"{what}: {holder} has left its lock here: if it runs still, this file system does not "
+            "share locks between machines: stop one of the two"
+        )
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -208,6 +223,12 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
         return False
+
+
+def _clear(descriptor: int, owner: int) -> None:
+    if os.getpid() == owner:
+        os.ftruncate(descriptor, 0)
+    os.close(descriptor)
 
 
 def _remove(path: Path, descriptor: int, owner: int) -> None:

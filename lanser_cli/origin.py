@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,16 @@ def origin_in(*paths: Path) -> dict[str, Any] | None:
     return None
 
 
+def braced(name: str) -> list[str]:
+    """What a name with ranges in braces stands for; a brace that has no end is one."""
+    from braceexpand import braceexpand
+
+    try:
+        return list(braceexpand(name))
+    except ValueError:
+        return [name]
+
+
 def beside(path: Path) -> Path:
     """The file that says what made another."""
     return path.with_name(path.name + ".meta.json")
@@ -130,13 +141,8 @@ def _expanded(name: str) -> list[str]:
     """What a name stands for: itself, or what its braces and wildcards match."""
     if os.path.exists(name) or name == "-":
         return [name]
-    from braceexpand import braceexpand
-
-    try:
-        names = list(braceexpand(name))
-    except ValueError:  # a brace that has no end is one
-        names = [name]
-    return [file for each in names for file in sorted(glob.glob(each, recursive=True)) or [each]]
+    found = (sorted(glob.glob(each, recursive=True)) or [each] for each in braced(name))
+    return list(chain.from_iterable(found))
 
 
 def _content(name: str, hold_words: bool) -> str:

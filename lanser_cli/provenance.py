@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from lanser_cli import __version__
 from lanser_cli.errors import LanserError
 
 _argv: tuple[str, ...] = ()
+
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/\s]*@")
 
 
 def set_command_line(arguments: Sequence[str] | None) -> None:
@@ -19,8 +22,16 @@ def set_command_line(arguments: Sequence[str] | None) -> None:
 
 
 def command_line() -> list[str]:
-    """The command line that is running; empty where lanser is used from Python without one."""
-    return list(_argv)
+    """The command line that is running; empty where lanser is used from Python without one.
+
+    Passwords in addresses are not in it: what was made is handed on.
+    """
+    return list(map(disclosed, _argv))
+
+
+def disclosed(text: str) -> str:
+    """A text as others may see it: addresses in it without their passwords."""
+    return _PASSWORD.sub(r"\1:…@", text)
 
 
 def versions() -> dict[str, str]:

@@ -77,7 +77,7 @@ def test_parallel_makes_what_one_process_makes(
     speech: Path, tiny_whisper: Path, tiny_nli: Path, lanser: Lanser, tmp_path: Path
 ) -> None:
     settings = models(tiny_whisper, tiny_nli)
-    out, whole = tmp_path / "out", tmp_path / "whole"
+    out, whole = tmp_path / "my labels; $HOME", tmp_path / "whole"
     whole.mkdir()
     words = whole / "words.jsonl"
     lanser("transcribe", speech, "--model", settings["ASR"], "-o", words, check=3)

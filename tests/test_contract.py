@@ -684,6 +684,7 @@ def test_shard_resumes(
         made.mkdir()
         for name in names[:kept]:
             shutil.copy(whole / name, made / name)
+        shutil.copy(whole / "index.json", made / "index.json.part")  # it says what made them
         if kept < 4:
             torn = (whole / names[kept]).read_bytes()
             (made / f"{names[kept]}.part").write_bytes(torn[:1000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -118,6 +119,21 @@ def test_what_is_to_be_submitted_again_is_said(parts: Path, source: Path, look: 
     assert look(parts, "--of", "4")[1]["unfinished"] == "2"
 
 
+def test_where_there_are_no_locks_it_is_said_that_a_part_may_run(
+    parts: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(parts, 2)
+    (parts / ".2.jsonl.lock").write_text("process 7 on node7\n")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    _, found, said = look(parts, "--of", "4")
+    assert found["unfinished"] == "2"
+    assert f"{parts}: this file system has no locks: start no second process on it" in said
+
+
 def test_a_part_made_otherwise_is_found_and_says_how(
     parts: Path, source: Path, tmp_path: Path, look: Look
 ) -> None:
@@ -128,6 +144,17 @@ def test_a_part_made_otherwise_is_found_and_says_how(
     assert code == 1 and (found["other"], found["array"]) == ("2-3", "2-3")
     assert f"{parts}/2.jsonl: made with another --model, other and not odd as most" in said
     assert f"{parts}/3.jsonl: made with another input, " in said
+
+
+def test_parts_that_other_versions_made_are_said_and_merged(
+    parts: Path, tmp_path: Path, look: Look
+) -> None:
+    path = parts / "3.jsonl.meta.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({**about, "versions": {**about["versions"], "numpy": "1.0"}}))
+    code, found, said = look(parts, "--of", "4", "--merge", tmp_path / "out.jsonl")
+    assert (code, found["whole"]) == (0, "1-4")
+    assert f"{parts}: parts 3 were made with another numpy, 1.0 and not " in said
 
 
 def test_of_another_number_of_parts_or_another_stage_is_said(

@@ -16,8 +16,9 @@ import pytest
 from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import Quick
 
+from lanser_cli import app
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.lock import FileLock
+from lanser_cli.lock import FileLock, FolderLock
 from lanser_cli.output import write_whole
 from lanser_cli.pipe import Pipe, one_process
 from lanser_cli.records import Outcome, Record
@@ -227,6 +228,18 @@ def test_a_set_of_shards_is_of_one_codec_split_and_selection(
     assert json.loads(index.read_text())["shards"] == json.loads(whole)["shards"]
 
 
+def test_shards_of_which_nobody_knows_what_made_them_are_not_gone_on_with(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a workflow has removed the index, because the labels are new."""
+    line = ["shard", str(labelled), "-o", str(tmp_path / "shards"), "--workers", "1"]
+    assert app.main(line) == 0
+    (tmp_path / "shards/index.json").unlink()
+    assert app.main([*line, "--resume"]) == 2
+    assert "holds shards, and nothing in it says what made them" in capsys.readouterr().err
+    assert (tmp_path / "shards/speech-000000.tar").exists()
+
+
 def test_shard_mixes_taxonomies_only_when_told(
     quick: Callable[..., Quick], labelled: Path, tmp_path: Path
 ) -> None:
@@ -277,10 +290,29 @@ def test_rejects_have_one_writer_too(tmp_path: Path) -> None:
     run(tmp_path / "out.jsonl", rejects=rejects)
 
 
-def test_a_lock_that_a_killed_run_left_stops_nobody(tmp_path: Path) -> None:
-    (tmp_path / ".out.jsonl.lock").write_text("process 1 on elsewhere\n")
+@pytest.mark.parametrize("host", ["elsewhere", socket.gethostname()])
+def test_a_lock_that_a_killed_run_left_stops_nobody(
+    host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another machine it is said: there may be locks that are not seen from here."""
+    (tmp_path / ".out.jsonl.lock").write_text(f"process 1 on {host}\n")
     run(tmp_path / "out.jsonl")
     assert os.listdir(tmp_path) == ["out.jsonl"]
+    said = f"{tmp_path}/out.jsonl: process 1 on elsewhere has left its lock here: if it runs still"
+    assert (said in capsys.readouterr().err) == (host == "elsewhere")
+    folder = FolderLock(tmp_path)
+    assert (tmp_path / ".lock").read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
+    folder.release()
+    assert (tmp_path / ".lock").read_text() == "", "so that nothing is said of an orderly end"
+
+
+def test_a_process_of_the_same_number_in_another_container_is_in_nobodys_way(
+    tmp_path: Path,
+) -> None:
+    """Such as a pod of the same job, in this moment, or one that was killed in it."""
+    (tmp_path / f".lanser-{os.getpid()}").touch()
+    run(tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").exists()
 
 
 # ---------------------------------------------------------------- nothing is destroyed

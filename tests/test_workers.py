@@ -18,7 +18,7 @@ from conftest import ENVIRONMENT
 from lanser_cli import workers
 from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.errors import LanserError, Stopped, UsageError
-from lanser_cli.pipe import WindowFunction, windows
+from lanser_cli.pipe import Pipe, WindowFunction, windows
 from lanser_cli.records import Outcome, Record, Reject
 
 
@@ -57,11 +57,18 @@ def make_nothing(device: str, *, error: type[Exception] = LanserError) -> Window
     raise error(f"no such model on {device}")
 
 
-def make_dying(device: str) -> WindowFunction:
-    def die(window: Sequence[Record]) -> list[Outcome]:
-        os._exit(9)
+def make_mortal(device: str, *, seen: Path) -> WindowFunction:
+    """A stage that leaves in a folder who worked; the second GPU dies in the middle, once."""
 
-    return die
+    def double(window: Sequence[Record]) -> list[Outcome]:
+        (seen / f"{device}-{os.getpid()}").touch()
+        number = window[0].fields["number"]
+        if device == "cuda:1" and number > 2 and not (seen / "died").exists():
+            (seen / "died").touch()
+            os._exit(9)
+        return [record.with_fields(twice=2 * record.fields["number"]) for record in window]
+
+    return double
 
 
 def make_heavy(device: str) -> WindowFunction:
@@ -145,9 +152,28 @@ def test_a_broken_set_up_ends_it_before_the_first_record(
     assert type(caught.value) is error
 
 
-def test_a_worker_that_dies_is_said() -> None:
-    with pytest.raises(LanserError, match="worker process died"):
-        list(workers.spread(make_dying, ["cpu", "cpu"])(windows(numbered(8), 2)))
+def test_all_gpus_make_the_file_of_one_process_though_a_worker_dies(
+    tmp_path: Path, cuda: Callable[[int], None]
+) -> None:
+    """`--device all` where there are two: each has a process, and --resume makes the rest."""
+    cuda(2)
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def run(output: Path, device: str) -> None:
+        process = workers.spread(partial(make_mortal, seen=seen), parse_devices(device))
+        Pipe("test", output, resume=True, window=2).run(numbered(23), process, {"--model": "m"})
+
+    all_, one = tmp_path / "all.jsonl", tmp_path / "one.jsonl"
+    with pytest.raises(LanserError, match="a worker process died .* then --resume"):
+        run(all_, "all")
+    assert not all_.exists()
+    run(all_, "all")
+    processes = [path.name.rpartition("-") for path in seen.glob("cuda*")]
+    assert sorted(device for device, _, _ in processes) == ["cuda:0"] * 2 + ["cuda:1"] * 2
+    assert len({number for _, _, number in processes}) == 4
+    run(one, "cpu")
+    assert all_.read_bytes() == one.read_bytes()
 
 
 def test_memory_is_bounded_by_windows_in_flight() -> None:

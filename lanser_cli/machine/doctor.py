@@ -60,8 +60,11 @@ def examine() -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield from check()
-        except (ImportError, LanserError, OSError) as error:
+        except LanserError as error:
             yield Finding(name, "broken", str(error), "install lanser again")
+        except Exception as error:  # as a driver's: it must not hide the others
+            found = f"{type(error).__name__}: {error}"
+            yield Finding(name, "broken", found, "mend or install again what it names")
 
 
 def _versions() -> Iterator[Finding]:

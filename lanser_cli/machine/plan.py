@@ -39,6 +39,9 @@ _MEMBERS = 1_600
 """Bytes of a sample in a tar besides its sound and its record: two headers, and padding. Of 4,481
 samples the mean is 1,608."""
 
+_LARGEST = 1 << 30
+"""Bytes after which `shard` begins another tar, where nobody says --max-mb."""
+
 _MOST_PARTS = 1000
 """What Slurm's MaxArraySize allows where nobody has raised it."""
 
@@ -130,24 +133,26 @@ def _stages(amount: Amount, known: dict[str, Any]) -> Iterator[Stage]:
     count = amount.utterances
     labelled = _LABELLED + _SCORE * amount.labels
     sound = amount.hours * 3600 * (_FLAC if amount.codec == "flac" else _OPUS)
-    shards = math.ceil(count / amount.max_count)
     packed = round(sound) + count * (labelled + _MEMBERS)
+    shards = max(math.ceil(count / amount.max_count), math.ceil(packed / _LARGEST))
+    shape = f"--codec {amount.codec} --max-count {amount.max_count}"
     epochs = f"--epochs {amount.epochs}"
     work = (  # units that the rate counts a second, bytes and files written, what the command says
         ("transcribe", amount.hours * 3600, count * _HEARD, None, "SPEECH/ {on}"),
         ("entail-label", count * amount.labels, count * labelled, None, "words.jsonl {on}"),
-        ("shard", count, packed, shards + 1, f"weak.jsonl --codec {amount.codec}"),
+        ("shard", count, packed, shards + 1, f"weak.jsonl {shape}"),
         ("pretrain", count * amount.epochs, 0, 0, f"shards/ {{on}} {epochs}"),
     )
     for name, units, size, files, words in work:
         on = "gpu" if amount.gpus and name != "shard" else "cpu"
-        count_of_devices = amount.gpus if on == "gpu" else max(1, amount.cores / _CORES)
+        count_of_devices = amount.gpus if on == "gpu" else amount.cores / _CORES
         device, rate = known[on], known[on]["rates"].get(name)
         hours = rate and units / rate["rate"] / 3600
         model = (rate and rate["model"]) or "MODEL"
         parts = 1
         if name in ("transcribe", "entail-label"):
             parts = min(_MOST_PARTS, _parts(hours, math.ceil(count_of_devices), count))
+            count_of_devices = min(count_of_devices, parts)  # each has one of them
         yield Stage(
             stage=name,
             device=device["device"],
@@ -157,7 +162,7 @@ def _stages(amount: Amount, known: dict[str, Any]) -> Iterator[Stage]:
             bytes=size,
             files=parts if files is None else files,
             parts=parts,
-            commands=_commands(name, words.format(on=f"--model {model}"), parts),
+            commands=_commands(name, words.format(on=f"--model {model}"), parts, amount.gpus),
             source=rate and rate["source"],
         )
 
@@ -168,11 +173,12 @@ def _parts(hours: float | None, devices: int, count: int) -> int:
     return min(count, devices * times)
 
 
-def _commands(name: str, words: str, parts: int) -> list[str]:
+def _commands(name: str, words: str, parts: int, gpus: int) -> list[str]:
     made = {"transcribe": "words", "entail-label": "weak", "shard": "shards"}.get(name, "run")
     if name in ("shard", "pretrain") or parts == 1:
         out = f"{made}/" if name in ("shard", "pretrain") else f"{made}.jsonl"
-        return [f"lanser {name} {words} --resume -o {out}"]
+        ranks = f"srun --ntasks={gpus} " if name == "pretrain" and gpus > 1 else ""
+        return [f"{ranks}lanser {name} {words} --resume -o {out}"]
     one = f"--part slurm/{parts} --resume -o {made}/$SLURM_ARRAY_TASK_ID.jsonl"
     return [
         f"lanser {name} {words} {one}",

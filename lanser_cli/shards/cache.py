@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -17,6 +18,7 @@ from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import has_locks, keep, remove, turn
 from lanser_cli.output import write_json
+from lanser_cli.provenance import disclosed
 from lanser_cli.shape import COUNT, read_json
 from lanser_cli.shards import remote
 from lanser_cli.shards.remote import Remote
@@ -63,7 +65,7 @@ def parse_size(text: str) -> int:
     size = _SIZE.fullmatch(text.strip())
     if size is None:
         raise UsageError(f"--fetch-limit {text}: not a size: say 800M, 50G or 1.5T")
-    return int(float(size[1]) * (1 << _UNITS[size[2].upper()]))
+    return math.ceil(float(size[1]) * (1 << _UNITS[size[2].upper()]))
 
 
 class Cache:
@@ -148,8 +150,12 @@ class Cache:
         if utterances is None:
             return
         sizes = [self.version(path)[0] for path in self._shards]
-        others = sum(size for path, (size, _) in self._held().items() if path not in self._shards)
-        space, largest = self._limit - others, max(sizes)
+        others = (  # less what another rank fetches just now, lest one be refused and not the other
+            size
+            for path, (size, _) in self._held().items()
+            if path not in self._shards and not path.endswith(".part")
+        )
+        space, largest = self._limit - sum(others), max(sizes)
         if sum(sizes) <= space:
             return
         fits = int((space / 2 - 2 * largest) * utterances / sum(sizes))
@@ -178,7 +184,7 @@ class Cache:
     def _check_size(self, shard: Remote, size: int) -> None:
         if size > self._limit:
             raise LanserError(
-                f"{shard.url}: has {shown(size)} or more, and --fetch-limit is "
+                f"{disclosed(shard.url)}: has {shown(size)} or more, and --fetch-limit is "
                 f"{shown(self._limit)}: raise it, or pack smaller shards"
             )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, InvalidURL
-from subprocess import PIPE, Popen
+from subprocess import DEVNULL, PIPE, Popen
 from tempfile import TemporaryFile
 from typing import IO
 from urllib.error import HTTPError, URLError
@@ -16,25 +19,60 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from lanser_cli import console
+from lanser_cli.provenance import disclosed
 
 _HTTP = ("http://", "https://")
-_S3_SCHEME = "s3://"
 _WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each further try."""
 
 _FEWER = 3
 """Further tries of other openers, which do not say whether what went wrong may pass."""
 
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_TRANSIENT = (408, 416, 425, 429, 500, 502, 503, 504)
 _ABSENT = (403, 404, 410)
-"""Answers where there is no such file; S3 says 403 to those who may not list its folder."""
+"""Answers where there is no such file; stores say 403 to those who may not list its folder."""
 
-_S3_ABSENT = re.compile(r"\((404|403|NoSuchKey|NoSuchBucket|AccessDenied)\)")
+_PACKINGS = {"gzip", "x-gzip", "deflate", "compress", "br", "zstd"}
+
+_UNREACHED = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 _PATIENCE = 60.0
 """Seconds without a byte, after which a connection is given up."""
 
 _BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A store's own command.
+
+    Attributes:
+        line: words that have it print a file, `{}` in the place of the address.
+        package: what to install where it is missing.
+        absent: what it says if there is no such file.
+        patterns: characters that it would not take as they are.
+    """
+
+    line: str
+    package: str
+    absent: re.Pattern[str]
+    patterns: str = ""
+
+
+_CLIENTS = {
+    "s3://": _Client(
+        "aws s3 cp --only-show-errors {} -",
+        "the AWS CLI",
+        re.compile(r"\((404|403|NoSuchKey|NoSuchBucket|AccessDenied)\)"),
+    ),
+    "gs://": _Client(
+        "gcloud storage cat --quiet {}",
+        "the Google Cloud CLI",
+        re.compile("matched no objects|HTTPError 40[34]|not found: 404|or it may not exist"),
+        patterns="*?[]#",
+    ),
+}
+"""By the beginning of an address. WebDataset has no opener for S3, and for the other `gsutil`."""
 
 
 class Absent(OSError):
@@ -47,7 +85,7 @@ class _Passing(OSError):
 
 def tells_absent(url: str) -> bool:
     """Whether it is known of such an address if there is nothing, or only that nothing came."""
-    return url.startswith((*_HTTP, _S3_SCHEME))
+    return url.startswith((*_HTTP, *_CLIENTS))
 
 
 def download(
@@ -57,7 +95,7 @@ def download(
     size: int | None = None,
     room: Callable[[int], None] = lambda size: None,
 ) -> None:
-    """Copy a file whole: from web servers, from S3, or by what `webdataset.gopen` knows of.
+    """Copy a file whole: from a web server, by a store's client, or as `webdataset.gopen` can.
 
     Args:
         target: an empty file.
@@ -65,11 +103,10 @@ def download(
         room: is told how large the file gets before it does; what it raises ends the copy.
 
     Raises:
-        Absent: a web server, or S3, has none.
+        Absent: the web server, or the store, has none.
         OSError, ValueError: it cannot be had whole.
     """
-    kind = _Web if url.startswith(_HTTP) else _S3 if url.startswith(_S3_SCHEME) else _Opener
-    source = kind(url)
+    source = _source(url)
     room = _once(room)
     room(size or 0)
     for wait in (*source.waits, None):
@@ -85,8 +122,16 @@ def download(
         if wait is None:
             tries = len(source.waits) + 1
             raise OSError(why if tries == 1 else f"{why}, after {tries} tries")
-        console.warn(f"{url}: {why}: trying again in {wait} s")
+        console.warn(disclosed(f"{url}: {why}: trying again in {wait} s"))
         time.sleep(wait)
+
+
+def _source(url: str) -> _Web | _Store | _Opener:
+    if url.startswith(_HTTP):
+        return _Web(url)
+    clients = (client for scheme, client in _CLIENTS.items() if url.startswith(scheme))
+    client = next(clients, None)
+    return _Opener(url) if client is None else _Store(url, client)
 
 
 def _once(room: Callable[[int], None]) -> Callable[[int], None]:
@@ -114,7 +159,7 @@ def _empty(target: IO[bytes]) -> None:
 
 
 class _Opener:
-    """By the commands that WebDataset runs, `gsutil` or the user's; each try starts anew."""
+    """By the commands that WebDataset runs, or the user's; each try starts anew."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -127,7 +172,7 @@ class _Opener:
         try:
             source = webdataset.gopen(self._url)
         except FileNotFoundError as error:
-            raise _no_command(error) from None
+            raise OSError(f"there is no command {error.filename}: install it") from None
         try:
             with source:
                 _pour(source, target, room)
@@ -137,32 +182,33 @@ class _Opener:
             raise _Passing(str(error)) from None
 
 
-class _S3:
-    """By `aws`, for which WebDataset has no opener; each try starts anew."""
+class _Store:
+    """By the client of an object store; each try starts anew."""
 
-    def __init__(self, url: str) -> None:
-        self._url, self.waits = url, _WAITS[:_FEWER]
+    def __init__(self, url: str, client: _Client) -> None:
+        self._url, self._client, self.waits = url, client, _WAITS[:_FEWER]
 
     def copy(self, target: IO[bytes], room: Callable[[int], None]) -> None:
+        command = self._client.line.split()
+        if odd := sorted(set(self._client.patterns) & set(self._url)):
+            raise OSError(f"{command[0]} takes {' '.join(odd)} for a pattern: name each shard")
         _empty(target)
+        command[command.index("{}")] = self._url
         with TemporaryFile() as complaints:
             try:
-                command = ["aws", "s3", "cp", "--only-show-errors", self._url, "-"]
-                process = Popen(command, stdout=PIPE, stderr=complaints)
-            except FileNotFoundError as error:
-                raise _no_command(error) from None
+                process = Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=complaints)
+            except FileNotFoundError:
+                raise OSError(
+                    f"there is no command {command[0]}: install {self._client.package}"
+                ) from None
             with process:
                 assert process.stdout is not None
                 _pour(process.stdout, target, room)
             if process.returncode:
                 complaints.seek(0)
-                said = complaints.read().decode("utf-8", "replace").split("\n")
-                why = " ".join(filter(None, said)) or f"aws ended with {process.returncode}"
-                raise (Absent if _S3_ABSENT.search(why) else _Passing)(why)
-
-
-def _no_command(error: FileNotFoundError) -> OSError:
-    return OSError(f"there is no command {error.filename}: install it")
+                said = complaints.read().decode("utf-8", "replace").split()
+                why = " ".join(said) or f"{command[0]} ended with {process.returncode}"
+                raise (Absent if self._client.absent.search(why) else _Passing)(why)
 
 
 class _Web:
@@ -185,6 +231,8 @@ class _Web:
                 self._take(answer, target, room)
         except HTTPError as error:
             error.close()
+            if error.code == 416:  # it is shorter now: another one
+                self._version = ""
             why = f"HTTP {error.code} {error.reason}"
             kind = Absent if error.code in _ABSENT else OSError
             raise (_Passing if error.code in _TRANSIENT else kind)(why) from None
@@ -193,22 +241,31 @@ class _Web:
         except URLError as error:
             kind = _Passing if _may_pass(error.reason) else OSError
             raise kind(str(error.reason)) from None
-        except (HTTPException, TimeoutError, ConnectionError) as error:
+        except (HTTPException, OSError) as error:
+            if isinstance(error, OSError) and not _may_pass(error):
+                raise
             raise _Passing(str(error) or type(error).__name__) from None
 
     def _take(self, answer: HTTPResponse, target: IO[bytes], room: Callable[[int], None]) -> None:
-        begins = f"bytes {target.tell()}-"
-        if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(begins):
-            if answer.status == 206:
-                self._version = ""
-                raise _Passing("the server answered with another part than was asked for")
+        packing = answer.headers.get("Content-Encoding", "").lower()
+        if any(one.strip() in _PACKINGS for one in packing.split(",")):
+            raise OSError(f"the server sends it packed, by {packing}: store it as it is")
+        if answer.status != 206:
             _empty(target)
             self._version = _version(answer)
+        elif not self._goes_on(answer, target.tell()):
+            self._version = ""
+            raise _Passing("the server answered with another part than was asked for")
         if answer.length:
             room(target.tell() + answer.length)
         _pour(answer, target, room)
         if answer.length:  # of what was promised something is left
             raise _Passing(f"the connection broke off, {answer.length} bytes are missing")
+
+    def _goes_on(self, answer: HTTPResponse, start: int) -> bool:
+        """Whether a part is that which was asked for; some servers pay no heed to `If-Range`."""
+        begins = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        return begins and _version(answer) in ("", self._version)
 
 
 def _version(answer: HTTPResponse) -> str:
@@ -220,7 +277,9 @@ def _version(answer: HTTPResponse) -> str:
 def _may_pass(reason: object) -> bool:
     if isinstance(reason, socket.gaierror):
         return reason.errno == socket.EAI_AGAIN
-    return isinstance(reason, TimeoutError | ConnectionError)
+    if isinstance(reason, OSError) and reason.errno in _UNREACHED:
+        return True
+    return isinstance(reason, TimeoutError | ConnectionError | ssl.SSLEOFError)
 
 
 def _request(url: str) -> Request:

@@ -13,6 +13,7 @@ from lanser_cli.audio import ingest
 from lanser_cli.audio.ingest import base_of, check_audio_inputs
 from lanser_cli.audio.lender import is_lent
 from lanser_cli.errors import LanserError
+from lanser_cli.origin import braced
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.shards.index import INDEX, find_index, read_index
 from lanser_cli.shards.remote import is_remote, not_here
@@ -115,9 +116,7 @@ def _tars(path: str, bare: bool = False) -> list[str] | None:
         return None
     if not path.endswith(".tar"):
         return None
-    from braceexpand import braceexpand
-
     names: list[str] = []
-    for name in braceexpand(path):
+    for name in braced(path):
         names += [name] if os.path.exists(name) else sorted(glob.glob(name)) or [name]
     return names

@@ -14,7 +14,9 @@ from lanser_cli import console
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
+from lanser_cli.origin import braced
 from lanser_cli.output import commit
+from lanser_cli.provenance import disclosed
 from lanser_cli.shards.download import Absent, download, tells_absent
 from lanser_cli.shards.index import INDEX, ShardInfo, find_index
 
@@ -32,7 +34,9 @@ def is_remote(name: str) -> bool:
 
 def not_here(name: str) -> UsageError:
     """The error for a remote input where nothing is to be fetched."""
-    return UsageError(f"{name}: is not on this machine: say --fetch DIR to copy it there")
+    return UsageError(
+        f"{disclosed(name)}: is not on this machine: say --fetch DIR to copy it there"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,6 @@ def resolve(inputs: Iterable[str], folder: Path | None) -> list[str | Remote]:
             `webdataset.gopen` knows; brace ranges are expanded.
         folder: for the copies; made if it is not there. None: nothing is fetched.
     """
-    from braceexpand import braceexpand
-
     found: list[str | Remote] = []
     for name in inputs:
         if not is_remote(name):
@@ -118,7 +120,7 @@ def resolve(inputs: Iterable[str], folder: Path | None) -> list[str | Remote]:
         elif folder is None:
             raise not_here(name)
         else:
-            urls = [name] if name.startswith(_PIPE) else braceexpand(name)
+            urls = [name] if name.startswith(_PIPE) else braced(name)
             found += [Remote.of(url, folder) for url in urls]
     one_each = {one.path.parent: one for one in found if isinstance(one, Remote)}
     for shard in one_each.values():
@@ -161,10 +163,10 @@ def copy(
         with turn(_made(folder) / ".lock"):
             if not remote.path.exists():
                 if not quiet:
-                    console.info(f"fetching {remote.url}")
+                    console.info(f"fetching {disclosed(remote.url)}")
                 _copy(remote, known or (None, ""), room, arrived)
     except (OSError, ValueError) as error:
-        raise LanserError(f"{remote.url}: cannot be fetched: {error}") from error
+        raise LanserError(disclosed(f"{remote.url}: cannot be fetched: {error}")) from error
 
 
 def _made(folder: Path) -> Path:

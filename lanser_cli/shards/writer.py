@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lanser_cli import __version__, console
+from lanser_cli import __version__
 from lanser_cli.digests import StringSet, file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import FileLock
@@ -91,9 +91,11 @@ class ShardWriter:
         if existing and self._identity:
             made = identity_in(unfinished)
             if made is None:
-                console.warn(f"{self.folder}: nothing in it says what made it: it is taken on")
-            else:
-                check_same(made, self._identity, str(self.folder))
+                raise UsageError(
+                    f"--resume: {self.folder} holds shards, and nothing in it says what made them: "
+                    f"remove them, put their {INDEX} back, or name another folder"
+                )
+            check_same(made, self._identity, str(self.folder))
         if self._identity:
             write_json(unfinished, describe("shard", self._identity))
         for path in existing:

@@ -26,7 +26,7 @@ stage() { # VERB INPUT MERGED OPTIONS...
     local dir=$OUT/$1 verb=$1 input=$2 merged=$3
     shift 3
     mkdir -p "$dir"
-    seq "$PARTS" | parallel --will-cite --jobs "${JOBS:-2}" --retries 3 ${HOSTS:+--sshlogin "$HOSTS"} \
+    seq "$PARTS" | parallel --quote --will-cite --jobs "${JOBS:-2}" --retries 3 ${HOSTS:+--sshlogin "$HOSTS"} \
         --env part --env PARTS --workdir . part "$dir" {} "$verb" "$input" "$@"
     lanser parts "$dir" --of "$PARTS" --merge "$merged" > /dev/null
 }

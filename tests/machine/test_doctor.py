@@ -33,12 +33,19 @@ def test_what_ships_works_here(lanser) -> None:
     assert all(one["advice"] for one in found if one["status"] == "note")
 
 
-def test_damaged_weights_are_found(lanser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_weights_and_a_broken_driver_are_found(
+    lanser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def damaged(*_: object) -> None:
         raise LanserError("the weights cannot be read")
 
+    def driver(*_: object) -> None:
+        raise RuntimeError("CUDA error: unknown error")
+
     monkeypatch.setattr(embedded, "load", damaged)
+    monkeypatch.setattr("torch.get_num_threads", driver)
     found = statuses()
+    assert found["devices"] == "broken"
     assert found["transcribe, without a download"] == "broken"
     assert found["entail-label, without a download"] == "works"  # and the rest is looked at
 

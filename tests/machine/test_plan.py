@@ -43,6 +43,21 @@ def test_a_plan_is_the_work_over_the_rate(capfd: pytest.CaptureFixture[str]) -> 
     ]
 
 
+def test_a_plan_is_of_what_its_commands_do(capfd: pytest.CaptureFixture[str]) -> None:
+    """Tars end at a gibibyte, one processor takes twice as long as two, ranks are started."""
+    found = planned(capfd, "--hours", 1000, "--max-count", 100_000, "--gpus", 8)
+    assert found["shard"]["files"] == -(-found["shard"]["bytes"] // 1024**3) + 1 > 9
+    assert "--max-count 100000" in found["shard"]["commands"][0]
+    assert found["pretrain"]["commands"][0].startswith("srun --ntasks=8 lanser pretrain shards/")
+    found = planned(capfd, "--hours", 10, "--cores", 1)
+    for stage in found.values():
+        assert stage["wall_hours"] == pytest.approx(2 * stage["device_hours"])
+    assert found["pretrain"]["commands"][0].startswith("lanser pretrain shards/")
+    few = planned(capfd, "--hours", 0.0025, "--utterance", 3, "--cores", 64)["transcribe"]
+    assert few["parts"] == 3
+    assert few["wall_hours"] == pytest.approx(few["device_hours"] / 3)
+
+
 def test_what_nobody_measured_is_not_invented(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import multiprocessing
 import random
 import re
 import shutil
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -17,13 +19,16 @@ from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import Lanser, write_jsonl
+from quick import Quick, as_ranks
 from test_docs import blocks
 
+from lanser_cli import app, provenance
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.records import Record
@@ -56,7 +61,9 @@ class Store(ThreadingHTTPServer):
 
     Attributes:
         faults: of the next requests for a file by its name: a status; `half` of what was promised
-            and no more; `reset` in the middle; `less`, promised and sent; `stall`.
+            and no more; `reset` in the middle; `less`, promised and sent; `stall`; `packed`; half
+            of a file that is then `replaced`, or `shortened`.
+        heeds: `If-Range`, which some servers do not.
         ranges: asked for, by the name of the file; empty for all of it.
     """
 
@@ -66,6 +73,7 @@ class Store(ThreadingHTTPServer):
         self.faults: dict[str, list[int | str]] = defaultdict(list)
         self.ranges: dict[str, list[str]] = defaultdict(list)
         self.passwords: list[str | None] = []
+        self.heeds = True
 
     def url(self, name: str = "speech-{000000..000011}.tar") -> str:
         return f"http://127.0.0.1:{self.server_port}/set/{name}"
@@ -89,16 +97,28 @@ class _Answer(BaseHTTPRequestHandler):
             return
         body = path.read_bytes()
         tag = f'"{hash(body)}"'
-        start = int(wanted[6:-1]) if wanted and self.headers["If-Range"] == tag else 0
+        heeded = self.headers["If-Range"] == tag or not self.server.heeds
+        start = int(wanted[6:-1]) if wanted and heeded else 0
+        if start > len(body):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        if fault == "replaced":
+            path.write_bytes(body[::-1])
+        elif fault == "shortened":
+            path.write_bytes(body[:999])
+        elif fault == "packed":
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
         body = body[start : len(body) // 2 if fault == "less" else None]
         self.send_header("ETag", tag)
         self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body if fault in (200, "less") else body[: len(body) // 2])
+        whole = fault in (200, "less", "packed")
+        self.wfile.write(body if whole else body[: len(body) // 2])
         if fault == "stall":
             time.sleep(1)
         if fault == "reset":
@@ -142,7 +162,8 @@ def test_shards_elsewhere_are_fetched_when_asked(packed: Path, tmp_path: Path) -
     changed = Path(copy).stat().st_mtime_ns
     assert remote.fetch([url, "local.tar"], tmp_path / "cache") == [copy, "local.tar"]
     assert Path(copy).stat().st_mtime_ns == changed
-    for bad in ("pipe:false", "pipe:true", "nosuch://x/y.tar", f"pipe:cat {packed}/none"):
+    bad_ones = ["pipe:false", "pipe:true", "nosuch://x/y.tar", f"pipe:cat {packed}/none"]
+    for bad in [*bad_ones, "nosuch://x/{0..3.tar"]:
         with pytest.raises(LanserError, match="cannot be fetched"):
             remote.fetch([bad], tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").glob("*.tar*")] == [Path(copy).name]
@@ -184,39 +205,95 @@ def test_what_a_server_does_not_send_whole_is_never_used(store: Store, tmp_path:
     assert not list((tmp_path / "cache").rglob("*.tar*"))
 
 
-def test_an_s3_store_is_read_by_its_command_which_may_fail_at_first(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize("fault", ["replaced", "shortened"])
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_copy_is_never_half_of_one_file_and_half_of_the_next(
+    fault: str, heeds: bool, store: Store, tmp_path: Path
 ) -> None:
-    """By a stand-in for `aws s3 cp URL -`, which breaks off in the middle the first time."""
-    command = tmp_path / "bin" / "aws"
+    """Where no index has a digest that would tell."""
+    name, store.heeds = "speech-000000.tar", heeds
+    (store.folder / "index.json").unlink()
+    store.faults[name] = [fault]
+    assert first_of(store, tmp_path / "cache").read_bytes() == (store.folder / name).read_bytes()
+    assert len(store.ranges[name]) == (2 if heeds else 3)
+
+
+def test_what_a_server_packs_is_refused_and_an_index_not_passed_over(
+    store: Store, tmp_path: Path
+) -> None:
+    """Without it, the new weak labels that it names would be missed."""
+    for name in ("index.json", "speech-000000.tar"):
+        store.faults[name] = ["packed"]
+        with pytest.raises(LanserError, match=f"{name}: cannot be fetched: .* packed, by gzip"):
+            first_of(store, tmp_path / "cache")
+
+
+def test_what_may_pass_is_told_from_what_does_not() -> None:
+    """Of a connection; a full disk is no matter of patience."""
+    passing = [ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), ConnectionResetError()]
+    passing += [OSError(errno.EHOSTUNREACH, "No route to host"), socket.gaierror(-3, "again")]
+    lasting = [OSError(errno.ENOSPC, "No space left"), ssl.SSLCertVerificationError(1, "expired")]
+    assert all(map(download._may_pass, passing)) and not any(map(download._may_pass, lasting))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words", "absent", "package"),
+    [
+        ("s3", "aws s3 cp --only-show-errors URL -", "An error occurred (404)", "the AWS CLI"),
+        (
+            "gs",
+            "gcloud storage cat --quiet URL",
+            "ERROR: (gcloud.storage.cat) The following URLs matched no objects or files:",
+            "the Google Cloud CLI",
+        ),
+    ],
+)
+def test_a_store_is_read_by_its_command_which_may_fail_at_first(
+    scheme: str,
+    words: str,
+    absent: str,
+    package: str,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """By a stand-in for the command, which breaks off in the middle the first time."""
+    name, _, rest = words.partition(" ")
+    command = tmp_path / "bin" / name
     command.parent.mkdir()
     command.write_text(
         f"""#!/bin/sh
-        [ "$1 $2 $3 $5" = "s3 cp --only-show-errors -" ] || exit 2
-        shift
-        [ -e {packed}/${{3##*/}} ] || {{ echo "An error occurred (404)" >&2; exit 1; }}
+        for word; do case $word in {scheme}://*) url=$word;; esac; done
+        [ "$*" = "{rest.replace("URL", "$url")}" ] || exit 2
+        file={packed}/${{url##*/}}
+        [ -e $file ] || {{ echo "{absent}" >&2; exit 1; }}
         [ -e {tmp_path}/tried ] || {{
-            head -c 99 {packed}/${{3##*/}}; echo no route >&2; touch {tmp_path}/tried; exit 1
+            head -c 99 $file; echo no route >&2; touch {tmp_path}/tried; exit 1
         }}
-        exec cat {packed}/${{3##*/}}
+        exec cat $file
         """
     )
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(command.parent), prepend=":")
     monkeypatch.setattr(download, "_WAITS", (0, 0, 0))
-    (copy,) = remote.fetch(["s3://bucket/set/speech-000001.tar"], tmp_path / "cache")
+    (copy,) = remote.fetch([f"{scheme}://bucket/set/speech-000001.tar"], tmp_path / "cache")
     assert Path(copy).read_bytes() == (packed / "speech-000001.tar").read_bytes()
     assert "no route: trying again" in capsys.readouterr().err
     assert Path(copy).with_name("index.json").exists()
-    with pytest.raises(
-        LanserError, match=r"none.tar: cannot be fetched: An error occurred \(404\)$"
-    ):
-        remote.fetch(["s3://bucket/set/none.tar"], tmp_path / "cache")
+    with pytest.raises(LanserError, match=f"none.tar: cannot be fetched: {re.escape(absent)}$"):
+        remote.fetch([f"{scheme}://bucket/set/none.tar"], tmp_path / "cache")
     assert "trying again" not in capsys.readouterr().err
     command.unlink()
     monkeypatch.setenv("PATH", str(command.parent))
-    with pytest.raises(LanserError, match="there is no command aws: install it"):
-        remote.fetch(["s3://bucket/set/speech-000002.tar"], tmp_path / "cache")
+    with pytest.raises(LanserError, match=f"there is no command {name}: install {package}$"):
+        remote.fetch([f"{scheme}://bucket/set/speech-000002.tar"], tmp_path / "cache")
+
+
+def test_an_address_that_the_command_would_take_for_a_pattern_is_refused(tmp_path: Path) -> None:
+    """Several shards, one behind the other, would be one file of which the first alone is read."""
+    with pytest.raises(LanserError, match=r"gcloud takes \* for a pattern: name each shard"):
+        remote.fetch(["gs://bucket/set*/a.tar"], tmp_path / "cache")
 
 
 def test_each_address_has_a_file_of_its_own(tmp_path: Path) -> None:
@@ -232,10 +309,22 @@ def test_each_address_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert beside is not None and beside.url == "https://h/my%20set/index.json"
 
 
-def test_a_name_and_a_password_are_for_the_server_alone(store: Store, tmp_path: Path) -> None:
+def test_a_name_and_a_password_are_for_the_server_alone(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Neither messages nor what is kept beside an output have the password."""
     url = store.url("speech-000000.tar").replace("127", "me:a%20b@127")
     remote.fetch([url], tmp_path / "cache")
     assert set(store.passwords) == {"Basic bWU6YSBi"}
+    with pytest.raises(LanserError, match="me:…@127.*none.tar: cannot be fetched") as caught:
+        remote.fetch([url.replace("speech-000000", "none")], tmp_path / "cache")
+    with pytest.raises(LanserError) as failed:
+        remote.fetch([f"pipe:false {url}"], tmp_path / "cache")
+    provenance.set_command_line(["pretrain", url])
+    told = [*provenance.command_line(), capsys.readouterr().err]
+    told += [str(caught.value), str(failed.value)]
+    provenance.set_command_line(None)
+    assert "a%20b" not in "".join(told)
 
 
 def test_new_weak_labels_come_with_their_shards(store: Store, tmp_path: Path) -> None:
@@ -286,19 +375,20 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture
-def peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
-    """What the folder `cache` held whenever a file had come, whichever process fetched it."""
-    log = tmp_path / "peaks"
+def measured(folder: Path) -> Callable[..., None]:
+    """`download`, but beside a folder, in `peaks`, is then said what it holds."""
 
-    def measured(url: str, target: object, **options: object) -> None:
+    def download_(url: str, target: IO[bytes], **options: Any) -> None:
         download.download(url, target, **options)
         target.flush()
-        with log.open("a") as file:
-            file.write(f"{size_of(tmp_path / 'cache')}\n")
+        with folder.with_name("peaks").open("a") as file:
+            file.write(f"{size_of(folder)}\n")
 
-    monkeypatch.setattr(remote, "download", measured)
-    return lambda: [int(line) for line in log.read_text().splitlines()]
+    return download_
+
+
+def peaks_of(folder: Path) -> list[int]:
+    return [int(line) for line in folder.with_name("peaks").read_text().splitlines()]
 
 
 def limit_of(store: Store, shards: int) -> int:
@@ -314,8 +404,9 @@ def _read_at_random(paths: list[str], truth: dict[str, bytes], seed: int) -> Non
 
 
 def test_processes_share_a_folder_that_never_holds_more_than_its_limit(
-    store: Store, tmp_path: Path, peaks: Callable[[], list[int]]
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remote, "download", measured(tmp_path / "cache"))
     (store.folder / "index.json").unlink()
     limit = limit_of(store, 2)
     paths, cache = stream([store.url()], tmp_path / "cache", str(limit))
@@ -335,8 +426,9 @@ def test_processes_share_a_folder_that_never_holds_more_than_its_limit(
     for one in readers:
         one.join(60)
     assert [one.exitcode for one in readers] == [0, 0, 0]
-    assert len(peaks()) > 2 * 12, "shards came more than once"
-    assert limit / 2 < max(peaks()) <= limit
+    peaks = peaks_of(tmp_path / "cache")
+    assert len(peaks) > 2 * 12, "shards came more than once"
+    assert limit / 2 < max(peaks) <= limit
 
 
 def test_a_shard_that_is_read_stays(store: Store, tmp_path: Path) -> None:
@@ -368,7 +460,8 @@ def test_a_shard_that_was_replaced_is_refused(store: Store, tmp_path: Path) -> N
 def test_a_limit_that_cannot_work_is_refused_before_training(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     sizes = [path.stat().st_size for path in store.folder.glob("*.tar")]
-    for text, size in [("800M", 800 << 20), ("1.5T", 3 << 39), ("50GiB", 50 << 30), ("7", 7)]:
+    sizes_in_words = {"800M": 800 << 20, "1.5T": 3 << 39, "50GiB": 50 << 30, "7": 7, "0": 0}
+    for text, size in (sizes_in_words | {"0.5": 1}).items():  # not 0, which is no limit
         assert parse_size(text) == size
     assert stream(["a.tar"], None, "0") == (["a.tar"], None)
     with pytest.raises(UsageError, match="--fetch-limit many: not a size: say 800M"):
@@ -385,7 +478,10 @@ def test_a_limit_that_cannot_work_is_refused_before_training(store: Store, tmp_p
     (folder / "mine").unlink()
     _, cache = stream([store.url()], folder, str(8 * max(sizes)))
     assert cache is not None
+    coming = Path(f"{next(iter(cache._shards))}.part")  # as another rank fetches it
+    coming.write_bytes(bytes(max(sizes)))
     cache.check_blocks(3, UTTERANCES)
+    coming.unlink()
     with pytest.raises(UsageError, match="--shuffle-buffer 3: "):
         cache.check_blocks(3, UTTERANCES // 2)
     with pytest.raises(UsageError, match="--shuffle-buffer 9: .*say at most 3"):
@@ -419,3 +515,41 @@ def test_streamed_training_is_that_of_shards_that_lie_here_also_after_the_store_
     fetches = [len(asked) for name, asked in store.ranges.items() if name.endswith(".tar")]
     assert 12 < sum(fetches) < 12 * 2 * 3, "a pass over all, and one an epoch, of two runs"
     assert size_of(cache) <= limit_of(store, 8)
+
+
+def learn(arguments: list[str]) -> int:
+    """CACHE ARGUMENTS...: a command as a `Quick` runs it, with a network for few steps."""
+    from lanser_cli.models.architectures import ARCHITECTURES, Shape
+
+    ARCHITECTURES["tiny"] = Shape("basic", (1, 1, 1, 1), (8, 8, 8, 8), 8)
+    download._WAITS = (0, 0, 0)  # type: ignore[assignment]
+    remote.download = measured(Path(arguments[0]))  # type: ignore[assignment]
+    return app.main(arguments[1:])
+
+
+@pytest.mark.slow
+def test_two_ranks_that_stream_share_a_folder_and_learn_as_on_shards_that_lie_here(
+    store: Store, tmp_path: Path, quick: Callable[..., Quick]
+) -> None:
+    """Though every connection for what came once already breaks off at first."""
+    cache, limit = tmp_path / "cache", limit_of(store, 8)
+    words = ["--model", "tiny", "--crop", "0.2", "--epochs", "2", "--batch-size", "2"]
+    words += ["--precision", "float32", "--shuffle-buffer", "4", "--threads", "1", "--workers", "1"]
+    fetch = ["--fetch", cache, "--fetch-limit", limit, store.url()]
+    shards = [path.name for path in store.folder.glob("*.tar")]
+    store.faults |= {name: [200, "half"] for name in shards}
+    for run, more in (("here", [store.folder]), ("streamed", fetch)):
+        line = [cache, "pretrain", *words, "-o", tmp_path / run, *more]
+        ranks = [quick(*line, main=learn, env=place) for place in as_ranks(2)]
+        done = [rank.wait() for rank in ranks]
+        assert [one.code for one in done] == [0, 0], done
+    weights = [tmp_path / run / "model.safetensors" for run in ("here", "streamed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert max(peaks_of(cache)) <= limit and size_of(cache) <= limit
+    broken = [name for name in shards if not store.faults[name]]
+    assert sum(one.err.count(": trying again in 0 s") for one in done) == len(broken)
+    fetches = [len(store.ranges[name]) - (name in broken) for name in shards]
+    # Each rank passes over all at first, and finds what the other has just fetched; then each is
+    # fetched once an epoch for both. Eight stay from one pass to the next, if they are wanted.
+    assert min(fetches) >= 1 and max(fetches) <= 2 + 2
+    assert sum(fetches) >= 12 + 2 * (12 - 8)

@@ -39,6 +39,9 @@ class JsonlFile:
         origin: the JSON that is kept beside the file, with the `identity` of the run. With
             `resume` that of the part must be the same.
 
+    Attributes:
+        goes_on: whether there was a part to go on with.
+
     Raises:
         LanserError: it cannot be written, or another process writes it.
         UsageError: the part was made otherwise.
@@ -58,6 +61,7 @@ class JsonlFile:
         self._final = followed(path)
         self._partial = self._final.with_name(self._final.name + ".part")
         self.done = StringSet()
+        self.goes_on = False
         self._there: Counter[str] | None = Counter() if rejects else None
         self._lock: FileLock | None = None
         try:
@@ -76,10 +80,11 @@ class JsonlFile:
         self._lock = FileLock(self._final)
         if self._partial.is_symlink():
             raise LanserError(f"{self._partial}: is a link, which would be followed: remove it")
-        if resume and self._partial.exists():
+        self.goes_on = resume and self._partial.exists()
+        if self.goes_on:
             self._check_same()
             self._cut_torn_line()
-        self._stream = open_new(self._partial, "a" if resume else "w")
+        self._stream = open_new(self._partial, "a" if self.goes_on else "w")
         if self._origin is not None:  # behind an empty part, so that no old line passes for new
             write_json(beside(self._partial), self._origin)
 

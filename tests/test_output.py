@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from quick import Quick
 
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import FileLock
-from lanser_cli.output import write_whole
-from lanser_cli.pipe import Pipe, one_process
-from lanser_cli.records import Outcome, Record
+from lanser_cli.output import JsonlFile, reject_line, write_whole
+from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.tally import Ledger
 
 RECORDS = [{"id": f"r{number}", "text": f"text {number}"} for number in range(6)]
@@ -140,6 +140,67 @@ def test_a_stream_that_lacks_what_was_done_is_another_input(tmp_path: Path) -> N
         pipe.run([Record(RECORDS[0])], one_process(list), CALM)
     assert not out.exists()
     assert run(out, CALM, inputs=["-"], resume=True).tally.already_done == 2
+
+
+def test_a_stream_that_begins_otherwise_spoils_no_unfinished_output(tmp_path: Path) -> None:
+    """Work is not done in vain either: the first record that is new says that it is another."""
+    out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    killed(out, CALM, inputs=["-"])
+    before = part.read_bytes()
+    others = [Record({"id": f"other{number}"}) for number in range(3)]
+    for items in (others, [Record(value) for value in reversed(RECORDS)]):
+        pipe = Pipe("test", out, inputs=["-"], resume=True, window=2)
+        with pytest.raises(UsageError, match="does not give at its beginning"):
+            pipe.run(items, one_process(list), CALM)
+        assert part.read_bytes() == before
+    run(out, CALM, inputs=["-"], resume=True)
+    assert read_jsonl(out) == RECORDS
+
+
+def test_what_is_done_stays_done_when_it_would_be_refused_today(tmp_path: Path) -> None:
+    """Such as a clip of the window at work, which was there when the run was killed."""
+    out = tmp_path / "out.jsonl"
+    killed(out, CALM)
+
+    def stage(window: Sequence[Record]) -> list[Outcome]:
+        gone = [Reject.of(record, "test", "there is no such file") for record in window[:1]]
+        return [*gone, *window[1:]]
+
+    pipe = Pipe("test", out, resume=True, window=4)
+    pipe.run([Record(value) for value in RECORDS[:4]], one_process(stage), CALM)
+    assert read_jsonl(out) == RECORDS[:4]
+    assert (pipe.tally.already_done, pipe.tally.done, pipe.tally.rejected) == (2, 2, 0)
+
+
+def test_a_record_is_not_lost_to_the_reject_of_its_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full when the records were to be written that are there twice."""
+    out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
+    twice = [Record(value) for value in RECORDS * 2]
+    write = JsonlFile.write
+
+    def full(file: JsonlFile, lines: Sequence[str]) -> None:
+        if file.path == out:
+            raise LanserError("no space left")
+        write(file, lines)
+
+    with monkeypatch.context() as patch, pytest.raises(LanserError, match="no space"):
+        patch.setattr(JsonlFile, "write", full)
+        Pipe("test", out, rejects=rejects).run(unique(twice, "test"), one_process(list))
+    pipe = Pipe("test", out, rejects=rejects, resume=True)
+    pipe.run(unique(twice, "test"), one_process(list))
+    assert (read_jsonl(out), len(read_jsonl(rejects))) == (RECORDS, len(RECORDS))
+
+
+def test_rejects_of_another_run_are_not_taken_for_those_of_a_new_one(tmp_path: Path) -> None:
+    """A job that always says --resume begins where a killed one of another output left rejects."""
+    rejects = tmp_path / "rejects.jsonl"
+    left = Reject.of(Record(RECORDS[0]), "other", "there is no such file")
+    (tmp_path / "rejects.jsonl.part").write_text(reject_line(left) + "\n", encoding="utf-8")
+    run(tmp_path / "out.jsonl", CALM, rejects=rejects, resume=True)
+    assert read_jsonl(tmp_path / "out.jsonl") == RECORDS
+    assert read_jsonl(rejects) == []
 
 
 def test_an_output_that_nobody_knows_is_taken_on_trust_and_that_is_said(

@@ -229,11 +229,14 @@ def write_lines(stream: IO[str], lines: Iterable[str], name: str) -> None:
 def commit(partial: Path, final: Path) -> None:
     """Make a finished file appear under its name: pack if the name says so, fsync, rename.
 
-    It has the mode of the file that it replaces, or that of any new file.
+    It has the mode of the file that it replaces, or that of any new file. What is packed stays
+    beside it unpacked until then, for `--resume` to go on with.
     """
+    whole = partial
     if final.suffix in (".gz", ".zst"):
-        packed = partial.with_name(partial.name + ".packing")
-        with partial.open("rb") as source, packed.open("wb") as target:
+        whole = partial.with_name(partial.name + ".packing")
+        whole.unlink(missing_ok=True)  # of a killed run, or a link that someone has put there
+        with partial.open("rb") as source, whole.open("xb") as target:
             if final.suffix == ".gz":
                 with gzip.GzipFile("", "wb", fileobj=target, mtime=0) as stream:
                     shutil.copyfileobj(source, stream)
@@ -241,12 +244,13 @@ def commit(partial: Path, final: Path) -> None:
                 import zstandard
 
                 zstandard.ZstdCompressor(write_checksum=True).copy_stream(source, target)
-        os.replace(packed, partial)
-    with partial.open("rb") as stream:
+    with whole.open("rb") as stream:
         with suppress(OSError):  # as on file systems without modes
             os.fchmod(stream.fileno(), _mode_of(final))
         os.fsync(stream.fileno())
-    os.replace(partial, final)
+    os.replace(whole, final)
+    if whole != partial:
+        partial.unlink()
     _sync_folder(final.parent)
 
 

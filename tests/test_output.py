@@ -17,6 +17,7 @@ from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import Quick
 
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock
 from lanser_cli.output import JsonlFile, reject_line, write_whole
 from lanser_cli.pipe import Pipe, one_process, unique
@@ -232,6 +233,30 @@ def test_killed_between_its_two_renames_a_run_is_whole(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another --model, calm and not older"):
         run(out, {"--model": "older"}, resume=True)
     assert run(out, CALM, resume=True).tally.read == 0
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.jsonl.zst"])
+def test_killed_before_it_appears_a_packed_output_is_not_made_anew(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, victim = tmp_path / name, tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f"{name}.part.packing").symlink_to(victim)
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if target == out:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        run(out)
+    assert run(out, resume=True).tally.already_done == len(RECORDS)
+    assert sorted(os.listdir(tmp_path)) == [name, "victim"]
+    with open_input(str(out)) as stream:
+        assert read_jsonl(stream.read()) == RECORDS
+    assert victim.read_text() == "precious"
 
 
 def test_every_setting_of_a_filter_counts_but_those_that_change_no_record() -> None:

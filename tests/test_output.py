@@ -16,7 +16,8 @@ import pytest
 from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import Quick
 
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli import app
+from lanser_cli.errors import EXIT_REJECTED, EXIT_USAGE, LanserError, UsageError
 from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock
 from lanser_cli.output import JsonlFile, reject_line, write_whole
@@ -129,6 +130,15 @@ def test_a_folder_is_another_input_when_its_sound_changes_but_not_for_results_in
         run(out, CALM, inputs=[speech], resume=True)
     (speech / "b.wav").unlink()
     assert run(out, CALM, inputs=[f"{tmp_path}/./speech"], resume=True).tally.already_done == 2
+
+
+def test_a_label_map_that_was_changed_is_another_setting(tmp_path: Path) -> None:
+    words = tmp_path / "map.json"
+    line = ("manifest", "csv", table(tmp_path), "--label-map", words, "-o", tmp_path / "out.jsonl")
+    words.write_text('{"joy": "happy"}')
+    assert app.main([*map(str, line)]) == EXIT_REJECTED
+    words.write_text('{"joy": "glad"}')
+    assert app.main([*map(str, line), "--resume"]) == EXIT_USAGE
 
 
 def test_a_stream_that_lacks_what_was_done_is_another_input(tmp_path: Path) -> None:

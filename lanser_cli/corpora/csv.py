@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,8 @@ def read(
 
     Raises:
         LanserError: no such file, or no header line.
-        UsageError: a column that was named, or the one for the audio, is not there; or as
-            `read_label_map`.
+        UsageError: a column that was named, or the one for the audio, is not there, or one is
+            named twice; or as `read_label_map`.
     """
     columns = (audio_column, label_column, speaker_column, text_column)
     named = dict(zip(_KEYS, columns, strict=True))
@@ -99,6 +100,9 @@ def _layout(
     keys: dict[str, str] = {}
     fixed = {}
     columns = set(table.columns)
+    for column, times in Counter(filter(None, named.values())).items():
+        if times > 1:
+            raise UsageError(f"{table.path}: column '{column}' is named for {times} keys, not one")
     if not named["audio_filepath"] and "audio_filepath" not in columns:
         if columns >= {*_COMMON_VOICE}:
             keys = {"path": "audio_filepath", "client_id": "speaker", "sentence": "text"}

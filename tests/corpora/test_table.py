@@ -217,6 +217,12 @@ def test_a_path_with_a_hash_mark_is_found_from_the_working_folder(
     assert record.audio_filepath == "take#1.wav"
 
 
+def test_a_column_is_named_for_one_key(clips: Path) -> None:
+    (clips / "t.csv").write_text(PLAIN)
+    with pytest.raises(UsageError, match="column 'label' is named for 2 keys"):
+        csv.read(clips / "t.csv", label_column="label", speaker_column="label")
+
+
 def test_a_label_map_with_a_label_twice_is_refused(clips: Path) -> None:
     (clips / "t.csv").write_text(PLAIN)
     (clips / "map.json").write_text('{"glad": "happy", "sad": "sad", "glad": "joy"}')

@@ -117,6 +117,12 @@ def origin_in(*paths: Path) -> dict[str, Any] | None:
     return None
 
 
+def versions_in(found: Mapping[str, Any]) -> Mapping[str, str]:
+    """Those that a file beside an output names."""
+    versions = found.get("versions")
+    return versions if isinstance(versions, dict) else {}
+
+
 def beside(path: Path) -> Path:
     """The file that says what made another."""
     return path.with_name(path.name + ".meta.json")
@@ -151,7 +157,12 @@ def _content(name: str, hold_words: bool) -> str:
 
 
 def _listing(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+    seen = set[str]()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and not name.endswith(_OURS):

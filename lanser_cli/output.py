@@ -22,7 +22,14 @@ from lanser_cli.destination import followed, is_stdout, is_stream, open_stream
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import LanserError, ReaderGone, RecordError
 from lanser_cli.lock import FileLock
-from lanser_cli.origin import beside, check_same, identity_in
+from lanser_cli.origin import (
+    beside,
+    check_same,
+    difference,
+    identity_in,
+    origin_in,
+    versions_in,
+)
 from lanser_cli.records import Reject, to_json
 
 
@@ -91,9 +98,11 @@ class JsonlFile:
     def _check_same(self) -> None:
         if self._origin is None:
             return
-        made = identity_in(beside(self._partial))
+        made = origin_in(beside(self._partial))
         if made is not None:
-            check_same(made, self._origin["identity"], str(self.path))
+            check_same(made["identity"], self._origin["identity"], str(self.path))
+            if differs := difference(versions_in(made), self._origin["versions"]):
+                console.warn(f"{self.path}: begun with {differs}: its first records may differ")
         elif self._partial.stat().st_size:
             console.warn(
                 f"{self._partial}: nothing beside it says what made it: it is taken for the same"

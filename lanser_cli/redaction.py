@@ -82,8 +82,9 @@ class Redaction:
         stay: they are to be equal wherever the text or the sentence was.
         """
         kept: dict[str, Any] = {}
-        hashed = ("text_hash",) if record.get("text") else ("text_hash", "sentence")
-        hashed = hashed if _is_hash(record.get("text_hash")) else ()
+        hashed = set[str]()
+        if _is_hash(record.get("text_hash")):
+            hashed = {"text_hash"} if record.get("text") else {"text_hash", "sentence"}
         for name, value in record.items():
             if name in _KEPT:
                 kept[name] = value

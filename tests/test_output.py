@@ -20,6 +20,7 @@ from lanser_cli import app
 from lanser_cli.errors import EXIT_REJECTED, EXIT_USAGE, LanserError, UsageError
 from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock
+from lanser_cli.origin import of_files
 from lanser_cli.output import JsonlFile, reject_line, write_whole
 from lanser_cli.pipe import Pipe, one_process, unique
 from lanser_cli.records import Outcome, Record, Reject
@@ -130,6 +131,29 @@ def test_a_folder_is_another_input_when_its_sound_changes_but_not_for_results_in
         run(out, CALM, inputs=[speech], resume=True)
     (speech / "b.wav").unlink()
     assert run(out, CALM, inputs=[f"{tmp_path}/./speech"], resume=True).tally.already_done == 2
+
+
+def test_resume_says_that_an_output_was_begun_with_another_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, about = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part.meta.json"
+    killed(out, CALM)
+    made = json.loads(about.read_text())
+    about.write_text(json.dumps(made | {"versions": made["versions"] | {"lanser": "0.0.1"}}))
+    run(out, CALM, resume=True)
+    said = "out.jsonl: begun with another lanser, 0.0.1 and not"
+    assert said in capsys.readouterr().err
+
+
+def test_sound_in_a_linked_folder_counts_and_a_circle_of_links_has_an_end(tmp_path: Path) -> None:
+    speech, more = tmp_path / "speech", tmp_path / "more"
+    speech.mkdir()
+    more.mkdir()
+    (speech / "linked").symlink_to(more)
+    (more / "back").symlink_to(speech)
+    before = of_files([speech])
+    (more / "a.wav").write_bytes(b"sound")
+    assert of_files([speech]) != before
 
 
 def test_a_label_map_that_was_changed_is_another_setting(tmp_path: Path) -> None:

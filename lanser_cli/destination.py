@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -74,10 +75,10 @@ def check_writable(path: Path) -> None:
         raise LanserError(f"{path}: there is no folder {folder}")
     if path.is_dir():
         raise UsageError(f"{path}: is not a plain file but a folder: name a file in it")
-    probe = folder / f".lanser-{os.getpid()}"
-    try:
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        probe.unlink()
+    try:  # by a name of its own: in containers that share a folder all processes are number 1
+        descriptor, probe = tempfile.mkstemp(prefix=".lanser-", dir=folder)
+        os.close(descriptor)
+        os.unlink(probe)
     except OSError as error:
         raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -17,6 +17,7 @@ from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import Quick
 
 from lanser_cli import app
+from lanser_cli.destination import check_writable
 from lanser_cli.errors import EXIT_REJECTED, EXIT_USAGE, LanserError, UsageError
 from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock
@@ -584,6 +585,12 @@ def test_a_file_system_without_locks_is_said_and_used(
     run(tmp_path / "out.jsonl")
     assert read_jsonl(tmp_path / "out.jsonl") == RECORDS
     assert "has no locks" in capsys.readouterr().err
+
+
+def test_what_a_killed_process_of_the_same_number_left_stops_nobody(tmp_path: Path) -> None:
+    """As in containers that share a folder, where every process is number 1."""
+    (tmp_path / f".lanser-{os.getpid()}").touch()
+    check_writable(tmp_path / "out.jsonl")
 
 
 def test_audit_finds_an_output_that_cannot_be_made_before_the_work(

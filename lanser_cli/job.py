@@ -17,7 +17,15 @@ from lanser_cli import console, lock
 from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.jsonl import open_input
-from lanser_cli.origin import beside, describe, difference, identity_in, of_files, origin_in
+from lanser_cli.origin import (
+    beside,
+    describe,
+    difference,
+    identity_in,
+    of_files,
+    origin_in,
+    versions_in,
+)
 from lanser_cli.output import JsonlFile
 from lanser_cli.parts import MOST_PARTS, numbers_in, ranges, size_of_part
 from lanser_cli.pipe import windows
@@ -45,6 +53,7 @@ class Part:
         verb: that made it.
         identity: what would have made all parts in one run.
         slice: how many items it had, and which gave no line, as `FILE.meta.json` has it.
+        versions: of what made it.
     """
 
     path: Path
@@ -53,6 +62,7 @@ class Part:
     verb: str
     identity: Mapping[str, str]
     slice: Any
+    versions: Mapping[str, str]
 
     def slots(self) -> Iterator[str | None]:
         """Of each item of the part its line, or None where it gave no record.
@@ -147,6 +157,10 @@ class Job:
             console.info(f"parts: {output} is whole already; nothing to do")
             return {"file": str(output), "records": None, "left_out": None}
         items = _check_lengths(parts)
+        for part in parts:
+            if differs := difference(part.versions, parts[0].versions):
+                console.warn(f"{part.path}: made with {differs} as {parts[0].path}")
+                break  # the first will do
         _allow_open_files(self.count)
         merged = JsonlFile(output, resume=False, origin=describe(parts[0].verb, identity))
         records = 0
@@ -244,7 +258,7 @@ def _parts_in(folder: Path, count: int) -> Iterator[Part]:
             state = "running" if lock.is_held(path) else "unfinished"
         identity = {**origin["identity"], "--part": "all"}
         verb = str(origin.get("verb"))
-        yield Part(path, number, state, verb, identity, origin.get("slice"))
+        yield Part(path, number, state, verb, identity, origin.get("slice"), versions_in(origin))
     for of, several in sorted(splits.items()):
         console.warn(f"{folder}: {several} outputs are of {of} parts, not of {count}: passed over")
 

@@ -272,6 +272,17 @@ def test_a_part_that_is_not_as_it_was_made_is_not_merged(
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_parts_of_several_versions_are_merged_and_that_is_said(
+    parts: Path, tmp_path: Path, look: Look
+) -> None:
+    about = parts / "3.jsonl.meta.json"
+    made = json.loads(about.read_text())
+    about.write_text(json.dumps(made | {"versions": made["versions"] | {"lanser": "0.0.1"}}))
+    code, _, said = look(parts, "--of", 4, "--merge", tmp_path / "merged.jsonl")
+    assert code == 0
+    assert f"{parts / '3.jsonl'}: made with another lanser, 0.0.1 and not " in said
+
+
 def test_more_parts_than_a_process_may_open_at_first(
     parts: Path, source: Path, tmp_path: Path, look: Look
 ) -> None:

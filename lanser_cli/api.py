@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | Path"
 """An audio file, a folder, a glob, JSONL or a tar, as commands take them."""
 
+Text: TypeAlias = "str | Record | Mapping[str, Any]"
 Item: TypeAlias = "str | Path | Record | Mapping[str, Any]"
 OnReject: TypeAlias = "Callable[[Reject], object]"
 
+_ONE = (str, Path, Record, Mapping)
+"""What is an item, and not several, although Python may iterate over it."""
+
 
 def transcribe(
-    paths: PathLike | Iterable[Item],
+    paths: Item | Iterable[Item],
     *,
     model: str = "embedded",
     lang: str | None = None,
@@ -59,7 +63,7 @@ def transcribe(
 
 
 def label(
-    texts: Iterable[str | Record | Mapping[str, Any]],
+    texts: Text | Iterable[Text],
     *,
     taxonomy: str = "goemotions",
     labels: Sequence[str] | None = None,
@@ -73,7 +77,7 @@ def label(
     Args:
         texts: texts, whose ids are `text-0` and so on, or records with `text`.
         taxonomy: a name or a file.
-        labels: words to choose from instead.
+        labels: words to choose from instead, without commas.
         model: as `lanser entail-label --model` takes it.
         templates: hypotheses; by default that of the command.
 
@@ -85,16 +89,16 @@ def label(
 
     items = (
         Record({"id": f"text-{number}", "text": text}) if isinstance(text, str) else text
-        for number, text in enumerate([texts] if isinstance(texts, str) else texts)
+        for number, text in enumerate([texts] if isinstance(texts, _ONE) else texts)
     )
-    task = load_task(taxonomy, ",".join(labels) if labels else None, None, templates)
+    task = load_task(taxonomy, _in_one(labels), None, templates)
     function = make_labeller(_device(device), task, LabelSettings([model]))
     given = _items(items, labeller.STAGE)
     return _records(given, function, labeller.STAGE, labeller.WINDOW, on_reject)
 
 
 def predict(
-    paths: PathLike | Iterable[Item],
+    paths: Item | Iterable[Item],
     *,
     run: PathLike,
     device: str = "auto",
@@ -207,7 +211,16 @@ def _waveform(sound: PathLike | NDArray[Any], sample_rate: int) -> NDArray[np.fl
     return resample(mono(sound.astype(np.float32)[:, None], "the array"), sample_rate)
 
 
-def _items(given: PathLike | Iterable[Item], stage: str) -> Iterator[Outcome]:
+def _in_one(labels: Sequence[str] | None) -> str | None:
+    """Labels as the command line takes them."""
+    if labels is None or isinstance(labels, str):
+        return labels
+    if commas := [label for label in labels if "," in label]:
+        raise UsageError(f"labels: '{commas[0]}' holds a comma, which parts labels: name it anew")
+    return ",".join(labels)
+
+
+def _items(given: Item | Iterable[Item], stage: str) -> Iterator[Outcome]:
     """Records of what was given. Paths that are named together have ids below a common folder.
 
     Raises:
@@ -215,7 +228,7 @@ def _items(given: PathLike | Iterable[Item], stage: str) -> Iterator[Outcome]:
     """
     from lanser_cli.shards import reader
 
-    if isinstance(given, (str, Path)):
+    if isinstance(given, _ONE):
         given = [given]
     if isinstance(given, Sequence) and all(isinstance(item, (str, Path)) for item in given):
         paths = [str(item) for item in given]
@@ -231,10 +244,11 @@ def _one_by_one(given: Iterable[Item], stage: str) -> Iterator[Outcome]:
         elif isinstance(item, Record):
             yield item
         else:
+            value = dict(item) if isinstance(item, Mapping) else item
             try:
-                yield Record.parse(dict(item))
+                yield Record.parse(value)
             except RecordError as error:
-                yield Reject(None, stage, str(error), dict(item))
+                yield Reject(None, stage, str(error), value)
 
 
 def _records(

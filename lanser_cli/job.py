@@ -17,7 +17,15 @@ from lanser_cli import console, lock
 from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.jsonl import open_input
-from lanser_cli.origin import beside, describe, difference, identity_in, of_files, origin_in
+from lanser_cli.origin import (
+    beside,
+    describe,
+    difference,
+    identity_in,
+    of_files,
+    origin_in,
+    versions_in,
+)
 from lanser_cli.output import JsonlFile
 from lanser_cli.parts import MOST_PARTS, numbers_in, ranges, size_of_part
 from lanser_cli.pipe import windows
@@ -262,9 +270,7 @@ def _parts_in(folder: Path, count: int) -> Iterator[Part]:
         if partial.exists():
             state = "running" if lock.is_held(path) else "unfinished"
         identity = {**origin["identity"], "--part": "all"}
-        verb, made = str(origin.get("verb")), origin.get("versions")
-        made = made.items() if isinstance(made, dict) else ()
-        versions = {str(name): str(number) for name, number in made}
+        verb, versions = str(origin.get("verb")), versions_in(origin)
         yield Part(path, number, state, verb, identity, versions, origin.get("slice"))
     for of, several in sorted(splits.items()):
         console.warn(f"{folder}: {several} outputs are of {of} parts, not of {count}: passed over")

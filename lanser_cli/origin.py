@@ -128,6 +128,13 @@ def braced(name: str) -> list[str]:
         return [name]
 
 
+def versions_in(found: Mapping[str, Any]) -> dict[str, str]:
+    """Those that a file beside an output names, by package."""
+    versions = found.get("versions")
+    named = versions.items() if isinstance(versions, dict) else ()
+    return {str(name): str(number) for name, number in named}
+
+
 def beside(path: Path) -> Path:
     """The file that says what made another."""
     return path.with_name(path.name + ".meta.json")
@@ -157,7 +164,12 @@ def _content(name: str, hold_words: bool) -> str:
 
 
 def _listing(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+    seen = set[str]()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and not name.endswith(_OURS):

@@ -22,7 +22,14 @@ from lanser_cli.destination import followed, is_stdout, is_stream, open_stream
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import LanserError, ReaderGone, RecordError
 from lanser_cli.lock import FileLock
-from lanser_cli.origin import beside, check_same, identity_in
+from lanser_cli.origin import (
+    beside,
+    check_same,
+    difference,
+    identity_in,
+    origin_in,
+    versions_in,
+)
 from lanser_cli.records import Reject, to_json
 
 
@@ -38,6 +45,9 @@ class JsonlFile:
     Args:
         origin: the JSON that is kept beside the file, with the `identity` of the run. With
             `resume` that of the part must be the same.
+
+    Attributes:
+        goes_on: whether there was a part to go on with.
 
     Raises:
         LanserError: it cannot be written, or another process writes it.
@@ -58,6 +68,7 @@ class JsonlFile:
         self._final = followed(path)
         self._partial = self._final.with_name(self._final.name + ".part")
         self.done = StringSet()
+        self.goes_on = False
         self._there: Counter[str] | None = Counter() if rejects else None
         self._lock: FileLock | None = None
         try:
@@ -76,19 +87,22 @@ class JsonlFile:
         self._lock = FileLock(self._final)
         if self._partial.is_symlink():
             raise LanserError(f"{self._partial}: is a link, which would be followed: remove it")
-        if resume and self._partial.exists():
+        self.goes_on = resume and self._partial.exists()
+        if self.goes_on:
             self._check_same()
             self._cut_torn_line()
-        self._stream = open_new(self._partial, "a" if resume else "w")
+        self._stream = open_new(self._partial, "a" if self.goes_on else "w")
         if self._origin is not None:  # behind an empty part, so that no old line passes for new
             write_json(beside(self._partial), self._origin)
 
     def _check_same(self) -> None:
         if self._origin is None:
             return
-        made = identity_in(beside(self._partial))
+        made = origin_in(beside(self._partial))
         if made is not None:
-            check_same(made, self._origin["identity"], str(self.path))
+            check_same(made["identity"], self._origin["identity"], str(self.path))
+            if differs := difference(versions_in(made), self._origin["versions"]):
+                console.warn(f"{self.path}: begun with {differs}: its first records may differ")
         elif self._partial.stat().st_size:
             console.warn(
                 f"{self._partial}: nothing beside it says what made it: it is taken for the same"
@@ -224,11 +238,14 @@ def write_lines(stream: IO[str], lines: Iterable[str], name: str) -> None:
 def commit(partial: Path, final: Path) -> None:
     """Make a finished file appear under its name: pack if the name says so, fsync, rename.
 
-    It has the mode of the file that it replaces, or that of any new file.
+    It has the mode of the file that it replaces, or that of any new file. What is packed stays
+    beside it unpacked until then, for `--resume` to go on with.
     """
+    whole = partial
     if final.suffix in (".gz", ".zst"):
-        packed = partial.with_name(partial.name + ".packing")
-        with partial.open("rb") as source, packed.open("wb") as target:
+        whole = partial.with_name(partial.name + ".packing")
+        whole.unlink(missing_ok=True)  # of a killed run, or a link that someone has put there
+        with partial.open("rb") as source, whole.open("xb") as target:
             if final.suffix == ".gz":
                 with gzip.GzipFile("", "wb", fileobj=target, mtime=0) as stream:
                     shutil.copyfileobj(source, stream)
@@ -236,12 +253,13 @@ def commit(partial: Path, final: Path) -> None:
                 import zstandard
 
                 zstandard.ZstdCompressor(write_checksum=True).copy_stream(source, target)
-        os.replace(packed, partial)
-    with partial.open("rb") as stream:
+    with whole.open("rb") as stream:
         with suppress(OSError):  # as on file systems without modes
             os.fchmod(stream.fileno(), _mode_of(final))
         os.fsync(stream.fileno())
-    os.replace(partial, final)
+    os.replace(whole, final)
+    if whole != partial:
+        partial.unlink()
     _sync_folder(final.parent)
 
 

@@ -43,8 +43,8 @@ WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
 _Other = tuple[int, tuple[int, Outcome]]
 """What is no record: the number of records before it in its window, its place in the part, it."""
 
-_Waiting = tuple[list[int], list[_Other]]
-"""Of a window at work: the places of its records in the part, and what else was in it."""
+_Waiting = tuple[list[int], set[int], list[_Other]]
+"""Of a window at work: the places of its records in the part, those that are done, what else."""
 
 Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
 """Windows in, their outcomes out; closing it ends whatever works for it.
@@ -117,6 +117,7 @@ class Pipe:
         self._part = parse_part(part)
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
+        self._refused: list[str] = []
         self._row_file: RowFile | None = None
         self._waiting: deque[_Waiting] = deque()
         self._left_out = array("q")  # of a part: places of items that gave no record, as known
@@ -151,13 +152,16 @@ class Pipe:
         with self._open(identity), closing(answers), console.progress(self.stage, total) as meter:
             for outcomes in filter(None, answers):
                 lines: list[str] = []
-                places, others = self._waiting.popleft()
+                places, done, others = self._waiting.popleft()
                 for place, outcome in _merged(list(zip(places, outcomes, strict=True)), others):
-                    if not self._file(outcome, lines):
+                    if place in done:  # whatever becomes of it this time
+                        self.tally.already_done += 1
+                    elif not self._file(outcome, lines):
                         self._leave_out(place)
                 if self._row_file:
                     self._row_file.flush()
                 self._write(lines)
+                self._file_refused()
                 meter.reach(self.tally.met)
         seconds = time.monotonic() - started
         rate = self.tally.read / seconds if seconds else 0.0
@@ -197,22 +201,25 @@ class Pipe:
                 else:
                     others.append((len(records), (place, item)))
             self.tally.read += len(window)
-            if not all(self._is_done(record) for record in records):
-                self._waiting.append((places, others))
+            if not all(self._is_out(each) or self._is_refused(each) for each in records):
+                out = map(self._is_out, records)
+                done = {place for place, is_out in zip(places, out, strict=True) if is_out}
+                self._waiting.append((places, done, others))
                 yield records
                 continue
             for place, record in zip(places, records, strict=True):
-                if not self._count_done(record):
+                if self._is_out(record):
+                    self.tally.already_done += 1
+                else:
+                    self.tally.rejected += 1
                     self._leave_out(place)
             if self._waiting:  # windows before this one are still at work
-                self._waiting[-1][1].extend((self._window, other) for _, other in others)
+                self._waiting[-1][2].extend((self._window, other) for _, other in others)
             else:
                 for _, (place, other) in others:
                     self._file(other, [])
                     self._leave_out(place)
-
-    def _is_done(self, record: Record) -> bool:
-        return self._is_out(record) or self._is_refused(record)
+                self._file_refused()
 
     def _is_out(self, record: Record) -> bool:
         return self._out_file is not None and record.id in self._out_file.done
@@ -227,17 +234,8 @@ class Pipe:
         except RecordError:  # it will be refused again, and filed once
             return False
 
-    def _count_done(self, record: Record) -> bool:
-        """Count what an earlier run did with a record; whether it is in the output."""
-        is_out = self._is_out(record)
-        if is_out:
-            self.tally.already_done += 1
-        else:
-            self.tally.rejected += 1
-        return is_out
-
     def _file(self, outcome: Outcome, lines: list[str]) -> bool:
-        """Count and file an outcome, unless an earlier run did; a record goes to `lines`.
+        """Count an outcome; a record goes to `lines`, a reject to `_refused`.
 
         Returns:
             Whether the output has a line for it.
@@ -245,14 +243,13 @@ class Pipe:
         if self._redaction is not None:
             outcome = self._redaction.outcome(outcome)
         if isinstance(outcome, Record):
-            if self._is_out(outcome):
-                self.tally.already_done += 1
-                return True
             try:
-                lines.append(to_json(outcome.fields))
+                line = to_json(outcome.fields)
             except RecordError as error:
                 reject = Reject(outcome.id, self.stage, str(error), ascii(outcome.fields))
                 return self._file(reject, lines)
+            self._check_all_met()
+            lines.append(line)
             self.tally.done += 1
             if self._row_file:
                 assert isinstance(outcome, WithRow)
@@ -265,8 +262,17 @@ class Pipe:
             if self._rejects is None:
                 self.tally.warn_of(outcome)
             if self._reject_file:
-                self._reject_file.write([reject_line(outcome)])
+                self._refused.append(reject_line(outcome))
         return False
+
+    def _file_refused(self) -> None:
+        """Write rejects, behind the records of their window: one may be the equal of a good record.
+
+        Alone on the disk it would pass, when resumed, for that record's own.
+        """
+        if self._reject_file:
+            self._reject_file.write(self._refused)
+        self._refused.clear()
 
     @contextmanager
     def _open(self, identity: Mapping[str, str]) -> Iterator[None]:
@@ -287,7 +293,7 @@ class Pipe:
             with self._closing():
                 self._out_file = JsonlFile(self.output, resume=self._resume, origin=origin)
                 self._reject_file = JsonlFile(
-                    self._rejects or beside, resume=self._resume, rejects=True
+                    self._rejects or beside, resume=self._out_file.goes_on, rejects=True
                 )
                 self._open_rows(done=len(self._out_file.done))
                 self._write = self._out_file.write
@@ -326,13 +332,13 @@ class Pipe:
         return {"slice": {"in": self.tally.read, "left_out": ranges(sorted(self._left_out))}}
 
     def _check_all_met(self) -> None:
-        """Of a stream nobody knows beforehand whether it is the one that came before."""
+        """Whether a stream begins with what was done before: nobody knows it beforehand."""
         extra = len(self._out_file.done) - self.tally.already_done if self._out_file else 0
         if extra:
             raise UsageError(
                 f"--resume: {self.output}.part holds {extra} records that this input does not "
-                "give: it was made with another input: repeat the command as it was, or name "
-                "another output"
+                "give at its beginning: it was made with another input: repeat the command as it "
+                "was, or name another output"
             )
 
 

@@ -307,4 +307,5 @@ def _json_type(value: object) -> str:
     names = {dict: "an object", list: "an array", str: "a string", type(None): "null"}
     if isinstance(value, bool):
         return "true or false"
-    return names.get(type(value), "a number")
+    other = "a number" if isinstance(value, (int, float)) else f"of type {type(value).__name__}"
+    return names.get(type(value), other)

@@ -78,15 +78,19 @@ class Redaction:
         """The keys of a record that may be kept; `text_hash` in the place of `text`.
 
         It is BLAKE2b (RFC 7693) with the key, 128 bits, of the text as it is spoken: without case
-        and punctuation. `sentence` becomes such a hash too.
+        and punctuation. `sentence` becomes such a hash too. Hashes that an earlier command made
+        stay: they are to be equal wherever the text or the sentence was.
         """
         kept: dict[str, Any] = {}
+        hashed = set[str]()
+        if _is_hash(record.get("text_hash")):
+            hashed = {"text_hash"} if record.get("text") else {"text_hash", "sentence"}
         for name, value in record.items():
             if name in _KEPT:
                 kept[name] = value
             elif name in _KEPT_WITHIN and isinstance(value, Mapping):
                 kept[name] = {key: value[key] for key in value if key in _KEPT_WITHIN[name]}
-            elif name == "text_hash" and isinstance(value, str) and _HASH.fullmatch(value):
+            elif name in hashed and _is_hash(value):
                 kept.setdefault(name, value)
             elif self.key is not None and name in ("text", "sentence") and value:
                 said = spoken_form(str(value)) if name == "text" else str(value)
@@ -114,6 +118,10 @@ class Redaction:
         assert self.key is not None
         data = text.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(data, key=self.key, digest_size=16).hexdigest()
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def _secret(text_key: str) -> bytes:

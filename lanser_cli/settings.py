@@ -116,8 +116,7 @@ def _variable(*names: str) -> str:
 
 def _toml(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as Windows' editors write it
     except OSError as error:
         raise UsageError(f"--config: {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -59,6 +59,26 @@ def test_a_bad_record_is_handed_over_and_the_rest_goes_on(clips: Path, tiny_run:
     assert sorted(str(one.id) for one in refused) == ["None", "x"]
 
 
+def test_one_record_is_one_and_what_is_none_is_a_reject(clips: Path, tiny_run: Path) -> None:
+    one = {"id": "a", "audio_filepath": str(clips / "clip-01.wav")}
+    assert [record.id for record in lanser_cli.predict(one, run=tiny_run, device="cpu")] == ["a"]
+    refused: list[Reject] = []
+    given: list = [float("nan"), {"audio_filepath": Path("c")}, one]  # such as a column of pandas
+    found = lanser_cli.predict(given, run=tiny_run, device="cpu", on_reject=refused.append)
+    assert [record.id for record in found] == ["a"]
+    assert "not a JSON object but a number" in refused[0].error
+    assert refused[1].error.startswith("'audio_filepath' must be a string, not of type ")
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [(["glad, happy", "sad"], "'glad, happy' holds a comma"), ([], "label"), ("sad", "two")],
+)
+def test_labels_are_taken_as_they_are_or_refused(labels: list[str], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        lanser_cli.label("so sad", labels=labels)
+
+
 def test_a_wrong_call_fails_at_once(clips: Path, tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(LanserError, match="there is no such run folder"):
         lanser_cli.predict(str(clips), run=str(tmp_path / "none"))

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import Quick
 
 from lanser_cli import app
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import EXIT_REJECTED, EXIT_USAGE, LanserError, UsageError
+from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock, FolderLock
-from lanser_cli.output import write_whole
-from lanser_cli.pipe import Pipe, one_process
-from lanser_cli.records import Outcome, Record
+from lanser_cli.origin import of_files
+from lanser_cli.output import JsonlFile, reject_line, write_whole
+from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.tally import Ledger
 
 RECORDS = [{"id": f"r{number}", "text": f"text {number}"} for number in range(6)]
@@ -131,6 +133,38 @@ def test_a_folder_is_another_input_when_its_sound_changes_but_not_for_results_in
     assert run(out, CALM, inputs=[f"{tmp_path}/./speech"], resume=True).tally.already_done == 2
 
 
+def test_resume_says_that_an_output_was_begun_with_another_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, about = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part.meta.json"
+    killed(out, CALM)
+    made = json.loads(about.read_text())
+    about.write_text(json.dumps(made | {"versions": made["versions"] | {"lanser": "0.0.1"}}))
+    run(out, CALM, resume=True)
+    said = "out.jsonl: begun with another lanser, 0.0.1 and not"
+    assert said in capsys.readouterr().err
+
+
+def test_sound_in_a_linked_folder_counts_and_a_circle_of_links_has_an_end(tmp_path: Path) -> None:
+    speech, more = tmp_path / "speech", tmp_path / "more"
+    speech.mkdir()
+    more.mkdir()
+    (speech / "linked").symlink_to(more)
+    (more / "back").symlink_to(speech)
+    before = of_files([speech])
+    (more / "a.wav").write_bytes(b"sound")
+    assert of_files([speech]) != before
+
+
+def test_a_label_map_that_was_changed_is_another_setting(tmp_path: Path) -> None:
+    words = tmp_path / "map.json"
+    line = ("manifest", "csv", table(tmp_path), "--label-map", words, "-o", tmp_path / "out.jsonl")
+    words.write_text('{"joy": "happy"}')
+    assert app.main([*map(str, line)]) == EXIT_REJECTED
+    words.write_text('{"joy": "glad"}')
+    assert app.main([*map(str, line), "--resume"]) == EXIT_USAGE
+
+
 def test_a_stream_that_lacks_what_was_done_is_another_input(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     killed(out, CALM, inputs=["-"])
@@ -141,6 +175,67 @@ def test_a_stream_that_lacks_what_was_done_is_another_input(tmp_path: Path) -> N
         pipe.run([Record(RECORDS[0])], one_process(list), CALM)
     assert not out.exists()
     assert run(out, CALM, inputs=["-"], resume=True).tally.already_done == 2
+
+
+def test_a_stream_that_begins_otherwise_spoils_no_unfinished_output(tmp_path: Path) -> None:
+    """Work is not done in vain either: the first record that is new says that it is another."""
+    out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    killed(out, CALM, inputs=["-"])
+    before = part.read_bytes()
+    others = [Record({"id": f"other{number}"}) for number in range(3)]
+    for items in (others, [Record(value) for value in reversed(RECORDS)]):
+        pipe = Pipe("test", out, inputs=["-"], resume=True, window=2)
+        with pytest.raises(UsageError, match="does not give at its beginning"):
+            pipe.run(items, one_process(list), CALM)
+        assert part.read_bytes() == before
+    run(out, CALM, inputs=["-"], resume=True)
+    assert read_jsonl(out) == RECORDS
+
+
+def test_what_is_done_stays_done_when_it_would_be_refused_today(tmp_path: Path) -> None:
+    """Such as a clip of the window at work, which was there when the run was killed."""
+    out = tmp_path / "out.jsonl"
+    killed(out, CALM)
+
+    def stage(window: Sequence[Record]) -> list[Outcome]:
+        gone = [Reject.of(record, "test", "there is no such file") for record in window[:1]]
+        return [*gone, *window[1:]]
+
+    pipe = Pipe("test", out, resume=True, window=4)
+    pipe.run([Record(value) for value in RECORDS[:4]], one_process(stage), CALM)
+    assert read_jsonl(out) == RECORDS[:4]
+    assert (pipe.tally.already_done, pipe.tally.done, pipe.tally.rejected) == (2, 2, 0)
+
+
+def test_a_record_is_not_lost_to_the_reject_of_its_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full when the records were to be written that are there twice."""
+    out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
+    twice = [Record(value) for value in RECORDS * 2]
+    write = JsonlFile.write
+
+    def full(file: JsonlFile, lines: Sequence[str]) -> None:
+        if file.path == out:
+            raise LanserError("no space left")
+        write(file, lines)
+
+    with monkeypatch.context() as patch, pytest.raises(LanserError, match="no space"):
+        patch.setattr(JsonlFile, "write", full)
+        Pipe("test", out, rejects=rejects).run(unique(twice, "test"), one_process(list))
+    pipe = Pipe("test", out, rejects=rejects, resume=True)
+    pipe.run(unique(twice, "test"), one_process(list))
+    assert (read_jsonl(out), len(read_jsonl(rejects))) == (RECORDS, len(RECORDS))
+
+
+def test_rejects_of_another_run_are_not_taken_for_those_of_a_new_one(tmp_path: Path) -> None:
+    """A job that always says --resume begins where a killed one of another output left rejects."""
+    rejects = tmp_path / "rejects.jsonl"
+    left = Reject.of(Record(RECORDS[0]), "other", "there is no such file")
+    (tmp_path / "rejects.jsonl.part").write_text(reject_line(left) + "\n", encoding="utf-8")
+    run(tmp_path / "out.jsonl", CALM, rejects=rejects, resume=True)
+    assert read_jsonl(tmp_path / "out.jsonl") == RECORDS
+    assert read_jsonl(rejects) == []
 
 
 def test_an_output_that_nobody_knows_is_taken_on_trust_and_that_is_said(
@@ -172,6 +267,30 @@ def test_killed_between_its_two_renames_a_run_is_whole(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another --model, calm and not older"):
         run(out, {"--model": "older"}, resume=True)
     assert run(out, CALM, resume=True).tally.read == 0
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.jsonl.zst"])
+def test_killed_before_it_appears_a_packed_output_is_not_made_anew(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, victim = tmp_path / name, tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f"{name}.part.packing").symlink_to(victim)
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if target == out:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        run(out)
+    assert run(out, resume=True).tally.already_done == len(RECORDS)
+    assert sorted(os.listdir(tmp_path)) == [name, "victim"]
+    with open_input(str(out)) as stream:
+        assert read_jsonl(stream.read()) == RECORDS
+    assert victim.read_text() == "precious"
 
 
 def test_every_setting_of_a_filter_counts_but_those_that_change_no_record() -> None:

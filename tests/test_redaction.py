@@ -153,6 +153,13 @@ def test_hashes_are_those_of_the_key(
     assert index["samples"] == 4  # by hash
 
 
+@pytest.mark.parametrize("second", [Redaction(b"k" * 64), Redaction()])
+def test_hashes_are_the_same_behind_one_command_or_two(second: Redaction) -> None:
+    """So that `audit` finds the sentences that packed records share with a corpus."""
+    once = Redaction(b"k" * 64).fields({"id": "a", "sentence": "IEO", "text": "It's eleven."})
+    assert second.fields(once) == once
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

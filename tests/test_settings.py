@@ -144,6 +144,11 @@ def test_a_file_that_is_none_is_refused(
     assert said == f"--config: {tmp_path}: Is a directory"
 
 
+def test_a_file_of_a_windows_editor_is_read(file, capsys: pytest.CaptureFixture[str]) -> None:
+    path = file("\ufeff[shard]\r\nmax-count = 7\r\n")
+    assert in_force(capsys, "shard", "--config", path)["max-count"] == (7, path)
+
+
 def test_a_value_that_does_not_fit_is_refused_with_its_origin(
     file, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

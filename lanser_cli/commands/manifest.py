@@ -12,6 +12,7 @@ from lanser_cli.choices import Toolkit
 from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, OUTPUT, TABLE
 from lanser_cli.errors import UsageError
+from lanser_cli.origin import named
 from lanser_cli.pipe import one_process, unique
 
 Kind = Annotated[
@@ -106,9 +107,10 @@ def command(
     if no_labels and kind != "folder":
         raise UsageError(f"--no-labels: for folder, not {kind}")
     process = one_process(corpora.lines(to, output))
-    pipe = options.pipe("manifest", {**locals(), "inputs": [root]})
+    pipe = options.pipe("manifest", {**locals(), "inputs": [str(root)]})
     outcomes = corpora.read(kind, root, **({"labels": False} if no_labels else given))
     items = unique(corpora.watched(outcomes, root), "manifest")
+    of_table["label_map"] = label_map and named(label_map)
     settings = {f"--{name.replace('_', '-')}": value for name, value in of_table.items()}
     made_with = {"kind": kind, **settings, "--no-labels": no_labels} | ({"--to": to} if to else {})
     return pipe.run(items, process, made_with).exit_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,17 @@ class Clip(Record):
 def audio_files(root: Path) -> Iterator[Path]:
     """The audio and video files below a folder, as every verb finds them."""
     return map(Path, walk(str(root)))
+
+
+def clips_in(files: Iterable[Path]) -> tuple[dict[str, Path], list[Dropped]]:
+    """Name without suffix -> clip, the last of those that share it; the others are left out."""
+    clips: dict[str, Path] = {}
+    left_out = []
+    for path in files:
+        if path.stem in clips:
+            left_out.append(Dropped(make_id(path.stem), "another file of a clip"))
+        clips[path.stem] = path
+    return clips, left_out
 
 
 def check_folder(root: Path) -> None:

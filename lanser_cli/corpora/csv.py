@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,8 @@ def read(
 
     Raises:
         LanserError: no such file, or no header line.
-        UsageError: a column that was named, or the one for the audio, is not there; or as
-            `read_label_map`.
+        UsageError: a column that was named, or the one for the audio, is not there, or one is
+            named twice; or as `read_label_map`.
     """
     columns = (audio_column, label_column, speaker_column, text_column)
     named = dict(zip(_KEYS, columns, strict=True))
@@ -99,6 +100,9 @@ def _layout(
     keys: dict[str, str] = {}
     fixed = {}
     columns = set(table.columns)
+    for column, times in Counter(filter(None, named.values())).items():
+        if times > 1:
+            raise UsageError(f"{table.path}: column '{column}' is named for {times} keys, not one")
     if not named["audio_filepath"] and "audio_filepath" not in columns:
         if columns >= {*_COMMON_VOICE}:
             keys = {"path": "audio_filepath", "client_id": "speaker", "sentence": "text"}
@@ -136,14 +140,16 @@ def read_label_map(words: str) -> dict[str, str]:
             raise UsageError(f"--label-map '{words}': write OLD=NEW,OLD=NEW, each OLD once")
         return found
     try:
-        value = json.loads(Path(words).read_text(encoding="utf-8"))
+        pairs = json.loads(Path(words).read_text(encoding="utf-8"), object_pairs_hook=tuple)
     except OSError as error:
         raise UsageError(f"{words}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{words}: not a JSON file: {error}") from None
-    if not isinstance(value, dict) or not all(isinstance(to, str) for to in value.values()):
+    if not isinstance(pairs, tuple) or not all(isinstance(to, str) for _, to in pairs):
         raise UsageError(f'{words}: must hold an object such as {{"hap": "happy", "xxx": ""}}')
-    return value
+    if len(dict(pairs)) < len(pairs):
+        raise UsageError(f"{words}: a label is there twice: keep one of the two")
+    return dict(pairs)
 
 
 def _outcome(table: Table, where: str, row: dict[str, str] | Reject, layout: Layout) -> Outcome:
@@ -198,5 +204,5 @@ def _anchored(path: str, table: Path, root: Path | None) -> str:
     paths = [path] if root is None else []
     paths.append(os.path.join(folder, path))
     paths += [name.replace("\\", "/") for name in paths if "\\" in name]  # written on Windows
-    there = (name for name in paths if os.path.exists(name.partition("#")[0]))
+    there = (each for each in paths if any(map(os.path.exists, (each, each.partition("#")[0]))))
     return next(there, paths[0] if os.path.isabs(path) else os.path.join(folder, path))

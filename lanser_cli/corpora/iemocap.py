@@ -26,7 +26,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanser_cli.corpora.base import STAGE, audio_files, check_folder, utterance
+from lanser_cli.corpora.base import STAGE, audio_files, check_folder, clips_in, utterance
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Dropped, Outcome, Reject, make_id
 
@@ -66,7 +66,9 @@ def read(root: Path) -> Iterator[Outcome]:
 
 def _session(root: Path, fold: str, evaluations: list[Path]) -> Iterator[Outcome]:
     folder = root / f"Session{fold}"
-    sounds = {path.stem: path for path in audio_files(folder / "sentences" / "wav")}
+    sounds, doubled = clips_in(audio_files(folder / "sentences" / "wav"))
+    yield from doubled
+    unannotated = dict(sounds)
     for evaluation in evaluations:
         spoken = _transcripts(folder / "dialog" / "transcriptions" / evaluation.name)
         lines = evaluation.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -81,7 +83,8 @@ def _session(root: Path, fold: str, evaluations: list[Path]) -> Iterator[Outcome
                 yield Reject(None, STAGE, why, line)
                 continue
             identifier, label = found.groups()
-            path = sounds.pop(identifier, None)
+            path = sounds.get(identifier)
+            unannotated.pop(identifier, None)
             if label in _LEFT_OUT:
                 yield Dropped(identifier, _LEFT_OUT[label])
             elif label not in LABELS:
@@ -101,7 +104,7 @@ def _session(root: Path, fold: str, evaluations: list[Path]) -> Iterator[Outcome
                     "text": spoken.get(identifier),
                 }
                 yield utterance(path, fields)
-    for stem in sounds:
+    for stem in unannotated:
         yield Dropped(make_id(stem), "sound without annotation")
 
 

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lanser_cli.corpora.base import STAGE, Clip, audio_files, check_folder, utterance
+from lanser_cli.corpora.base import STAGE, Clip, audio_files, check_folder, clips_in, utterance
 from lanser_cli.corpora.table import Table
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
@@ -65,30 +65,32 @@ def read(root: Path) -> Iterator[Outcome]:
     )
 
 
-def _clips(root: Path, table: Path, split: str) -> dict[str, Path]:
-    """File name without suffix -> clip of one split."""
+def _clips(root: Path, table: Path, split: str) -> list[Path]:
+    """The clips of one split."""
     found = [sorted(root.rglob(name)) for name in _FOLDERS[split]]
     folders = [path for paths in found for path in paths if path.is_dir()]
     for folder in folders:
-        clips = {path.stem: path for path in audio_files(folder)}
-        if any(name.startswith("dia") for name in clips):
+        clips = list(audio_files(folder))
+        if any(path.stem.startswith("dia") for path in clips):
             return clips
     if len(list(table.parent.glob("*_sent_emo.csv"))) > 1:
-        return {}  # clips beside several tables could belong to any of them
-    beside = (path for path in audio_files(table.parent) if path.parent == table.parent)
-    return {path.stem: path for path in beside}
+        return []  # clips beside several tables could belong to any of them
+    return [path for path in audio_files(table.parent) if path.parent == table.parent]
 
 
-def _split(split: str, table: Table, clips: dict[str, Path]) -> Iterator[Outcome]:
-    complete = bool(clips)
+def _split(split: str, table: Table, files: Sequence[Path]) -> Iterator[Outcome]:
+    clips, doubled = clips_in(files)
+    yield from doubled
+    unannotated = dict(clips)
     for where, row in table:
         if isinstance(row, Reject):
             yield row
             continue
         dialogue, name = row["Dialogue_ID"], f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
         identifier, label = f"{split}_{name}", row["Emotion"].strip().lower()
-        path = clips.pop(name, None)
-        if not complete:
+        path = clips.get(name)
+        unannotated.pop(name, None)
+        if not clips:
             yield Dropped(identifier, f"no clips of the {split} split")
         elif label not in LABELS:
             yield Reject(identifier, STAGE, f"{where}: unknown emotion '{label}'", row)
@@ -109,7 +111,7 @@ def _split(split: str, table: Table, clips: dict[str, Path]) -> Iterator[Outcome
             if isinstance(found, Record) and stated > 0:
                 found = Clip(found.fields, stated, found.duration or 0.0)
             yield found
-    for stem in clips:
+    for stem in unannotated:
         yield Dropped(make_id(f"{split}_{stem}"), "clip without annotation")
 
 

@@ -53,10 +53,12 @@ def load_task(
     Raises:
         UsageError: one of them is not there or does not fit.
     """
-    words = ["--labels", labels] if labels else ["--taxonomy", taxonomy]
+    words = ["--labels", labels] if labels is not None else ["--taxonomy", taxonomy]
     words += ["--crosswalk", crosswalk] if crosswalk else []
     words += ["--lang", lang] if lang != ENGLISH else []
-    emotions = Taxonomy.of_labels(labels.split(",")) if labels else load_taxonomy(taxonomy)
+    emotions = (
+        Taxonomy.of_labels(labels.split(",")) if labels is not None else load_taxonomy(taxonomy)
+    )
     emotions = emotions.in_language(lang)
     return Task(
         emotions,

@@ -12,6 +12,7 @@ from corpora.outcomes import MakeWav, sorted_out
 from lanser_cli import corpora
 from lanser_cli.corpora import meld as meld_reader
 from lanser_cli.errors import LanserError
+from lanser_cli.pipe import unique
 
 EVALUATION = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
 
@@ -89,6 +90,33 @@ def test_iemocap(iemocap: Path) -> None:
     assert "no sound of 'Ses01F_impro01_M005'" in errors[0]
     assert "Ses01F_impro01.txt:13: unknown label 'joy'" in errors[1]
     assert "Ses01F_impro01.txt:14: not of the form" in errors[2]
+
+
+def test_a_second_file_or_line_of_an_utterance_is_counted(
+    iemocap: Path, wav: MakeWav, tmp_path: Path
+) -> None:
+    """Such as sound that was extracted beside the video, and a line that says another label."""
+    name = "Ses01F_impro01"
+    wav(f"Session1/sentences/wav/{name}/{name}_F000.flac")
+    with (iemocap / f"Session1/dialog/EmoEvaluation/{name}.txt").open("a") as stream:
+        stream.write(f"[6.2901 - 8.2357]\t{name}_F000\tang\t[2.5, 2.5, 2.5]\n")
+    found = list(unique(corpora.read("iemocap", iemocap), "manifest"))
+    _, rejects, dropped = sorted_out(found)
+    assert [item.id for item in dropped if item.reason == "another file of a clip"] == [
+        f"{name}_F000"
+    ]
+    assert [one.error for one in rejects if one.id == f"{name}_F000"] == [
+        f"duplicate id '{name}_F000': make ids unique"
+    ]
+    meld = tmp_path / "meld"
+    _meld(meld, "test", "1,Hi.,Ross,joy,positive,0,0,8")
+    wav("meld/dia0_utt0.mp4")
+    wav("meld/dia0_utt0.wav")
+    [record], _, [other] = sorted_out(corpora.read("meld", meld))
+    assert (record.audio_filepath, other.reason) == (
+        str(meld / "dia0_utt0.wav"),
+        "another file of a clip",
+    )
 
 
 def test_iemocap_elsewhere(tmp_path: Path) -> None:

@@ -207,6 +207,29 @@ def test_paths_of_windows_are_found(wav: MakeWav, tmp_path: Path) -> None:
     ]
 
 
+def test_a_path_with_a_hash_mark_is_found_from_the_working_folder(
+    wav: MakeWav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wav("take#1.wav")
+    (tmp_path / "tables").mkdir()
+    monkeypatch.chdir(tmp_path)
+    [record] = _records(tmp_path / "tables", "audio_filepath\ntake#1.wav\n")
+    assert record.audio_filepath == "take#1.wav"
+
+
+def test_a_column_is_named_for_one_key(clips: Path) -> None:
+    (clips / "t.csv").write_text(PLAIN)
+    with pytest.raises(UsageError, match="column 'label' is named for 2 keys"):
+        csv.read(clips / "t.csv", label_column="label", speaker_column="label")
+
+
+def test_a_label_map_with_a_label_twice_is_refused(clips: Path) -> None:
+    (clips / "t.csv").write_text(PLAIN)
+    (clips / "map.json").write_text('{"glad": "happy", "sad": "sad", "glad": "joy"}')
+    with pytest.raises(UsageError, match="a label is there twice"):
+        csv.read(clips / "t.csv", label_map=str(clips / "map.json"))
+
+
 @pytest.mark.parametrize("words", ["", "a", "a=b,a=c", "=b", "nowhere.json"])
 def test_a_label_map_that_is_none_is_refused(clips: Path, words: str) -> None:
     (clips / "t.csv").write_text(PLAIN)

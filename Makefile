@@ -41,7 +41,7 @@ test-all: $(VENV)/dev other-pythons ## All tests: documents, recipes, benchmarks
 golden: $(VENV)/dev ## Write tests/golden/ anew, after a change of output that was meant
 	$(BIN)/python -m pytest tests/test_golden.py --renew-golden
 
-other-pythons: $(VENV)/dev ## What needs no PyTorch, on the other Pythons that are here
+other-pythons: ## What needs no PyTorch, on the other Pythons that are here
 	tests/other_pythons.sh
 
 dist-check: $(VENV)/dev ## Build sdist and wheel; run the quick tests of the unpacked sdist

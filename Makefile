@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Without bytecode of all that is installed: a fifth of it is ever imported, and compiled then.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# pip and the tests' commands must not depend on what else is on this machine.
-unexport PYTHONPATH
+# pip and the tests' commands must not depend on what else is on this machine. Without bytecode,
+# which containers often forbid, each of hundreds of processes would compile PyTorch anew.
+unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 .PHONY: help quickstart test test-all golden other-pythons dist-check lint bench bench-gpu docs site clean
 
@@ -40,7 +41,7 @@ test-all: $(VENV)/dev other-pythons ## All tests: documents, recipes, benchmarks
 golden: $(VENV)/dev ## Write tests/golden/ anew, after a change of output that was meant
 	$(BIN)/python -m pytest tests/test_golden.py --renew-golden
 
-other-pythons: $(VENV)/dev ## What needs no PyTorch, on the other Pythons that are here
+other-pythons: ## What needs no PyTorch, on the other Pythons that are here
 	tests/other_pythons.sh
 
 dist-check: $(VENV)/dev ## Build sdist and wheel; run the quick tests of the unpacked sdist

@@ -331,7 +331,6 @@ def _disturb(running: Running, code: int, draw: random.Random, ends: Ends) -> st
 
 def kill(names: Sequence[str], tries: int, seed: int) -> tuple[str, list[str]]:
     """So many tries over these commands: a table, and a line for each fault."""
-    quick.prepare_server(["ignore"])
     table = [
         "| command | tries | amid | KILL | TERM | INT | HUP | a worker | ended after, s | "
         "its workers, s | faults |",
@@ -371,6 +370,7 @@ def main() -> int:
     parser.add_argument("--tries", type=int, default=100, help="in all")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    quick.prepare_server(["ignore"])
     table, faults = kill(arguments.commands, arguments.tries, arguments.seed)
     print(table)
     return 1 if faults else 0

@@ -162,7 +162,7 @@ def matrix_rates(rows: int = 2048, width: int = 768, out: int = 3072) -> dict[st
 
 
 def speed(options: argparse.Namespace, work: Path) -> None:
-    taxonomy = many_labels()
+    taxonomy = many_labels(options.labels)
     texts = sentences(options.text, options.sentences)
     folder = random_model(work / "roberta-base", 12, 768)
     pipeline = Pipeline(folder, taxonomy)
@@ -198,10 +198,9 @@ def speed(options: argparse.Namespace, work: Path) -> None:
         )
 
 
-def many_labels() -> Taxonomy:
-    """43 labels, of Hume's 48."""
-    all_of_them = load_taxonomy("hume48")
-    return Taxonomy.of_labels(all_of_them.nouns[:43])
+def many_labels(count: int) -> Taxonomy:
+    """So many labels of Hume's 48."""
+    return Taxonomy.of_labels(load_taxonomy("hume48").nouns[:count])
 
 
 def mean_tokens(texts: Sequence[str], hypotheses: Sequence[str]) -> float:
@@ -211,7 +210,7 @@ def mean_tokens(texts: Sequence[str], hypotheses: Sequence[str]) -> float:
 
 
 def agreement(options: argparse.Namespace, work: Path) -> None:
-    taxonomy = many_labels()
+    taxonomy = many_labels(options.labels)
     texts = sentences(options.text, options.agreement_sentences)
     pipeline = Pipeline(EMBEDDED_FOLDER, taxonomy)
     expected: np.ndarray | None = None
@@ -386,7 +385,7 @@ def gpu(options: argparse.Namespace, work: Path) -> None:
 
     multiply()
     peak = 10 * 2 * size**3 / min(seconds(multiply) for _ in range(5))
-    taxonomy = many_labels()
+    taxonomy = many_labels(options.labels)
     texts = sentences(options.text, 2000)
     folder = random_model(work / "roberta-large", 24, 1024)
     hypotheses = Template(TEMPLATE).hypotheses(taxonomy)
@@ -426,6 +425,7 @@ def main() -> None:
     parser.add_argument("--large", type=Path, help="a model folder, for the part first")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sentences", type=int, default=50, help="of the part speed")
+    parser.add_argument("--labels", type=int, default=43, help="of the parts speed, agreement, gpu")
     parser.add_argument("--agreement-sentences", type=int, default=500)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--judged", type=int, default=1024, help="texts of the part server")

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 
 def test_entail(shared: Path, bench: Callable[..., str]) -> None:
     embedded = str(ROOT / "lanser_cli/entailment/embedded")
-    words = ("--large", embedded, "--agreement-sentences", "2", "--records", "5000")
-    words += ("--judged", "256", "--text", shared / "text")
+    words = ("--large", embedded, "--labels", "6", "--agreement-sentences", "2")
+    words += ("--records", "5000", "--judged", "256", "--text", shared / "text")
     out = bench("entail.py", *words, "agreement", "first", "records", "server", "gpu")
     rows = {line.split(" | ")[0].lstrip("| "): line for line in out.splitlines()}
     assert "100.0% | 100.0% | 0.0%" in rows["float32"]  # labels are the pipeline's own

@@ -33,7 +33,7 @@ def test_reading(shards: Callable[..., str]) -> None:
 
 
 def test_order_and_memory(shards: Callable[..., str]) -> None:
-    out = shards("order", "memory", "--samples", "2000")
+    out = shards("order", "memory", "--samples", "1100")
     assert len(re.findall(r"\| [+-]0\.\d+ \| \S+ of 32 \|$", out, re.M)) == 3
     held = re.findall(r"^\| (?:records|compact) \| (\d+) ", out, re.M)
     assert int(held[1]) < int(held[0])

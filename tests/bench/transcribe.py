@@ -46,7 +46,6 @@ sys.path.insert(0, str(ROOT))
 from lanser_cli import console, workers
 from lanser_cli.asr import transcriber
 from lanser_cli.asr.engine import Transcript
-from lanser_cli.asr.engines import embedded
 from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead, make_transcriber
 from lanser_cli.asr.wer import Errors, word_errors
 from lanser_cli.audio import segments
@@ -210,6 +209,8 @@ def shipped(path: Path) -> Path:
     """The weights of `--model embedded` as a checkpoint of openai-whisper, float32."""
     import torch
 
+    from lanser_cli.asr.engines import embedded
+
     model = embedded.load("cpu")
     torch.save({"dims": vars(model.dims), "model_state_dict": model.state_dict()}, path)
     return path
@@ -274,6 +275,8 @@ def bench_whisper(arguments: argparse.Namespace, folder: Path) -> None:
                 written = [(folder / path.stem).with_suffix(".txt") for path in paths]
                 heard[name] = [" ".join(file.read_text("utf-8").split()) for file in written]
     if greedy in kept:
+        from lanser_cli.asr.engines import embedded
+
         begun = time.perf_counter()
         heard[greedy] = clip_by_clip(embedded.load("cpu"), paths)
         took[greedy] = [time.perf_counter() - begun]

@@ -16,7 +16,7 @@ TEXTS = ("i am so happy", "what was that noise", "leave me alone", "", "so it is
 def path(tmp_path: Path) -> Path:
     items = [
         {"id": f"n{n}", "text": f"{TEXTS[n % 6]} {'' if n % 6 in (3, 5) else n}", "dialogue": "d"}
-        for n in range(30)
+        for n in range(12)
     ]
     return write_jsonl(tmp_path / "in.jsonl", items)
 
@@ -32,7 +32,7 @@ def test_all_at_once_and_again_from_the_cache(
     first, second = lanser(*line), lanser(*line)
     assert first.stdout == second.stdout
     found = read_jsonl(first.stdout)
-    assert len(found) == 30
+    assert len(found) == 12
     labels = load_taxonomy("meld7").labels
     for item in found:
         about = item["entailment"]
@@ -45,7 +45,7 @@ def test_all_at_once_and_again_from_the_cache(
         assert (item["emotion"] is None) == (best < 0.15)
         assert about["uncalibrated"] in labels
     reasons = [item["entailment"].get("abstained") for item in found]
-    assert reasons.count("empty") == reasons.count("no words") == 5
+    assert reasons.count("empty") == reasons.count("no words") == 2
 
 
 def test_the_hypotheses_are_in_the_language_asked_for_and_the_record_says_so(

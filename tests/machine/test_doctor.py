@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from quick import Quick
 
 import lanser_cli.entailment
 from lanser_cli.asr.engines import embedded
@@ -82,13 +81,11 @@ def test_a_full_disk_and_a_folder_without_locks_are_noted(
 
 
 @pytest.mark.slow
-def test_on_a_terminal_it_is_a_list(tmp_path: Path) -> None:
+def test_on_a_terminal_it_is_a_list(quick: Callable[..., Quick]) -> None:
     ours, theirs = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "lanser_cli", "doctor"], stdout=theirs, cwd=ROOT, timeout=120
-    )
+    done = quick("doctor", stdout=Path(os.ttyname(theirs))).wait()
     os.close(theirs)
     text = os.read(ours, 65536).decode()
     os.close(ours)
-    assert done.returncode == 0
+    assert done.code == 0
     assert text.startswith("works   versions: lanser ") and "{" not in text

@@ -46,6 +46,8 @@ _Other = tuple[int, tuple[int, Outcome]]
 _Waiting = tuple[list[int], set[int], list[_Other]]
 """Of a window at work: the places of its records in the part, those that are done, what else."""
 
+_TOO_LATE = "refused by a run that was killed, and later records are out: run it by itself"
+
 Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
 """Windows in, their outcomes out; closing it ends whatever works for it.
 
@@ -153,10 +155,14 @@ class Pipe:
             for outcomes in filter(None, answers):
                 lines: list[str] = []
                 places, done, others = self._waiting.popleft()
+                last = max(done, default=-1)
                 for place, outcome in _merged(list(zip(places, outcomes, strict=True)), others):
                     if place in done:  # whatever becomes of it this time
                         self.tally.already_done += 1
-                    elif not self._file(outcome, lines):
+                        continue
+                    if place < last and isinstance(outcome, Record):
+                        outcome = Reject.of(outcome, self.stage, _TOO_LATE)
+                    if not self._file(outcome, lines):
                         self._leave_out(place)
                 if self._row_file:
                     self._row_file.flush()
@@ -225,12 +231,11 @@ class Pipe:
         return self._out_file is not None and record.id in self._out_file.done
 
     def _is_refused(self, record: Record) -> bool:
-        refused = self._reject_file.done if self._reject_file else ()
-        if not len(refused):
+        if not (self._reject_file and len(self._reject_file.done)):
             return False
+        fields, hides = record.fields, self._redaction
         try:
-            hides = self._redaction
-            return to_json(hides.refused(record.fields) if hides else record.fields) in refused
+            return to_json(hides.refused(fields) if hides else fields) in self._reject_file.done
         except RecordError:  # it will be refused again, and filed once
             return False
 

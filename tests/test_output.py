@@ -228,6 +228,19 @@ def test_a_record_is_not_lost_to_the_reject_of_its_equal(
     assert (read_jsonl(out), len(read_jsonl(rejects))) == (RECORDS, len(RECORDS))
 
 
+def test_what_was_refused_once_comes_behind_no_later_record_when_resumed(tmp_path: Path) -> None:
+    """A server was away for one record, and the run was killed while its window was written."""
+    out = tmp_path / "out.jsonl"
+    killed(out, CALM)
+    done = [json.loads(line) for line in (tmp_path / "out.jsonl.part").read_text().splitlines()]
+    write_jsonl(tmp_path / "out.jsonl.part", done[1:])
+    pipe = run(out, CALM, rejects=tmp_path / "rejects.jsonl", resume=True)
+    assert read_jsonl(out) == RECORDS[1:]
+    [reject] = read_jsonl(tmp_path / "rejects.jsonl")
+    assert (reject["id"], pipe.tally.rejected) == (RECORDS[0]["id"], 1)
+    assert "later records are out" in reject["error"]
+
+
 def test_rejects_of_another_run_are_not_taken_for_those_of_a_new_one(tmp_path: Path) -> None:
     """A job that always says --resume begins where a killed one of another output left rejects."""
     rejects = tmp_path / "rejects.jsonl"

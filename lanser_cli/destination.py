@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import mkstemp
 from typing import IO
 
 from lanser_cli.errors import LanserError, UsageError
@@ -75,8 +75,9 @@ def check_writable(path: Path) -> None:
         raise LanserError(f"{path}: there is no folder {folder}")
     if path.is_dir():
         raise UsageError(f"{path}: is not a plain file but a folder: name a file in it")
-    try:  # by a name of its own: in containers that share a folder all processes are number 1
-        descriptor, probe = tempfile.mkstemp(prefix=".lanser-", dir=folder)
+    try:
+        # By a name that is drawn: in containers all processes have one number.
+        descriptor, probe = mkstemp(prefix=".lanser-", dir=folder)
         os.close(descriptor)
         os.unlink(probe)
     except OSError as error:

@@ -114,9 +114,9 @@ class Pipe:
             check_rows(rows, may_exist=force or resume)
         self.stage, self.tally, self._inputs = stage, Tally(stage), inputs
         self._rejects, self._resume, self._window = rejects, resume, window
-        self._redaction = redaction
+        self._redaction, self._part = redaction, parse_part(part)
         self._rows, self.has_rows = rows, rows is not None
-        self._part = parse_part(part)
+        self._known_input = "-" not in inputs and not any(map(may_wait, inputs))
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
         self._refused: list[str] = []
@@ -160,7 +160,7 @@ class Pipe:
                     if place in done:  # whatever becomes of it this time
                         self.tally.already_done += 1
                         continue
-                    if place < last and isinstance(outcome, Record):
+                    if place < last and self._known_input and isinstance(outcome, Record):
                         outcome = Reject.of(outcome, self.stage, _TOO_LATE)
                     if not self._file(outcome, lines):
                         self._leave_out(place)

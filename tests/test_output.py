@@ -183,8 +183,9 @@ def test_a_stream_that_begins_otherwise_spoils_no_unfinished_output(tmp_path: Pa
     killed(out, CALM, inputs=["-"])
     before = part.read_bytes()
     others = [Record({"id": f"other{number}"}) for number in range(3)]
-    for items in (others, [Record(value) for value in reversed(RECORDS)]):
-        pipe = Pipe("test", out, inputs=["-"], resume=True, window=2)
+    back = [Record(value) for value in reversed(RECORDS)]
+    for items, window in ((others, 2), (back, 2), (back, len(back))):
+        pipe = Pipe("test", out, inputs=["-"], resume=True, window=window)
         with pytest.raises(UsageError, match="does not give at its beginning"):
             pipe.run(items, one_process(list), CALM)
         assert part.read_bytes() == before

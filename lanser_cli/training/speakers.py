@@ -78,7 +78,7 @@ class Speakers:
         Raises:
             RecordError: it names none, or none of this speaker's sound was measured.
         """
-        if record.speaker is None:
+        if not record.speaker:
             raise _no_speaker()
         if record.speaker not in self.levels:
             raise RecordError(f"nothing is known of the speaker '{record.speaker}'")
@@ -118,7 +118,7 @@ def known_speakers(
     """
     if not by_speaker(architecture):
         return list(records), None
-    named = sum(record.speaker is not None for record in records)
+    named = sum(bool(record.speaker) for record in records)
     if not named:
         raise UsageError(
             "--normalise speaker: no record has a 'speaker': name who speaks, or take another"
@@ -141,7 +141,7 @@ def _named(
     records: Iterable[Record], stage: str, refuse: Callable[[Reject], object]
 ) -> Iterable[Record]:
     for record in records:
-        if record.speaker is None:
+        if not record.speaker:
             refuse(Reject.of(record, stage, _no_speaker()))
         else:
             yield record

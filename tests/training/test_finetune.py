@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.records import Record
+from lanser_cli.training import heard
 from lanser_cli.training.folds import Protocol, divide, subset
+from lanser_cli.training.speakers import Speakers
 
 
 def corpus(speakers=6, clips=8, **fields):
@@ -60,6 +63,13 @@ def test_an_empty_word_is_neither_a_label_nor_a_speaker():
     assert Protocol().take(first.with_fields(label="")) == "no label"
     with pytest.raises(UsageError, match="1 of 48 records have no 'speaker', such as '0-0'"):
         divide([first.with_fields(speaker=""), *others], Protocol())
+
+
+def test_nobody_is_normalised_or_heard_by_an_empty_name():
+    record = Record({"id": "x", "speaker": "", "voice": ""})
+    with pytest.raises(RecordError, match="has no 'speaker'"):
+        Speakers({"": np.zeros((2, 64), np.float32)}).of(record)
+    assert heard.marks(record) == heard.marks(Record({"id": "x"}))
 
 
 def test_own_folds_that_share_speakers_are_refused():

@@ -159,10 +159,7 @@ class Pipe:
                 for place, outcome in _merged(list(zip(places, outcomes, strict=True)), others):
                     if place in done:  # whatever becomes of it this time
                         self.tally.already_done += 1
-                        continue
-                    if place < last and self._known_input and isinstance(outcome, Record):
-                        outcome = Reject.of(outcome, self.stage, _TOO_LATE)
-                    if not self._file(outcome, lines):
+                    elif not self._file(outcome, lines, late=place < last and self._known_input):
                         self._leave_out(place)
                 if self._row_file:
                     self._row_file.flush()
@@ -239,8 +236,8 @@ class Pipe:
         except RecordError:  # it will be refused again, and filed once
             return False
 
-    def _file(self, outcome: Outcome, lines: list[str]) -> bool:
-        """Count an outcome; a record goes to `lines`, a reject to `_refused`.
+    def _file(self, outcome: Outcome, lines: list[str], *, late: bool = False) -> bool:
+        """Count an outcome; a record goes to `lines` unless it is late, a reject to `_refused`.
 
         Returns:
             Whether the output has a line for it.
@@ -253,6 +250,8 @@ class Pipe:
             except RecordError as error:
                 reject = Reject(outcome.id, self.stage, str(error), ascii(outcome.fields))
                 return self._file(reject, lines)
+            if late:
+                return self._file(Reject.of(outcome, self.stage, _TOO_LATE), lines)
             self._check_all_met()
             lines.append(line)
             self.tally.done += 1

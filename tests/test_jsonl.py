@@ -379,10 +379,10 @@ def test_a_flood_of_bad_lines_is_not_held_in_memory(tmp_path: Path) -> None:
             yield Reject(None, "test", "bad", None)
 
     class Watching(Pipe):
-        def _file(self, outcome: Outcome, lines: list[str]) -> None:
+        def _file(self, outcome: Outcome, lines: list[str], *, late: bool = False) -> bool:
             if isinstance(outcome, Reject):
                 behind.append(read - self.tally.rejected)
-            super()._file(outcome, lines)
+            return super()._file(outcome, lines, late=late)
 
     behind: list[int] = []
     pipe = Watching("test", tmp_path / "out", rejects=tmp_path / "rejects", window=10)

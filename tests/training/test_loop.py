@@ -203,7 +203,7 @@ def test_a_frozen_backbone_stays_as_it_is(corpus, tmp_path):
 
 
 def test_a_loss_that_explodes_ends_the_run(corpus, tmp_path):
-    recipe = Recipe(epochs=3, batch_size=16, lr=float("inf"), precision="float32")
+    recipe = Recipe(epochs=3, batch_size=16, lr=1e38, precision="float32")
     with pytest.raises(LanserError, match="no finite gradient at step .*: lower --lr"):
         train(fresh(), human_examples(corpus, ("high", "low")), recipe, run_folder(tmp_path), CPU)
 

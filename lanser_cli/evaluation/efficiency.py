@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from lanser_cli import console, jsonl
@@ -235,10 +236,12 @@ def _open(output: Path, same: dict[str, str], grid: Grid, *, resume: bool) -> No
         RunFolder(output).check_same(same)
         return
     (output / "points").mkdir(parents=True, exist_ok=True)
-    mine = path.with_name(f"config.json.{os.getpid()}")
     about = {"schema": runs.SCHEMA, "verb": "efficiency", "argv": command_line()}
-    write_json(mine, {**about, "versions": versions(), **asdict(grid), "identity": same})
-    os.replace(mine, path)
+    about |= {"versions": versions(), **asdict(grid), "identity": same}
+    with TemporaryDirectory(prefix=".", dir=output) as own:  # in containers pids may be equal
+        mine = Path(own, path.name)
+        write_json(mine, about)
+        os.replace(mine, path)
 
 
 def _unread(folder: Path, fold: Fold) -> list[str]:

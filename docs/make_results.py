@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, linear_regression, stdev
 from typing import Any
 
 PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parent / "method.md")
@@ -24,6 +24,9 @@ FEWEST = 5
 
 DECIDES = 0.1
 """The share of labels whose gain the claims are about."""
+
+CHANCE = 1 / 6
+"""What p = chance is, of six emotions."""
 
 Point = dict[str, Any]
 
@@ -118,7 +121,22 @@ def verdicts(found: dict[tuple[str, Any], list[float]]) -> list[str]:
         else:
             answer = "came out" if seen[1] > 0 else "did not come out"
         lines.append(f"{words}, with {DECIDES:.0%} of the labels: {answer}.")
-    return lines
+    return lines + trend(found)
+
+
+def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
+    """Whether the gain falls in p: of each unit the least-squares slope over p."""
+    by_p = {CHANCE if p == "chance" else p: one for (arm, p), one in found.items() if arm == "weak"}
+    if len(by_p) < 3 or len({len(one) for one in by_p.values()}) > 1:
+        return []
+    slopes = [linear_regression(list(by_p), one).slope for one in zip(*by_p.values(), strict=True)]
+    if (seen := interval(slopes)) is None:
+        return []
+    answer = "did not come out" if seen[2] < 0 else "not refuted"
+    return [
+        f"no fall of the gain in p, with {DECIDES:.0%} of the labels: {answer}; its slope over p, "
+        f"by speaker, is {shown(slopes)}."
+    ]
 
 
 def simulate(points: list[Point]) -> str:

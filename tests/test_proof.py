@@ -325,6 +325,19 @@ def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp
     assert results.rebuilt(page, tmp_path) == page
 
 
+def test_whether_the_gain_falls_in_p_is_told_by_its_slope_within_speakers():
+    ps = np.array([1 / 6, 0.5, 1])
+    rises = np.array([[0.02 * i, 0.03, 0.1 + 0.01 * i] for i in range(6)])
+    for sign, answer in ((1, "not refuted"), (-1, "did not come out")):
+        found = {("weak", p): list(sign * rises[:, n]) for n, p in enumerate(("chance", 0.5, 1))}
+        slopes = [np.polyfit(ps, row, 1)[0] for row in sign * rises]
+        truth = ttest_1samp(slopes, 0).confidence_interval()
+        [line] = results.trend(found)
+        said = f"{np.mean(slopes):+.3f} [{truth.low:+.3f}, {truth.high:+.3f}]"
+        assert answer in line and said in line
+    assert results.trend({key: one for key, one in found.items() if key[1] != 0.5}) == []
+
+
 def test_a_probe_is_a_line_and_a_row(tmp_path):
     def verdict(value: float, control: str, **more: object) -> dict:
         difference = {"value": value, "low": value - 0.01, "high": value + 0.01}

@@ -239,11 +239,20 @@ def test_workers_end_with_their_parent_whatever_ends_it(
         [sys.executable, tmp_path / "parent.py", there],
         env={**os.environ, **ENVIRONMENT},
         stderr=subprocess.DEVNULL,
+        preexec_fn=_hear_interrupts,
     )
-    until(lambda: len(os.listdir(there)) == 2, seconds=60)
-    parent.send_signal(number)
-    assert parent.wait(20) != 0
+    try:
+        until(lambda: len(os.listdir(there)) == 2, seconds=60)
+        parent.send_signal(number)
+        assert parent.wait(20) != 0
+    finally:
+        parent.kill()
     until(lambda: not any(map(runs, os.listdir(there))), seconds=5)
+
+
+def _hear_interrupts() -> None:
+    """Also where these tests were started in a shell's background, which ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until(so: Callable[[], bool], *, seconds: float) -> None:

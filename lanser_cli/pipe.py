@@ -16,12 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from lanser_cli import console
+from lanser_cli import console, jsonl
 from lanser_cli.destination import check_apart, check_writable, is_stream
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.inflow import prompt_windows
-from lanser_cli.jsonl import may_wait
 from lanser_cli.origin import describe, of_files, short
 from lanser_cli.output import (
     JsonlFile,
@@ -116,7 +115,7 @@ class Pipe:
         self._rejects, self._resume, self._window = rejects, resume, window
         self._redaction, self._part = redaction, parse_part(part)
         self._rows, self.has_rows = rows, rows is not None
-        self._known_input = "-" not in inputs and not any(map(may_wait, inputs))
+        self._known_input = not any(map(jsonl.is_stream, map(str, inputs)))
         self._out_file: JsonlFile | None = None
         self._reject_file: JsonlFile | None = None
         self._refused: list[str] = []
@@ -189,7 +188,7 @@ class Pipe:
         were read with. So rejects are filed in the order of the input too. They count for its
         size: a million of them in a row are not held in memory.
         """
-        waits = self.output is None and any(map(may_wait, self._inputs))
+        waits = self.output is None and any(map(jsonl.may_wait, self._inputs))
         for window in (prompt_windows if waits else windows)(items, self._window):
             if not window:
                 yield []
@@ -204,14 +203,14 @@ class Pipe:
                 else:
                     others.append((len(records), (place, item)))
             self.tally.read += len(window)
-            if not all(self._is_out(each) or self._is_refused(each) for each in records):
-                out = map(self._is_out, records)
-                done = {place for place, is_out in zip(places, out, strict=True) if is_out}
+            both = list(zip(places, records, strict=True))
+            done = {place for place, record in both if self._is_out(record)}
+            if not all(place in done or self._is_refused(record) for place, record in both):
                 self._waiting.append((places, done, others))
                 yield records
                 continue
-            for place, record in zip(places, records, strict=True):
-                if self._is_out(record):
+            for place in places:
+                if place in done:
                     self.tally.already_done += 1
                 else:
                     self.tally.rejected += 1

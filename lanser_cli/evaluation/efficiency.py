@@ -25,7 +25,7 @@ from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.finetune import Start, keyed, tune
-from lanser_cli.training.folds import Fold, Protocol, divide, subset
+from lanser_cli.training.folds import Protocol, divide, subset
 from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
@@ -158,8 +158,9 @@ def efficiency(
     for number, point in enumerate(take_part(points, share), start=1):
         folder = output / "points" / point.name
         if (folder / "predictions.jsonl").exists():
-            for name in (name for fold in whole for name in _unread(folder, fold)):
-                rejects.setdefault(name, unread_reject(by_id[name], "finetune"))
+            for fold in whole:
+                for name in RunFolder(folder / f"fold-{fold.name}").unread:
+                    rejects.setdefault(name, unread_reject(by_id[name], "finetune"))
             continue
         console.info(f"efficiency: {point.name}, point {number}")
         tune(
@@ -242,11 +243,6 @@ def _open(output: Path, same: dict[str, str], grid: Grid, *, resume: bool) -> No
         mine = Path(own, path.name)
         write_json(mine, about)
         os.replace(mine, path)
-
-
-def _unread(folder: Path, fold: Fold) -> list[str]:
-    """The ids that a point that is trained already could not read in a fold."""
-    return RunFolder(folder / f"fold-{fold.name}").unread
 
 
 def _read(folder: Path) -> dict[str, Record]:

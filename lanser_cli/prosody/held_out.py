@@ -21,7 +21,7 @@ class Part:
     Attributes:
         folder: the run folder of the network.
         rows: places in the records.
-        known: whether the run says which speakers it was trained on, or not.
+        known: whether the run says whom it was trained on, or tested on.
         heard: how many of them it was trained on, or on their speaker or voice.
     """
 

@@ -171,9 +171,12 @@ class Record:
         return self.fields.get("scores")
 
     def word(self, key: str) -> str | None:
-        """The value of any key as a word, to compare and group by: 1 as "1", true as "true"."""
+        """The value of any key as a word, to compare and group by: 1 as "1", true as "true".
+
+        An empty one is none.
+        """
         value = self.fields.get(key)
-        return value if value is None or isinstance(value, str) else json.dumps(value)
+        return value or None if value is None or isinstance(value, str) else json.dumps(value)
 
     def with_fields(self, **updates: Any) -> Record:
         """A copy with keys set: known ones keep their place, new ones go to the end."""

@@ -70,7 +70,7 @@ class Answers:
             return None if word is None else same.setdefault(word, word)
 
         for record in records:
-            if record.fields.get(truth) in (None, ""):
+            if record.word(truth) is None:
                 continue
             ids.append(record.id)
             true = str(record.fields[truth])
@@ -87,7 +87,7 @@ class Answers:
                     )
                 found.append(shared(several[seed] or None))
             first = next(iter(seeds), None)
-            given.append(shared(record.word(answer) or None) if first is None else seeds[first][-1])
+            given.append(shared(record.word(answer)) if first is None else seeds[first][-1])
         if not ids:
             raise LanserError(f"no record has '{truth}', so there is nothing to compare with")
         if all(word is None for word in given):
@@ -297,7 +297,7 @@ class Judged:
                 else:
                     self._there += 1
                     self.heard += item.fields.get("heard") is True
-                    self._owned += bool(item.word(self._owner))
+                    self._owned += item.word(self._owner) is not None
                     if self._mistakes is not None:
                         self._mistakes.see(item, fields[truth])
                     yield Record(fields)

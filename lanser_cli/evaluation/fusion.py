@@ -61,7 +61,7 @@ def _scored(name: str, truth: str, reference: Reference | None) -> dict[str, Rec
     for item in jsonl.read_records([predictions_of(name)], "eval"):
         if isinstance(item, Record) and reference is not None:
             item = item.with_fields(**{truth: reference.truths.get(item.id)})
-        if isinstance(item, Record) and item.fields.get(truth) not in (None, ""):
+        if isinstance(item, Record) and item.word(truth) is not None:
             found.setdefault(item.id, item)
     lacking = [one for one, record in found.items() if not record.scores]
     if len(lacking) == len(found):

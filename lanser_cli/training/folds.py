@@ -224,7 +224,7 @@ def _keys(records: Sequence[Record]) -> set[str]:
 
 def _words(records: Sequence[Record], group: str) -> list[str]:
     """The values of a key that every record must have."""
-    words = [record.word(group) or None for record in records]
+    words = [record.word(group) for record in records]
     if None in words:
         raise UsageError(
             f"{words.count(None)} of {len(words)} records have no '{group}', such as "
@@ -326,11 +326,10 @@ def _warn_of_missing_classes(fold: Fold, labels: Sequence[str]) -> None:
 def _check_disjoint(fold: Fold, group: str) -> None:
     sides = {"training": fold.training, "test": fold.test, "validation": fold.validation}
     words = {
-        side: {record.word(group) for record in records} - {None, ""}
-        for side, records in sides.items()
+        side: {record.word(group) for record in records} - {None} for side, records in sides.items()
     }
     for side, records in sides.items() if fold.judged else ():
-        if unknown := [record for record in records if not record.word(group)]:
+        if unknown := [record for record in records if record.word(group) is None]:
             console.warn(
                 f"fold {fold.name}: {len(unknown)} of {len(records)} {side} records have no "
                 f"'{group}', such as '{unknown[0].id}': whether another side has the same is not "

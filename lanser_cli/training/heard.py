@@ -78,7 +78,7 @@ def marks(record: Record) -> bytes:
     """
     known = record.fields.get("audio_sha256")
     found = [_of_sound(known) if isinstance(known, str) else 0]
-    found += [_mark(key, word) for key in KEYS if (word := record.word(key))]
+    found += [_mark(key, word) for key in KEYS if (word := record.word(key)) is not None]
     return np.array(found, ">u8").tobytes()
 
 
@@ -137,7 +137,7 @@ def compare(records: Sequence[Record], init: Path) -> Seen:
     counts: dict[str, Any] = {}
     examples: list[str] = []
     for key in KEYS:
-        words = sorted({word for record in records if (word := record.word(key))})
+        words = sorted({word for record in records if (word := record.word(key)) is not None})
         there = _among([_mark(key, word) for word in words], known)
         names = [word for word, one in zip(words, there, strict=True) if one]
         counts[key] = len(names)

@@ -98,20 +98,32 @@ def real_voices(points: list[Point]) -> str:
                 )
             )
         if where[1] == DECIDES:
-            held += [f"* {where[0]}: {line}\n" for line in verdicts(found)]
+            lines = [*outcomes(REAL, found, DECIDES), *trend(found)]
+            held += [f"* {where[0]}: {line}\n" for line in lines]
     head = "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"
     return table(head, rows) + ("\n" + "".join(held) if held else "")
 
 
-def verdicts(found: dict[tuple[str, Any], list[float]]) -> list[str]:
-    """Whether what the method claims came out, for each arm that has an answer beforehand."""
+REAL = (
+    (("weak", 1), "a gain at p = 1"),
+    (("weak", "chance"), "no gain at p = chance"),
+    (("shuffled", 1), "no gain from shuffled labels"),
+    (("gold", None), "a gain from the acted emotions"),
+)
+SIMULATED = (
+    ((1, 1), "a gain at strength 1 from labels that are right"),
+    ((0, 1), "no gain at strength 0"),
+    ((1, "chance"), "no gain from labels right by chance"),
+)
+"""Arms that have an answer beforehand, and which."""
+
+Claims = Sequence[tuple[tuple[Any, ...], str]]
+
+
+def outcomes(claims: Claims, found: dict[tuple[Any, ...], list[float]], share: float) -> list[str]:
+    """Whether what is claimed of the gains came out, with this share of the labels."""
     lines = []
-    for arm, words in (
-        (("weak", 1), "a gain at p = 1"),
-        (("weak", "chance"), "no gain at p = chance"),
-        (("shuffled", 1), "no gain from shuffled labels"),
-        (("gold", None), "a gain from the acted emotions"),
-    ):
+    for arm, words in claims:
         if not (values := found.get(arm)):
             continue
         if (seen := interval(values)) is None:
@@ -120,8 +132,8 @@ def verdicts(found: dict[tuple[str, Any], list[float]]) -> list[str]:
             answer = "not refuted" if seen[1] <= 0 <= seen[2] else "did not come out"
         else:
             answer = "came out" if seen[1] > 0 else "did not come out"
-        lines.append(f"{words}, with {DECIDES:.0%} of the labels: {answer}.")
-    return lines + trend(found)
+        lines.append(f"{words}, with {share:.0%} of the labels: {answer}.")
+    return lines
 
 
 def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
@@ -140,20 +152,28 @@ def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
 
 
 def simulate(points: list[Point]) -> str:
-    """UAR of each strength and accuracy; its gain over scratch, paired by simulation."""
-    rows = []
-    settings = ("model", "crop", "sentences", "fraction", "pretrain_steps", "steps")
-    for where, here in groups(points, *settings):
+    """Of each strength and accuracy the gain over scratch, as above, and what its probe says."""
+    tuned = [one for one in points if "uar" in one]
+    probed = [one for one in points if "verdicts" in one]
+    rows, held = [], []
+    settings = ("model", "crop", "recordings", "fraction", "folds", "pretrain_steps", "steps")
+    for where, here in groups(tuned, *settings):
         cells = dict(groups(here, "strength", "accuracy"))
-        scratch = {one["seed"]: one["uar"] for one in cells.get((None, None), [])}
-        for (strength, accuracy), cell in cells.items():
-            known = [one["uar"] - scratch[one["seed"]] for one in cell if one["seed"] in scratch]
-            name = ("scratch", "") if strength is None else (strength, accuracy)
-            uar = f"{fmean(one['uar'] for one in cell):.3f}"
-            gain = "" if strength is None else shown(known)
-            rows.append((*name, f"{where[-2]}, {where[-1]}", len(cell), uar, gain))
-    head = "| strength | label accuracy | steps | simulations | UAR | gain over scratch [95 %] |"
-    return table(head, rows)
+        scratch = cells.get((None, None), [])
+        found = {cell: gains(one, scratch) for cell, one in cells.items() if cell[0] is not None}
+        for cell, one in cells.items():
+            name = ("scratch", "") if cell[0] is None else cell
+            uar = f"{fmean(each['uar'] for each in one):.3f}"
+            steps = f"{where[-2]}, {where[-1]}"
+            rows.append((*name, steps, len(one), uar, shown(found.get(cell, []))))
+        held += [f"* {line}\n" for line in outcomes(SIMULATED, found, where[3])]
+    head = "| strength | label accuracy | steps | seeds | UAR | gain over scratch [95 %] |"
+    heard = [
+        {**one, "network": "strength {strength}, label accuracy {accuracy}".format(**one)}
+        for _, cell in groups(probed, "strength", "accuracy", "seed")
+        for one in cell
+    ]
+    return "\n".join([table(head, rows), "".join(held), probes(heard)])
 
 
 def settings(points: list[Point]) -> str:

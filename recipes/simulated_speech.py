@@ -4,8 +4,8 @@
 
 The voices are real, the prosody is SYNTHETIC. The WORLD vocoder (Morise, Yokomori and Ozawa 2016)
 takes a recording apart, and puts it together with the pitch, pitch range, tempo and effort that
-examples/make_corpus.py gives an emotion, chance included. Effort is level, and with it a brighter
-and less breathy voice. Every recording is said once in every emotion, so that words and speakers
+examples/make_corpus.py gives an emotion, chance included. Effort is level, and with it
+a brighter voice. Every recording is said once in every emotion, so that words and speakers
 tell nothing of it. Of records with a `label` only those labelled neutral are taken. At
 `--strength 0` the emotions differ by chance alone, at 1 as the table says.
 
@@ -49,10 +49,7 @@ LONGEST = 6.0
 """Seconds of a recording that are said again, its first ones."""
 
 OCTAVE_DB = 0.3
-"""How much brighter an octave gets for a dB of level: louder speech is less steep."""
-
-BREATH_DB = -1.0
-"""What a dB of level does to the share of noise in a voice."""
+"""How much brighter an octave gets for a dB of level: the spectrum of loud speech is less steep."""
 
 FEWEST_VOICED = 40
 """Frames of 5 ms. Less has no pitch to set."""
@@ -87,11 +84,10 @@ def say(samples: Samples, prosodies: Sequence[Prosody], seeds: Sequence[int]) ->
         moved = f0.copy()
         moved[voiced] = 2.0 ** (mean + wanted.pitch / 12 + wanted.range * (pitch - mean))
         brighter = power * 10 ** (OCTAVE_DB * wanted.loudness * octaves / 10)
-        breath = np.clip(noise * 10 ** (BREATH_DB * wanted.loudness / 20), 0.0, 1.0)
         frame_ms = pyworld.default_frame_period / wanted.rate
         said.append(
             make_corpus.recorded(
-                pyworld.synthesize(moved, brighter, breath, SAMPLE_RATE, frame_ms),
+                pyworld.synthesize(moved, brighter, noise, SAMPLE_RATE, frame_ms),
                 wanted.loudness,
                 seed,
             )

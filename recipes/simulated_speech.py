@@ -4,10 +4,10 @@
 
 The voices are real, the prosody is SYNTHETIC. The WORLD vocoder (Morise, Yokomori and Ozawa 2016)
 takes a recording apart, and puts it together with the pitch, pitch range, tempo and effort that
-examples/make_corpus.py gives an emotion, chance included. Effort is level, and with it
-a brighter voice. Every recording is said once in every emotion, so that words and speakers
-tell nothing of it. Of records with a `label` only those labelled neutral are taken. At
-`--strength 0` the emotions differ by chance alone, at 1 as the table says.
+examples/make_corpus.py gives an emotion, chance included; each utterance shows it more or less.
+Effort is level, and with it a brighter voice. Every recording is said once in every emotion, so
+that words and speakers tell nothing of it. Of records with a `label` only those labelled neutral
+are taken. At `--strength 0` the emotions differ by chance alone, at 1 as the table says.
 
 `speech.jsonl` has the records, with the emotion that each is said in as `label`. Weak labels are
 made, not guessed: `labels-A.jsonl` has as `emotion` that label with probability A, else one of the
@@ -24,6 +24,7 @@ import multiprocessing
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ from lanser_cli.records import Record
 EMOTIONS = tuple(make_corpus.PROSODY)
 KEPT = ("speaker", "sex", "sentence")
 """Of the recording's record; its own words and labels are not those of what is made of it."""
+
+SHOWN = (0.4, 1.6)
+"""How much of its emotion an utterance shows, times the strength: drawn evenly between these."""
 
 LONGEST = 6.0
 """Seconds of a recording that are said again, its first ones."""
@@ -100,9 +104,11 @@ def make_all(record: Record, *, strength: float, folder: Path, seed: int) -> lis
     samples = sound.load(record)[: int(LONGEST * SAMPLE_RATE)].astype(np.float64)
     names = {emotion: f"{record.id}-{emotion}" for emotion in EMOTIONS}
     chances = [random.Random(f"{seed}/{name}") for name in names.values()]
-    speaker = Speaker(record.speaker or "", "", 1.0, pitch=0.0, loudness=0.0, expression=strength)
+    plain = Speaker("", "", tract=1.0, pitch=0.0, loudness=0.0, expression=strength)
     prosodies = [
-        make_corpus.draw_prosody(emotion, speaker, rng)
+        make_corpus.draw_prosody(
+            emotion, replace(plain, expression=strength * rng.uniform(*SHOWN)), rng
+        )
         for emotion, rng in zip(EMOTIONS, chances, strict=True)
     ]
     found = say(samples, prosodies, [rng.getrandbits(32) for rng in chances])

@@ -91,7 +91,8 @@ store() {
     [ -e "$5" ] || return 0
     python "$here/store_points.py" "${@:5}" --to "$results" --set recipe=simulate "arm=$1" \
         "strength=$2" "accuracy=$3" "seed=$4" "model=$model" "crop=$crop" "folds=$folds" \
-        "recordings=${recordings:-all}" "pretrain_steps=$pretrain_steps"
+        "recordings=${recordings:-all}" "pretrain_steps=$pretrain_steps" \
+        "fraction=$fraction" "steps=$steps"
 }
 
 # The answers of all seeds, each with its seed before the id.

@@ -70,12 +70,11 @@ class Answers:
             return None if word is None else same.setdefault(word, word)
 
         for record in records:
-            if record.word(truth) is None:
+            if (true := record.word(truth)) is None:
                 continue
             ids.append(record.id)
-            true = str(record.fields[truth])
             truths.append(same.setdefault(true, true))
-            owners.append(shared(record.word(by or "speaker") or None))
+            owners.append(shared(record.word(by or "speaker")))
             folds.append(shared(record.word("test_fold")))
             several = _of_seeds(record, answer)
             if len(ids) == 1:

@@ -43,9 +43,7 @@ def robustness(
     """
     path = predictions_of(str(run))
     read = jsonl.read_records([path], "eval")
-    records = [
-        item for item in read if isinstance(item, Record) and item.fields.get(truth) is not None
-    ]
+    records = [item for item in read if isinstance(item, Record) and item.word(truth) is not None]
     models = _models_of(run, records)
     architecture = runs.read_architecture(next(iter(models)))
     where = parse_devices(device)[0]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lanser_cli.asr import transcriber
-from lanser_cli.asr.engine import Engine
+from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.quality import DEFAULTS, Thresholds
 from lanser_cli.asr.throughput import Throughput
@@ -137,7 +137,10 @@ def transcribe_records(
         process = references.watching(process)
     tally = pipe.run(
         *(items, process),
-        {"--model": named(settings.model), **options(settings, but=("model", "batch_size"))},
+        {
+            "--model": named(settings.model, EMBEDDED_WEIGHTS),
+            **options(settings, but=("model", "batch_size")),
+        },
         count=count if cut is None else lambda: None,
     )
     if references is not None and pipe.output is not None:

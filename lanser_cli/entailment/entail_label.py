@@ -27,7 +27,7 @@ from lanser_cli.entailment.labeller import (
     reason_to_abstain,
 )
 from lanser_cli.entailment.llm_scorer import LlmScorer
-from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
+from lanser_cli.entailment.scorer import EMBEDDED, EMBEDDED_FOLDER, PairScorer
 from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
@@ -155,14 +155,14 @@ def label_files(
 
 def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
     """What the labels depend on besides the transcripts, by option."""
-    crosswalk = task.crosswalk
+    crosswalk, weights = task.crosswalk, EMBEDDED_FOLDER / "model.safetensors"
     return {
-        "--model": origin.named(settings.model),
+        "--model": origin.named(settings.model, weights),
         "--taxonomy": _in_short(task.taxonomy),
         "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
         "--template": " | ".join(template.text for template in task.templates),
         **origin.options(settings, but=_NOT_OF_LABELS),
-        "--first-model": origin.named(settings.first_model),
+        "--first-model": settings.top_k_first and origin.named(settings.first_model, weights),
         "--prior": settings.prior and origin.of_files([settings.prior]),
     }
 

@@ -115,7 +115,7 @@ def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
     assert list(shown["examples"][0]) == list(found["examples"][0])
     assert example["schema"] == made["schema"]
     assert example["max_bit_errors"] == made["max_bit_errors"]
-    cited = certificate.cite(path)
+    cited = certificate.cite(path).about
     page = (ROOT / "docs/formats.md").read_text().split("With\n  `--audit FILE`")[1][:400]
     for key in cited:
         assert f"`{key}`" in page, key

@@ -227,7 +227,8 @@ def tune(
             _write(
                 one.run.path / "predictions.jsonl", [found[r.id] for r in records if r.id in found]
             )
-    pooled = [_pooled(record.id, by_seed) for record in records if record.id in found]
+    answered = set.intersection(*map(set, by_seed.values()))  # sound may come and go between seeds
+    pooled = [_pooled(record.id, by_seed) for record in records if record.id in answered]
     if seeds > 1:
         _write(run / "predictions.jsonl", pooled)
     ledger.done += len(used)

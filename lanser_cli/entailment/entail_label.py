@@ -95,6 +95,8 @@ class LabelSettings:
     no_text: bool = False
 
     def __post_init__(self) -> None:
+        if not self.models:
+            raise UsageError("--model is an empty list: name a model, or leave it out")
         if self.top_k_first is not None and self.model == self.first_model:
             raise UsageError(
                 f"--top-k-first lets the model '{self.first_model}' choose the candidates of a "

@@ -84,6 +84,23 @@ def test_what_is_required_is_asked_for(
     assert capsys.readouterr().err == f"lanser: error: {said}\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("manifest", "jsonl", ""), "ROOT"),
+        (("transcribe", "a.wav", ""), "INPUT..."),
+        (("shard", "a.jsonl", "--output="), "-o PATH"),
+        (("why", ""), "ID"),
+    ],
+)
+def test_an_empty_word_is_refused(
+    words: tuple[str, ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(words) == 2
+    said = capsys.readouterr().err
+    assert said == f"lanser: error: {name} is empty: write what it is to be\n"
+
+
 @pytest.mark.parametrize("verb", app.VERBS)
 def test_examples_are_command_lines_of_the_verb(
     verb: str, capsys: pytest.CaptureFixture[str]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.output import warn_of
-from lanser_cli.pipe import WindowFunction, unique, windows
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import WindowFunction, unique, windows
 
 if TYPE_CHECKING:
     import numpy as np

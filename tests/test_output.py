@@ -22,8 +22,9 @@ from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock, FolderLock
 from lanser_cli.origin import of_files
 from lanser_cli.output import JsonlFile, reject_line, write_whole
-from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import one_process, unique
 from lanser_cli.tally import Ledger
 
 RECORDS = [{"id": f"r{number}", "text": f"text {number}"} for number in range(6)]

@@ -22,8 +22,9 @@ from lanser_cli.choices import Channel, HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.origin import named, options
 from lanser_cli.output import warn_of
-from lanser_cli.pipe import Pipe, WindowFunction, unique, windows
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject, attempt
+from lanser_cli.stage import WindowFunction, unique, windows
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 

@@ -32,8 +32,9 @@ from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
-from lanser_cli.pipe import Pipe, Process, WindowFunction, unique, watching
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record
+from lanser_cli.stage import Process, WindowFunction, unique, watching
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 

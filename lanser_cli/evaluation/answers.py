@@ -10,8 +10,8 @@ from pathlib import Path
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.mistakes import Mistakes
-from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
+from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
 from lanser_cli.texts import near
 

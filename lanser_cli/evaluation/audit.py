@@ -17,9 +17,9 @@ from lanser_cli.digests import sound_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.checks import Finding, Heard, Side
 from lanser_cli.evaluation.fingerprint import fingerprint
-from lanser_cli.pipe import unique, windows
 from lanser_cli.records import Dropped, Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
+from lanser_cli.stage import unique, windows
 from lanser_cli.tally import Ledger
 
 WINDOW = 16

@@ -13,8 +13,8 @@ from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.answers import Answers, predictions_of
 from lanser_cli.evaluation.difference import Difference, difference
-from lanser_cli.pipe import windows
 from lanser_cli.records import Record
+from lanser_cli.stage import windows
 from lanser_cli.training import runs
 from lanser_cli.training.predict import WINDOW, Predictor
 from lanser_cli.training.speakers import Speakers, by_speaker

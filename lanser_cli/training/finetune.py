@@ -16,9 +16,9 @@ from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.output import write_whole
-from lanser_cli.pipe import windows
 from lanser_cli.records import Record, Reject, to_json
 from lanser_cli.shards.gather import gather
+from lanser_cli.stage import windows
 from lanser_cli.tally import Ledger
 from lanser_cli.training import heard, runs
 from lanser_cli.training.examples import human_examples, human_label_set

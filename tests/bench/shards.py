@@ -46,7 +46,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lanser_cli import console, pipe, workers
+from lanser_cli import console, stage, workers
 from lanser_cli.audio import sound
 from lanser_cli.audio.sound import SAMPLE_RATE, load
 from lanser_cli.audio.walk import SUFFIXES
@@ -130,7 +130,7 @@ def bench_write(arguments: argparse.Namespace, folder: Path) -> None:
     def encoding(target: Path) -> None:
         target.mkdir()
         process = workers.spread(for_nothing, ["cpu"] * WORKERS)
-        assert sum(map(len, process(pipe.windows(records, 16)))) == len(records)
+        assert sum(map(len, process(stage.windows(records, 16)))) == len(records)
 
     def loop(target: Path) -> None:
         in_a_plain_loop(records, target)

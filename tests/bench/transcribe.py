@@ -52,16 +52,12 @@ from lanser_cli.audio import segments
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.sound import read
 from lanser_cli.audio.walk import SUFFIXES
-from lanser_cli.pipe import (
-    Pipe,
-    WindowFunction,
-    unique,
-    windows,
-)
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import (
     Outcome,
     Record,
 )
+from lanser_cli.stage import WindowFunction, unique, windows
 
 STEPS = 24
 """Tokens that a random model writes for each clip."""

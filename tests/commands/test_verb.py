@@ -15,8 +15,9 @@ from test_docs import shell
 
 from lanser_cli import app
 from lanser_cli.commands import groups
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Record
+from lanser_cli.stage import one_process
 
 ABSENT = ("whisper:large", "FacebookAI/", "marks.jsonl")
 """What examples name that is not here: models, and marks, which a person makes."""

@@ -18,7 +18,8 @@ import soundfile
 from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
 from lanser_cli.app import VERBS
-from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.entailment.crosswalk import load_crosswalk
+from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy
 from lanser_cli.evaluation import certificate
 from lanser_cli.records import _TYPES, Record, Reject
 
@@ -138,11 +139,14 @@ def test_metrics_example():
         assert re.findall(r'"(\w+)":', line) == list(example)
 
 
-def test_taxonomy_example(tmp_path):
+def test_taxonomy_and_crosswalk_examples(tmp_path):
     [example] = blocks("docs/formats.md", "json taxonomy")
     path = tmp_path / "mine.json"
     path.write_text(example)
     assert Taxonomy.from_file(path).adjectives == ("joyful", "calm")
+    [example] = blocks("docs/formats.md", "json crosswalk")
+    path.write_text(example)
+    assert load_crosswalk(str(path), load_taxonomy("meld7")).target == load_taxonomy("iemocap4")
 
 
 def test_links_lead_somewhere():

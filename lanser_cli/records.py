@@ -173,7 +173,7 @@ class Record:
     def word(self, key: str) -> str | None:
         """The value of any key as a word, to compare and group by: 1 as "1", true as "true".
 
-        An empty one is none, here and in the words below and above that have a name.
+        An empty one is none. Speaker, label, emotion, split and prediction are read so too.
         """
         value = self.fields.get(key)
         return value or None if value is None or isinstance(value, str) else json.dumps(value)

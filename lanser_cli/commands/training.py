@@ -114,13 +114,13 @@ Tempo = Annotated[
 
 
 Trim = Annotated[
-    bool, SOUND.option("--trim", help="Leave silence before and after speech out, for good.")
+    bool, SOUND.option("--trim", help="Leave out silence at both ends, also when the run is used.")
 ]
 
 
 _NORMALISE = SOUND.option(
-    help="Free log-mel of mean and deviation, for good: of each utterance, or over all of a "
-    "speaker's sound (transductive: test speakers' too)."
+    help="Normalise log-mel by mean and deviation, also when the run is used: of each utterance, or "
+    "of all of a speaker's sound (transductive: test speakers' too)."
 )
 
 

@@ -119,8 +119,8 @@ Trim = Annotated[
 
 
 _NORMALISE = SOUND.option(
-    help="Normalise log-mel by mean and deviation, also when the run is used: of each utterance, or "
-    "of all of a speaker's sound (transductive: test speakers' too)."
+    help="Normalise log-mel by mean and deviation, also when the run is used: of each utterance, "
+    "or of all of a speaker's sound (transductive: test speakers' too)."
 )
 
 

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -178,15 +179,31 @@ def late(environment: Mapping[str, str]) -> list[str]:
     return [name for name in mine if environment.get(name) != os.environ.get(name)]
 
 
-def prepare_server(filters: Sequence[str]) -> None:
+def prepare_server(filters: Sequence[str], address: str | None = None) -> None:
     """Say what the server imports; it starts with the first command.
 
     Args:
         filters: what becomes of warnings in a command, as in pytest's `filterwarnings`.
+        address: where a server listens already, that another process has started.
     """
     _warnings[:] = filters
     ours = [".".join(path.with_suffix("").parts) for path in _OURS]
-    _context.set_forkserver_preload([*_SLOW, *ours, __name__])
+    _context.set_forkserver_preload([*_SLOW, *ours, "tests.served"])
+    if address is not None:
+        _forkserver._forkserver_address = address
+        _forkserver._forkserver_alive_fd = os.open(os.devnull, os.O_WRONLY)  # it is handed on
+        _forkserver.ensure_running = lambda: None
+
+
+def start_server() -> str | None:
+    """Start the server now; its address, for other processes.
+
+    None from Python 3.14 on, where a server asks for a key: each process then has its own.
+    """
+    if sys.version_info >= (3, 14):
+        return None
+    _forkserver.ensure_running()
+    return _forkserver._forkserver_address
 
 
 def _command(

@@ -1,4 +1,5 @@
-"""What the server of `quick` imports last: `quick` itself, and then it makes its pages large.
+"""What the server of `quick` imports last: `quick` itself, what commands make on first use of a
+library and would each make anew, and then it makes its pages large.
 
 To fork is to copy a table of pages, and most of what a short command takes: half a gigabyte is
 150,000 small pages, and 300 large ones.
@@ -9,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 LARGE = 2 << 20
@@ -31,4 +34,17 @@ def collapse() -> None:
                 libc.madvise(address, LARGE, _MADV_COLLAPSE)
 
 
+def make_tables() -> None:
+    """A thousand patterns of how transformers renames weights; the words of Whisper."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+    from whisper.tokenizer import get_tokenizer
+
+    get_checkpoint_conversion_mapping("bert")
+    for multilingual in (False, True):
+        get_tokenizer(multilingual, num_languages=99).encoding.encode(" so")
+
+
+with suppress(ImportError), warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    make_tables()
 collapse()

@@ -718,7 +718,7 @@ def test_training_resumes_exactly(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
     whole, made = tmp_path / "whole", tmp_path / "made"
-    more = ("--epochs", "6", "--checkpoint-every", "1")
+    more = ("--epochs", "4", "--checkpoint-every", "1")
     assert quick(*words(name, things, out=whole), *more).wait().code == 0
     line = [*words(name, things, out=made), *more]
     killed = quick(*line).send(

@@ -51,7 +51,7 @@ _SLOW = (
 )
 """What commands import when they need it. A name that is gone costs time, no more."""
 
-_OURS = (path.relative_to(ROOT) for path in ROOT.glob("lanser_cli/**/[!_]*.py"))
+_OURS = [path.relative_to(ROOT) for path in ROOT.glob("lanser_cli/**/[!_]*.py")]
 
 _READ_ON_IMPORT = ("HF_", "LD_", "OMP_", "PYTHON", "TORCH", "TRANSFORMERS_")
 """Variables that come too late for a command whose imports are done."""

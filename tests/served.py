@@ -1,8 +1,8 @@
-"""What the server of `quick` imports last: `quick` itself, what commands make on first use of a
-library and would each make anew, and then it makes its pages large.
+"""What the server of `quick` imports last, to fork quickly what need not begin anew.
 
-To fork is to copy a table of pages, and most of what a short command takes: half a gigabyte is
-150,000 small pages, and 300 large ones.
+It imports `quick` itself, makes the tables that each command would make on first use of a library,
+and then puts its memory into large pages. To fork is to copy a table of pages, and most of what
+a short command takes: half a gigabyte is 150,000 small pages, and 300 large ones.
 """
 
 from __future__ import annotations

@@ -8,12 +8,13 @@ import subprocess
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from goldens import Golden
-from quick import Done, Quick, prepare_server, script
+from quick import Done, Quick, prepare_server, script, start_server
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -94,11 +95,22 @@ def bench(quick: Callable[..., Quick]) -> Callable[..., str]:
     return run
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every worker begin to import elsewhere: what one has compiled the others only read."""
+    worker = getattr(config, "workerinput", None)
+    paths = [Path(word) for word in config.args]
+    if worker and all(path.exists() for path in paths):
+        folders_and_files = ([*path.rglob("test_*.py")] or [path] for path in paths)
+        files = sorted(str(file) for file in chain(*folders_and_files))
+        begin = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        config.args = files[begin:] + files[:begin]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let every worker begin with files that have slow tests: quick ones make an even end."""
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
+    for item in sorted(items, key=lambda item: item.path):
         files.setdefault(item.path, []).append(item)
     slow, quick = [], []
     for tests in files.values():
@@ -128,7 +140,15 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 @pytest.fixture(scope="session", autouse=True)
 def server(pytestconfig: pytest.Config) -> None:
     """The process that commands are forked from."""
-    prepare_server(pytestconfig.getini("filterwarnings"))
+    address = getattr(pytestconfig, "workerinput", {}).get("server")
+    prepare_server(pytestconfig.getini("filterwarnings"), address)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give xdist's workers one server among them, which begins its imports while they begin."""
+    prepare_server(node.config.getini("filterwarnings"))
+    node.workerinput["server"] = start_server()
 
 
 def read_jsonl(data: bytes | str | Path) -> list[dict]:

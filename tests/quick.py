@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -28,23 +29,29 @@ _SLOW = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "matplotlib.figure",
+    "networkx",
+    "onnxruntime",
     "pytest",
     "scipy.signal",
+    "sklearn.impute",
     "sklearn.linear_model",
     "sklearn.pipeline",
+    "swift_f0",
     "timm",
     "torch",
+    "torch._functorch.aot_autograd",
     "transformers",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
     "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
     "typer._adapters",
     "webdataset",
     "whisper",
 )
 """What commands import when they need it. A name that is gone costs time, no more."""
 
-_OURS = (path.relative_to(ROOT) for path in ROOT.glob("lanser_cli/**/[!_]*.py"))
+_OURS = [path.relative_to(ROOT) for path in ROOT.glob("lanser_cli/**/[!_]*.py")]
 
 _READ_ON_IMPORT = ("HF_", "LD_", "OMP_", "PYTHON", "TORCH", "TRANSFORMERS_")
 """Variables that come too late for a command whose imports are done."""
@@ -178,15 +185,31 @@ def late(environment: Mapping[str, str]) -> list[str]:
     return [name for name in mine if environment.get(name) != os.environ.get(name)]
 
 
-def prepare_server(filters: Sequence[str]) -> None:
+def prepare_server(filters: Sequence[str], address: str | None = None) -> None:
     """Say what the server imports; it starts with the first command.
 
     Args:
         filters: what becomes of warnings in a command, as in pytest's `filterwarnings`.
+        address: where a server listens already, that another process has started.
     """
     _warnings[:] = filters
     ours = [".".join(path.with_suffix("").parts) for path in _OURS]
-    _context.set_forkserver_preload([*_SLOW, *ours, __name__])
+    _context.set_forkserver_preload([*_SLOW, *ours, "tests.served"])
+    if address is not None:
+        _forkserver._forkserver_address = address
+        _forkserver._forkserver_alive_fd = os.open(os.devnull, os.O_WRONLY)  # it is handed on
+        _forkserver.ensure_running = lambda: None
+
+
+def start_server() -> str | None:
+    """Start the server now; its address, for other processes.
+
+    None from Python 3.14 on, where a server asks for a key: each process then has its own.
+    """
+    if sys.version_info >= (3, 14):
+        return None
+    _forkserver.ensure_running()
+    return _forkserver._forkserver_address
 
 
 def _command(

@@ -127,6 +127,13 @@ FILTERS = [name for name, verb in TABLE.items() if verb.makes == "records"]
 READERS = [name for name, verb in TABLE.items() if verb.takes == "records"]
 LEARNERS = [name for name, verb in TABLE.items() if verb.learns]
 TRAINERS = ["pretrain", "finetune"]
+DEAR = ("efficiency", "text-only", "probe-prosody", "export")
+"""Verbs that compute for seconds: of what each shows once more, only `make test-all` shows it."""
+
+
+def dear_slow(names: list[str]) -> list[Any]:
+    """These verbs to parametrize by, of which the dear ones are slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in DEAR else name for name in names]
 
 
 # ---------------------------------------------------------------- what the tests stand on
@@ -357,7 +364,7 @@ def test_order_and_foreign_keys(
         assert {key: answer[key] for key in foreign} == {key: question[key] for key in foreign}
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if name not in READERS])
+@pytest.mark.parametrize("name", dear_slow([name for name in TABLE if name not in READERS]))
 def test_quiet_is_quiet(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
@@ -366,7 +373,7 @@ def test_quiet_is_quiet(
     assert (done.code, done.err) == (0, "")
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", dear_slow(READERS))
 def test_standard_input_is_as_good_as_a_file_and_quiet_is_quiet(
     name: str,
     quick: Callable[..., Quick],
@@ -489,7 +496,7 @@ def test_bad_records_are_rejected_and_the_rest_is_done(
         assert any("NaN" in value["error"] for value in refused)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", dear_slow(LEARNERS))
 def test_verbs_that_need_all_records_reject_too(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
@@ -712,7 +719,7 @@ def test_training_resumes_exactly(
     name: str, quick: Callable[..., Quick], things: Things, tmp_path: Path
 ) -> None:
     whole, made = tmp_path / "whole", tmp_path / "made"
-    more = ("--epochs", "6", "--checkpoint-every", "1")
+    more = ("--epochs", "4", "--checkpoint-every", "1")
     assert quick(*words(name, things, out=whole), *more).wait().code == 0
     line = [*words(name, things, out=made), *more]
     killed = quick(*line).send(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt
 
-from lanser_cli.asr.engine import Transcript
+from lanser_cli.asr.engine import Engine, Transcript
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.events import parted
 from lanser_cli.asr.hallucinations import hallucinations, is_known
@@ -216,16 +216,21 @@ def breath(seconds: float) -> np.ndarray:
     return (0.03 * sosfilt(band, noise(seconds, 1.0)) * swell).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def embedded() -> Engine:
+    return make_engine("embedded")
+
+
 @pytest.mark.parametrize("seconds", [1.0, 5.0])
 @pytest.mark.parametrize("sound", [noise, chords, breath], ids=lambda sound: sound.__name__)
 def test_what_the_embedded_model_makes_of_no_speech_is_flagged(
-    sound: Callable[[float], np.ndarray], seconds: float
+    sound: Callable[[float], np.ndarray], seconds: float, embedded: Engine
 ) -> None:
-    found = described(make_engine("embedded"), sound(seconds))
+    found = described(embedded, sound(seconds))
     assert {"hallucination", "empty"} & set(found["asr"]["flags"]), found
 
 
-def test_a_word_said_five_times_on_purpose_is_written_and_not_flagged() -> None:
+def test_a_word_said_five_times_on_purpose_is_written_and_not_flagged(embedded: Engine) -> None:
     """Cut out of synthetic speech: "no way that ..."."""
     from conftest import ROOT
 
@@ -236,7 +241,7 @@ def test_a_word_said_five_times_on_purpose_is_written_and_not_flagged() -> None:
     word = speech[max(0, first - 800) : first + 4480].copy()
     word[-800:] *= np.linspace(1, 0, 800, dtype=np.float32)
     said = np.concatenate([word, np.zeros(3200, np.float32)] * 5)
-    found = described(make_engine("embedded"), said)
+    found = described(embedded, said)
     assert found["text"].lower().count("no") >= 5
     assert found["asr"]["flags"] == []
 

@@ -166,6 +166,7 @@ def test_every_point_is_a_run_folder_and_a_line(whole: tuple[Path, dict]) -> Non
         assert (folder / name).exists()
 
 
+@pytest.mark.slow
 def test_the_example_in_the_documentation_is_a_point(whole: tuple[Path, dict]) -> None:
     text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
     example = json.loads(text.split("```json point\n")[1].split("```")[0])
@@ -224,6 +225,7 @@ def test_a_standard_protocol_says_the_folds_and_what_is_missing(
     assert folds == ["fold-s0", "fold-s1", "fold-s2"]
 
 
+@pytest.mark.slow
 def test_another_curve_is_not_put_into_the_folder(
     whole: tuple[Path, dict], labelled: Path, tiny_run: Path, lanser: Lanser
 ) -> None:

@@ -27,7 +27,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Of ten clips a speaker the first ones are right; the last of all is the surest mistake.
     """
     folder = tmp_path_factory.mktemp("report")
-    soundfile.write(folder / "clip.wav", tone(12.0), 16_000)
+    soundfile.write(folder / "long.wav", tone(12.0), 16_000)
+    soundfile.write(folder / "short.wav", tone(0.3), 16_000)
     config = json.loads((ROOT / "tests/golden/finetune.config.json").read_text())
     for name, right in (("worse", 4), (LONG, 8)):
         run = folder / name
@@ -39,11 +40,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             truth, other = ("anger", "joy") if clip % 2 else ("joy", "anger")
             sure = 0.5 + number / 200
             answer = truth if clip < right else other
-            path = folder / ("clip.wav" if number % 2 else "gone.wav")
+            sound = "long" if number == 59 else "short" if number % 2 else "gone"
             values.append(
                 {
                     "id": f"clip-{number}",
-                    "audio_filepath": str(path),
+                    "audio_filepath": str(folder / f"{sound}.wav"),
                     "speaker": f"s{speaker}",
                     "label": truth,
                     "text": WORDS,

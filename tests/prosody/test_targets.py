@@ -309,16 +309,15 @@ def sentences(data):
 
 @pytest.fixture(scope="module")
 def emodb(sentences):
-    return [(who, what, measure(sound)) for who, what, sound in sentences]
+    return [(who, what, measure(sound)) for who, what, sound in sentences[::2]]
 
 
 def test_speech_played_slower_is_as_much_lower_and_slower(sentences) -> None:
     from scipy.signal import resample_poly
 
-    before = [measure(sound) for _, _, sound in sentences[::4]]
-    after = [
-        measure(resample_poly(sound, 5, 4).astype(np.float32)) for _, _, sound in sentences[::4]
-    ]
+    sounds = [sound for _, _, sound in sentences[::8]]
+    before = [measure(sound) for sound in sounds]
+    after = [measure(resample_poly(sound, 5, 4).astype(np.float32)) for sound in sounds]
 
     def both(name: str) -> tuple[np.ndarray, np.ndarray]:
         return (*(np.array([values[name] for values in side]) for side in (before, after)),)

@@ -135,7 +135,7 @@ def test_a_run_says_its_protocol_and_what_is_missing(data, tmp_path, lanser):
     lanser("manifest", "emodb", data("emodb"), "-o", corpus)
     few = [line for line in corpus.read_text().splitlines() if '"speaker": "0' in line
            or '"speaker":"0' in line]  # fmt: skip
-    corpus.write_text("\n".join(few) + "\n")
+    corpus.write_text("\n".join(few[::3]) + "\n")
     done = lanser(
         *("finetune", corpus, "--protocol", "emodb-4-loso", "--model", "resnet18-slim"),
         *("--device", "cpu", "--crop", "0.5", "--steps", "1", "-o", tmp_path / "run"),

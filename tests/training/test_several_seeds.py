@@ -163,6 +163,7 @@ def test_a_record_that_cannot_be_read_is_rejected_once(
     broken.write_bytes(Path(values[0]["audio_filepath"]).read_bytes())
     values[0]["audio_filepath"], values[0]["offset"] = str(broken), 30.0
     corpus = write_jsonl(tmp_path / "corpus.jsonl", values)
-    done = lanser("finetune", corpus, *SLIM, *LINE, "-o", tmp_path / "run", check=None)
+    line = (*SLIM, "--folds", "2", "--seeds", "2", "--steps", "1")
+    done = lanser("finetune", corpus, *line, "-o", tmp_path / "run", check=None)
     closing = done.stderr.decode().splitlines()[-1]
     assert "12 in, 11 used, 1 rejected" in closing

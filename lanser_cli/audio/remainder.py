@@ -66,7 +66,8 @@ def _flac_frames(stream: IO[bytes]) -> int:
         block, length = head[0], int.from_bytes(head[1:], "big")
         size = size or stream.read(2)  # of a block, first in the first of all, STREAMINFO
         stream.seek(length - 2 if stream.tell() == 10 else length, 1)
-    first = stream.read(4)
+    if len(first := stream.read(4)) < 4:  # nothing but a header
+        return 0
     start, end = stream.tell() - 4, stream.seek(0, 2)
     stream.seek(max(start, end - _TAIL))
     tail = stream.read()

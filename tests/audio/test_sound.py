@@ -126,6 +126,17 @@ def float_of(value: float) -> Callable[[Path], Path]:
     return make
 
 
+def metadata_alone(folder: Path) -> Path:
+    """What a recorder leaves that dies before the first frame is out."""
+    data = save(folder / "whole.flac", noise()).read_bytes()
+    at, last = 4, False
+    while not last:
+        last, at = bool(data[at] & 0x80), at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
+    path = folder / "alone.flac"
+    path.write_bytes(data[:at])
+    return path
+
+
 FAULTS = {
     "missing": (missing, "there is no such file"),
     "0 bytes": (zero_bytes, "the file is empty (0 bytes)"),
@@ -138,6 +149,7 @@ FAULTS = {
     "cut FLAC": (cut("flac", 0.5), "cut off or damaged: not all of the 2.000 s"),
     "header of a WAV": (cut("wav", 0.0005), "not a readable audio or video file"),
     "header of a FLAC": (cut("flac", 0.002), "cut off or damaged"),
+    "metadata of a FLAC": (metadata_alone, "cut off or damaged: not all of the 2.000 s"),
     "header of an MP3": (cut("mp3", 0.01), "not a readable audio or video file"),
     "text": (text_file, "is no sound but a text"),
     "1 Hz": (rate_of(1), "a sample rate of 1 Hz, but sound has 1000 to 768000 Hz"),

@@ -1,9 +1,14 @@
-"""The remainder: sound behind the end that a header speaks of, which libsndfile does not read."""
+"""The remainder: sound behind the end that a header speaks of, which libsndfile does not read.
+
+Of an MP3 without a header it is behind the end that libsndfile guesses from the first frames.
+"""
 
 from __future__ import annotations
 
 from typing import IO
 
+from lanser_cli.audio import mp3
+from lanser_cli.audio.decoder import Unsupported
 from lanser_cli.audio.source import AudioError, Source
 
 _TAIL = 1 << 16
@@ -14,11 +19,16 @@ def check(source: Source, kind: str, frames: int, rate: int) -> None:
     """Refuse a file of which only the first `frames` frames would be read.
 
     Args:
-        kind: `OGG` or `FLAC`; nothing is known of others.
+        kind: `OGG`, `FLAC` or `MP3`; nothing is known of others.
 
     Raises:
         AudioError: there is more in it.
+        Unsupported: there is more in it, which FFmpeg would read.
     """
+    if kind == "MP3":
+        with source.stream() as stream:
+            if mp3.measure(stream).samples > 1.01 * frames + mp3.SLACK:
+                raise Unsupported
     if kind == "OGG":
         with source.stream() as stream:
             if _is_chain(stream):

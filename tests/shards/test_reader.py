@@ -176,6 +176,21 @@ def test_shards_of_shards_have_the_same_sound(built: Path, tmp_path: Path) -> No
     assert all(map(np.array_equal, before, after))
 
 
+def test_shards_of_shards_know_where_their_sound_first_came_from(
+    records: list[Record], tmp_path: Path
+) -> None:
+    """So a recording stays on one side of a split however often it is packed."""
+    build(tmp_path / "once", [records[8].with_fields(offset=0.25, duration=0.5)])
+    (once,) = reader.records_of([str(tmp_path / "once")], "test")
+    assert isinstance(once, Record)
+    build(tmp_path / "twice", [once.with_fields(offset=0.125, duration=0.25)])
+    (twice,) = reader.records_of([str(tmp_path / "twice")], "test")
+    assert isinstance(twice, Record)
+    keys = ("source_filepath", "source_offset")
+    assert [once.fields[key] for key in keys] == [records[8].audio_filepath, 0.25]
+    assert [twice.fields[key] for key in keys] == [records[8].audio_filepath, 0.375]
+
+
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1] * 12), (5, [5, 5, 2]), (12, [12])])
 def test_max_count(count: int, sizes: list[int], records: list[Record], tmp_path: Path) -> None:
     index = build(tmp_path / "out", records, max_count=count)

@@ -82,7 +82,7 @@ def _relabel(folder: Path, labels: Labels, mix_taxonomies: bool) -> dict[str, An
         if len(taxonomies) > 1 and not mix_taxonomies:
             raise UsageError(
                 f"{folder}: with these {found} of {index['samples']} labels the set would have "
-                f"some of {' and some of '.join(taxonomies)}: label all of it with one taxonomy, or "
+                f"some of {' and some of '.join(taxonomies)}: label it all with one taxonomy, or "
                 "say --mix-taxonomies"
             )
         final = folder / side_file_name(digest.hexdigest())

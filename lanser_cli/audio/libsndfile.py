@@ -189,6 +189,7 @@ class _Reader:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[Any]:
+    remainder.check_wav(source)
     try:
         file = File(source.open())
     except (LibsndfileError, TypeError):  # TypeError: a name that means sound without a header

@@ -339,7 +339,25 @@ def chain(subtype: str) -> Callable[[Path], Path]:
     return make
 
 
+def wav_of(promised: int, more: bytes = b"") -> Callable[[Path], Path]:
+    """Two seconds of sound, of which the header promises so many bytes; and what is behind."""
+
+    def make(folder: Path) -> Path:
+        path = save(folder / "more.wav", noise())
+        data = path.read_bytes()
+        path.write_bytes(data[:40] + promised.to_bytes(4, "little") + data[44:] + more)
+        return path
+
+    return make
+
+
 BEYOND = {
+    "WAV": (wav_of(16_000), "its header promises 0.500 s, and 1.500 s lie behind"),
+    "WAV of a recorder that died": (wav_of(0), "its header promises 0.000 s, and 2.000 s lie"),
+    "WAVs joined": (
+        lambda folder: wav_of(64_000, wav_of(64_000)(folder).read_bytes())(folder),
+        "its header promises 2.000 s, and 2.001 s lie behind",
+    ),
     "Vorbis": (chain("VORBIS"), "a chain of several Ogg streams, of which only the first, 1.000 s"),
     "Opus": (chain("OPUS"), "a chain of several Ogg streams, of which only the first, 1.000 s"),
     "FLAC": (flac_of(8_000), "holds 2.000 s, but its header promises 0.500 s"),
@@ -358,6 +376,20 @@ def test_sound_behind_the_end_that_a_header_speaks_of_is_not_left_out_in_silence
     for function in (*functions, load_available):
         with pytest.raises(AudioError, match=re.escape(f"{path}: {sentence}")):
             function(record)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        bytes(100_000),
+        b"TAG" + 125 * b"a",
+        b"ID3\4" + 9_999 * b"a",
+        b"LIST\x0c\0\0\0INFOISFT\0\0\0\0",
+        b"LIST\xff\0\0\0INFO",
+    ],
+)
+def test_a_whole_wav_may_have_tags_and_zeros_behind_it(more: bytes, tmp_path: Path) -> None:
+    assert len(read(str(wav_of(64_000, more)(tmp_path)))) == 32_000
 
 
 def test_a_whole_ogg_is_no_chain(tmp_path: Path) -> None:

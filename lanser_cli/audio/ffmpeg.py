@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.audio.decoder import Block, Info, behind_the_end, cut_off, regroup
+from lanser_cli.audio.decoder import Block, Info, behind_the_end, cut_off, no_sample, regroup
 from lanser_cli.audio.source import AudioError, CutOff, Source
 
 _CONTAINERS = (
@@ -113,6 +113,8 @@ def _blocks(source: Source, offset: float, duration: float | None) -> Iterator[B
     """The one reader of blocks. It decodes from the beginning, since seeking is not exact."""
     with _open(source) as (container, track):
         rate, seen, start = track.rate, 0, 0
+        if duration is not None and not round(duration * rate):
+            raise no_sample(source.path, duration)
         fault: Exception | None = None
         try:
             for frames, rate in _decode(container, track):

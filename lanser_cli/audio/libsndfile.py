@@ -21,11 +21,12 @@ from lanser_cli.audio.decoder import (
     behind_the_end,
     cut_off,
     join,
+    no_sample,
     no_samples,
     regroup,
 )
 from lanser_cli.audio.resampler import SAMPLE_RATE
-from lanser_cli.audio.source import AudioError, CutOff, Source
+from lanser_cli.audio.source import CutOff, Source
 
 _MOST = 1 << 20
 """Samples read at a time: a damaged header may promise more than fits into memory."""
@@ -211,7 +212,7 @@ def _open(source: Source, offset: float, duration: float | None) -> Iterator[_Re
         if duration is not None:
             end = start + round(duration * rate)
             if end == start and length:
-                raise AudioError(f"{source.path}: a duration of {duration:g} s holds no sample")
+                raise no_sample(source.path, duration)
             stop, wanted = min(stop, end), min(wanted, end)
         yield _Reader(file, source.path, rate, start, stop, promised, wanted)
 

@@ -150,11 +150,12 @@ def _ask(source: Source, **request: Any) -> Iterator[_Answer]:
 
 
 def _helper() -> _Helper:
-    while _idle:
-        helper = _idle.pop()
-        if helper.lives:
-            return helper
-        helper.end()
+    with suppress(IndexError):  # which comes from the list: a thread that reads ahead takes too
+        while True:
+            helper = _idle.pop()
+            if helper.lives:
+                return helper
+            helper.end()
     return _Helper()
 
 

@@ -334,7 +334,9 @@ def test_a_killed_run_leaves_a_part_that_does_no_harm(
         writer.add(encoder.Encoder().encode(item))
     del writer
     assert [path.name for path in folder.glob("*.part")] == ["speech-000001.tar.part"]
-    with pytest.raises(LanserError, match=r"shards without index\.json: .*--resume"):
+    with pytest.raises(
+        LanserError, match=r"shards without index\.json: .*--resume; else name them"
+    ):
         list(reader.records_of([str(folder)], "test"))
     build(folder, records, max_count=5, resume=True)
     assert tars(folder) == tars(built)
@@ -580,11 +582,13 @@ def test_halves_of_samples(tmp_path: Path) -> None:
         ("b.flac", flac()),
         ("b.json", b'{"id":"b"}'),
         ("c.flac", flac()),
+        ("b.wav", flac()),
     ]
     found, rejects = kinds(read_tar(make_tar(tmp_path / "x.tar", members), "test"))
     assert [item.id for item in found] == ["b"]
     assert sorted(reject.error.partition(": ")[2] for reject in rejects) == [
         "'a' has no sound member",
+        "'b' has a second sound member: 'b.wav'",
         "'c' has no key.json member",
     ]
 

@@ -21,7 +21,14 @@ ALIKE = {
 
 OTHERS = {
     "asr/engines": ("__init__.py",),
-    "commands": ("__init__.py", "completion.py", "groups.py", "options.py", "verb.py"),
+    "commands": (
+        "__init__.py",
+        "completion.py",
+        "groups.py",
+        "options.py",
+        "training.py",
+        "verb.py",
+    ),
     "corpora": ("__init__.py", "base.py"),
 }
 """Their files that are not, which have lines of their own."""

@@ -98,20 +98,32 @@ def real_voices(points: list[Point]) -> str:
                 )
             )
         if where[1] == DECIDES:
-            held += [f"* {where[0]}: {line}\n" for line in verdicts(found)]
+            lines = [*outcomes(REAL, found, DECIDES), *trend(found)]
+            held += [f"* {where[0]}: {line}\n" for line in lines]
     head = "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"
     return table(head, rows) + ("\n" + "".join(held) if held else "")
 
 
-def verdicts(found: dict[tuple[str, Any], list[float]]) -> list[str]:
-    """Whether what the method claims came out, for each arm that has an answer beforehand."""
+REAL = (
+    (("weak", 1), "a gain at p = 1"),
+    (("weak", "chance"), "no gain at p = chance"),
+    (("shuffled", 1), "no gain from shuffled labels"),
+    (("gold", None), "a gain from the acted emotions"),
+)
+SIMULATED = (
+    ((1, 1), "a gain at strength 1 from labels that are right"),
+    ((0, 1), "no gain at strength 0"),
+    ((1, "chance"), "no gain from labels right by chance"),
+)
+"""Arms that have an answer beforehand, and which."""
+
+Claims = Sequence[tuple[tuple[Any, ...], str]]
+
+
+def outcomes(claims: Claims, found: dict[tuple[Any, ...], list[float]], share: float) -> list[str]:
+    """Whether what is claimed of the gains came out, with this share of the labels."""
     lines = []
-    for arm, words in (
-        (("weak", 1), "a gain at p = 1"),
-        (("weak", "chance"), "no gain at p = chance"),
-        (("shuffled", 1), "no gain from shuffled labels"),
-        (("gold", None), "a gain from the acted emotions"),
-    ):
+    for arm, words in claims:
         if not (values := found.get(arm)):
             continue
         if (seen := interval(values)) is None:
@@ -120,8 +132,8 @@ def verdicts(found: dict[tuple[str, Any], list[float]]) -> list[str]:
             answer = "not refuted" if seen[1] <= 0 <= seen[2] else "did not come out"
         else:
             answer = "came out" if seen[1] > 0 else "did not come out"
-        lines.append(f"{words}, with {DECIDES:.0%} of the labels: {answer}.")
-    return lines + trend(found)
+        lines.append(f"{words}, with {share:.0%} of the labels: {answer}.")
+    return lines
 
 
 def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
@@ -140,20 +152,37 @@ def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
 
 
 def simulate(points: list[Point]) -> str:
-    """UAR of each strength and accuracy; its gain over scratch, paired by simulation."""
-    rows = []
-    settings = ("model", "crop", "sentences", "fraction", "pretrain_steps", "steps")
+    """Of each strength and accuracy the gain over scratch, as above, and what its probes say."""
+    rows, held = [], []
+    settings = ("model", "crop", "recordings", "pretrain_steps", "fraction", "steps")
     for where, here in groups(points, *settings):
         cells = dict(groups(here, "strength", "accuracy"))
-        scratch = {one["seed"]: one["uar"] for one in cells.get((None, None), [])}
-        for (strength, accuracy), cell in cells.items():
-            known = [one["uar"] - scratch[one["seed"]] for one in cell if one["seed"] in scratch]
-            name = ("scratch", "") if strength is None else (strength, accuracy)
-            uar = f"{fmean(one['uar'] for one in cell):.3f}"
-            gain = "" if strength is None else shown(known)
-            rows.append((*name, f"{where[-2]}, {where[-1]}", len(cell), uar, gain))
-    head = "| strength | label accuracy | steps | simulations | UAR | gain over scratch [95 %] |"
-    return table(head, rows)
+        tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
+        scratch = tuned.get((None, None), [])
+        found = {cell: gains(one, scratch) for cell, one in tuned.items() if cell[0] is not None}
+        for cell, one in tuned.items():
+            name = ("scratch", "") if cell[0] is None else cell
+            uar = f"{fmean(each['uar'] for each in one):.3f}" if one else ""
+            probed = [each["verdicts"]["within"] for each in cells[cell] if "verdicts" in each]
+            fixed = [each["fixed_sentence"] for each in cells[cell] if "verdicts" in each]
+            verdicts = ("; ".join(map(verdict, several)) for several in (probed, fixed))
+            rows.append((*name, len(one), uar, shown(found.get(cell, [])), *verdicts))
+        held += [f"* {line}\n" for line in outcomes(SIMULATED, found, where[-2])]
+    head = (
+        "| strength | label accuracy | seeds | UAR | gain over scratch [95 %] | "
+        "prosody within speakers, R² | emotion within a sentence, UAR |"
+    )
+    return table(head, rows) + ("\n" + "".join(held) if held else "")
+
+
+def less_control(one: dict[str, Any]) -> str:
+    """Trained minus the best control, and which that is."""
+    difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**one["difference"])
+    return f"{difference} ({one['control']})"
+
+
+def verdict(one: dict[str, Any]) -> str:
+    return f"{one['verdict']}, {less_control(one)}"
 
 
 def settings(points: list[Point]) -> str:
@@ -176,22 +205,15 @@ def settings(points: list[Point]) -> str:
 def probes(points: list[Point]) -> str:
     """What probes of one corpus found: R2 within speakers, and emotion within a sentence."""
 
-    def less(one: dict[str, Any]) -> str:
-        difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**one["difference"])
-        return f"{difference} ({one['control']})"
-
     rows = []
     for one in points:
         within, fixed = one["verdicts"]["within"], one["fixed_sentence"]
         r2 = f"{one['median']['trained']['within_by_speaker'][0]:.3f}"
         uar = f"{fixed['uar']['trained']['value']:.3f}"
-        rows.append((one["network"], r2, less(within), within["verdict"]))
-        rows[-1] += (uar, less(fixed), fixed["verdict"])
-    less_control = "less the best control [95 %] | verdict"
-    head = (
-        f"| pre-trained on | R² within speakers | {less_control} | "
-        f"UAR within a sentence | {less_control} |"
-    )
+        rows.append((one["network"], r2, less_control(within), within["verdict"]))
+        rows[-1] += (uar, less_control(fixed), fixed["verdict"])
+    less = "less the best control [95 %] | verdict"
+    head = f"| pre-trained on | R² within speakers | {less} | UAR within a sentence | {less} |"
     return table(head, rows)
 
 
@@ -200,11 +222,18 @@ def decides(points: list[Point]) -> str:
     return real_voices([one for one in points if one["fraction"] == DECIDES])
 
 
+def simulate_decides(points: list[Point]) -> str:
+    """The part of `simulate` that the claims are about."""
+    cells = [(None, None), *dict(SIMULATED)]
+    return simulate([one for one in points if (one["strength"], one["accuracy"]) in cells])
+
+
 TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
     "real-voices": ("real-voices", real_voices),
     "real-voices-decides": ("real-voices", decides),
     "probes": ("probes", probes),
     "simulate": ("simulate", simulate),
+    "simulate-decides": ("simulate", simulate_decides),
     "settings": ("settings", settings),
 }
 """Of each table the file, without its suffix, and what makes it."""

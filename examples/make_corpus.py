@@ -304,8 +304,13 @@ def synthesise(text: str, speaker: Speaker, prosody: Prosody, noise_seed: int) -
         step = Fraction(speaker.tract).limit_denominator(100)
         samples = resample_poly(samples, step.denominator, step.numerator)
 
+    return recorded(samples, prosody.loudness, noise_seed)
+
+
+def recorded(samples: np.ndarray, loudness: float, noise_seed: int) -> np.ndarray:
+    """Bring speech to its level, with silence around it and a faint noise."""
     noise = np.random.default_rng(noise_seed)
-    gain = 10 ** ((REFERENCE_RMS_DB + prosody.loudness) / 20) / speech_rms(samples)
+    gain = 10 ** ((REFERENCE_RMS_DB + loudness) / 20) / speech_rms(samples)
     limit = 10 ** (PEAK_LIMIT_DB / 20)
     samples = samples * min(gain, limit / float(np.abs(samples).max()))
     before, after = (int(s * SAMPLE_RATE) for s in noise.uniform(*EDGE_SILENCE_S, size=2))

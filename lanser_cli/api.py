@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.output import warn_of
-from lanser_cli.pipe import WindowFunction, unique, windows
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import WindowFunction, unique, windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ def label(
     Args:
         texts: texts, whose ids are `text-0` and so on, or records with `text`.
         taxonomy: a name or a file.
-        labels: words to choose from instead, without commas.
+        labels: words to choose from instead.
         model: as `lanser entail-label --model` takes it.
         templates: hypotheses; by default that of the command.
 
@@ -91,7 +91,8 @@ def label(
         Record({"id": f"text-{number}", "text": text}) if isinstance(text, str) else text
         for number, text in enumerate([texts] if isinstance(texts, _ONE) else texts)
     )
-    task = load_task(taxonomy, _in_one(labels), None, templates)
+    words = [labels] if isinstance(labels, str) else labels
+    task = load_task(taxonomy, words, None, templates)
     function = make_labeller(_device(device), task, LabelSettings([model]))
     given = _items(items, labeller.STAGE)
     return _records(given, function, labeller.STAGE, labeller.WINDOW, on_reject)
@@ -209,15 +210,6 @@ def _waveform(sound: PathLike | NDArray[Any], sample_rate: int) -> NDArray[np.fl
             "of one dimension"
         )
     return resample(mono(sound.astype(np.float32)[:, None], "the array"), sample_rate)
-
-
-def _in_one(labels: Sequence[str] | None) -> str | None:
-    """Labels as the command line takes them."""
-    if labels is None or isinstance(labels, str):
-        return labels
-    if commas := [label for label in labels if "," in label]:
-        raise UsageError(f"labels: '{commas[0]}' holds a comma, which parts labels: name it anew")
-    return ",".join(labels)
 
 
 def _items(given: Item | Iterable[Item], stage: str) -> Iterator[Outcome]:

@@ -28,8 +28,8 @@ from lanser_cli.origin import (
 )
 from lanser_cli.output import JsonlFile
 from lanser_cli.parts import MOST_PARTS, numbers_in, ranges, size_of_part
-from lanser_cli.pipe import windows
 from lanser_cli.shape import COUNT, check_shape
+from lanser_cli.stage import windows
 
 State = Literal["whole", "running", "unfinished", "other", "twice", "missing"]
 """`other`: made with other options, or from another input, than most. `twice`: as two files."""

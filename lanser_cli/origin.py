@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli.digests import file_sha256
+from lanser_cli.digests import file_sha256, sampled_sha256
 from lanser_cli.errors import UsageError
 from lanser_cli.provenance import command_line, versions
 
@@ -39,9 +39,15 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def named(text: str | Path) -> str:
-    """A name, such as `embedded` or `whisper:FILE`, and a digest of the file or folder in it."""
+def named(text: str | Path, embedded: Path | None = None) -> str:
+    """A name, such as `whisper:FILE`, and a digest of the file or folder in it.
+
+    Args:
+        embedded: the weights that the name `embedded` stands for, if it is one of a model.
+    """
     text = str(text)
+    if embedded is not None and text == "embedded":
+        return f"{text} ({sampled_sha256(embedded)[:12]})"
     for path in (text, text.partition(":")[2]):
         if path and os.path.exists(path):
             return f"{text} ({of_files([path])})"

@@ -10,15 +10,13 @@ import gc
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from lanser_cli import console, jsonl
 from lanser_cli.destination import check_apart, check_writable, is_stream
-from lanser_cli.digests import StringSet
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.inflow import prompt_windows
 from lanser_cli.origin import describe, of_files, short
@@ -33,11 +31,10 @@ from lanser_cli.parts import parse_part, ranges, size_of_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.redaction import Redaction
 from lanser_cli.rows import RowFile, WithRow, check_rows
+from lanser_cli.stage import Process, windows
 from lanser_cli.tally import Tally
 
 T = TypeVar("T")
-WindowFunction = Callable[[Sequence[Record]], list[Outcome]]
-"""A stage at work: some records in, as many outcomes out, in the same order."""
 
 _Other = tuple[int, tuple[int, Outcome]]
 """What is no record: the number of records before it in its window, its place in the part, it."""
@@ -46,12 +43,6 @@ _Waiting = tuple[list[int], set[int], list[_Other]]
 """Of a window at work: the places of its records in the part, those that are done, what else."""
 
 _TOO_LATE = "refused by a run that was killed, and later records are out: run it by itself"
-
-Process = Callable[[Iterable[list[Record]]], Generator[list[Outcome], None, None]]
-"""Windows in, their outcomes out; closing it ends whatever works for it.
-
-An empty window says that the input pauses: what is ready is handed on, and then an empty list.
-"""
 
 
 class Pipe:
@@ -357,42 +348,3 @@ def _merged(outcomes: Iterable[T], others: Iterable[tuple[int, T]]) -> Iterator[
             yield waiting.popleft()[1]
         yield outcome
     yield from (other for _, other in waiting)
-
-
-def watching(
-    process: Process, see: Callable[[list[Outcome]], None], end: Callable[[], None]
-) -> Process:
-    """The same process; what it makes is shown to `see`, and `end` is called when all is made."""
-
-    def watched(pending: Iterable[list[Record]]) -> Generator[list[Outcome], None, None]:
-        with closing(process(pending)) as answers:
-            for outcomes in answers:
-                see(outcomes)
-                yield outcomes
-        end()
-
-    return watched
-
-
-def one_process(
-    function: WindowFunction,
-) -> Process:
-    """Run a window function over windows right here."""
-    return lambda pending: (function(window) if window else [] for window in pending)
-
-
-def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:
-    """Pass records on; one whose id came before becomes a reject."""
-    seen = StringSet()
-    for item in items:
-        if isinstance(item, Record) and not seen.add(item.id):
-            yield Reject.of(item, stage, f"duplicate id '{item.id}': make ids unique")
-        else:
-            yield item
-
-
-def windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while window := list(islice(iterator, size)):
-        yield window

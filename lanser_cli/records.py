@@ -123,12 +123,12 @@ class Record:
 
     @property
     def speaker(self) -> str | None:
-        return self.fields.get("speaker")
+        return self.word("speaker")
 
     @property
     def label(self) -> str | None:
         """The human label; never written by a model."""
-        return self.fields.get("label")
+        return self.word("label")
 
     @property
     def text(self) -> str | None:
@@ -137,7 +137,7 @@ class Record:
     @property
     def emotion(self) -> str | None:
         """The weak label."""
-        return self.fields.get("emotion")
+        return self.word("emotion")
 
     @property
     def emotion_scores(self) -> dict[str, float] | None:
@@ -159,12 +159,12 @@ class Record:
 
     @property
     def split(self) -> str | None:
-        return self.fields.get("split")
+        return self.word("split")
 
     @property
     def prediction(self) -> str | None:
         """The acoustic model's answer."""
-        return self.fields.get("prediction")
+        return self.word("prediction")
 
     @property
     def scores(self) -> dict[str, float] | None:
@@ -173,7 +173,7 @@ class Record:
     def word(self, key: str) -> str | None:
         """The value of any key as a word, to compare and group by: 1 as "1", true as "true".
 
-        An empty one is none.
+        An empty one is none. Speaker, label, emotion, split and prediction are read so too.
         """
         value = self.fields.get(key)
         return value or None if value is None or isinstance(value, str) else json.dumps(value)

@@ -148,6 +148,8 @@ def _checked(value: object, key: Key, where: str) -> object:
         if not isinstance(each, kinds) or isinstance(each, bool) != (key.kind is bool):
             wanted = _WORDS[key.kind] + (", or a list of such" if key.several else "")
             raise UsageError(f"{where} is {each!r}, and must be {wanted}")
+    if value == "" or (isinstance(value, list) and "" in value):
+        raise UsageError(f"{where} is empty: write what it is to be, or leave it out")
     return value
 
 

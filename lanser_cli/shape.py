@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def load_json(path: Path, what: str) -> Any:
     """What a JSON file holds.
 
     Raises:
-        LanserError: it cannot be read, or is not JSON.
+        LanserError: it cannot be read, is not JSON, or has a key twice in one object.
     """
     try:
         about = path.stat()
@@ -89,7 +90,7 @@ def load_json(path: Path, what: str) -> Any:
         if about.st_size > _MOST:
             raise LanserError(f"{path}: not {what}: more than {_MOST >> 20} MB")
         data = path.read_bytes()
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=_object)
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()  # half a pair cannot be written again
         return value
@@ -99,6 +100,20 @@ def load_json(path: Path, what: str) -> Any:
         raise LanserError(f"{path}: not {what}: nested too deeply") from None
     except ValueError as error:
         raise LanserError(f"{path}: not {what}: not JSON: {error}") from None
+    except _Repeated as error:
+        raise LanserError(f"{path}: not {what}: '{error}' occurs twice") from None
+
+
+class _Repeated(Exception):
+    """A key that occurs twice in one JSON object."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object that JSON pairs make; Python would keep the last of a repeated key silently."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _Repeated(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return value
 
 
 def check_shape(value: object, shape: Shape, place: str = "") -> None:

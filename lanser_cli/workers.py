@@ -26,8 +26,8 @@ from typing import TypeVar, cast
 from lanser_cli import console
 from lanser_cli.devices import keep_memory
 from lanser_cli.errors import LanserError
-from lanser_cli.pipe import Process, WindowFunction, one_process
 from lanser_cli.records import Outcome, Record
+from lanser_cli.stage import Process, WindowFunction, one_process
 
 T = TypeVar("T")
 Q = TypeVar("Q")

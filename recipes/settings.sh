@@ -16,7 +16,8 @@
 # SEEDS    trainings of each fold (default: 3)     FOLDS  (default: 4, by speaker, of both sexes)
 # STEPS    of each training (default: 1000)        MODEL  (default: resnet18-slim)
 #
-# Costs some 8 minutes of two cores a change on RAVDESS' first twelve actors.
+# A change is SEEDS x FOLDS trainings: 12,000 steps by default, of which a core without arithmetic
+# for bfloat16 makes some 4 a second at a crop of 2 seconds.
 set -euo pipefail
 here=$(dirname "$0")
 work=${WORK:-runs/settings}

@@ -1,133 +1,134 @@
 #!/usr/bin/env bash
-# Pre-training on weak labels, simulated: synthetic speech whose prosody and labels are known.
+# Does pre-training on weak labels teach prosody? Real voices, a simulated prosody, a known answer.
 #
-#   recipes/simulate.sh [PART...]
+#   SPEECH=speech.jsonl CORPUS=corpus.jsonl recipes/simulate.sh [PART...]
 #
-# Sentences whose words carry an emotion are spoken with a prosody that follows it by STRENGTH. Their
-# weak labels are right with probability ACCURACY. One voice is held out: nothing is trained on it.
-# After fine-tuning on fixed neutral sentences by the others (examples/speech/labeled), that voice is
-# tested. A gain must come out where both are 1, and none where the accuracy is chance.
+# Recordings are said again by a vocoder, with a prosody that follows an emotion
+# (simulated_speech.py): those of SPEECH by STRENGTH, to pre-train on, with weak labels that are
+# right with probability ACCURACY; those of CORPUS, by other people, at strength 1, to probe and to
+# fine-tune with. Where both are 1, the probe must say "shown" and a gain over scratch must come
+# out; where the strength is 0 or the labels are right by chance, neither may.
 #
 # Parts, in this order; without any all are done, and what is there already is not made again:
-#   cell-STRENGTH-SEED   speech, a pre-training for each accuracy, and their fine-tunings
-#   points               what each fine-tuning scored, as lines of RESULTS
-#   judge                probe-prosody and its verdict on the held-out voices; compare with scratch
+#   said                          CORPUS in every emotion
+#   speech-STRENGTH-SEED          SPEECH in every emotion, and its weak labels
+#   cell-STRENGTH-ACCURACY-SEED   a pre-training, its probe and its fine-tuning
+#   scratch-SEED                  the fine-tuning without pre-training
+#   points                        what each found, as lines of RESULTS
+#   compare                       every cell with scratch, paired by speaker
 # `recipes/simulate.sh list` names them. A part may be stopped; the next call goes on with it.
 #
-# WORK        folder for all it makes (default: runs/simulate)
-# RESULTS     file the points are appended to (default: WORK/results.jsonl)
-# STRENGTHS, ACCURACIES     (default: 0 0.5 1; chance 0.7 1)
-# SEEDS       each another simulation; seed N holds voice N modulo 4 out (default: 0 1 2 3 4)
-# SENTENCES   of each emotion (default: 50, all)
-# FRACTION    of the labels that fine-tuning gets (default: 0.25)
-# MODEL, CROP               (default: resnet18-slim, 2 seconds)
-# PRETRAIN_STEPS, STEPS     (default: 600, 300)
+# SPEECH, CORPUS  JSONL of recordings, as `lanser manifest` writes it. The people of CORPUS, six or
+#                 more, say the same sentences, as those of EmoDB do; only its neutral ones are used
+# WORK            folder for all it makes (default: runs/simulate)
+# RESULTS         file the points are appended to (default: WORK/results.jsonl)
+# STRENGTHS, ACCURACIES   (default: 0 0.5 1; chance 0.7 1)
+# SEEDS           each draws prosody, labels and weights anew (default: 0)
+# RECORDINGS      of SPEECH that are taken (default: all)
+# MODEL, CROP             (default: resnet18-slim, 2 seconds)
+# FRACTION, FOLDS         share of the labels to fine-tune on; by speaker (default: 0.1; 5)
+# PRETRAIN_STEPS, STEPS   (default: 1000, 200)
 #
-# Needs flite (Debian: apt-get install flite). Costs about 10 minutes of two cores a cell, of which
-# the defaults have 15. flite has four voices: too few for an interval over voices, as it says.
+# Needs pyworld (pip install pyworld-prebuilt). Of 500 recordings, a cell costs about 10 minutes of a
+# core, and the speech of a strength 5.
 set -euo pipefail
+: "${SPEECH:?JSONL of recordings to pre-train on}" "${CORPUS:?JSONL of recordings by other people}"
 here=$(dirname "$0")
 work=${WORK:-runs/simulate}
 results=${RESULTS:-$work/results.jsonl}
-labeled="$here/../examples/speech/labeled/corpus.jsonl"
 strengths=${STRENGTHS:-0 0.5 1}
 accuracies=${ACCURACIES:-chance 0.7 1}
-seeds=${SEEDS:-0 1 2 3 4}
-fraction=${FRACTION:-0.25}
+seeds=${SEEDS:-0}
+recordings=${RECORDINGS:-}
 model=${MODEL:-resnet18-slim}
 crop=${CROP:-2}
-pretrain_steps=${PRETRAIN_STEPS:-600}
-steps=${STEPS:-300}
-voices=(slt rms awb kal16)
-
-if ! command -v flite > /dev/null; then
-    echo "$0 needs flite, which speaks: on Debian or Ubuntu, apt-get install flite" >&2
-    exit 2
-fi
+fraction=${FRACTION:-0.1}
+folds=${FOLDS:-5}
+pretrain_steps=${PRETRAIN_STEPS:-1000}
+steps=${STEPS:-200}
 
 # Exit 3 means done, with some records rejected and listed: go on.
 may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
 
-# cell STRENGTH SEED
-cell() {
-    local cell="$work/$1-$2" voice=${voices[$(($2 % 4))]} accuracy
-    [ -e "$cell/speech/speech.jsonl" ] || python "$here/simulated_speech.py" --strength "$1" \
-        --seed "$2" --without "$voice" --sentences "${SENTENCES:-50}" \
-        --accuracies $accuracies --out "$cell/speech"
-    for accuracy in $accuracies; do
-        [ -e "$cell/tuned-$accuracy/predictions.jsonl" ] && continue
-        may_reject lanser pretrain "$cell/speech/speech.jsonl" \
-            --labels "$cell/speech/labels-$accuracy.jsonl" --model "$model" --crop "$crop" \
-            --steps "$pretrain_steps" --seed "$2" --resume -o "$cell/pretrained-$accuracy"
-        tune "$voice" "$2" "$cell/tuned-$accuracy" --init "$cell/pretrained-$accuracy"
-    done
-    tune "$voice" "$2" "$work/scratch-$2" --model "$model" --crop "$crop"
+# say RECORDINGS FOLDER OPTION...
+say() {
+    [ -e "$2/speech.jsonl" ] || python "$here/simulated_speech.py" "$1" --out "$2" "${@:3}"
 }
 
-# tune VOICE SEED RUN OPTION...: the held-out voice is tested; the heard ones are refused as a test.
+# cell STRENGTH ACCURACY SEED
+cell() {
+    local speech="$work/speech-$1-$3" cell="$work/$1-$2-$3"
+    may_reject lanser pretrain "$speech/speech.jsonl" --labels "$speech/labels-$2.jsonl" \
+        --model "$model" --crop "$crop" --steps "$pretrain_steps" --seed "$3" --resume \
+        -o "$cell/pretrained"
+    [ -e "$cell/probe/probe.json" ] || may_reject lanser probe-prosody "$work/said/speech.jsonl" \
+        --run "$cell/pretrained" -o "$cell/probe" --force
+    tune "$3" "$cell/tuned" --init "$cell/pretrained"
+}
+
+# tune SEED RUN OPTION...
 tune() {
-    [ -e "$3/predictions.jsonl" ] || may_reject lanser finetune "$labeled" "${@:4}" \
-        --test "voice=$1" --group voice --fraction "$fraction" --seed "$2" --subset-seed "$2" \
-        --batch-size 16 --steps "$steps" --resume -o "$3"
+    [ -e "$2/predictions.jsonl" ] || may_reject lanser finetune "$work/said/speech.jsonl" "${@:3}" \
+        --folds "$folds" --fraction "$fraction" --seed "$1" --subset-seed "$1" \
+        --steps "$steps" --resume -o "$2"
 }
 
 points() {
-    local strength accuracy runs
-    store scratch null null "$work"/scratch-*/predictions.jsonl
-    for strength in $strengths; do
-        for accuracy in $accuracies; do
-            runs=("$work/$strength"-*/tuned-"$accuracy"/predictions.jsonl)
-            [ -e "${runs[0]}" ] && store weak "$strength" "$accuracy" "${runs[@]}"
+    local seed strength accuracy cell
+    for seed in $seeds; do
+        store scratch null null "$seed" "$work/scratch-$seed/predictions.jsonl"
+        for strength in $strengths; do
+            for accuracy in $accuracies; do
+                cell="$work/$strength-$accuracy-$seed"
+                store weak "$strength" "$accuracy" "$seed" "$cell"/{tuned/predictions.jsonl,probe/probe.json}
+            done
         done
     done
 }
 
-# store ARM STRENGTH ACCURACY PREDICTIONS...
+# store ARM STRENGTH ACCURACY SEED FILE...: what is not there is left for another day.
 store() {
-    python "$here/store_points.py" "${@:4}" --by voice --to "$results" --set recipe=simulate \
-        "arm=$1" "strength=$2" "accuracy=$3" "crop=$crop" \
-        "sentences=${SENTENCES:-50}" "pretrain_steps=$pretrain_steps"
+    [ -e "$5" ] || return 0
+    python "$here/store_points.py" "${@:5}" --to "$results" --set recipe=simulate "arm=$1" \
+        "strength=$2" "accuracy=$3" "seed=$4" "model=$model" "crop=$crop" "folds=$folds" \
+        "recordings=${recordings:-all}" "pretrain_steps=$pretrain_steps" \
+        "fraction=$fraction" "steps=$steps"
 }
 
 # The answers of all seeds, each with its seed before the id.
 pooled() {
     local seed
     for seed in $seeds; do
-        sed -E "s/\"id\": ?\"/&$seed-/" "$work/${1//SEED/$seed}/predictions.jsonl"
+        sed -E "s/\"id\": ?\"/&$seed-/" "${1//SEED/$seed}/predictions.jsonl"
     done
 }
 
-judge() {
-    local strength accuracy seed voice name answers=("$work/scratch.jsonl")
-    pooled scratch-SEED > "$work/scratch.jsonl"
+compare() {
+    local strength accuracy name answers=("$work/scratch.jsonl")
+    pooled "$work/scratch-SEED" > "$work/scratch.jsonl"
     for strength in $strengths; do
         for accuracy in $accuracies; do
-            name="$strength-accuracy-$accuracy"
-            pooled "$strength-SEED/tuned-$accuracy" > "$work/$name.jsonl"
-            answers+=("$work/$name.jsonl")
-            for seed in $seeds; do
-                voice=${voices[$((seed % 4))]}
-                [ -e "$work/probe-$name-$seed/probe.json" ] && continue
-                grep -E "\"voice\": ?\"$voice\"" "$labeled" |
-                    sed -E "s#\"audio_filepath\": ?\"#&$(realpath "${labeled%/*}")/#" \
-                        > "$work/held-out-$voice.jsonl"
-                may_reject lanser probe-prosody "$work/held-out-$voice.jsonl" \
-                    --run "$work/$strength-$seed/pretrained-$accuracy" --folds 2 \
-                    -o "$work/probe-$name-$seed"
-            done
+            name="$work/$strength-$accuracy"
+            pooled "$name-SEED/tuned" > "$name.jsonl"
+            answers+=("$name.jsonl")
         done
     done
-    lanser compare "${answers[@]}" --by voice
+    lanser compare "${answers[@]}" --by speaker
 }
 
-parts=()
-for strength in $strengths; do
-    for seed in $seeds; do parts+=("cell-$strength-$seed"); done
+parts=(said)
+for seed in $seeds; do
+    parts+=("scratch-$seed")
+    for strength in $strengths; do
+        parts+=("speech-$strength-$seed")
+        for accuracy in $accuracies; do parts+=("cell-$strength-$accuracy-$seed"); done
+    done
 done
-parts+=(points judge)
+parts+=(points compare)
 [ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
 [ $# -eq 0 ] || parts=("$@")
-now="$model crop $crop, ${SENTENCES:-50} sentences, fraction $fraction, $pretrain_steps and $steps steps"
+now="$SPEECH, ${recordings:-all} recordings, $CORPUS, $model crop $crop, $pretrain_steps steps; \
+$fraction of the labels, $folds folds, $steps steps"
 mkdir -p "$work"
 [ -e "$work/settings" ] || echo "$now" > "$work/settings"
 if [ "$now" != "$(cat "$work/settings")" ]; then
@@ -136,9 +137,16 @@ if [ "$now" != "$(cat "$work/settings")" ]; then
 fi
 for part in "${parts[@]}"; do
     printf '\n== %s\n' "$part" >&2
+    IFS=- read -r _ first second third <<< "$part"
     case $part in
-        cell-*-*) name=${part#cell-} && cell "${name%-*}" "${name##*-}" ;;
-        points | judge) "$part" ;;
+        said) say "$CORPUS" "$work/said" ;;
+        speech-*-*)
+            say "$SPEECH" "$work/$part" --strength "$first" --seed "$second" \
+                --accuracies $accuracies ${recordings:+--count "$recordings"}
+            ;;
+        cell-*-*-*) cell "$first" "$second" "$third" ;;
+        scratch-*) tune "$first" "$work/$part" --model "$model" --crop "$crop" ;;
+        points | compare) "$part" ;;
         *) echo "$0: no part '$part'; $0 list names them" >&2 && exit 2 ;;
     esac
 done

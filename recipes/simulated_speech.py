@@ -1,110 +1,186 @@
-"""Speak sentences whose words carry an emotion, with a prosody that follows it by a known strength.
+"""Say recordings again with a prosody that follows an emotion by a known strength.
 
-    python recipes/simulated_speech.py --strength 0.5 --without slt --out speech/
+    python recipes/simulated_speech.py corpus.jsonl --strength 0.5 --out speech/
 
-SYNTHETIC speech, made as examples/make_corpus.py makes it, from the sentences in examples/. At
-`--strength` 0 the prosody says nothing of the emotion, at 1 as much as in examples/. All voices of
-flite speak but the one that is held out. Weak labels are made, not guessed: `labels-A.jsonl` has
-the sentence's emotion with probability A, else one of the five others; at `chance` (one sixth) it
-says nothing. `speech.jsonl` has the records: `id`, `audio_filepath`, `speaker`, `voice`, and
-`written_for`, which no training reads.
+The voices are real, the prosody is SYNTHETIC. The WORLD vocoder (Morise, Yokomori and Ozawa 2016)
+takes a recording apart, and puts it together with the pitch, pitch range, tempo and effort that
+examples/make_corpus.py gives an emotion, chance included; each utterance shows it more or less.
+Effort is level, and with it a brighter voice. Every recording is said once in every emotion, so
+that words and speakers tell nothing of it. Of records with a `label` only those labelled neutral
+are taken. At `--strength 0` the emotions differ by chance alone, at 1 as the table says.
 
-Needs numpy, scipy, soundfile and the program `flite` (Debian: apt-get install flite).
+`speech.jsonl` has the records, with the emotion that each is said in as `label`. Weak labels are
+made, not guessed: `labels-A.jsonl` has as `emotion` that label with probability A, else one of the
+five others; at `chance` (one sixth) it says nothing.
+
+Needs pyworld (pip install pyworld-prebuilt).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing
 import random
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import cycle
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-sys.path.insert(0, str(EXAMPLES))
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
 
-import make_corpus  # noqa: E402  (a script next to its data, not a package)
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+
+import make_corpus
+from make_corpus import SAMPLE_RATE, Prosody, Speaker
+
+from lanser_cli import jsonl
+from lanser_cli.audio import sound
+from lanser_cli.records import Record
 
 EMOTIONS = tuple(make_corpus.PROSODY)
+KEPT = ("speaker", "sex", "sentence")
+"""Of the recording's record; its own words and labels are not those of what is made of it."""
+
+SHOWN = (0.4, 1.6)
+"""How much of its emotion an utterance shows, times the strength: drawn evenly between these."""
+
+LONGEST = 6.0
+"""Seconds of a recording that are said again, its first ones."""
+
+OCTAVE_DB = 0.3
+"""How much brighter an octave gets for a dB of level: the spectrum of loud speech is less steep."""
+
+FEWEST_VOICED = 40
+"""Frames of 5 ms. Less has no pitch to set."""
+
+Samples = NDArray[np.float64]
 
 
-def plan(
-    sentences: dict[str, list[str]], without: str, strength: float, folder: Path, seed: int
-) -> list[make_corpus.Utterance]:
-    """Share the sentences out among the speakers, evenly within an emotion."""
-    rng = random.Random(f"{seed}/speech")
-    speakers = [
-        replace(speaker, expression=strength * speaker.expression)
-        for speaker in make_corpus.SPEAKERS
-        if speaker.voice != without
+def say(samples: Samples, prosodies: Sequence[Prosody], seeds: Sequence[int]) -> list[Samples]:
+    """The recording with each prosody; nothing where it has hardly any voice.
+
+    Args:
+        samples: `[n]`, mono, at SAMPLE_RATE.
+        prosodies: pitch in semitones from that of the recording, range and rate as its multiples,
+            loudness in dB above make_corpus.REFERENCE_RMS_DB.
+        seeds: of the silence and the faint noise around each.
+    """
+    import pyworld
+
+    voice = np.ascontiguousarray(make_corpus.trim(samples), dtype=np.float64)
+    f0, times = pyworld.dio(voice, SAMPLE_RATE, f0_floor=60.0, f0_ceil=600.0)
+    f0 = pyworld.stonemask(voice, f0, times, SAMPLE_RATE)
+    voiced = f0 > 0
+    if voiced.sum() < FEWEST_VOICED:
+        return []
+    power = pyworld.cheaptrick(voice, f0, times, SAMPLE_RATE)
+    noise = pyworld.d4c(voice, f0, times, SAMPLE_RATE)
+    pitch = np.log2(f0[voiced])
+    mean = float(pitch.mean())
+    octaves = np.log2(np.maximum(np.linspace(0, SAMPLE_RATE / 2, power.shape[1]), 100.0) / 500.0)
+    said = []
+    for wanted, seed in zip(prosodies, seeds, strict=True):
+        moved = f0.copy()
+        moved[voiced] = 2.0 ** (mean + wanted.pitch / 12 + wanted.range * (pitch - mean))
+        brighter = power * 10 ** (OCTAVE_DB * wanted.loudness * octaves / 10)
+        frame_ms = pyworld.default_frame_period / wanted.rate
+        said.append(
+            make_corpus.recorded(
+                pyworld.synthesize(moved, brighter, noise, SAMPLE_RATE, frame_ms),
+                wanted.loudness,
+                seed,
+            )
+        )
+    return said
+
+
+def make_all(record: Record, *, strength: float, folder: Path, seed: int) -> list[dict[str, Any]]:
+    """Write the recording in every emotion; its new records, none without a voice."""
+    samples = sound.load(record)[: int(LONGEST * SAMPLE_RATE)].astype(np.float64)
+    names = {emotion: f"{record.id}-{emotion}" for emotion in EMOTIONS}
+    chances = [random.Random(f"{seed}/{name}") for name in names.values()]
+    plain = Speaker("", "", tract=1.0, pitch=0.0, loudness=0.0, expression=strength)
+    prosodies = [
+        make_corpus.draw_prosody(
+            emotion, replace(plain, expression=strength * rng.uniform(*SHOWN)), rng
+        )
+        for emotion, rng in zip(EMOTIONS, chances, strict=True)
     ]
-    turn = cycle(speakers)
-    found = []
-    for emotion, texts in sentences.items():
-        turns = [next(turn) for _ in texts]
-        rng.shuffle(turns)
-        for number, (text, speaker) in enumerate(zip(texts, turns, strict=True), start=1):
-            path = folder / f"{emotion}-{number:02d}.ogg"
-            key = f"{seed}/{text}"
-            found.append(make_corpus.Utterance(path, text, speaker, emotion, key))
-    return found
+    found = say(samples, prosodies, [rng.getrandbits(32) for rng in chances])
+    records = []
+    for (emotion, name), made in zip(names.items(), found, strict=False):
+        sf.write(folder / f"{name}.flac", made.astype(np.float32), SAMPLE_RATE)
+        records.append(
+            {
+                "id": name,
+                "audio_filepath": f"{name}.flac",
+                "duration": round(len(made) / SAMPLE_RATE, 3),
+                **{key: word for key in KEPT if (word := record.word(key))},
+                "label": emotion,
+            }
+        )
+    return records
 
 
 def weak_labels(
-    utterances: Sequence[make_corpus.Utterance], accuracy: str, seed: int
+    records: Sequence[dict[str, Any]], accuracy: str, seed: int
 ) -> list[dict[str, object]]:
-    """A label for each utterance, right with the probability named."""
+    """A label for each record, right with the probability named."""
     right = 1 / len(EMOTIONS) if accuracy == "chance" else float(accuracy)
     rng = random.Random(f"{seed}/labels")
     lines: list[dict[str, object]] = []
-    for one in utterances:
-        other = rng.choice([emotion for emotion in EMOTIONS if emotion != one.emotion])
-        label = one.emotion if rng.random() < right else other
-        lines.append({"id": one.path.stem, "emotion": label})
+    for one in records:
+        other = rng.choice([emotion for emotion in EMOTIONS if emotion != one["label"]])
+        lines.append({"id": one["id"], "emotion": one["label"] if rng.random() < right else other})
     return lines
+
+
+def neutral_recordings(path: Path, count: int | None, seed: int) -> list[Record]:
+    """The records of a JSONL that are labelled neutral or not at all; `count` of them, drawn."""
+    items = [one for one in jsonl.read_records([str(path)], "simulated_speech")]
+    found = [one for one in items if isinstance(one, Record) and one.label in (None, "neutral")]
+    if count is not None and count < len(found):
+        found = random.Random(f"{seed}/recordings").sample(found, count)
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("recordings", type=Path, help="JSONL, as `lanser manifest` writes it")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--strength", type=float, default=1.0, help="of the prosody, 0..1")
-    parser.add_argument("--without", default="", help="voice that is held out")
     parser.add_argument(
         "--accuracies", nargs="+", default=["chance", "0.7", "1"], help="of the weak labels"
     )
-    parser.add_argument("--sentences", type=int, default=50, help="of each emotion (default: 50)")
+    parser.add_argument("--count", type=int, help="of recordings to take (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="all choices are drawn from it")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     args = parser.parse_args(argv)
 
-    if (problem := make_corpus.missing_program()) is not None:
-        print(f"simulated_speech: {problem}", file=sys.stderr)
+    if importlib.util.find_spec("pyworld") is None:
+        print("simulated_speech: needs pyworld: pip install pyworld-prebuilt", file=sys.stderr)
         return 2
+    recordings = neutral_recordings(args.recordings, args.count, args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    every, _ = make_corpus.read_sentences(EXAMPLES / "sentences.tsv")
-    sentences = {emotion: texts[: args.sentences] for emotion, texts in every.items()}
-    utterances = plan(sentences, args.without, args.strength, args.out, args.seed)
+    one = partial(make_all, strength=args.strength, folder=args.out, seed=args.seed)
     with multiprocessing.Pool(args.jobs) as pool:
-        durations = pool.map(make_corpus.make_one, [(one, args.seed) for one in utterances])
+        made = pool.map(one, recordings)
+    records = [record for several in made for record in several]
     for accuracy in args.accuracies:
-        labels = weak_labels(utterances, accuracy, args.seed)
+        labels = weak_labels(records, accuracy, args.seed)
         make_corpus.write_jsonl(args.out / f"labels-{accuracy}.jsonl", labels)
-    records: list[dict[str, object]] = [
-        {
-            "id": one.path.stem,
-            "audio_filepath": one.path.name,
-            "duration": round(duration, 3),
-            "speaker": one.speaker.name,
-            "voice": one.speaker.voice,
-            "written_for": one.emotion,
-        }
-        for one, duration in zip(utterances, durations, strict=True)
-    ]
     make_corpus.write_jsonl(args.out / "speech.jsonl", records)  # last: it says that all is there
-    print(f"simulated_speech: {len(records)} utterances in {args.out}", file=sys.stderr)
+    silent = sum(not several for several in made)
+    print(
+        f"simulated_speech: {len(recordings)} recordings, {silent} of them with hardly any voice "
+        f"and left out; {len(records)} utterances in {args.out}",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -13,6 +13,7 @@ import soundfile
 from conftest import EKMAN, ROOT, Lanser, read_jsonl
 
 import lanser_cli
+from lanser_cli.entailment.why import options_in
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.records import Record, Reject
 
@@ -72,11 +73,17 @@ def test_one_record_is_one_and_what_is_none_is_a_reject(clips: Path, tiny_run: P
 
 @pytest.mark.parametrize(
     ("labels", "why"),
-    [(["glad, happy", "sad"], "'glad, happy' holds a comma"), ([], "label"), ("sad", "two")],
+    [(["glad, happy", "glad, happy"], "'glad, happy' occurs twice"), ([], "two"), ("sad", "two")],
 )
 def test_labels_are_taken_as_they_are_or_refused(labels: list[str], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         lanser_cli.label("so sad", labels=labels)
+
+
+def test_a_label_may_hold_a_comma(tiny_nli: Path) -> None:
+    labels = ["glad, happy", "sad"]
+    [record] = lanser_cli.label("so sad", labels=labels, model=str(tiny_nli), device="cpu")
+    assert list(record.emotion_scores or ()) == options_in(record)["labels"] == labels
 
 
 def test_a_wrong_call_fails_at_once(clips: Path, tiny_run: Path, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from conftest import EKMAN, ENVIRONMENT, Lanser, read_jsonl, write_jsonl
 from quick import Done, Quick
 
 from lanser_cli.app import VERBS
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Record
+from lanser_cli.stage import one_process
 
 COUNT = 24
 SMALL_WINDOW = 5

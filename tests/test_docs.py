@@ -18,7 +18,8 @@ import soundfile
 from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
 from lanser_cli.app import VERBS
-from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.entailment.crosswalk import load_crosswalk
+from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy
 from lanser_cli.evaluation import certificate
 from lanser_cli.records import _TYPES, Record, Reject
 
@@ -115,7 +116,7 @@ def test_audit_example_has_the_keys_of_a_certificate(tmp_path, lanser):
     assert list(shown["examples"][0]) == list(found["examples"][0])
     assert example["schema"] == made["schema"]
     assert example["max_bit_errors"] == made["max_bit_errors"]
-    cited = certificate.cite(path)
+    cited = certificate.cite(path).about
     page = (ROOT / "docs/formats.md").read_text().split("With\n  `--audit FILE`")[1][:400]
     for key in cited:
         assert f"`{key}`" in page, key
@@ -138,11 +139,14 @@ def test_metrics_example():
         assert re.findall(r'"(\w+)":', line) == list(example)
 
 
-def test_taxonomy_example(tmp_path):
+def test_taxonomy_and_crosswalk_examples(tmp_path):
     [example] = blocks("docs/formats.md", "json taxonomy")
     path = tmp_path / "mine.json"
     path.write_text(example)
     assert Taxonomy.from_file(path).adjectives == ("joyful", "calm")
+    [example] = blocks("docs/formats.md", "json crosswalk")
+    path.write_text(example)
+    assert load_crosswalk(str(path), load_taxonomy("meld7")).target == load_taxonomy("iemocap4")
 
 
 def test_links_lead_somewhere():
@@ -369,13 +373,13 @@ def test_the_paper_from_a_folder_of_speech_to_the_report(small_checkout):
         assert done.returncode == 0, done.stderr[-3000:]
     work = small_checkout / "all"
     assert len(json.loads((work / "report/report.json").read_text())["results"]) == 2
-    for script, arms in (
-        ("ablate-taxonomy.sh ekman6 meld7", ("ekman6", "meld7")),
-        ("ablate-template.sh 'I am {adjective}.' 'I feel {}.'", ("I_am_adjective_", "I_feel_")),
+    for words, arms in (
+        ("taxonomy ekman6 meld7", ("ekman6", "meld7")),
+        ("template 'I am {adjective}.' 'I feel {}.'", ("I_am_adjective_", "I_feel_")),
     ):
-        done = shell(f"recipes/{script}", small_checkout, **ON_EXAMPLES)
+        done = shell(f"recipes/ablate.sh {words}", small_checkout, **ON_EXAMPLES)
         assert done.returncode == 0, done.stderr[-3000:]
-        made = work / script.partition(".")[0]
+        made = work / f"ablate-{words.split()[0]}"
         assert sorted(path.name for path in made.iterdir()) == sorted([*arms, "report"])
         [difference] = read_jsonl(done.stdout)[-1:]
         assert [Path(difference[key]).parent.name for key in ("reference", "other")] == list(arms)
@@ -395,9 +399,7 @@ def test_the_paper_is_shown_and_its_stages_are_checked_before_anything_runs(tmp_
     assert [path.name for path in tmp_path.iterdir()] == [".bin"]
 
 
-@pytest.mark.parametrize(
-    "name", ["lanser", "label-efficiency", "ablate-taxonomy", "ablate-template"]
-)
+@pytest.mark.parametrize("name", ["lanser", "label-efficiency", "ablate"])
 def test_a_recipe_says_what_it_does_what_it_needs_and_what_it_costs(name):
     head = (ROOT / f"recipes/{name}.sh").read_text().split("set -euo")[0]
     for word in ("What it does: ", "Needs: ", "Costs: "):

@@ -23,8 +23,9 @@ from lanser_cli import app, lock
 from lanser_cli.digests import file_sha256
 from lanser_cli.jsonl import read_records
 from lanser_cli.parts import numbers_in
-from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Dropped, Outcome, Record, Reject
+from lanser_cli.stage import one_process, unique
 
 Look = Callable[..., tuple[int, dict[str, Any], str]]
 

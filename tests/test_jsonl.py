@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from lanser_cli import digests, jsonl, output
 from lanser_cli.errors import EXIT_REJECTED, LanserError, UsageError
 from lanser_cli.jsonl import read_records
-from lanser_cli.pipe import Pipe, one_process, unique, windows
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
+from lanser_cli.stage import one_process, unique, windows
 from lanser_cli.tally import Ledger, Tally
 
 LINES = b'{"id":"a","n":1}\n{"id":"b"}\n{"id":"c","text":"\xc3\xa9"}\n'
@@ -400,7 +401,8 @@ def test_nothing_in_nothing_out(tmp_path: Path) -> None:
 CHATTER = """
 import os
 from lanser_cli.records import Record
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe
+from lanser_cli.stage import one_process
 from lanser_cli.output import result_line
 
 def stage(window):
@@ -693,7 +695,8 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from lanser_cli.records import Record
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe
+from lanser_cli.stage import one_process
 if sys.argv[2] == "small":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 items = [Record({"id": f"r{number:03d}"}) for number in range(200)]

@@ -22,8 +22,9 @@ from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock, FolderLock
 from lanser_cli.origin import of_files
 from lanser_cli.output import JsonlFile, reject_line, write_whole
-from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import one_process, unique
 from lanser_cli.tally import Ledger
 
 RECORDS = [{"id": f"r{number}", "text": f"text {number}"} for number in range(6)]
@@ -324,6 +325,21 @@ def test_every_setting_of_a_filter_counts_but_those_that_change_no_record() -> N
         assert made_with(other, LabelSettings()) != made_with(task, LabelSettings())
     assert made_with(task, LabelSettings(calibrate="null")) != made_with(task, LabelSettings())
     assert "--vad-threshold" in options(TranscribeSettings("embedded"))
+
+
+def test_the_weights_that_ship_count_by_what_they_hold_and_not_by_when_they_were_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lanser_cli.entailment import entail_label, load_task
+
+    monkeypatch.setattr(entail_label, "EMBEDDED_FOLDER", tmp_path)
+    weights, task = tmp_path / "model.safetensors", load_task("ekman6")
+    identities = []
+    for data, time in ((bytes(1 << 20), 1), (bytes(1 << 20), 2), (b"\1" * (1 << 20), 2)):
+        weights.write_bytes(data)
+        os.utime(weights, (time, time))
+        identities.append(entail_label.made_with(task, entail_label.LabelSettings())["--model"])
+    assert identities[0] == identities[1] != identities[2]
 
 
 def test_resumed_labels_are_those_of_one_taxonomy(

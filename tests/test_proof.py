@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
+import random
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,9 +13,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import ROOT, read_jsonl, write_jsonl
 from scipy.stats import binomtest, chi2_contingency, ttest_1samp
 from test_docs import blocks, shell
+
+from lanser_cli.prosody.targets import measure
 
 
 def script(path: str) -> ModuleType:
@@ -227,65 +230,90 @@ def test_real_voices_in_small(shared, checkout):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("flite") is None, reason="flite, which speaks, is not installed")
-def test_simulation_in_small(checkout):
-    """The held-out voice is in no speech that is trained on; labels are as accurate as stated."""
-    recipe = "recipes/simulate.sh cell-0-1 cell-1-1 points judge"
-    small = {**TINY, "STRENGTHS": "0 1", "ACCURACIES": "1", "SEEDS": "1", "SENTENCES": "3"}
-    once = shell(recipe, checkout, **small)
+def test_simulation_in_small(shared, checkout):
+    """One cell: every file is there, and a second call makes nothing anew."""
+    pytest.importorskip("pyworld", reason="pyworld is in the extra dev")
+    corpora = checkout / "corpora"
+    corpora.mkdir()
+    for name, clips in {
+        "speech": [next((shared / "ravdess").glob(f"Actor_0{n}/*-01-01-*.flac")) for n in (1, 2)],
+        "corpus": [
+            path
+            for speaker in ("03", "08", "10")
+            for path in sorted((shared / "emodb" / "wav").glob(f"{speaker}*N?.flac"))[:2]
+        ],
+    }.items():
+        write_jsonl(
+            corpora / f"{name}.jsonl",
+            [
+                {"audio_filepath": str(path), "speaker": path.name[:2] + path.parent.name[-2:]}
+                for path in clips
+            ],
+        )
+    small = {
+        **TINY,
+        **{"SPEECH": "corpora/speech.jsonl", "CORPUS": "corpora/corpus.jsonl"},
+        **{"STRENGTHS": "1", "ACCURACIES": "1", "FRACTION": "0.5", "FOLDS": "2"},
+    }
+    once = shell("recipes/simulate.sh", checkout, **small)
     assert once.returncode == 0, once.stderr[-3000:]
     work = checkout / "runs" / "simulate"
-    for strength in "01":
-        speech = read_jsonl(work / f"{strength}-1" / "speech" / "speech.jsonl")
-        assert {one["voice"] for one in speech} == {"slt", "awb", "kal16"} and len(speech) == 18
-        labels = read_jsonl(work / f"{strength}-1" / "speech" / "labels-1.jsonl")
-        assert [one["emotion"] for one in labels] == [one["written_for"] for one in speech]
-    compared = [one for one in read_jsonl(once.stdout.encode()) if "least_p" in one]
-    assert [one["unit"] for one in compared] == ["voice", "voice"]
-    for strength in "01":
-        name = f"probe-{strength}-accuracy-1-1"
-        assert json.loads((work / name / "probe.json").read_text())["verdict"] == "no verdict"
+    said = read_jsonl(work / "said" / "speech.jsonl")
+    assert Counter(one["label"] for one in said) == dict.fromkeys(
+        script("recipes/simulated_speech.py").EMOTIONS, 6
+    )
+    probe = json.loads((work / "1-1-0" / "probe" / "probe.json").read_text())
+    assert (probe["verdict"], probe["speakers"]) == ("no verdict", 3)
+    [compared] = [one for one in read_jsonl(once.stdout.encode()) if "least_p" in one]
+    assert (compared["n"], compared["units"]) == (36, 3)
     found = read_jsonl(work / "results.jsonl")
-    assert [(one["arm"], one["strength"]) for one in found] == [
-        *(("scratch", None), ("weak", 0), ("weak", 1))
+    assert [(one["strength"], "uar" in one) for one in found] == [
+        *((None, True), (1, True), (1, False))
     ]
-    assert all(set(one["by_unit"]) == {"rms"} for one in found)
+    made = results.simulate(found[:2])
+    assert "too few speakers for an interval, 3" in made
     before = weights(work)
-    again = shell(recipe, checkout, **small)
+    again = shell("recipes/simulate.sh", checkout, **small)
     assert again.returncode == 0 and weights(work) == before
     assert read_jsonl(work / "results.jsonl") == found
+    other = shell("recipes/simulate.sh", checkout, **small | {"STEPS": "3"})
+    assert other.returncode == 2 and "name another WORK" in other.stderr
 
 
-def test_simulate_says_kindly_that_flite_is_missing(checkout):
-    bare = checkout / "bin"
-    bare.mkdir()
-    for name in ("bash", "dirname", "env"):
-        (bare / name).symlink_to(shutil.which(name) or "")
-    result = shell(f"PATH={bare} recipes/simulate.sh", checkout)
-    assert result.returncode == 2 and "apt-get install flite" in result.stderr
-
-
-def test_simulated_labels_are_right_as_often_as_stated(tmp_path):
+def test_simulated_labels_are_right_as_often_as_stated():
     simulated = script("recipes/simulated_speech.py")
-    corpus = simulated.make_corpus
-    sentences, _ = corpus.read_sentences(ROOT / "examples" / "sentences.tsv")
-    spoken = simulated.plan(sentences, "slt", 0.0, tmp_path, 0)
-    assert {one.speaker.voice for one in spoken} == {"rms", "awb", "kal16"} and len(spoken) == 300
+    made = [{"id": f"{n}", "label": simulated.EMOTIONS[n % 6]} for n in range(600)]
     for accuracy, value in (("chance", 1 / 6), ("0.7", 0.7), ("1", 1.0)):
-        labels = simulated.weak_labels(spoken, accuracy, 0)
-        right = sum(one["emotion"] == u.emotion for one, u in zip(labels, spoken, strict=True))
-        low, high = binomtest(right, 300).proportion_ci(0.999)
+        labels = simulated.weak_labels(made, accuracy, 0)
+        right = sum(a["emotion"] == b["label"] for a, b in zip(labels, made, strict=True))
+        low, high = binomtest(right, 600).proportion_ci(0.999)
         assert low <= value <= high
 
 
-def test_at_strength_zero_prosody_is_the_same_for_every_emotion(tmp_path):
-    import random
+def test_at_strength_zero_prosody_is_the_same_for_every_emotion():
+    corpus = script("recipes/simulated_speech.py").make_corpus
+    still = corpus.Speaker("", "", 1.0, pitch=0.0, loudness=0.0, expression=0.0)
+    joy, fear = (corpus.draw_prosody(name, still, random.Random(1)) for name in ("joy", "fear"))
+    assert joy == fear
 
+
+def test_a_recording_is_said_again_with_the_prosody_wanted(shared):
+    pytest.importorskip("pyworld", reason="pyworld is in the extra dev")
     simulated = script("recipes/simulated_speech.py")
-    [*spoken] = simulated.plan({"joy": ["one"], "fear": ["one"]}, "slt", 0.0, tmp_path, 0)
-    draw = simulated.make_corpus.draw_prosody
-    speaker = spoken[0].speaker
-    assert draw("joy", speaker, random.Random(1)) == draw("fear", speaker, random.Random(1))
+    wav = shared / "ravdess" / "Actor_01" / "03-01-01-01-01-01-01.flac"
+    samples, _ = soundfile.read(wav)
+    plain = simulated.Prosody(rate=1.0, pitch=0.0, range=1.0, loudness=0.0)
+    louder = simulated.Prosody(rate=1.0, pitch=0.0, range=1.0, loudness=6.0)
+    other = simulated.Prosody(rate=1.25, pitch=4.0, range=0.5, loudness=0.0)
+    said = simulated.say(samples, [plain, louder, other], [1, 1, 1])
+    before, loud, after = (measure(one.astype(np.float32)) for one in said)
+    assert after["f0_mean"] - before["f0_mean"] == pytest.approx(4.0, abs=0.5)
+    assert after["f0_variability"] / before["f0_variability"] == pytest.approx(0.5, abs=0.1)
+    assert after["speaking_rate"] > before["speaking_rate"]
+    assert loud["intensity_mean"] - before["intensity_mean"] == pytest.approx(6.0, abs=1.0)
+    assert loud["f0_mean"] == pytest.approx(before["f0_mean"], abs=0.2)
+    assert loud["spectral_tilt"] < before["spectral_tilt"] - 1
+    assert simulated.say(np.zeros(16000) + 1e-3, [plain], [1]) == []
 
 
 # ---------------------------------------------------------------- results are data

@@ -56,6 +56,13 @@ def test_known_keys_have_views() -> None:
     assert (record.prediction, record.scores) == ("fear", {"fear": 1})
 
 
+def test_an_empty_word_is_none() -> None:
+    words = ("speaker", "label", "emotion", "split", "prediction")
+    record = Record.parse({"id": "a", **dict.fromkeys(words, ""), "text": ""})
+    assert all(getattr(record, word) is None and record.word(word) is None for word in words)
+    assert record.text == ""
+
+
 @pytest.mark.parametrize(
     ("key", "view"), [("offset", 0.0), ("duration", None), ("text", None), ("emotion", None)]
 )

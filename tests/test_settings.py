@@ -123,6 +123,10 @@ def test_what_is_printed_can_be_given_back(
             "[audit]\nallow = ['id', 3]\n",
             "allow in [audit] is 3, and must be a text, or a list of such",
         ),
+        (
+            "[shard]\noutput = ''\n",
+            "output in [shard] is empty: write what it is to be, or leave it out",
+        ),
         ("[eval]\nconfig = 'b.toml'\n", "[eval] has no option 'config'"),
     ],
 )  # fmt: skip
@@ -131,6 +135,12 @@ def test_what_a_file_cannot_set_is_refused_also_for_another_verb(
 ) -> None:
     path = file(text)
     assert refused(capsys, "doctor", "--config", path) == f"{path}: {said}"
+
+
+def test_an_empty_list_of_models_is_refused(file, capsys: pytest.CaptureFixture[str]) -> None:
+    path = file("[entail-label]\nmodel = []\n")
+    said = refused(capsys, "entail-label", "words.jsonl", "--config", path)
+    assert said == "--model is an empty list: name a model, or leave it out"
 
 
 def test_a_file_that_is_none_is_refused(

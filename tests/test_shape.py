@@ -16,7 +16,17 @@ SHAPE = {
     "rows": [{"x": float, "ok": Maybe(bool)}],
     "share": Maybe(That(float, "at most 1", lambda value: value <= 1)),
 }
-GOOD = '"schema": 1, "name": "a", "counts": {"b": 2}, "rows": [{"x": 1}, {"x": 0.5, "ok": true}]'
+GOOD = {
+    "schema": "1",
+    "name": '"a"',
+    "counts": '{"b": 2}',
+    "rows": '[{"x": 1}, {"x": 0.5, "ok": true}]',
+}
+
+
+def with_(**changed: str) -> str:
+    """The good file, with other JSON for some keys."""
+    return "{" + ", ".join(f'"{key}": {value}' for key, value in (GOOD | changed).items()) + "}"
 
 
 @pytest.mark.parametrize(
@@ -29,15 +39,16 @@ GOOD = '"schema": 1, "name": "a", "counts": {"b": 2}, "rows": [{"x": 1}, {"x": 0
         ('{"schema": -1}', "'schema' must be a whole number from 0 on, not -1"),
         ('{"schema": 1.0}', "'schema' must be a whole number, not 1.0"),
         ('{"schema": 1}', "'name' is missing"),
-        (f'{{{GOOD}, "name": null}}', "'name' must be a string, not null"),
-        (f'{{{GOOD}, "counts": {{"b": true}}}}', "'counts.b' must be a whole number, not true or"),
-        (f'{{{GOOD}, "rows": [{{"x": 1}}, {{}}]}}', "'rows[1].x' is missing"),
-        (f'{{{GOOD}, "rows": [{{"x": NaN}}]}}', "'rows[0].x' must be a finite number, not NaN"),
-        (f'{{{GOOD}, "rows": [{{"x": 1e999}}]}}', "'rows[0].x' must be a finite number"),
-        (f'{{{GOOD}, "rows": [{{"x": 1{"0" * 400}}}]}}', "'rows[0].x' must be a finite number"),
-        (f'{{{GOOD}, "rows": [{{"x": 1{"0" * 5000}}}]}}', "not JSON"),
-        (f'{{{GOOD}, "more": "\\ud800"}}', "not JSON: 'utf-8' codec can't encode"),
-        (f'{{{GOOD}, "share": 1.5}}', "'share' must be at most 1, not 1.5"),
+        (with_(name="null"), "'name' must be a string, not null"),
+        (with_(counts='{"b": true}'), "'counts.b' must be a whole number, not true or"),
+        (with_(rows='[{"x": 1}, {}]'), "'rows[1].x' is missing"),
+        (with_(rows='[{"x": NaN}]'), "'rows[0].x' must be a finite number, not NaN"),
+        (with_(rows='[{"x": 1e999}]'), "'rows[0].x' must be a finite number"),
+        (with_(rows=f'[{{"x": 1{"0" * 400}}}]'), "'rows[0].x' must be a finite number"),
+        (with_(rows=f'[{{"x": 1{"0" * 5000}}}]'), "not JSON"),
+        (with_(more='"\\ud800"'), "not JSON: 'utf-8' codec can't encode"),
+        (with_(rows='[{"x": 1, "x": 2}]'), "'x' occurs twice"),
+        (with_(share="1.5"), "'share' must be at most 1, not 1.5"),
     ],
 )
 def test_what_does_not_fit_is_named(text: str, said: str, tmp_path: Path) -> None:
@@ -51,9 +62,9 @@ def test_what_does_not_fit_is_named(text: str, said: str, tmp_path: Path) -> Non
 
 def test_what_fits_is_read_with_keys_that_nobody_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    path.write_text(f'{{{GOOD}, "share": null, "more": 1}}')
+    path.write_text(with_(share="null", more="1"))
     assert read_json(path, "a thing", SHAPE, 1)["more"] == 1
-    path.write_text(f'{{{GOOD}, "schema": 2, "name": 3}}')
+    path.write_text(with_(schema="2", name="3"))
     with pytest.raises(LanserError, match="written by a newer lanser"):
         read_json(path, "a thing", SHAPE, 1)
 

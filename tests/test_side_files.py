@@ -118,7 +118,10 @@ def test_mutants_of_a_certificate(tmp_path: Path) -> None:
     value = {
         "schema": 1,
         "passed": True,
-        "sides": [{"name": n, "records": 1, "rejected": 0, "digest": "0" * 64} for n in "ab"],
+        "sides": [
+            {"name": n, "records": 1, "rejected": 0, "digest": "0" * 64, "ids": "0" * 8}
+            for n in "ab"
+        ],
         "checks": [check | {"missing": [0, 0], "not_checked": None, "examples": []}] * 3,
     }
     path = tmp_path / "audit.json"

@@ -18,8 +18,9 @@ from conftest import ENVIRONMENT
 from lanser_cli import workers
 from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.errors import LanserError, Stopped, UsageError
-from lanser_cli.pipe import Pipe, WindowFunction, windows
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import WindowFunction, windows
 
 
 def make_marker(device: str, *, meet: Path | None = None) -> WindowFunction:

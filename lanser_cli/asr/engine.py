@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lanser_cli.asr.quality import DEFAULTS, Thresholds
@@ -12,6 +13,9 @@ from lanser_cli.choices import HearingPrecision
 if TYPE_CHECKING:
     from lanser_cli.audio.sound import Waveform
 
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded" / "model.safetensors"
+"""Of the engine that ships in the package."""
 
 OFFLINE = "--model embedded"
 """The engine that needs no download, for the messages of those that do."""

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterable, Iterator
 
 from lanser_cli import console
 from lanser_cli.asr.transcriber import STAGE, Transcribed
-from lanser_cli.pipe import Process, watching
 from lanser_cli.records import Outcome, Record
+from lanser_cli.stage import Process, watching
 
 
 class Throughput:

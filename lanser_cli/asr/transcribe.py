@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lanser_cli.asr import transcriber
-from lanser_cli.asr.engine import Engine
+from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.quality import DEFAULTS, Thresholds
 from lanser_cli.asr.throughput import Throughput
@@ -22,8 +22,9 @@ from lanser_cli.choices import Channel, HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.origin import named, options
 from lanser_cli.output import warn_of
-from lanser_cli.pipe import Pipe, WindowFunction, unique, windows
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject, attempt
+from lanser_cli.stage import WindowFunction, unique, windows
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 
@@ -137,7 +138,10 @@ def transcribe_records(
         process = references.watching(process)
     tally = pipe.run(
         *(items, process),
-        {"--model": named(settings.model), **options(settings, but=("model", "batch_size"))},
+        {
+            "--model": named(settings.model, EMBEDDED_WEIGHTS),
+            **options(settings, but=("model", "batch_size")),
+        },
         count=count if cut is None else lambda: None,
     )
     if references is not None and pipe.output is not None:

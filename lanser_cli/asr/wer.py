@@ -14,8 +14,8 @@ from lanser_cli.audio.manifests import adapt
 from lanser_cli.errors import LanserError
 from lanser_cli.jsonl import read_records
 from lanser_cli.output import warn_of
-from lanser_cli.pipe import Process, watching
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import Process, watching
 
 STAGE = "transcribe"
 

@@ -10,8 +10,8 @@ from typing import Any
 from lanser_cli import console, workers
 from lanser_cli.audio import sound
 from lanser_cli.devices import cpu_count
-from lanser_cli.pipe import windows
 from lanser_cli.records import Outcome, Record, Reject, attempt
+from lanser_cli.stage import windows
 from lanser_cli.tally import Ledger
 
 WINDOW = 16

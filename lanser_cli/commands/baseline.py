@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from lanser_cli.choices import Scaling
-from lanser_cli.commands import options
+from lanser_cli.commands import options, training
 from lanser_cli.commands.groups import RUNNING, SOUND
 from lanser_cli.tally import Ledger
 
@@ -16,16 +16,16 @@ lanser baseline corpus.jsonl -o runs/scaled --normalise speaker
 
 
 def command(
-    output: options.RunOutput,
+    output: training.RunOutput,
     inputs: options.ShardsOrRecords = None,
-    folds: options.Folds = None,
-    group: options.Group = "speaker",
-    test: options.Test = None,
-    protocol: options.StandardProtocol = None,
+    folds: training.Folds = None,
+    group: training.Group = "speaker",
+    test: training.Test = None,
+    protocol: training.StandardProtocol = None,
     min_seconds: options.MinSeconds = 0.0,
     max_seconds: options.MaxSeconds = None,
-    fraction: options.Fraction = 1.0,
-    subset_seed: options.SubsetSeed = 0,
+    fraction: training.Fraction = 1.0,
+    subset_seed: training.SubsetSeed = 0,
     normalise: Annotated[
         Scaling,
         SOUND.option(help="Scale features for each speaker, test speakers too: report it apart."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lanser_cli.commands import completion, options
+from lanser_cli.commands import completion, options, training
 from lanser_cli.commands.groups import MODEL, OUTPUT, RUNNING, TEST, TRAINING
 from lanser_cli.tally import Ledger
 
@@ -27,7 +27,7 @@ def command(
             help="Run folder that the one arm starts from.",
         ),
     ] = None,
-    allow_seen: options.AllowSeen = False,
+    allow_seen: training.AllowSeen = False,
     fractions: Annotated[
         str, TEST.option(metavar="F,F,...", help="Shares of the training labels.")
     ] = ".05,.1,.25,.5,1",
@@ -35,25 +35,25 @@ def command(
         int, TEST.option(min=1, help="Trainings of each arm and fraction, from --seed on.")
     ] = 5,
     steps: Annotated[int, TRAINING.option(min=1, help="Optimizer steps of each training.")] = 1500,
-    folds: options.Folds = None,
-    group: options.Group = "speaker",
-    test: options.Test = None,
-    protocol: options.StandardProtocol = None,
-    batch_size: options.BatchSize = 32,
-    lr: options.LearningRate = 1e-3,
-    weight_decay: options.WeightDecay = 0.05,
-    class_weights: options.ClassWeights = "none",
-    label_smoothing: options.LabelSmoothing = 0.1,
-    mixup: options.Mixup = 0.2,
-    gain_db: options.GainDb = 0.0,
-    noise_db: options.NoiseDb = None,
-    tempo: options.Tempo = 0.0,
-    precision: options.Precision = "auto",
+    folds: training.Folds = None,
+    group: training.Group = "speaker",
+    test: training.Test = None,
+    protocol: training.StandardProtocol = None,
+    batch_size: training.BatchSize = 32,
+    lr: training.LearningRate = 1e-3,
+    weight_decay: training.WeightDecay = 0.05,
+    class_weights: training.ClassWeights = "none",
+    label_smoothing: training.LabelSmoothing = 0.1,
+    mixup: training.Mixup = 0.2,
+    gain_db: training.GainDb = 0.0,
+    noise_db: training.NoiseDb = None,
+    tempo: training.Tempo = 0.0,
+    precision: training.Precision = "auto",
     threads: options.Threads = None,
-    deterministic: options.Deterministic = False,
-    workers: options.LoaderWorkers = 0,
-    checkpoint_every: options.CheckpointEvery = 500,
-    checkpoint_minutes: options.CheckpointMinutes = 10.0,
+    deterministic: training.Deterministic = False,
+    workers: training.LoaderWorkers = 0,
+    checkpoint_every: training.CheckpointEvery = 500,
+    checkpoint_minutes: training.CheckpointMinutes = 10.0,
     by: Annotated[
         str | None,
         TEST.option(metavar="KEY", help="What the intervals take for independent, as in eval."),
@@ -69,7 +69,7 @@ def command(
     min_seconds: options.MinSeconds = 0.0,
     max_seconds: options.MaxSeconds = None,
     seed: options.Seed = 0,
-    subset_seed: options.SubsetSeed = 0,
+    subset_seed: training.SubsetSeed = 0,
     fetch: options.Fetch = None,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,

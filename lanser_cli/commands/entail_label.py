@@ -140,7 +140,8 @@ def command(
     from lanser_cli.redaction import Redaction
 
     settings = options.fill(LabelSettings, locals())
-    words = (taxonomy, labels, crosswalk, templates or ())
+    named = None if labels is None else labels.split(",")
+    words = (taxonomy, named, crosswalk, templates or ())
     task = load_task(*words, lang=lang, sweep=sweep is not None)
     if sweep is not None:
         with Ledger("entail-label", rejects, inputs=inputs) as ledger:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lanser_cli.commands import completion, options
+from lanser_cli.commands import completion, options, training
 from lanser_cli.commands.groups import MODEL, TEST, TRAINING
 from lanser_cli.devices import Ranks
 from lanser_cli.tally import Ledger
@@ -18,7 +18,7 @@ lanser finetune corpus.jsonl -o runs/held-out --init runs/pretrained --test spea
 
 
 def command(
-    output: options.RunOutput,
+    output: training.RunOutput,
     inputs: options.ShardsOrRecords = None,
     init: Annotated[
         Path | None,
@@ -28,15 +28,15 @@ def command(
             help="Run folder to start from; without it training is from scratch.",
         ),
     ] = None,
-    allow_seen: options.AllowSeen = False,
-    model: options.ArchitectureOrInit = None,
+    allow_seen: training.AllowSeen = False,
+    model: training.ArchitectureOrInit = None,
     freeze: Annotated[
         bool, MODEL.option("--freeze", help="Keep the backbone as it is; train the last layer.")
     ] = False,
-    folds: options.Folds = None,
-    group: options.Group = "speaker",
-    test: options.Test = None,
-    protocol: options.StandardProtocol = None,
+    folds: training.Folds = None,
+    group: training.Group = "speaker",
+    test: training.Test = None,
+    protocol: training.StandardProtocol = None,
     validation: Annotated[
         int,
         TEST.option(
@@ -45,8 +45,8 @@ def command(
     ] = 0,
     min_seconds: options.MinSeconds = 0.0,
     max_seconds: options.MaxSeconds = None,
-    fraction: options.Fraction = 1.0,
-    subset_seed: options.SubsetSeed = 0,
+    fraction: training.Fraction = 1.0,
+    subset_seed: training.SubsetSeed = 0,
     seeds: Annotated[
         int, TEST.option(min=1, help="Trainings over the same folds, from --seed on.")
     ] = 1,
@@ -54,28 +54,28 @@ def command(
         int | None,
         TRAINING.option(min=1, help="Passes over the data; default 60, without --steps."),
     ] = None,
-    steps: options.Steps = None,
-    batch_size: options.BatchSize = 32,
-    accumulate: options.Accumulate = 1,
-    lr: options.LearningRate = 1e-3,
-    weight_decay: options.WeightDecay = 0.05,
-    class_weights: options.ClassWeights = "none",
-    label_smoothing: options.LabelSmoothing = 0.1,
-    mixup: options.Mixup = 0.2,
-    gain_db: options.GainDb = 0.0,
-    noise_db: options.NoiseDb = None,
-    tempo: options.Tempo = 0.0,
-    crop: options.CropOrInit = None,
-    trim: options.Trim = False,
-    normalise: options.NormaliseOrInit = None,
-    precision: options.Precision = "auto",
-    compile: options.Compile = False,
+    steps: training.Steps = None,
+    batch_size: training.BatchSize = 32,
+    accumulate: training.Accumulate = 1,
+    lr: training.LearningRate = 1e-3,
+    weight_decay: training.WeightDecay = 0.05,
+    class_weights: training.ClassWeights = "none",
+    label_smoothing: training.LabelSmoothing = 0.1,
+    mixup: training.Mixup = 0.2,
+    gain_db: training.GainDb = 0.0,
+    noise_db: training.NoiseDb = None,
+    tempo: training.Tempo = 0.0,
+    crop: training.CropOrInit = None,
+    trim: training.Trim = False,
+    normalise: training.NormaliseOrInit = None,
+    precision: training.Precision = "auto",
+    compile: training.Compile = False,
     threads: options.Threads = None,
-    deterministic: options.Deterministic = False,
-    workers: options.LoaderWorkers = 0,
-    checkpoint_every: options.CheckpointEvery = 500,
-    checkpoint_minutes: options.CheckpointMinutes = 10.0,
-    tensorboard: options.TensorBoard = False,
+    deterministic: training.Deterministic = False,
+    workers: training.LoaderWorkers = 0,
+    checkpoint_every: training.CheckpointEvery = 500,
+    checkpoint_minutes: training.CheckpointMinutes = 10.0,
+    tensorboard: training.TensorBoard = False,
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
@@ -97,7 +97,7 @@ def command(
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
 
-    epochs = options.passes(epochs, steps, 60)
+    epochs = training.passes(epochs, steps, 60)
     how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     with Ledger("finetune", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
         tested = finetune(

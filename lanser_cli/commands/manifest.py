@@ -13,7 +13,7 @@ from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, OUTPUT, TABLE
 from lanser_cli.errors import UsageError
 from lanser_cli.origin import named
-from lanser_cli.pipe import one_process, unique
+from lanser_cli.stage import one_process, unique
 
 Kind = Annotated[
     str,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Control, Targets
-from lanser_cli.commands import options
+from lanser_cli.commands import options, training
 from lanser_cli.commands.groups import INPUT, LABELS, RUNNING, TRAINING
 from lanser_cli.devices import Ranks
 from lanser_cli.tally import Ledger
@@ -19,9 +19,9 @@ lanser pretrain shards/ -o runs/pretrained --resume
 
 
 def command(
-    output: options.RunOutput,
+    output: training.RunOutput,
     inputs: options.ShardsOrRecords = None,
-    model: options.Architecture = "resnet50",
+    model: training.Architecture = "resnet50",
     targets: Annotated[
         Targets, LABELS.option(help="hard: the weak label; soft: all of emotion_scores.")
     ] = "hard",
@@ -45,29 +45,29 @@ def command(
         int | None,
         TRAINING.option(min=1, help="Passes over the data; default 30, without --steps."),
     ] = None,
-    steps: options.Steps = None,
-    batch_size: options.BatchSize = 32,
-    accumulate: options.Accumulate = 1,
-    lr: options.LearningRate = 1e-3,
-    weight_decay: options.WeightDecay = 0.05,
-    class_weights: options.ClassWeights = "none",
+    steps: training.Steps = None,
+    batch_size: training.BatchSize = 32,
+    accumulate: training.Accumulate = 1,
+    lr: training.LearningRate = 1e-3,
+    weight_decay: training.WeightDecay = 0.05,
+    class_weights: training.ClassWeights = "none",
     score_weighted: Annotated[
         bool,
         TRAINING.option("--score-weighted", help="Count each utterance by its emotion_score."),
     ] = False,
-    label_smoothing: options.LabelSmoothing = 0.1,
-    mixup: options.Mixup = 0.2,
-    gain_db: options.GainDb = 0.0,
-    noise_db: options.NoiseDb = None,
-    tempo: options.Tempo = 0.0,
-    crop: options.Crop = 3.0,
-    trim: options.Trim = False,
-    normalise: options.Normalise = "none",
-    precision: options.Precision = "auto",
-    compile: options.Compile = False,
+    label_smoothing: training.LabelSmoothing = 0.1,
+    mixup: training.Mixup = 0.2,
+    gain_db: training.GainDb = 0.0,
+    noise_db: training.NoiseDb = None,
+    tempo: training.Tempo = 0.0,
+    crop: training.Crop = 3.0,
+    trim: training.Trim = False,
+    normalise: training.Normalise = "none",
+    precision: training.Precision = "auto",
+    compile: training.Compile = False,
     threads: options.Threads = None,
-    deterministic: options.Deterministic = False,
-    workers: options.LoaderWorkers = 0,
+    deterministic: training.Deterministic = False,
+    workers: training.LoaderWorkers = 0,
     resampled: Annotated[
         bool,
         TRAINING.option("--resampled", help="Draw with replacement, not each once an epoch."),
@@ -79,9 +79,9 @@ def command(
             help="For slow disks: shuffle blocks of this many, a few shards; 0: all at once.",
         ),
     ] = 0,
-    checkpoint_every: options.CheckpointEvery = 500,
-    checkpoint_minutes: options.CheckpointMinutes = 10.0,
-    tensorboard: options.TensorBoard = False,
+    checkpoint_every: training.CheckpointEvery = 500,
+    checkpoint_minutes: training.CheckpointMinutes = 10.0,
+    tensorboard: training.TensorBoard = False,
     resume: options.Resume = False,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
@@ -108,7 +108,7 @@ def command(
     from lanser_cli.training.pretrain import pretrain
     from lanser_cli.training.recipe import Recipe
 
-    epochs = options.passes(epochs, steps, 30)
+    epochs = training.passes(epochs, steps, 30)
     recipe = options.fill(Recipe, locals())
     with Ledger("pretrain", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
         made = pretrain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from lanser_cli.choices import Removing
-from lanser_cli.commands import completion, options
+from lanser_cli.commands import completion, options, training
 from lanser_cli.commands.groups import LABELS
 from lanser_cli.tally import Ledger
 
@@ -16,7 +16,7 @@ lanser text-only corpus.jsonl -o runs/calibrated --calibrate batch --crosswalk e
 
 
 def command(
-    output: options.RunOutput,
+    output: training.RunOutput,
     inputs: options.Records = None,
     taxonomy: Annotated[
         str,
@@ -38,12 +38,12 @@ def command(
     calibrate: Annotated[
         Removing, LABELS.option(help="Subtract what labels score on average (batch).")
     ] = "none",
-    folds: options.Folds = None,
-    group: options.Group = "speaker",
-    test: options.Test = None,
-    protocol: options.StandardProtocol = None,
-    fraction: options.Fraction = 1.0,
-    subset_seed: options.SubsetSeed = 0,
+    folds: training.Folds = None,
+    group: training.Group = "speaker",
+    test: training.Test = None,
+    protocol: training.StandardProtocol = None,
+    fraction: training.Fraction = 1.0,
+    subset_seed: training.SubsetSeed = 0,
     seed: options.Seed = 0,
     device: options.OneDevice = "auto",
     rejects: options.Rejects = None,

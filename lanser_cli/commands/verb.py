@@ -94,6 +94,7 @@ class Verb(TyperCommand):
         if ctx.resilient_parsing:
             return self._parse_for_completion(ctx, args)
         try:
+            self._refuse_empty(ctx, args)
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
             error.message = error.message.replace("Value error, ", "")
@@ -114,6 +115,18 @@ class Verb(TyperCommand):
         if "threads" in ctx.params:
             surroundings.mention_load()
         return super().invoke(ctx)
+
+    def _refuse_empty(self, ctx: Any, args: list[str]) -> None:
+        """Refuse an empty word, as of a variable that is not set: `Path` takes it for this folder.
+
+        Raises:
+            UsageError: there is one.
+        """
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for param in cast("list[TyperArgument | TyperOption]", self.params):
+            value = given.get(param.name)
+            if value == "" or (isinstance(value, list | tuple) and "" in value):
+                raise UsageError(f"{_in_words([param])} is empty: write what it is to be")
 
     def _parse_for_completion(self, ctx: Any, args: list[str]) -> list[str]:
         """Which options are given. To check values takes pydantic, and the shell waits."""

@@ -45,6 +45,7 @@ def command(
         words = why.command_of(given, named)
     console.configure(quiet_=quiet, verbose_=verbose)
     labels, crosswalk = given.get("labels"), given.get("crosswalk")
+    labels = labels.split(",") if isinstance(labels, str) else labels
     task = load_task(
         *(given.get("taxonomy", ""), labels, crosswalk, given.get("templates") or ()),
         lang=given.get("lang", ENGLISH),

@@ -16,7 +16,6 @@ Face's `metadata.csv` (`file_name`): it is the audio, and `transcription` the te
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
@@ -28,8 +27,9 @@ from typing import Any
 from lanser_cli.audio import sound
 from lanser_cli.corpora.base import STAGE, Clip
 from lanser_cli.corpora.table import Table
-from lanser_cli.errors import RecordError, UsageError
+from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, make_id
+from lanser_cli.shape import load_json
 
 _NUMBERS = ("offset", "duration", "emotion_score", "audio_channel")
 _KEYS = ("audio_filepath", "label", "speaker", "text")
@@ -140,16 +140,12 @@ def read_label_map(words: str) -> dict[str, str]:
             raise UsageError(f"--label-map '{words}': write OLD=NEW,OLD=NEW, each OLD once")
         return found
     try:
-        pairs = json.loads(Path(words).read_text(encoding="utf-8"), object_pairs_hook=tuple)
-    except OSError as error:
-        raise UsageError(f"{words}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{words}: not a JSON file: {error}") from None
-    if not isinstance(pairs, tuple) or not all(isinstance(to, str) for _, to in pairs):
+        mapped = load_json(Path(words), "a label map")
+    except LanserError as error:
+        raise UsageError(str(error)) from None
+    if not isinstance(mapped, dict) or not all(isinstance(to, str) for to in mapped.values()):
         raise UsageError(f'{words}: must hold an object such as {{"hap": "happy", "xxx": ""}}')
-    if len(dict(pairs)) < len(pairs):
-        raise UsageError(f"{words}: a label is there twice: keep one of the two")
-    return dict(pairs)
+    return mapped
 
 
 def _outcome(table: Table, where: str, row: dict[str, str] | Reject, layout: Layout) -> Outcome:

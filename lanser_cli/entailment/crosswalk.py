@@ -8,7 +8,6 @@ leads by equal names, else through what labels have in common, or it is given in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from lanser_cli.entailment.taxonomy import (
     read_object,
     taxonomy_names,
 )
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.shape import load_json
 
 _KEYS = ("to", "map")
 
@@ -156,7 +156,7 @@ def _advice(target: Taxonomy) -> str:
 
 def _holds_map(path: Path) -> bool:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        value = load_json(path, "a crosswalk")
+    except LanserError:
         return False  # whoever reads it as a taxonomy will say what is wrong
     return isinstance(value, dict) and "map" in value

@@ -27,13 +27,14 @@ from lanser_cli.entailment.labeller import (
     reason_to_abstain,
 )
 from lanser_cli.entailment.llm_scorer import LlmScorer
-from lanser_cli.entailment.scorer import EMBEDDED, PairScorer
+from lanser_cli.entailment.scorer import EMBEDDED, EMBEDDED_FOLDER, PairScorer
 from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
-from lanser_cli.pipe import Pipe, Process, WindowFunction, unique, watching
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record
+from lanser_cli.stage import Process, WindowFunction, unique, watching
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 
@@ -95,6 +96,8 @@ class LabelSettings:
     no_text: bool = False
 
     def __post_init__(self) -> None:
+        if not self.models:
+            raise UsageError("--model is an empty list: name a model, or leave it out")
         if self.top_k_first is not None and self.model == self.first_model:
             raise UsageError(
                 f"--top-k-first lets the model '{self.first_model}' choose the candidates of a "
@@ -155,14 +158,14 @@ def label_files(
 
 def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
     """What the labels depend on besides the transcripts, by option."""
-    crosswalk = task.crosswalk
+    crosswalk, weights = task.crosswalk, EMBEDDED_FOLDER / "model.safetensors"
     return {
-        "--model": origin.named(settings.model),
+        "--model": origin.named(settings.model, weights),
         "--taxonomy": _in_short(task.taxonomy),
         "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
         "--template": " | ".join(template.text for template in task.templates),
         **origin.options(settings, but=_NOT_OF_LABELS),
-        "--first-model": origin.named(settings.first_model),
+        "--first-model": settings.top_k_first and origin.named(settings.first_model, weights),
         "--prior": settings.prior and origin.of_files([settings.prior]),
     }
 

@@ -18,8 +18,8 @@ from lanser_cli.entailment.label_scorer import SERVED, LabelScorer, Scorer
 from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
 from lanser_cli.output import warn_of
-from lanser_cli.pipe import windows
 from lanser_cli.records import Outcome, Record, Reject, attempt
+from lanser_cli.stage import windows
 
 STAGE = "entail-label"
 WINDOW = 256

@@ -34,7 +34,7 @@ class Task:
 
 def load_task(
     taxonomy: str,
-    labels: str | None = None,
+    labels: Sequence[str] | None = None,
     crosswalk: str | None = None,
     templates: Sequence[str] = (),
     *,
@@ -45,7 +45,7 @@ def load_task(
 
     Args:
         taxonomy: a name or file.
-        labels: instead of a taxonomy, joined by commas.
+        labels: instead of a taxonomy.
         crosswalk: name of the target taxonomy, or file.
         templates, sweep: as `load_templates`.
         lang: the language of the hypotheses.
@@ -53,12 +53,10 @@ def load_task(
     Raises:
         UsageError: one of them is not there or does not fit.
     """
-    words = ["--labels", labels] if labels is not None else ["--taxonomy", taxonomy]
+    words = ["--labels", ",".join(labels)] if labels is not None else ["--taxonomy", taxonomy]
     words += ["--crosswalk", crosswalk] if crosswalk else []
     words += ["--lang", lang] if lang != ENGLISH else []
-    emotions = (
-        Taxonomy.of_labels(labels.split(",")) if labels is not None else load_taxonomy(taxonomy)
-    )
+    emotions = Taxonomy.of_labels(labels) if labels is not None else load_taxonomy(taxonomy)
     emotions = emotions.in_language(lang)
     return Task(
         emotions,

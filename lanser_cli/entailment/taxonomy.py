@@ -10,14 +10,14 @@ A label may have `words` in other languages: `"words": {"de": {"noun": "Freude",
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.shape import load_json
 
 _FOLDER = Path(__file__).parent / "taxonomies"
 _KEYS = ("name", "source", "labels")
@@ -182,33 +182,12 @@ def read_object(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         UsageError: not there, not JSON, a key that occurs twice, is missing or unknown.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text, object_pairs_hook=_without_repeats)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except _Repeated as error:
-        raise UsageError(f"{path}: '{error}' occurs twice") from None
-    except ValueError as error:
-        raise UsageError(f"{path}: not a JSON file: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{path}: not a JSON file: nested too deeply") from None
+        value = load_json(path, f"an object with {', '.join(keys)}")
+    except LanserError as error:
+        raise UsageError(str(error)) from None
     if not isinstance(value, dict):
         raise UsageError(f"{path}: must hold an object with {', '.join(keys)}")
     _check_keys(value, keys, str(path))
-    return value
-
-
-class _Repeated(Exception):
-    """A key that occurs twice in one JSON object."""
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """The object that JSON pairs make; Python would keep the last of a repeated key silently."""
-    value: dict[str, object] = {}
-    for key, item in pairs:
-        if key in value:
-            raise _Repeated(key)
-        value[key] = item
     return value
 
 

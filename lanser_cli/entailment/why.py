@@ -142,7 +142,7 @@ def options_in(record: Record) -> dict[str, Any]:
             "entail-label wrote with -o, with its FILE.meta.json beside it"
         )
     given = {
-        "labels": ",".join(record.emotion_scores or ()) if custom else None,
+        "labels": list(record.emotion_scores or ()) if custom else None,
         "taxonomy": None if custom else about["taxonomy"],
         "crosswalk": about.get("crosswalk"),
         "lang": about.get("lang"),
@@ -161,6 +161,7 @@ def command_of(given: Mapping[str, Any], inputs: Sequence[str]) -> list[str]:
     names = {"models": "model", "templates": "template"}
     words = ["lanser", "entail-label", *inputs]
     for name, value in given.items():
+        value = ",".join(value) if name == "labels" else value
         option = "--" + names.get(name, name).replace("_", "-")
         for one in value if isinstance(value, list) else [value]:
             words += [option, str(one)]

@@ -10,8 +10,8 @@ from pathlib import Path
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.mistakes import Mistakes
-from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
+from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
 from lanser_cli.texts import near
 
@@ -70,12 +70,11 @@ class Answers:
             return None if word is None else same.setdefault(word, word)
 
         for record in records:
-            if record.word(truth) is None:
+            if (true := record.word(truth)) is None:
                 continue
             ids.append(record.id)
-            true = str(record.fields[truth])
             truths.append(same.setdefault(true, true))
-            owners.append(shared(record.word(by or "speaker") or None))
+            owners.append(shared(record.word(by or "speaker")))
             folds.append(shared(record.word("test_fold")))
             several = _of_seeds(record, answer)
             if len(ids) == 1:

@@ -17,9 +17,9 @@ from lanser_cli.digests import sound_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.checks import Finding, Heard, Side
 from lanser_cli.evaluation.fingerprint import fingerprint
-from lanser_cli.pipe import unique, windows
 from lanser_cli.records import Dropped, Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
+from lanser_cli.stage import unique, windows
 from lanser_cli.tally import Ledger
 
 WINDOW = 16
@@ -64,8 +64,8 @@ def collect(
     reader.check_inputs(inputs)
     by_split = len(inputs) == 1
     sides = {} if by_split else {name: Side(name) for name in inputs}
-    names: deque[str] = deque()
-    """Sides of the records that are being listened to, in their order."""
+    asked: deque[tuple[Record, Side]] = deque()
+    """The records that are being listened to, in their order, and their sides."""
 
     def refuse(reject: Reject, name: str | None) -> None:
         ledger.reject(reject)
@@ -86,8 +86,7 @@ def collect(
                         why = "has no 'split': a single set is audited by split; or name two sets"
                         refuse(Reject.of(item, "audit", why), None)
                         continue
-                    sides.setdefault(name, Side(name))
-                    names.append(name)
+                    asked.append((item, sides.setdefault(name, Side(name))))
                     yield item
 
     waiting = windows(read(), WINDOW)
@@ -96,16 +95,16 @@ def collect(
     with console.progress("audit", reader.count(inputs)) as meter:
         for window in outcomes:
             for outcome in window:
-                name = names.popleft()
-                if isinstance(outcome, Record):
-                    heard = outcome if isinstance(outcome, Heard) else Heard(outcome.fields)
-                    sides[name].add(heard)
+                record, side = asked.popleft()
+                side.add(outcome if isinstance(outcome, Heard) else Heard(record.fields))
+                if isinstance(outcome, Reject):
+                    side.unheard.add(record.id)
+                    refuse(outcome, side.name)
+                else:
                     ledger.done += 1
-                elif isinstance(outcome, Reject):
-                    refuse(outcome, name)
             meter.reach(ledger.met)
     for side in sides.values():
-        if not side.ids:
+        if len(side.unheard) == len(side.ids):
             raise LanserError(f"audit: {side.name}: no record to audit in it ({ledger})")
     if len(sides) < 2:
         found = f"the one split '{next(iter(sides))}'" if sides else "no record with a 'split'"

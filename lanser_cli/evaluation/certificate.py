@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lanser_cli import provenance
 from lanser_cli.digests import file_sha256
+from lanser_cli.errors import UsageError
 from lanser_cli.evaluation.checks import Finding, Side
 from lanser_cli.evaluation.fingerprint import MAX_BIT_ERRORS
-from lanser_cli.shape import COUNT, Maybe, read_json
+from lanser_cli.shape import COUNT, Maybe, That, read_json
 
 SCHEMA = 1
 
+_SIDE = {"name": str, "records": COUNT, "rejected": COUNT, "digest": str}
+_IDS = re.compile("(?:[0-9a-f]{8})*")
+_MARKS = That(str, "8 hex digits of each id", lambda text: bool(_IDS.fullmatch(text)))
 _SHAPE = {
     "passed": bool,
-    "sides": [{"name": str, "records": COUNT, "rejected": COUNT, "digest": str}],
+    "sides": [{**_SIDE, "ids": _MARKS}],
     "checks": [{"check": str, "shared": COUNT, "allowed": bool, "not_checked": Maybe(str)}],
 }
 
@@ -32,6 +42,7 @@ def certificate(sides: Sequence[Side], findings: Sequence[Finding]) -> dict[str,
                 "records": len(side.ids),
                 "rejected": side.rejected,
                 "digest": side.digest(),
+                "ids": b"".join(sorted(map(_mark, side.vouched()))).hex(),
             }
             for side in sides
         ],
@@ -48,17 +59,41 @@ def summary(certificate: Mapping[str, Any]) -> dict[str, Any]:
     checks = [{key: check[key] for key in keys} for check in certificate["checks"]]
     return {
         "passed": certificate["passed"],
-        "sides": certificate["sides"],
+        "sides": _in_short(certificate["sides"]),
         "checks": checks,
     }
 
 
-def cite(path: Path) -> dict[str, Any]:
-    """What a report says of a certificate.
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """What a report says of a certificate, and of which records it may.
 
-    Returns:
-        `file`, `sha256`, `passed`, `sides`, and check by check what was `found`, `allowed` and
-        `not_checked`. One with a leak in it is not `passed`, whatever it says.
+    Attributes:
+        about: `file`, `sha256`, `passed`, `sides`, and check by check what was `found`, `allowed`
+            and `not_checked`. One with a leak in it is not `passed`, whatever it says.
+        marks: of the ids that were audited, 32 bits each.
+    """
+
+    about: dict[str, Any]
+    marks: NDArray[np.uint32]
+
+    def check(self, name: str, ids: Sequence[str]) -> None:
+        """Refuse to be cited for the records of an input that were not audited.
+
+        Raises:
+            UsageError: there are some.
+        """
+        strange = ~np.isin(_marks(b"".join(map(_mark, ids))), self.marks)
+        if strange.any():
+            first = ids[int(strange.argmax())]
+            raise UsageError(
+                f"--audit {self.about['file']}: {strange.sum()} of the {len(ids)} records of "
+                f"{name} were not audited, such as '{first}': audit what is evaluated"
+            )
+
+
+def cite(path: Path) -> Citation:
+    """A certificate, for a report to cite.
 
     Raises:
         LanserError: no such file, not a certificate, or of a newer schema.
@@ -66,18 +101,29 @@ def cite(path: Path) -> dict[str, Any]:
     value = read_json(path, "a certificate of lanser audit", _SHAPE, SCHEMA)
     checks = value["checks"]
     found = _named(check for check in checks if check["shared"] and not check["allowed"])
-    return {
+    about = {
         "file": str(path),
         "sha256": file_sha256(path),
         "passed": value["passed"] and not found,
-        "sides": [
-            {key: side[key] for key in ("name", "records", "rejected", "digest")}
-            for side in value["sides"]
-        ],
+        "sides": _in_short(value["sides"]),
         "found": found,
         "allowed": _named(check for check in checks if check["shared"] and check["allowed"]),
         "not_checked": _named(check for check in checks if check.get("not_checked")),
     }
+    return Citation(about, _marks(bytes.fromhex("".join(side["ids"] for side in value["sides"]))))
+
+
+def _in_short(sides: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: side[key] for key in _SIDE} for side in sides]
+
+
+def _mark(identifier: str) -> bytes:
+    """32 bits of an id: of a million that were audited, one of 4,000 others has its like."""
+    return hashlib.sha256(identifier.encode()).digest()[:4]
+
+
+def _marks(data: bytes) -> NDArray[np.uint32]:
+    return np.frombuffer(data, ">u4")
 
 
 def _named(checks: Iterable[Mapping[str, Any]]) -> list[str]:

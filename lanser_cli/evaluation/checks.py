@@ -46,6 +46,8 @@ class Side:
     )
     """Of each check but `fingerprint`: value -> the first id that has it, and how many have."""
     rejected: int = 0
+    unheard: set[str] = field(default_factory=set)
+    """Ids whose sound cannot be read: the other checks look at their records all the same."""
 
     def add(self, record: Heard) -> None:
         """Remember a record."""
@@ -55,7 +57,7 @@ class Side:
         values = {
             "id": record.id,
             "speaker": record.speaker,
-            "sentence": record.fields.get("sentence"),
+            "sentence": record.word("sentence"),
             "text": spoken_form(record.text or "") or record.word("text_hash"),
             "audio": self.sounds[-1].hex(),
         }
@@ -69,6 +71,10 @@ class Side:
         if check == "fingerprint":
             return sum(len(words) > 0 for words in self.prints)
         return sum(count for _, count in self.keys[check].values())
+
+    def vouched(self) -> list[str]:
+        """The ids that a certificate may be cited for."""
+        return [identifier for identifier in self.ids if identifier not in self.unheard]
 
     def digest(self) -> str:
         """SHA-256 over lines `ID AUDIO`, sorted by id; AUDIO is the SHA-256 of the sound."""

@@ -57,7 +57,8 @@ def evaluate(
         audio: whether the report has the sound of the surest mistakes.
 
     Raises:
-        UsageError: there is a certificate but no report, or there is no such change of sound.
+        UsageError: there is a certificate but no report, or it is of other records; or there is no
+            such change of sound.
         LanserError: an input is not there, or has nothing to compare.
     """
     if audit is not None and output is None:
@@ -88,6 +89,8 @@ def evaluate(
                 reference=truths,
                 mistakes=None if output is None else mistakes,
             )
+        if cited is not None:
+            cited.check(name, answers.ids)
         if output is not None and len(measured) <= MOST_COMPARED:
             kept[name] = answers
         result = result_of_run(answers)
@@ -98,11 +101,12 @@ def evaluate(
         use = runs.use_of_labels(Path(name)) if about else None
         entries[name] = Entry(result, about, use, mistakes.surest, changed, answers.heard)
     if output is not None:
+        said = None if cited is None else cited.about
         report.evaluation(
-            output, entries, differences=_apart(measured, kept), audit=cited, audio=audio
+            output, entries, differences=_apart(measured, kept), audit=said, audio=audio
         )
-        if cited and not cited["passed"]:
-            console.warn(f"eval: {audit}: the audit found leaks ({', '.join(cited['found'])})")
+        if said and not said["passed"]:
+            console.warn(f"eval: {audit}: the audit found leaks ({', '.join(said['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
     return entries
 

@@ -58,7 +58,7 @@ def evaluation(
     Args:
         entries: by the name of the input.
         differences: of the others to the first; or why they cannot be compared.
-        audit: what `certificate.cite` gives.
+        audit: `certificate.Citation.about`.
         audio: whether the surest mistakes can be listened to.
     """
     page = Page(folder, "Evaluation")
@@ -323,5 +323,5 @@ def _audit_words(audit: Mapping[str, Any]) -> str:
         if audit[key]:
             words.append(f"{what}: {', '.join(audit[key])}.")
     if rejected := sum(side["rejected"] for side in audit["sides"]):
-        words.append(f"{rejected} records could not be audited.")
+        words.append(f"{rejected} records were rejected: no sound of theirs was compared.")
     return " ".join([*words, f"Certificate: {audit['file']}, SHA-256 {audit['sha256']}."])

@@ -13,8 +13,8 @@ from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.answers import Answers, predictions_of
 from lanser_cli.evaluation.difference import Difference, difference
-from lanser_cli.pipe import windows
 from lanser_cli.records import Record
+from lanser_cli.stage import windows
 from lanser_cli.training import runs
 from lanser_cli.training.predict import WINDOW, Predictor
 from lanser_cli.training.speakers import Speakers, by_speaker
@@ -43,9 +43,7 @@ def robustness(
     """
     path = predictions_of(str(run))
     read = jsonl.read_records([path], "eval")
-    records = [
-        item for item in read if isinstance(item, Record) and item.fields.get(truth) is not None
-    ]
+    records = [item for item in read if isinstance(item, Record) and item.word(truth) is not None]
     models = _models_of(run, records)
     architecture = runs.read_architecture(next(iter(models)))
     where = parse_devices(device)[0]

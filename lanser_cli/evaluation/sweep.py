@@ -29,8 +29,8 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import metrics
 from lanser_cli.jsonl import check_files
 from lanser_cli.output import write_whole
-from lanser_cli.pipe import windows
 from lanser_cli.records import Dropped, Record, Reject, to_json
+from lanser_cli.stage import windows
 from lanser_cli.tally import Ledger
 
 

@@ -25,8 +25,8 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.linear import Array, Tested, check_new, divided, over_folds, write_run
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.strays import taxonomy_of
-from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject
+from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.folds import Protocol

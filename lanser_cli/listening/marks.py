@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.pipe import unique
 from lanser_cli.records import Record, Reject, to_json
+from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
 
 STAGE = "listen"

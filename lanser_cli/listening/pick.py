@@ -11,8 +11,9 @@ from lanser_cli import console, jsonl
 from lanser_cli.choices import Stratifying
 from lanser_cli.digests import string64
 from lanser_cli.errors import UsageError
-from lanser_cli.pipe import Pipe, one_process, unique
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Dropped, Outcome, Record, Reject
+from lanser_cli.stage import one_process, unique
 from lanser_cli.tally import Tally
 
 STAGE = "pick"

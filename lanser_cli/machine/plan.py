@@ -11,6 +11,7 @@ from typing import Any
 from lanser_cli.choices import Codec
 from lanser_cli.errors import UsageError
 from lanser_cli.shape import NOT_NEGATIVE, Maybe, That, read_json
+from lanser_cli.shards.pack import Packing
 from lanser_cli.summary import Summary
 
 SHIPPED = Path(__file__).with_name("rates.json")
@@ -38,9 +39,6 @@ _HEARD, _LABELLED, _SCORE = 344, 530, 22
 _MEMBERS = 1_600
 """Bytes of a sample in a tar besides its sound and its record: two headers, and padding. Of 4,481
 samples the mean is 1,608."""
-
-_LARGEST = 1 << 30
-"""Bytes after which `shard` begins another tar, where nobody says --max-mb."""
 
 _MOST_PARTS = 1000
 """What Slurm's MaxArraySize allows where nobody has raised it."""
@@ -134,7 +132,8 @@ def _stages(amount: Amount, known: dict[str, Any]) -> Iterator[Stage]:
     labelled = _LABELLED + _SCORE * amount.labels
     sound = amount.hours * 3600 * (_FLAC if amount.codec == "flac" else _OPUS)
     packed = round(sound) + count * (labelled + _MEMBERS)
-    shards = max(math.ceil(count / amount.max_count), math.ceil(packed / _LARGEST))
+    largest = Packing().max_mb << 20  # bytes; the commands name no --max-mb
+    shards = max(math.ceil(count / amount.max_count), math.ceil(packed / largest))
     shape = f"--codec {amount.codec} --max-count {amount.max_count}"
     epochs = f"--epochs {amount.epochs}"
     work = (  # units that the rate counts a second, bytes and files written, what the command says

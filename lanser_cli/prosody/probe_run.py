@@ -16,7 +16,6 @@ from lanser_cli.audio.measured import Measured, measured
 from lanser_cli.choices import Probe
 from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.pipe import windows
 from lanser_cli.prosody import controls, layers, words
 from lanser_cli.prosody.held_out import Part, divide
 from lanser_cli.prosody.layers import Features
@@ -26,6 +25,7 @@ from lanser_cli.prosody.table import TRAINED, Table, table, varying
 from lanser_cli.prosody.targets import TARGETS, UNITS, measurer
 from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
+from lanser_cli.stage import windows
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.predict import WINDOW, load_window, per_utterance

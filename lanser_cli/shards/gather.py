@@ -10,9 +10,9 @@ from typing import TypeVar
 from lanser_cli import console
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError
-from lanser_cli.pipe import unique
 from lanser_cli.records import Dropped, Record, Reject, attempt
 from lanser_cli.shards import reader, remote
+from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
 from lanser_cli.texts import alike
 

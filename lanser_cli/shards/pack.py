@@ -16,7 +16,6 @@ from lanser_cli.choices import Codec
 from lanser_cli.devices import cpu_count
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.origin import check_same, identity_in, of_files, options
-from lanser_cli.pipe import WindowFunction, unique, windows
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.redaction import Redaction
 from lanser_cli.shards import reader, remote
@@ -24,6 +23,7 @@ from lanser_cli.shards.encoder import Encoder, Sample
 from lanser_cli.shards.index import INDEX, taxonomy_of
 from lanser_cli.shards.selection import Selection, select
 from lanser_cli.shards.writer import ShardWriter
+from lanser_cli.stage import WindowFunction, unique, windows
 from lanser_cli.tally import Ledger, Tally
 
 _WINDOW = 16

@@ -14,11 +14,11 @@ from lanser_cli import devices, workers
 from lanser_cli.audio import sound
 from lanser_cli.digests import StringSet, file_sha256, sound_sha256
 from lanser_cli.errors import LanserError, RecordError
-from lanser_cli.pipe import WindowFunction, windows
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.shards.index import INDEX, Contents, ShardInfo, read_index, totals
 from lanser_cli.shards.samples import read_tar
 from lanser_cli.shards.side_file import SideFile
+from lanser_cli.stage import WindowFunction, windows
 
 _FEW = 64
 """Samples that are not worth starting processes for."""

@@ -16,9 +16,9 @@ from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.output import write_whole
-from lanser_cli.pipe import windows
 from lanser_cli.records import Record, Reject, to_json
 from lanser_cli.shards.gather import gather
+from lanser_cli.stage import windows
 from lanser_cli.tally import Ledger
 from lanser_cli.training import heard, runs
 from lanser_cli.training.examples import human_examples, human_label_set
@@ -227,7 +227,8 @@ def tune(
             _write(
                 one.run.path / "predictions.jsonl", [found[r.id] for r in records if r.id in found]
             )
-    pooled = [_pooled(record.id, by_seed) for record in records if record.id in found]
+    answered = set.intersection(*map(set, by_seed.values()))  # sound may come and go between seeds
+    pooled = [_pooled(record.id, by_seed) for record in records if record.id in answered]
     if seeds > 1:
         _write(run / "predictions.jsonl", pooled)
     ledger.done += len(used)

@@ -24,8 +24,8 @@ from lanser_cli.audio.source import source_of
 from lanser_cli.digests import file_sha256, sound_sha256, string64
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.output import commit
-from lanser_cli.pipe import Process
 from lanser_cli.records import Outcome, Record
+from lanser_cli.stage import Process
 
 FILE = "heard.npy"
 KEYS = ("speaker", "voice", "id")

@@ -22,10 +22,11 @@ from lanser_cli.digests import file_sha256, string64
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.origin import named
-from lanser_cli.pipe import Pipe, unique, windows
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.rows import WithRow
 from lanser_cli.shards import reader
+from lanser_cli.stage import unique, windows
 from lanser_cli.tally import Tally
 from lanser_cli.training import runs
 from lanser_cli.training.finite import ADVICE

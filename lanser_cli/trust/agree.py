@@ -16,8 +16,9 @@ from lanser_cli.entailment.crosswalk import Crosswalk, crosswalk_of_labels
 from lanser_cli.errors import UsageError
 from lanser_cli.origin import named
 from lanser_cli.output import write_json
-from lanser_cli.pipe import Pipe, one_process, watching
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import one_process, watching
 from lanser_cli.tally import Tally
 from lanser_cli.trust.agreement import Agreement
 from lanser_cli.trust.votes import FIRST, UNSAID, Voted, Voter, Votes, read_votes

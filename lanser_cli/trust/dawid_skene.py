@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Array = NDArray[np.float64]
 
@@ -21,6 +22,9 @@ MOST_ITERATIONS = 1000
 
 _LEAST = 1e-10
 """Lowest probability: what was never seen is not impossible."""
+
+_AT_ONCE = 1 << 14
+"""Patterns in memory at once, but for their votes and their posterior."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +64,33 @@ class DawidSkene:
             counts: how many utterances have each pattern, `[P]`.
             labels: how many labels there are.
         """
-        votes = np.stack([_votes(column, labels) for column in said.T])
+        voters = said.shape[1]
+        parts = [slice(first, first + _AT_ONCE) for first in range(0, len(said), _AT_ONCE)]
+        votes = [_votes(said[part], labels) for part in parts]
         weights = counts * (said >= 0).any(axis=1)
-        posterior = votes.sum(axis=0)
+        posterior = np.empty((len(said), labels))
+        for part, each in zip(parts, votes, strict=True):
+            posterior[part] = each @ np.tile(np.eye(labels), (voters, 1))
         posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), _LEAST)
         before, iterations, converged = -np.inf, 0, False
         while True:
-            expected = posterior * weights[:, None]
-            shares = _shares(expected.sum(axis=0))
-            confusions = _shares(np.stack([expected.T @ each for each in votes]))
-            joint = np.log(shares)
-            for each, confusion in zip(votes, np.log(confusions), strict=True):
-                joint = joint + each @ confusion.T
-            best = joint.max(axis=1, keepdims=True)
-            posterior = np.exp(joint - best)
-            total = posterior.sum(axis=1, keepdims=True)
-            posterior /= total
-            likelihood = float(weights @ (best + np.log(total))[:, 0]) / max(weights.sum(), 1)
+            true, confused = np.zeros(labels), np.zeros((voters * labels, labels))
+            for part, each in zip(parts, votes, strict=True):
+                expected = posterior[part] * weights[part, None]
+                true += expected.sum(axis=0)
+                confused += each.T @ expected
+            shares = _shares(true)
+            confusions = _shares(confused.reshape(voters, labels, labels).swapaxes(1, 2))
+            likely = np.log(confusions).swapaxes(1, 2).reshape(confused.shape)
+            likelihood = 0.0
+            for part, each in zip(parts, votes, strict=True):
+                joint = np.log(shares) + each @ likely
+                best = joint.max(axis=1, keepdims=True)
+                chances = np.exp(joint - best)
+                total = chances.sum(axis=1, keepdims=True)
+                posterior[part] = chances / total
+                likelihood += float(weights[part] @ (best + np.log(total))[:, 0])
+            likelihood /= max(weights.sum(), 1)
             iterations += 1
             converged = bool(likelihood - before < tolerance)
             if converged or iterations == most:
@@ -84,9 +98,13 @@ class DawidSkene:
             before = likelihood
 
 
-def _votes(column: NDArray[np.int64], labels: int) -> Array:
-    """One voter's labels as `[P, K]` of 0 and 1."""
-    return (column[:, None] == np.arange(labels)).astype(np.float64)
+def _votes(said: NDArray[np.int64], labels: int) -> csr_array:
+    """Which label each voter gives, as 0 and 1, sparse `[P, V * K]`."""
+    given = said >= 0
+    columns = (said + labels * np.arange(said.shape[1]))[given]
+    ends = np.concatenate([[0], given.sum(axis=1).cumsum()])
+    shape = (len(said), labels * said.shape[1])
+    return csr_array((np.ones(len(columns)), columns, ends), shape=shape)
 
 
 def _shares(counts: Array) -> Array:

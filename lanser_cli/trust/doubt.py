@@ -19,8 +19,9 @@ from lanser_cli import console, jsonl
 from lanser_cli.digests import string64
 from lanser_cli.errors import LanserError, UsageError, require
 from lanser_cli.origin import of_files
-from lanser_cli.pipe import Pipe, one_process, unique, watching
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.stage import one_process, unique, watching
 from lanser_cli.tally import Tally
 from lanser_cli.trust.votes import Voter
 

@@ -17,7 +17,7 @@ from conftest import ROOT, Lanser, read_jsonl, tone
 from whisper.normalizers import EnglishTextNormalizer
 
 from lanser_cli.asr import whisper_context, whisper_weights
-from lanser_cli.asr.engine import Engine
+from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine
 from lanser_cli.asr.engines import embedded, make_engine
 from lanser_cli.asr.quality import Thresholds
 from lanser_cli.audio import sound
@@ -211,11 +211,11 @@ def test_a_precision_that_an_engine_does_not_have_is_refused(model: str) -> None
 
 
 def test_the_file_is_small_and_has_its_card() -> None:
-    assert embedded.WEIGHTS.stat().st_size < 40_000_000
-    card = (embedded.WEIGHTS.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert EMBEDDED_WEIGHTS.stat().st_size < 40_000_000
+    card = (EMBEDDED_WEIGHTS.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
     import hashlib
 
-    assert hashlib.sha256(embedded.WEIGHTS.read_bytes()).hexdigest() in card
+    assert hashlib.sha256(EMBEDDED_WEIGHTS.read_bytes()).hexdigest() in card
     assert "MIT License" in card and "OpenAI" in card
 
 

@@ -25,8 +25,8 @@ from lanser_cli.audio.segments import Segmentation
 from lanser_cli.audio.utterance import Utterance
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.pipe import one_process, windows
 from lanser_cli.records import Record, Reject
+from lanser_cli.stage import one_process, windows
 
 
 class LengthEngine:

@@ -9,8 +9,8 @@ from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.asr.wer import Errors, Score
 from lanser_cli.errors import LanserError
-from lanser_cli.pipe import one_process
 from lanser_cli.records import Record
+from lanser_cli.stage import one_process
 
 
 def heard(identifier: str, text: str, **fields: object) -> Record:

@@ -244,17 +244,13 @@ BENCHES = {"records": bench_records, "plan": bench_plan}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("benches", nargs="*", metavar="BENCH", help=", ".join(BENCHES))
+    parser.add_argument("benches", nargs="*", choices=[*BENCHES, []], help="default: all")
     parser.add_argument("--count", type=int, default=100_000, help="records")
     parser.add_argument("--clips", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--speech", type=Path, default=ROOT / "examples/speech/unlabeled")
     arguments = parser.parse_args()
-    names = arguments.benches or list(BENCHES)
-    for name in names:
-        if name not in BENCHES:
-            parser.error(f"{name}: choose from {', '.join(BENCHES)}")
-    for name in names:
+    for name in arguments.benches or BENCHES:
         print(f"\n## {name}\n", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             BENCHES[name](arguments, Path(folder))

@@ -46,7 +46,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lanser_cli import console, pipe, workers
+from lanser_cli import console, stage, workers
 from lanser_cli.audio import sound
 from lanser_cli.audio.sound import SAMPLE_RATE, load
 from lanser_cli.audio.walk import SUFFIXES
@@ -130,7 +130,7 @@ def bench_write(arguments: argparse.Namespace, folder: Path) -> None:
     def encoding(target: Path) -> None:
         target.mkdir()
         process = workers.spread(for_nothing, ["cpu"] * WORKERS)
-        assert sum(map(len, process(pipe.windows(records, 16)))) == len(records)
+        assert sum(map(len, process(stage.windows(records, 16)))) == len(records)
 
     def loop(target: Path) -> None:
         in_a_plain_loop(records, target)
@@ -514,7 +514,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = [ROOT.parent / "shared" / "data" / name for name in ("ravdess", "emodb")]
     default = [path for path in known if path.is_dir()]
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--speech", type=Path, action="append", help="of short clips; repeatable")
     parser.add_argument("--clips", type=int, default=6000, help="clips to write, and to read")
     parser.add_argument("--rounds", type=int, default=5)
@@ -526,11 +526,7 @@ def main() -> None:
     if arguments.rank_in:
         be_a_rank(arguments.rank_in)
         return
-    parts = arguments.parts or list(PARTS)
-    for name in parts:
-        if name not in PARTS:
-            parser.error(f"{name}: choose from {', '.join(PARTS)}")
-    for name in parts:
+    for name in arguments.parts or PARTS:
         print(f"\n## {name}\n", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             PARTS[name](arguments, Path(folder))

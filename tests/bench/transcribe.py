@@ -52,16 +52,12 @@ from lanser_cli.audio import segments
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.sound import read
 from lanser_cli.audio.walk import SUFFIXES
-from lanser_cli.pipe import (
-    Pipe,
-    WindowFunction,
-    unique,
-    windows,
-)
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import (
     Outcome,
     Record,
 )
+from lanser_cli.stage import WindowFunction, unique, windows
 
 STEPS = 24
 """Tokens that a random model writes for each clip."""
@@ -515,7 +511,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ravdess = ROOT.parent / "shared" / "data" / "ravdess"
     default = ravdess if ravdess.is_dir() else ROOT / "examples" / "speech" / "unlabeled"
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: the first three")
     parser.add_argument("--speech", type=Path, default=default, help="folder or JSONL of clips")
     parser.add_argument("--weights", type=Path, help="folder of tiny.en for CTranslate2")
     parser.add_argument(
@@ -535,12 +531,8 @@ def main() -> None:
     parser.add_argument("--sizes", default="tiny,base,large")
     parser.add_argument("--layers", type=int, help="fewer layers than the size has, for a trial")
     arguments = parser.parse_args()
-    parts = arguments.parts or ["whisper", "overhead", "memory"]
-    for name in parts:
-        if name not in PARTS:
-            parser.error(f"{name}: choose from {', '.join(PARTS)}")
     console.configure(quiet_=True)
-    for name in parts:
+    for name in arguments.parts or ["whisper", "overhead", "memory"]:
         print(f"\n## {name}\n", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             PARTS[name](arguments, Path(folder))

@@ -11,8 +11,9 @@ from corpora.outcomes import MakeWav
 
 from lanser_cli.commands.manifest import command as manifest
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Dropped, Record, Reject
+from lanser_cli.stage import one_process
 
 
 def _lines(path: Path) -> list[dict[str, object]]:

@@ -15,8 +15,9 @@ from test_docs import shell
 
 from lanser_cli import app
 from lanser_cli.commands import groups
-from lanser_cli.pipe import Pipe, one_process
+from lanser_cli.pipe import Pipe
 from lanser_cli.records import Record
+from lanser_cli.stage import one_process
 
 ABSENT = ("whisper:large", "FacebookAI/", "marks.jsonl")
 """What examples name that is not here: models, and marks, which a person makes."""
@@ -82,6 +83,23 @@ def test_what_is_required_is_asked_for(
 ) -> None:
     assert app.main(line) == 2
     assert capsys.readouterr().err == f"lanser: error: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("manifest", "jsonl", ""), "ROOT"),
+        (("transcribe", "a.wav", ""), "INPUT..."),
+        (("shard", "a.jsonl", "--output="), "-o PATH"),
+        (("why", ""), "ID"),
+    ],
+)
+def test_an_empty_word_is_refused(
+    words: tuple[str, ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(words) == 2
+    said = capsys.readouterr().err
+    assert said == f"lanser: error: {name} is empty: write what it is to be\n"
 
 
 @pytest.mark.parametrize("verb", app.VERBS)

@@ -12,7 +12,7 @@ from corpora.outcomes import MakeWav, sorted_out
 from lanser_cli import corpora
 from lanser_cli.corpora import meld as meld_reader
 from lanser_cli.errors import LanserError
-from lanser_cli.pipe import unique
+from lanser_cli.stage import unique
 
 EVALUATION = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
 

@@ -226,7 +226,7 @@ def test_a_column_is_named_for_one_key(clips: Path) -> None:
 def test_a_label_map_with_a_label_twice_is_refused(clips: Path) -> None:
     (clips / "t.csv").write_text(PLAIN)
     (clips / "map.json").write_text('{"glad": "happy", "sad": "sad", "glad": "joy"}')
-    with pytest.raises(UsageError, match="a label is there twice"):
+    with pytest.raises(UsageError, match="'glad' occurs twice"):
         csv.read(clips / "t.csv", label_map=str(clips / "map.json"))
 
 

@@ -22,8 +22,8 @@ from lanser_cli.entailment.crosswalk import Crosswalk
 from lanser_cli.entailment.entail_label import Summary
 from lanser_cli.entailment.labeller import Labeller
 from lanser_cli.errors import LanserError
-from lanser_cli.pipe import one_process
 from lanser_cli.records import Record, Reject
+from lanser_cli.stage import one_process
 
 MOODS = Taxonomy(
     "moods",

@@ -200,7 +200,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         load_taxonomy(str(tmp_path / "gone.json"))
     deep = '{"name":' + "[" * 100_000
     for text, sentence in (
-        ("{", "not a JSON file"),
+        ("{", "not JSON"),
         ("[]", "must hold an object with name"),
         (deep, "nested too deeply"),
     ):
@@ -208,7 +208,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=sentence):
             load_taxonomy(str(tmp_path / "bad.json"))
     (tmp_path / "bad.json").write_bytes(b'{"name": "caf\xe9"}')
-    with pytest.raises(UsageError, match="not a JSON file"):
+    with pytest.raises(UsageError, match="not JSON"):
         load_taxonomy(str(tmp_path / "bad.json"))
 
 

@@ -337,6 +337,9 @@ def test_command_certificate_and_citation(
     made = json.loads(paths[1].read_text())
     assert made["passed"] is True
     assert [s["rejected"] for s in made["sides"]] == [0, 1]
+    missing = {check["check"]: check["missing"] for check in made["checks"]}
+    assert missing["id"] == [0, 0] and missing["audio"] == missing["fingerprint"] == [0, 1]
+    assert b"audio: " in passed.stderr and b"not checked in 0 and 1 records" in passed.stderr
 
     truth = side(tmp_path, "answers", {"id": "b1", "label": "joy", "prediction": "joy"})
     for path, words in zip(paths, ("it FAILED", "Shared, and allowed: sentence"), strict=True):
@@ -347,9 +350,15 @@ def test_command_certificate_and_citation(
         assert cited["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert cited["passed"] is (path == paths[1])
         assert cited["allowed"] == (["sentence"] if path == paths[1] else [])
-        assert [s["records"] for s in cited["sides"]] == [1, 1]
+        assert [s["records"] for s in cited["sides"]] == [1, 2]
         page = (report / "report.html").read_text()
         assert words in page and cited["sha256"] in page
+    for identifier in ("x1", "gone"):  # of another set; of this one, but never heard
+        value = {"id": identifier, "label": "joy", "prediction": "joy"}
+        other = side(tmp_path, identifier, {**value, "id": "b1"}, value)
+        done = lanser("eval", other, "--audit", paths[1], "-o", tmp_path / "r", check=2)
+        said = f"1 of the 2 records of {other} were not audited, such as '{identifier}'"
+        assert said in done.stderr.decode()
     none = lanser("eval", truth, "--audit", truth, "-o", tmp_path / "r", check=1)
     assert "not a certificate" in none.stderr.decode()
     alone = lanser("eval", truth, "--audit", paths[1], check=2)
@@ -383,11 +392,11 @@ def test_a_certificate_with_a_leak_in_it_has_not_passed(tmp_path: Path) -> None:
     check = {"check": "speaker", "shared": 3, "allowed": False, "not_checked": None}
     value = {"schema": 1, "passed": True, "sides": [], "checks": [check]}
     (tmp_path / "x.json").write_text(json.dumps(value))
-    cited = certificate.cite(tmp_path / "x.json")
+    cited = certificate.cite(tmp_path / "x.json").about
     assert (cited["passed"], cited["found"]) == (False, ["speaker"])
     check["allowed"] = True
     (tmp_path / "x.json").write_text(json.dumps(value))
-    assert certificate.cite(tmp_path / "x.json")["passed"]
+    assert certificate.cite(tmp_path / "x.json").about["passed"]
     for key, wrong in (("shared", "3"), ("shared", -1), ("allowed", 1), ("not_checked", 0)):
         value["checks"] = [check | {key: wrong}]
         (tmp_path / "x.json").write_text(json.dumps(value))

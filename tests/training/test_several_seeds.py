@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 from sklearn.metrics import balanced_accuracy_score
+
+from lanser_cli import app
+from lanser_cli.errors import EXIT_REJECTED
+from lanser_cli.records import Record
+from lanser_cli.training import finetune
 
 SLIM = ("--model", "resnet18-slim", "--device", "cpu", "--crop", "0.5", "--steps", "2")
 LINE = ("--folds", "3", "--seeds", "2", "--seed", "5")
@@ -105,6 +111,30 @@ def test_the_seeds_of_a_run_vote_together(
     assert len(read_jsonl(done.stdout)) == 12
     done = lanser("finetune", labelled, *SLIM, "--init", run, "-o", tmp_path / "x", check=2)
     assert b"seed-5/fold-1" in done.stderr
+
+
+def test_a_clip_that_is_away_while_one_seed_is_tested_is_rejected_and_left_out_of_all_answers(
+    run: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again, rejects = tmp_path / "run", tmp_path / "rejects.jsonl"
+    shutil.copytree(run, again)
+    [lost, *_] = (x for x in read_jsonl(run / "predictions.jsonl") if x["test_fold"] == "3")
+    clip, aside = Path(lost["audio_filepath"]), tmp_path / "aside"
+    write = finetune._write
+
+    def write_and_move(path: Path, records: Sequence[Record]) -> None:
+        write(path, records)
+        if path == again / "seed-5" / "fold-1" / "validation.jsonl":
+            clip.rename(aside)
+        elif path == again / "seed-5" / "predictions.jsonl":
+            aside.rename(clip)
+
+    monkeypatch.setattr(finetune, "_write", write_and_move)
+    line = ["finetune", labelled, *SLIM, *LINE, "--validation", "1", "-o", again, "--resume"]
+    assert app.main([*map(str, line), "--rejects", str(rejects)]) == EXIT_REJECTED
+    assert lost["id"] not in [one["id"] for one in read_jsonl(again / "predictions.jsonl")]
+    [reject] = read_jsonl(rejects)
+    assert (reject["id"], "there is no such file" in reject["error"]) == (lost["id"], True)
 
 
 def test_a_killed_run_of_several_seeds_is_resumed_to_the_same_bytes(

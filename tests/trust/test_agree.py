@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from conftest import ROOT, Lanser, read_jsonl, write_jsonl
 from sklearn.metrics import cohen_kappa_score
 
+from lanser_cli.trust import dawid_skene
 from lanser_cli.trust.dawid_skene import DawidSkene
 
 LABELS = ("anger", "joy", "neutral", "sadness")
@@ -128,6 +130,22 @@ def test_the_documented_example_is_such_a_record(lanser: Lanser, tmp_path: Path)
     assert example["entailment"]["margin"] == pytest.approx(
         np.log(chances[-1] / chances[-2]), abs=1e-3
     )
+
+
+def test_many_patterns_take_no_memory_but_their_votes_and_posterior(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All votes of all labels as floats would be ten times the posterior."""
+    draw = np.random.default_rng(0)
+    said, counts = draw.integers(-1, 28, (50_000, 10)), np.ones(50_000, np.int64)
+    tracemalloc.start()
+    found = DawidSkene.fit(said, counts, 28, most=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * found.posterior.nbytes
+    monkeypatch.setattr(dawid_skene, "_AT_ONCE", len(said))
+    at_once = DawidSkene.fit(said, counts, 28, most=2)
+    np.testing.assert_allclose(found.posterior, at_once.posterior, rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lanser_cli.asr import whisper_weights
-from lanser_cli.asr.engine import Options
+from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Options
 from lanser_cli.asr.engines.whisper import WhisperEngine
 from lanser_cli.errors import LanserError
 from lanser_cli.models.onednn import int8_pays
@@ -15,10 +15,8 @@ from lanser_cli.models.onednn import int8_pays
 if TYPE_CHECKING:
     from whisper.model import Whisper
 
-WEIGHTS = Path(__file__).parents[1] / "embedded" / "model.safetensors"
 
-
-def load(device: str, path: Path = WEIGHTS) -> Whisper:
+def load(device: str, path: Path = EMBEDDED_WEIGHTS) -> Whisper:
     """Read the weights into openai-whisper's own model.
 
     Raises:

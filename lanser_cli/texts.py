@@ -12,6 +12,7 @@ _APOSTROPHES = re.compile(r"['\u2018\u2019\u02bc\u0060\u00b4]")
 _MOST_NAMED = 20
 
 _WORDS = re.compile(r"[^\W_]+")
+"""Of ASCII; in other scripts the pieces of words between marks."""
 _MOST_SAID = 5
 
 
@@ -21,8 +22,18 @@ def spoken_form(text: str) -> str:
     Letter case, punctuation, and the width and number of spaces do not count. An apostrophe joins
     ("don't", "dont"); any other mark parts ("well-known", "well known").
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(_WORDS.findall(_APOSTROPHES.sub("", folded)))
+    folded = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).casefold())
+    if folded.isascii():
+        return " ".join(_WORDS.findall(folded))
+    words = "".join(letter if _spells(letter) else " " for letter in folded).split()
+    return " ".join(word for word in words if _WORDS.search(word))
+
+
+def _spells(letter: str) -> bool:
+    """Whether it is a letter, a digit, or a mark on one: the vowels of Devanagari, Thai, Arabic."""
+    return letter.isalnum() or (
+        unicodedata.category(letter) in ("Mn", "Mc") and not "\ufe00" <= letter <= "\ufe0f"
+    )
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -87,6 +87,10 @@ def behind_the_end(path: str, offset: float, end: float) -> AudioError:
     return AudioError(f"{path}: offset {offset} s lies behind its end at {end:.3f} s")
 
 
+def no_sample(path: str, duration: float) -> AudioError:
+    return AudioError(f"{path}: a duration of {duration:g} s holds no sample")
+
+
 def cut_off(path: str, there: float, promised: float | None) -> CutOff:
     """How many seconds can be decoded, and how many the header promises, if it does."""
     promise = f" of the {promised:.3f} s that its header promises" if promised else ""

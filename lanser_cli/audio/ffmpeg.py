@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.audio.decoder import Block, Info, behind_the_end, cut_off, regroup
+from lanser_cli.audio.decoder import Block, Info, behind_the_end, cut_off, no_sample, regroup
 from lanser_cli.audio.source import AudioError, CutOff, Source
 
 _CONTAINERS = (
@@ -28,6 +28,12 @@ _CONTAINERS = (
 )
 """Demuxers that read what they are given, and nothing else. Playlists (hls, dash, concat, sdp and
 so on) read whatever file or address the bytes name."""
+
+_GUESSED = (
+    *("aac", "ac3", "amr", "amrnb", "amrwb", "dts"),
+    *("eac3", "mlp", "mp3", "oma", "qcp", "truehd"),
+)
+"""Frames without a container: FFmpeg guesses from the first how long all of them are."""
 
 _MOST_MEMORY = 4 << 30
 """Bytes of address space: a header that asks for more is refused by the system."""
@@ -82,19 +88,33 @@ def _be_patient() -> None:
 
 def _probe(source: Source) -> Info:
     with _open(source) as (container, track):
-        if track.duration is not None:
+        if container.format.name in _GUESSED:
+            seconds = _decoded_seconds(source)
+        elif track.duration is not None:
             seconds = float(track.duration * track.time_base)
         elif container.duration is not None:
             seconds = container.duration / 1e6
         else:
-            seconds = sum(len(frames) / rate for frames, rate in _blocks(source, 0.0, None))
+            seconds = _decoded_seconds(source)
         return Info(seconds, track.rate, track.channels)
+
+
+def _decoded_seconds(source: Source) -> float:
+    seconds = 0.0
+    try:
+        for frames, rate in _blocks(source, 0.0, None):
+            seconds += len(frames) / rate
+    except CutOff:
+        seconds += 1.0  # who reads so far is told that it ends before
+    return seconds
 
 
 def _blocks(source: Source, offset: float, duration: float | None) -> Iterator[Block]:
     """The one reader of blocks. It decodes from the beginning, since seeking is not exact."""
     with _open(source) as (container, track):
         rate, seen, start = track.rate, 0, 0
+        if duration is not None and not round(duration * rate):
+            raise no_sample(source.path, duration)
         fault: Exception | None = None
         try:
             for frames, rate in _decode(container, track):

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 from soundfile import LibsndfileError
 
-from lanser_cli.audio import remainder
+from lanser_cli.audio import mp3, remainder
 from lanser_cli.audio.decoder import (
     Block,
     Info,
@@ -21,11 +21,12 @@ from lanser_cli.audio.decoder import (
     behind_the_end,
     cut_off,
     join,
+    no_sample,
     no_samples,
     regroup,
 )
 from lanser_cli.audio.resampler import SAMPLE_RATE
-from lanser_cli.audio.source import AudioError, CutOff, Source
+from lanser_cli.audio.source import CutOff, Source
 
 _MOST = 1 << 20
 """Samples read at a time: a damaged header may promise more than fits into memory."""
@@ -58,7 +59,7 @@ def load(source: Source, offset: float, duration: float | None) -> Block:
         try:
             return join(reader.blocks(_MOST), source.path)
         except LibsndfileError:
-            if not 0 < reader.promised < _UNKNOWN:
+            if reader.file.format == "MP3" or not 0 < reader.promised < _UNKNOWN:
                 raise Unsupported from None
             raise CutOff(
                 f"{source.path}: cut off or damaged: not all of the "
@@ -87,7 +88,7 @@ def stream(
 
 
 def probe(source: Source) -> Info:
-    """Read the header.
+    """Read the header. The length is what it promises: who reads so far is told what is missing.
 
     Raises:
         Unsupported: libsndfile cannot read it, or does not find the end.
@@ -98,7 +99,8 @@ def probe(source: Source) -> Info:
             raise Unsupported
         if file.frames == 0:
             raise no_samples(source.path)
-        return Info(file.frames / file.samplerate, file.samplerate, file.channels)
+        length = max(file.frames, _promised(source, file))
+        return Info(length / file.samplerate, file.samplerate, file.channels)
 
 
 def load_pcm16(
@@ -139,24 +141,6 @@ def load_pcm16(
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def mp3_seconds(source: Source) -> float:
-    """How long an MP3 is by the number of frames that its Xing or Info header gives; 0 without one.
-
-    Without that header the length of an MP3 is a guess, and with it libsndfile takes its word.
-    """
-    try:
-        with File(source.open()) as file:
-            seconds = file.frames / file.samplerate if file.format == "MP3" else 0.0
-    except LibsndfileError:
-        return 0.0
-    head, start = source.read(0, 10), 10
-    if head.startswith(b"ID3"):  # its size is in four bytes of seven bits
-        for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True):
-            start += byte << shift
-    head += source.read(start, 512)
-    return seconds if b"Xing" in head or b"Info" in head else 0.0
-
-
 @dataclass(slots=True)
 class _Reader:
     """The one reader of blocks. Positions are frames of the file.
@@ -193,7 +177,10 @@ class _Reader:
                 break
             self.done += len(frames)
             yield Block(frames, self.rate)
-        if 0 < self.promised < _UNKNOWN and self.done < 0.99 * (self.wanted - self.start):
+        wanted = 0.99 * (self.wanted - self.start)
+        if self.file.format == "MP3":
+            wanted -= mp3.SLACK
+        if 0 < self.promised < _UNKNOWN and self.done < wanted:
             raise self.cut_off()
 
     def cut_off(self) -> CutOff:
@@ -203,6 +190,7 @@ class _Reader:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[Any]:
+    remainder.check_wav(source)
     try:
         file = File(source.open())
     except (LibsndfileError, TypeError):  # TypeError: a name that means sound without a header
@@ -219,22 +207,33 @@ def _open(source: Source, offset: float, duration: float | None) -> Iterator[_Re
         start = round(offset * rate)
         if start >= length > 0:
             raise behind_the_end(source.path, offset, length / rate)
-        promised = _promised(file)
+        promised = _promised(source, file)
         stop, wanted = length, promised
         if duration is not None:
             end = start + round(duration * rate)
             if end == start and length:
-                raise AudioError(f"{source.path}: a duration of {duration:g} s holds no sample")
+                raise no_sample(source.path, duration)
             stop, wanted = min(stop, end), min(wanted, end)
         yield _Reader(file, source.path, rate, start, stop, promised, wanted)
 
 
-def _promised(file: Any) -> int:
-    """Frames that the header speaks of: libsndfile gives what it finds in a WAV, not that."""
+_CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile says of a WAV, AIFF or AU that ends before its header says: bytes."""
+
+
+def _promised(source: Source, file: Any) -> int:
+    """Frames that the header speaks of, 0 if it speaks of none.
+
+    Of a WAV and the like libsndfile gives what it finds, not that; of an MP3 a guess, unless it has
+    a header that counts its frames.
+    """
+    if file.format == "MP3":
+        with source.stream() as stream:
+            return int(file.frames) if mp3.measure(stream).is_counted else 0
     if file.format == "FLAC":
         return int(file.frames)
-    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    if file.format not in ("WAV", "WAVEX") or not cut:
+    cut = _CUT.search(file.extra_info)
+    if file.format not in ("WAV", "WAVEX", "AIFF", "AU") or not cut:
         return 0
     promised, there = map(int, cut.groups())
     if promised > 0x7F000000 or there == 0:  # a recorder that wrote to a pipe could not know

@@ -194,12 +194,17 @@ def _file(record: Record, otherwise: str) -> tuple[str, float, int, int]:
     """Path, seconds, rate and channels of a record's file.
 
     Raises:
-        RecordError: there is none, or it lies in a tar.
+        RecordError: there is none, it lies in a tar, or one of several channels is meant.
     """
     path = path_of(record)
     if ".tar#" in path:
         raise RecordError(f"{path}: lies in a tar, and a manifest is of files: {otherwise}")
     info = probe(path)
+    if record.channel is not None and info.channels > 1:
+        raise RecordError(
+            f"{path}: channel {record.channel} of {info.channels}, which a manifest cannot say: "
+            "save each channel as a file of its own"
+        )
     return path, info.duration, info.sample_rate, info.channels
 
 

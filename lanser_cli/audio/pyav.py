@@ -133,7 +133,7 @@ def _ask(source: Source, **request: Any) -> Iterator[_Answer]:
     """The answers to a request; the last is `{}`, a fault, or that the helper died."""
     if find_spec("av") is None:
         why = missing_extra("av", "video")
-        raise AudioError(f"{source.path}: not WAV, FLAC, Ogg, MP3 or AIFF: {why}")
+        raise AudioError(f"{source.path}: libsndfile cannot read it, or not all of it: {why}")
     helper, data, healthy = _helper(), source.data, False
     request |= {"path": source.path, "size": None if data is None else len(data)}
     try:
@@ -150,11 +150,12 @@ def _ask(source: Source, **request: Any) -> Iterator[_Answer]:
 
 
 def _helper() -> _Helper:
-    while _idle:
-        helper = _idle.pop()
-        if helper.lives:
-            return helper
-        helper.end()
+    with suppress(IndexError):  # which comes from the list: a thread that reads ahead takes too
+        while True:
+            helper = _idle.pop()
+            if helper.lives:
+                return helper
+            helper.end()
     return _Helper()
 
 

@@ -1,10 +1,26 @@
-"""The remainder: sound behind the end that a header speaks of, which libsndfile does not read."""
+"""The remainder: sound behind the end that a header speaks of, which libsndfile does not read.
+
+Of an MP3 without a header it is behind the end that libsndfile guesses from the first frames.
+"""
 
 from __future__ import annotations
 
 from typing import IO
 
+from lanser_cli.audio import mp3
+from lanser_cli.audio.decoder import Unsupported
 from lanser_cli.audio.source import AudioError, Source
+
+_LEAST = 0.1
+"""Seconds behind a WAV's end from which it is sound, and no odd bytes that a program has left."""
+
+_UNTOLD = 0x7F000000
+"""Bytes from which on the size in a WAV's header says that nobody knew it."""
+
+_MOST_CHUNKS = 1000
+"""Of a WAV, that are passed over."""
+
+_TAGS = (b"ID3", b"TAG", b"APETAGEX")
 
 _TAIL = 1 << 16
 """Bytes at the end of a FLAC in which its last frame begins, unless that is unusually large."""
@@ -14,11 +30,16 @@ def check(source: Source, kind: str, frames: int, rate: int) -> None:
     """Refuse a file of which only the first `frames` frames would be read.
 
     Args:
-        kind: `OGG` or `FLAC`; nothing is known of others.
+        kind: `OGG`, `FLAC` or `MP3`; nothing is known of others.
 
     Raises:
         AudioError: there is more in it.
+        Unsupported: there is more in it, which FFmpeg would read.
     """
+    if kind == "MP3":
+        with source.stream() as stream:
+            if mp3.measure(stream).samples > 1.01 * frames + mp3.SLACK:
+                raise Unsupported
     if kind == "OGG":
         with source.stream() as stream:
             if _is_chain(stream):
@@ -34,6 +55,57 @@ def check(source: Source, kind: str, frames: int, rate: int) -> None:
                 f"{source.path}: holds {there / rate:.3f} s, but its header promises "
                 f"{frames / rate:.3f} s: write it anew, e.g. with ffmpeg"
             )
+
+
+def check_wav(source: Source) -> None:
+    """Refuse a WAV with sound behind the end of its data, as of a recorder that died.
+
+    Python's `wave`, for one, writes a length of 0 and mends it at the end. Of WAVs that were joined
+    libsndfile reads none, and FFmpeg the first.
+
+    Raises:
+        AudioError: naming how much there is.
+    """
+    with source.stream() as stream:
+        promised, behind = _wav_seconds(stream)
+    if behind > _LEAST:
+        raise AudioError(
+            f"{source.path}: its header promises {promised:.3f} s, and {behind:.3f} s lie behind: "
+            "write it anew, e.g. with  ffmpeg -ignore_length 1 -i OLD.wav NEW.wav"
+        )
+
+
+def _wav_seconds(stream: IO[bytes]) -> tuple[float, float]:
+    """How much the header of a WAV promises, and what lies behind it that is no chunk."""
+    head = stream.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return 0.0, 0.0
+    end, at, bytes_a_second, data = stream.seek(0, 2), 12, 0, -1
+    for _ in range(_MOST_CHUNKS):
+        stream.seek(at)
+        chunk = stream.read(8)
+        name, size = chunk[:4], int.from_bytes(chunk[4:], "little")
+        if name == b"fmt ":
+            bytes_a_second = int.from_bytes(stream.read(12)[8:], "little")
+        elif name == b"data" and data < 0:
+            data = size
+        elif data >= 0 and (name == b"RIFF" or not _is_name(name) or at + 8 + size > end):
+            break
+        at += 8 + size + size % 2
+    if not 0 <= data < _UNTOLD or not bytes_a_second or at >= end:
+        return 0.0, 0.0
+    stream.seek(at)
+    block = stream.read(1 << 20)
+    if block.startswith(_TAGS):
+        return 0.0, 0.0
+    while block and not block.strip(b"\0"):  # some recorders fill up a block of their disk
+        block = stream.read(1 << 20)
+    behind = end - at if block else 0
+    return data / bytes_a_second, behind / bytes_a_second
+
+
+def _is_name(name: bytes) -> bool:
+    return all(32 <= byte < 127 for byte in name)
 
 
 def _is_chain(stream: IO[bytes]) -> bool:
@@ -66,7 +138,8 @@ def _flac_frames(stream: IO[bytes]) -> int:
         block, length = head[0], int.from_bytes(head[1:], "big")
         size = size or stream.read(2)  # of a block, first in the first of all, STREAMINFO
         stream.seek(length - 2 if stream.tell() == 10 else length, 1)
-    first = stream.read(4)
+    if len(first := stream.read(4)) < 4:  # nothing but a header
+        return 0
     start, end = stream.tell() - 4, stream.seek(0, 2)
     stream.seek(max(start, end - _TAIL))
     tail = stream.read()

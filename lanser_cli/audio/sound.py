@@ -89,10 +89,9 @@ def load_available(record: Record) -> tuple[Waveform, bool]:
         AudioError: as in `load`, but of sound that is cut off only if nothing can be decoded.
     """
     try:
-        waveform = load(record)
+        return load(record), False
     except CutOff:
         return _load_before_cut(record), True
-    return waveform, _is_cut_mp3(record, len(waveform) / SAMPLE_RATE)
 
 
 def read(
@@ -245,12 +244,3 @@ def _load_before_cut(record: Record) -> Waveform:
         if not any(map(len, pieces)):
             raise
     return np.concatenate(pieces)
-
-
-def _is_cut_mp3(record: Record, seconds: float) -> bool:
-    """Whether an MP3 has fewer frames than it says: libsndfile ends it without an error."""
-    path = path_of(record)
-    if not path.lower().endswith(".mp3") or record.offset:
-        return False
-    promised = libsndfile.mp3_seconds(source_of(path))
-    return seconds < 0.98 * min(promised, record.duration or promised) - 0.1

@@ -106,7 +106,7 @@ def command(
     if verify is not None:
         return _verify(verify, workers)
     if relabel is not None:
-        return _relabel(inputs or [], relabel)
+        return _relabel(inputs or [], relabel, mix_taxonomies)
     if output is None:
         raise UsageError("shard needs -o DIR for the shards (or --verify DIR, --relabel FILE DIR)")
     with Ledger("shard", rejects, "out", inputs=inputs) as ledger:
@@ -135,13 +135,13 @@ def _verify(folder: Path, workers: int | None) -> int:
     return EXIT_FAILED if faults else 0
 
 
-def _relabel(inputs: list[str], source: str) -> int:
+def _relabel(inputs: list[str], source: str, mix_taxonomies: bool) -> int:
     """Write a side file with new weak labels for one set."""
     from lanser_cli.shards.relabel import relabel_shards
 
     if len(inputs) != 1:
         raise UsageError("--relabel FILE needs one folder of shards after it")
-    index = relabel_shards(Path(inputs[0]), source)
+    index = relabel_shards(Path(inputs[0]), source, mix_taxonomies=mix_taxonomies)
     found, of = index["relabelled"]["samples"], index["samples"]
     console.info(f"shard: {found} of {of} samples in {inputs[0]} relabelled")
     with result_line() as write:

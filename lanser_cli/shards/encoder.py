@@ -50,21 +50,32 @@ class Encoder:
         samples = load_int16(record)
         spanned = ("offset", "audio_channel")  # what is stored is that part, and mono
         fields = {key: value for key, value in record.fields.items() if key not in spanned}
-        updates = {
+        updates: dict[str, object] = {
             "audio_filepath": f"{record.id}.{self.codec}",  # its neighbour in the tar
             "duration": round(len(samples) / SAMPLE_RATE, 6),  # exact to the sample
-            "source_filepath": record.audio_filepath,
+            **_source(record),
         }
-        if record.offset:
-            updates["source_offset"] = record.offset
-        if record.channel is not None:
-            updates["source_channel"] = record.channel
         updates["audio_sha256"] = sound_sha256(samples)
         stored = {**fields, **updates}
         sound = _flac(samples) if self.codec == "flac" else opus(samples, record.id)
         members = _member(f"{record.id}.{self.codec}", sound)
         members += _member(f"{record.id}.json", (to_json(stored) + "\n").encode())
         return Sample(stored, members)
+
+
+def _source(record: Record) -> dict[str, object]:
+    """Where the sound came from: of what was packed before, where it came from then."""
+    path, offset, channel = record.audio_filepath, record.offset, record.channel
+    if first := record.fields.get("source_filepath"):
+        before = record.fields.get("source_offset") or 0.0
+        path, offset = first, round(before + offset, 6)
+        channel = record.fields.get("source_channel")
+    found: dict[str, object] = {"source_filepath": path}
+    if offset:
+        found["source_offset"] = offset
+    if channel is not None:
+        found["source_channel"] = channel
+    return found
 
 
 def _flac(samples: NDArray[np.int16]) -> bytes:

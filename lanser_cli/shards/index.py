@@ -112,6 +112,13 @@ def side_file_name(sha256: str) -> str:
     return f"labels-{sha256[:12]}.jsonl"
 
 
+def taxonomy_of(record: Record) -> str | None:
+    """Which taxonomy a record's weak label is of, or was sought in."""
+    about = record.fields.get("entailment") or {}
+    taxonomy: str | None = about.get("crosswalk") or about.get("taxonomy")
+    return taxonomy
+
+
 @dataclass
 class Contents:
     """What the index says of the records in a set."""
@@ -129,8 +136,7 @@ class Contents:
         if record.speaker:
             split = str(record.fields.get("split") or "all")
             self.speakers.setdefault(split, set()).add(record.speaker)
-        about = record.fields.get("entailment") or {}
-        if taxonomy := about.get("crosswalk") or about.get("taxonomy"):
+        if taxonomy := taxonomy_of(record):
             self.taxonomies[taxonomy] = None
 
     def as_json(self) -> dict[str, Any]:

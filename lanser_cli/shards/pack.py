@@ -20,7 +20,7 @@ from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.redaction import Redaction
 from lanser_cli.shards import reader, remote
 from lanser_cli.shards.encoder import Encoder, Sample
-from lanser_cli.shards.index import INDEX
+from lanser_cli.shards.index import INDEX, taxonomy_of
 from lanser_cli.shards.selection import Selection, select
 from lanser_cli.shards.writer import ShardWriter
 from lanser_cli.stage import WindowFunction, unique, windows
@@ -187,8 +187,7 @@ def _of_one_taxonomy(items: Iterable[Outcome]) -> Iterator[Outcome]:
     first = None
     for item in items:
         if isinstance(item, Record) and item.emotion is not None:
-            about = item.fields.get("entailment") or {}
-            taxonomy = about.get("crosswalk") or about.get("taxonomy")
+            taxonomy = taxonomy_of(item)
             first = first or taxonomy
             if taxonomy and taxonomy != first:
                 raise UsageError(

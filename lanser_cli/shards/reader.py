@@ -108,10 +108,11 @@ def _tars(path: str, bare: bool = False) -> list[str] | None:
         if os.path.exists(os.path.join(path, INDEX)):
             index = read_index(Path(path))
             return [os.path.join(path, shard["file"]) for shard in index["shards"]]
-        if not bare and glob.glob(os.path.join(glob.escape(path), "*.tar*")):
+        start = os.path.join(glob.escape(path), "*.tar")
+        if not bare and (glob.glob(start) or glob.glob(f"{start}.part")):
             raise LanserError(
-                f"{path}: shards without {INDEX}: the run that wrote them did not finish; "
-                "finish it with lanser shard --resume"
+                f"{path}: shards without {INDEX}: if lanser shard wrote them, go on with it "
+                f"by --resume; else name them, as in '{path}/*.tar'"
             )
         return None
     if not path.endswith(".tar"):

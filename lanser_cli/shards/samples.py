@@ -77,8 +77,7 @@ class _Reading:
             something, after_fault, last = True, False, key
             sample = halves.setdefault(key, _Sample())
             if getattr(sample, part) is not None:
-                second = ascii_safe(item.name)
-                yield self._reject(f"'{ascii_safe(key)}' has a second {part} member: '{second}'")
+                yield self._second(key, part, item.name)
                 continue
             setattr(sample, part, item)
             sample.fault = sample.fault or self._fault(item)
@@ -140,11 +139,16 @@ class _Reading:
         owner = f"{folder}{slash}{file.partition('.')[0]}"
         if sample.fault:
             yield self._reject(sample.fault)
+        elif sample.sound is not None and self.index.count(f"{key}.json"):
+            yield self._second(key, "sound", sample.sound.name)  # behind a whole sample
         elif owner == key or not self.index.count(f"{owner}.json"):
             missing = "key.json" if sample.json is None else "sound"
             yield self._reject(f"'{key}' has no {missing} member")
         elif sample.sound is not None:
             yield Dropped(make_id(sample.sound.name), _BESIDE)
+
+    def _second(self, key: str, part: str, name: str) -> Reject:
+        return self._reject(f"'{ascii_safe(key)}' has a second {part} member: '{ascii_safe(name)}'")
 
     def _reject(self, why: str, record: str | None = None) -> Reject:
         return Reject(None, self.stage, f"{self.path}: {why}", record)

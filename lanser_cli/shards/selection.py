@@ -156,7 +156,7 @@ def _limited(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome
     for item in items:
         if isinstance(item, Record):
             reason = lengths.fault(item) or _unsure(item, selection) or _flagged(item, flags)
-            if reason is None and "text" in repeats:
+            if reason is None and "text" in repeats and _class(item):  # others are not packed
                 text = spoken_form(item.text or "") or item.word("text_hash")
                 if text and not texts.add(text):
                     reason = "same text as an earlier record"

@@ -25,8 +25,6 @@ from lanser_cli.shards.samples import read_tar
 from lanser_cli.tally import Tally
 
 _HELD = "another lanser shard writes here ({holder}): wait for it, or name another folder"
-_WINDOW = 16
-"""Records that a worker encodes at a time: few enough to share evenly, some megabytes at most."""
 
 
 class ShardWriter:
@@ -60,6 +58,7 @@ class ShardWriter:
         resume: bool = False,
     ) -> None:
         self.folder, self._name, self._identity = folder, name, dict(identity or {})
+        self._unfinished = folder / f"{INDEX}.part"
         self._max_count, self._max_bytes = max_count, max_bytes
         self.done = StringSet()
         self.sounds = StringSet()
@@ -87,9 +86,8 @@ class ShardWriter:
                 f"{self.folder} holds shards of an unfinished run: go on with --resume, or remove "
                 "them"
             )
-        unfinished = self.folder / f"{INDEX}.part"
         if existing and self._identity:
-            made = identity_in(unfinished)
+            made = identity_in(self._unfinished)
             if made is None:
                 raise UsageError(
                     f"--resume: {self.folder} holds shards, and nothing in it says what made them: "
@@ -97,7 +95,7 @@ class ShardWriter:
                 )
             check_same(made, self._identity, str(self.folder))
         if self._identity:
-            write_json(unfinished, describe("shard", self._identity))
+            write_json(self._unfinished, describe("shard", self._identity))
         for path in existing:
             self._take_over(path)
 
@@ -141,7 +139,9 @@ class ShardWriter:
                 "argv": command_line(),
                 "versions": {"lanser": __version__},
             }
-            write_json(self.folder / INDEX, index)
+            # Until the index is there in its place, something must say what made the shards.
+            write_json(self._unfinished, index)
+            commit(self._unfinished, self.folder / INDEX)
         self._lock.release()
         return index
 
@@ -151,7 +151,7 @@ class ShardWriter:
             self._open.remove()
             self._open = None
         if next(self.folder.glob("*.tar"), None) is None:
-            (self.folder / f"{INDEX}.part").unlink(missing_ok=True)
+            self._unfinished.unlink(missing_ok=True)
         self._lock.release()
         if self._made:
             with suppress(OSError):  # something is in it

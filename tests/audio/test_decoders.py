@@ -75,6 +75,13 @@ def test_an_offset_behind_the_end(decoder: ModuleType, stereo: tuple[Source, np.
             read_it(stereo[0], 3.0, None)
 
 
+def test_a_duration_without_a_sample(
+    decoder: ModuleType, stereo: tuple[Source, np.ndarray]
+) -> None:
+    with pytest.raises(AudioError, match=r"a duration of 1e-05 s holds no sample"):
+        decoder.load(stereo[0], 1.0, 1e-5)
+
+
 def test_what_is_no_sound(decoder: ModuleType, tmp_path: Path) -> None:
     """libsndfile leaves it to PyAV, which has the last word."""
     source = Source(str(text_file(tmp_path)))

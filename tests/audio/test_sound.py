@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import ENVIRONMENT, tone
 from sounds import cut, link_in_a_circle, noise, save, sine, text_file
 
+from lanser_cli.audio import mp3
+from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.remainder import _flac_frames
+from lanser_cli.audio.segments import Segmentation, segment
 from lanser_cli.audio.sound import (
     AudioError,
+    CutOff,
     load,
     load_available,
     load_int16,
@@ -24,7 +30,7 @@ from lanser_cli.audio.sound import (
     read,
     stream,
 )
-from lanser_cli.records import Record
+from lanser_cli.records import Record, Reject
 
 # ---------------------------------------------------------------- faults
 
@@ -126,6 +132,17 @@ def float_of(value: float) -> Callable[[Path], Path]:
     return make
 
 
+def metadata_alone(folder: Path) -> Path:
+    """What a recorder leaves that dies before the first frame is out."""
+    data = save(folder / "whole.flac", noise()).read_bytes()
+    at, last = 4, False
+    while not last:
+        last, at = bool(data[at] & 0x80), at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
+    path = folder / "alone.flac"
+    path.write_bytes(data[:at])
+    return path
+
+
 FAULTS = {
     "missing": (missing, "there is no such file"),
     "0 bytes": (zero_bytes, "the file is empty (0 bytes)"),
@@ -138,6 +155,7 @@ FAULTS = {
     "cut FLAC": (cut("flac", 0.5), "cut off or damaged: not all of the 2.000 s"),
     "header of a WAV": (cut("wav", 0.0005), "not a readable audio or video file"),
     "header of a FLAC": (cut("flac", 0.002), "cut off or damaged"),
+    "metadata of a FLAC": (metadata_alone, "cut off or damaged: not all of the 2.000 s"),
     "header of an MP3": (cut("mp3", 0.01), "not a readable audio or video file"),
     "text": (text_file, "is no sound but a text"),
     "1 Hz": (rate_of(1), "a sample rate of 1 Hz, but sound has 1000 to 768000 Hz"),
@@ -245,12 +263,40 @@ def test_a_thousand_channels(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- sound that is cut off
 
 
-def test_a_cut_mp3_gives_what_is_whole(tmp_path: Path) -> None:
-    """The frames of an MP3 stand alone, and its header promises no exact length."""
-    whole = read(str(save(tmp_path / "w.mp3", noise())))
-    part = read(str(cut("mp3", 0.5)(tmp_path)))
-    assert 0.3 * len(whole) < len(part) < 0.7 * len(whole)
-    assert np.isfinite(part).all()
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "flac", "mp3"])
+def test_a_cut_file_that_was_found_in_a_folder_is_said_to_be_cut(
+    suffix: str, tmp_path: Path
+) -> None:
+    """Its length is what its header promises, so that who reads so far learns what is missing."""
+    (record,) = ingest([str(cut(suffix, 0.5, seconds=5.0)(tmp_path))], "x")
+    assert isinstance(record, Record) and record.duration == pytest.approx(5.0, abs=0.001)
+    with pytest.raises(CutOff):
+        load(record)
+    wave, is_cut = load_available(record)
+    assert is_cut and 1.5 < len(wave) / 16_000 < 3.0
+    *found, reject = segment([record], Segmentation("fixed"), "x")
+    assert len(found) == 1 and isinstance(reject, Reject) and "cut off" in reject.error
+
+
+def mp3_of(*parts: np.ndarray) -> bytes:
+    """An MP3 of variable bit rate."""
+    buffer = io.BytesIO()
+    how = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.2}
+    with soundfile.SoundFile(buffer, "w", 16_000, 1, **how) as file:
+        file.write(np.concatenate(parts))
+    return buffer.getvalue()
+
+
+def test_all_of_an_mp3_is_read_that_is_longer_than_its_first_frames_say(tmp_path: Path) -> None:
+    """Two that were joined, and one without a header that counts its frames."""
+    pytest.importorskip("av")
+    data = mp3_of(noise(3.0), np.zeros(112_000, np.float32))
+    size, _ = mp3._frame(data[:10])
+    for found, seconds in ((data, 10.0), (data + data, 20.0), (data[size:], 10.0)):
+        path = tmp_path / "a.mp3"
+        path.write_bytes(found)
+        assert len(read(str(path))) / 16_000 == pytest.approx(seconds, abs=0.3)
+        assert probe(str(path)).duration == pytest.approx(seconds, abs=0.3)
 
 
 def test_the_part_before_the_cut_can_be_had(tmp_path: Path) -> None:
@@ -293,7 +339,25 @@ def chain(subtype: str) -> Callable[[Path], Path]:
     return make
 
 
+def wav_of(promised: int, more: bytes = b"") -> Callable[[Path], Path]:
+    """Two seconds of sound, of which the header promises so many bytes; and what is behind."""
+
+    def make(folder: Path) -> Path:
+        path = save(folder / "more.wav", noise())
+        data = path.read_bytes()
+        path.write_bytes(data[:40] + promised.to_bytes(4, "little") + data[44:] + more)
+        return path
+
+    return make
+
+
 BEYOND = {
+    "WAV": (wav_of(16_000), "its header promises 0.500 s, and 1.500 s lie behind"),
+    "WAV of a recorder that died": (wav_of(0), "its header promises 0.000 s, and 2.000 s lie"),
+    "WAVs joined": (
+        lambda folder: wav_of(64_000, wav_of(64_000)(folder).read_bytes())(folder),
+        "its header promises 2.000 s, and 2.001 s lie behind",
+    ),
     "Vorbis": (chain("VORBIS"), "a chain of several Ogg streams, of which only the first, 1.000 s"),
     "Opus": (chain("OPUS"), "a chain of several Ogg streams, of which only the first, 1.000 s"),
     "FLAC": (flac_of(8_000), "holds 2.000 s, but its header promises 0.500 s"),
@@ -312,6 +376,20 @@ def test_sound_behind_the_end_that_a_header_speaks_of_is_not_left_out_in_silence
     for function in (*functions, load_available):
         with pytest.raises(AudioError, match=re.escape(f"{path}: {sentence}")):
             function(record)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        bytes(100_000),
+        b"TAG" + 125 * b"a",
+        b"ID3\4" + 9_999 * b"a",
+        b"LIST\x0c\0\0\0INFOISFT\0\0\0\0",
+        b"LIST\xff\0\0\0INFO",
+    ],
+)
+def test_a_whole_wav_may_have_tags_and_zeros_behind_it(more: bytes, tmp_path: Path) -> None:
+    assert len(read(str(wav_of(64_000, more)(tmp_path)))) == 32_000
 
 
 def test_a_whole_ogg_is_no_chain(tmp_path: Path) -> None:

@@ -165,6 +165,10 @@ def test_a_set_with_flags_and_abstentions_is_a_webdataset(
         ("nemo", {"audio_filepath": "mono.wav", "offset": 3.0}, "has 1 s"),
         ("hf", {"audio_filepath": "../outside.wav"}, "lies outside"),
         ("nemo", {"audio_filepath": "gone.wav"}, "there is no such file"),
+        *(
+            (to, {"audio_filepath": "stereo.wav", "audio_channel": 1}, "channel 1 of 2, which")
+            for to in ("lhotse", "nemo", "hf")
+        ),
     ],
 )
 def test_what_the_other_cannot_say_is_a_reject(

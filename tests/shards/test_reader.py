@@ -176,6 +176,21 @@ def test_shards_of_shards_have_the_same_sound(built: Path, tmp_path: Path) -> No
     assert all(map(np.array_equal, before, after))
 
 
+def test_shards_of_shards_know_where_their_sound_first_came_from(
+    records: list[Record], tmp_path: Path
+) -> None:
+    """So a recording stays on one side of a split however often it is packed."""
+    build(tmp_path / "once", [records[8].with_fields(offset=0.25, duration=0.5)])
+    (once,) = reader.records_of([str(tmp_path / "once")], "test")
+    assert isinstance(once, Record)
+    build(tmp_path / "twice", [once.with_fields(offset=0.125, duration=0.25)])
+    (twice,) = reader.records_of([str(tmp_path / "twice")], "test")
+    assert isinstance(twice, Record)
+    keys = ("source_filepath", "source_offset")
+    assert [once.fields[key] for key in keys] == [records[8].audio_filepath, 0.25]
+    assert [twice.fields[key] for key in keys] == [records[8].audio_filepath, 0.375]
+
+
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1] * 12), (5, [5, 5, 2]), (12, [12])])
 def test_max_count(count: int, sizes: list[int], records: list[Record], tmp_path: Path) -> None:
     index = build(tmp_path / "out", records, max_count=count)
@@ -319,7 +334,9 @@ def test_a_killed_run_leaves_a_part_that_does_no_harm(
         writer.add(encoder.Encoder().encode(item))
     del writer
     assert [path.name for path in folder.glob("*.part")] == ["speech-000001.tar.part"]
-    with pytest.raises(LanserError, match=r"shards without index\.json: .*--resume"):
+    with pytest.raises(
+        LanserError, match=r"shards without index\.json: .*--resume; else name them"
+    ):
         list(reader.records_of([str(folder)], "test"))
     build(folder, records, max_count=5, resume=True)
     assert tars(folder) == tars(built)
@@ -565,11 +582,13 @@ def test_halves_of_samples(tmp_path: Path) -> None:
         ("b.flac", flac()),
         ("b.json", b'{"id":"b"}'),
         ("c.flac", flac()),
+        ("b.wav", flac()),
     ]
     found, rejects = kinds(read_tar(make_tar(tmp_path / "x.tar", members), "test"))
     assert [item.id for item in found] == ["b"]
     assert sorted(reject.error.partition(": ")[2] for reject in rejects) == [
         "'a' has no sound member",
+        "'b' has a second sound member: 'b.wav'",
         "'c' has no key.json member",
     ]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.lock import FileLock
 from lanser_cli.records import Record, Reject
 from lanser_cli.shards import reader
 from lanser_cli.shards.pack import pack
@@ -210,6 +211,26 @@ def test_what_cannot_be_used_leaves_the_set_as_it_is(
     made = lanser("shard", "--relabel", source, copy, check=None)
     assert made.returncode == 1 and why in made.stderr.decode()
     assert len(made.stderr.splitlines()) == 1 and contents(copy) == before
+
+
+def test_a_set_keeps_one_taxonomy_and_one_writer(copy: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in read(copy)]
+    relabel(copy, new_labels(tmp_path / "new.jsonl", ids))
+    before, about = contents(copy), {"taxonomy": "ekman6"}
+    lines = [{"id": ids[0], "emotion": "joy", "entailment": about}]
+    other = write_jsonl(tmp_path / "other.jsonl", lines)
+    with pytest.raises(UsageError, match="1 of 12 labels .* some of ekman6 and some of plutchik8"):
+        relabel(copy, other)
+    lock = FileLock(copy, path=copy / ".lock")
+    with pytest.raises(LanserError, match="is writing this set"):
+        relabel(copy, other)
+    lock.release()
+    assert contents(copy) == before
+    (tmp_path / "kept").write_text("kept")
+    (copy / "labels.jsonl.part").symlink_to(tmp_path / "kept")
+    index = relabel_shards(copy, str(other), mix_taxonomies=True)
+    assert index["taxonomy"] == ["ekman6", "plutchik8"]
+    assert (tmp_path / "kept").read_text() == "kept"
 
 
 def test_a_broken_shard_leaves_the_set_as_it_is(copy: Path, tmp_path: Path) -> None:

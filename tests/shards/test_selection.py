@@ -86,6 +86,7 @@ def test_the_flags_are_those_of_the_documentation() -> None:
 
 def test_the_first_of_equal_texts_that_passes_is_kept() -> None:
     items = [
+        Record({"id": "abstained", "text": "Oh no", "emotion": None}),
         weak("unsure", text="Oh no", emotion_score=0.1),
         weak("first", text="Oh, no!", emotion_score=0.9),
         weak("again", text=" oh NO", emotion_score=0.9),
@@ -95,7 +96,7 @@ def test_the_first_of_equal_texts_that_passes_is_kept() -> None:
         weak("none-3", text="?", emotion_score=0.9),
     ]
     kept, dropped = run(items, Selection(min_score=0.5, dedupe="text"))
-    assert kept == ["first", "other", "none-1", "none-2", "none-3"]
+    assert kept == ["abstained", "first", "other", "none-1", "none-2", "none-3"]
     assert dropped["again"] == "same text as an earlier record"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -243,6 +245,25 @@ def test_no_room_in_mid_shard(many: Path, alone: Path, tmp_path: Path) -> None:
     again = pack(many, folder, "--resume")
     assert again.returncode == 0, again.stderr
     assert tars(folder) == tars(alone)
+
+
+def test_a_set_whose_index_finds_no_room_is_gone_on_with(many: Path, tmp_path: Path) -> None:
+    folder, samples = tmp_path / "out", encoder.Encoder()(records(many)[:2])
+    writer = ShardWriter(folder, max_count=2, identity={"input": "a"})
+    for sample in samples:
+        writer.add(cast(encoder.Sample, sample))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        with pytest.raises(LanserError, match="whole shards are kept for --resume"):
+            writer.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.abandon()
+    again = ShardWriter(folder, identity={"input": "a"}, resume=True)
+    assert len(again.done) == 2
+    again.finish()
+    assert verify_shards(folder) == []
 
 
 def test_a_target_that_cannot_be_written(many: Path, tmp_path: Path) -> None:

@@ -26,11 +26,11 @@
 # SEEDS           each draws prosody, labels and weights anew (default: 0)
 # RECORDINGS      of SPEECH that are taken (default: all)
 # MODEL, CROP             (default: resnet18-slim, 2 seconds)
-# FRACTION, FOLDS         share of the labels to fine-tune on; by speaker (default: 0.1; 5)
-# PRETRAIN_STEPS, STEPS   (default: 1000, 200)
+# FRACTION, FOLDS         share of the labels to fine-tune on; by speaker (default: 0.1; 3)
+# PRETRAIN_STEPS, STEPS   (default: 1500, 200)
 #
-# Needs pyworld (pip install pyworld-prebuilt). Of 500 recordings, a cell costs about 10 minutes of a
-# core, and the speech of a strength 5.
+# Needs pyworld (pip install pyworld-prebuilt). With 500 recordings and a core without arithmetic for
+# bfloat16 a cell takes about 15 minutes, and the speech of a strength 4.
 set -euo pipefail
 : "${SPEECH:?JSONL of recordings to pre-train on}" "${CORPUS:?JSONL of recordings by other people}"
 here=$(dirname "$0")
@@ -43,8 +43,8 @@ recordings=${RECORDINGS:-}
 model=${MODEL:-resnet18-slim}
 crop=${CROP:-2}
 fraction=${FRACTION:-0.1}
-folds=${FOLDS:-5}
-pretrain_steps=${PRETRAIN_STEPS:-1000}
+folds=${FOLDS:-3}
+pretrain_steps=${PRETRAIN_STEPS:-1500}
 steps=${STEPS:-200}
 
 # Exit 3 means done, with some records rejected and listed: go on.

@@ -263,7 +263,7 @@ def test_a_thousand_channels(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- sound that is cut off
 
 
-@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "flac", "mp3"])
+@pytest.mark.parametrize("suffix", ["wav", "w64", "rf64", "aiff", "au", "flac", "mp3"])
 def test_a_cut_file_that_was_found_in_a_folder_is_said_to_be_cut(
     suffix: str, tmp_path: Path
 ) -> None:
@@ -276,6 +276,41 @@ def test_a_cut_file_that_was_found_in_a_folder_is_said_to_be_cut(
     assert is_cut and 1.5 < len(wave) / 16_000 < 3.0
     *found, reject = segment([record], Segmentation("fixed"), "x")
     assert len(found) == 1 and isinstance(reject, Reject) and "cut off" in reject.error
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "opus", "caf"])
+def test_a_cut_file_whose_length_is_not_known_is_said_to_be_cut(
+    suffix: str, tmp_path: Path
+) -> None:
+    """Also for the seconds that it is thought to have; a part before the cut is there."""
+    if suffix == "caf":
+        pytest.importorskip("av")
+    whole = tmp_path / f"whole.{suffix}"
+    how = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
+    data = save(whole, noise(5.0), **how).read_bytes()
+    for size in (len(data) // 2, len(data) - len(data) // 5):
+        path = tmp_path / f"cut.{suffix}"
+        path.write_bytes(data[:size])
+        for fields in ({}, {"duration": probe(str(path)).duration}):
+            wave, is_cut = load_available(
+                Record({"id": "a", "audio_filepath": str(path), **fields})
+            )
+            assert is_cut and 1.0 < len(wave) / 16_000 < 4.5
+        assert len(read(str(path), 0.25, 0.5)) == 8_000
+    assert len(read(str(whole))) == 80_000
+
+
+def test_an_ogg_that_ends_with_a_page_is_whole(tmp_path: Path) -> None:
+    """A stream that was recorded has no last page that says that it is the last."""
+    path = save(tmp_path / "a.ogg", noise(5.0))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"OggS")])
+    wave, is_cut = load_available(Record({"id": "a", "audio_filepath": str(path)}))
+    assert not is_cut and len(wave) > 16_000
+    for more in (b"Og", data[data.rindex(b"OggS") :][:27]):
+        path.write_bytes(data[: data.rindex(b"OggS")] + more)
+        with pytest.raises(CutOff):
+            read(str(path))
 
 
 def mp3_of(*parts: np.ndarray) -> bytes:

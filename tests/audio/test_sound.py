@@ -19,6 +19,7 @@ from sounds import cut, link_in_a_circle, noise, save, sine, text_file
 from lanser_cli.audio import mp3
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.remainder import _flac_frames
+from lanser_cli.audio.resampler import resample
 from lanser_cli.audio.segments import Segmentation, segment
 from lanser_cli.audio.sound import (
     AudioError,
@@ -585,6 +586,24 @@ def test_channels_that_cancel_out_are_not_taken_for_silence(tmp_path: Path) -> N
     wide = np.stack([tone(0.5), noise(0.5)], axis=1)
     found = read(str(save(tmp_path / "wide.wav", wide, subtype="FLOAT")))
     assert np.allclose(found, wide.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_channels_that_cancel_out_in_a_part_are_heard_alike_whole_in_parts_and_in_pieces(
+    rate: int, tmp_path: Path
+) -> None:
+    left = noise(6.0, rate)
+    right = np.where(np.arange(len(left)) < 3 * rate, left, -left)  # a cable is changed
+    path = str(save(tmp_path / "a.wav", np.stack([left, right], axis=1), rate, subtype="FLOAT"))
+    whole = read(path)
+    assert np.abs(whole - resample(left, rate)).max() < 1e-5
+    for seconds in (0.3, 2.5):
+        assert np.abs(np.concatenate(list(stream(path, seconds=seconds))) - whole).max() < 1e-5
+    part = read(path, 2.5, 2.25)
+    pieces = np.concatenate(list(stream(path, 2.5, 2.25, seconds=0.4)))
+    assert np.abs(part - pieces).max() < 1e-5
+    middle = slice(1_000, 35_000)  # a filter hears no neighbours at an edge
+    assert np.abs(part[middle] - whole[40_000:76_000][middle]).max() < 1e-5
 
 
 def test_what_is_slow_to_import_is_imported_when_it_is_needed() -> None:

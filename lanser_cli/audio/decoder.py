@@ -72,6 +72,36 @@ def regroup(blocks: Iterable[Block], seconds: float) -> Iterator[Block]:
         raise fault
 
 
+def on_seconds(blocks: Iterable[Block], offset: float) -> Iterator[Block]:
+    """Blocks of several channels, regrouped to end with a second of the file; the last may not.
+
+    Where decoding fails, what came before is given out first.
+
+    Args:
+        offset: seconds of the file before the first.
+    """
+    held: Block | None = None
+    begin = 0
+    fault: Exception | None = None
+    try:
+        for number, block in enumerate(blocks):
+            if block.frames.shape[1] == 1:
+                yield block
+                continue
+            begin = begin if number else round(offset * block.rate)
+            whole = block if held is None else _joined([held, block])
+            count = max(0, len(whole.frames) - (begin + len(whole.frames)) % block.rate)
+            if count:
+                yield Block(whole.frames[:count], block.rate)
+            held, begin = Block(whole.frames[count:], block.rate), begin + count
+    except Exception as error:
+        fault = error
+    if held is not None and len(held.frames):
+        yield held
+    if fault is not None:
+        raise fault
+
+
 def _joined(blocks: list[Block]) -> Block:
     if len(blocks) == 1:  # most files are one block, which need not be copied
         return blocks[0]

@@ -92,6 +92,8 @@ def _probe(source: Source) -> Info:
             seconds = _decoded_seconds(source)
         elif track.duration is not None:
             seconds = float(track.duration * track.time_base)
+            if _is_short(seconds, promised := _promised(container, track)):
+                seconds = promised
         elif container.duration is not None:
             seconds = container.duration / 1e6
         else:
@@ -132,7 +134,7 @@ def _blocks(source: Source, offset: float, duration: float | None) -> Iterator[B
             fault = error
         promised = _promised(container, track)
         wanted = promised if duration is None else min(promised, offset + duration)
-        if seen / rate < 0.95 * wanted - 0.2 or (fault and not promised):
+        if _is_short(seen / rate, wanted) or (fault and not promised):
             raise cut_off(source.path, seen / rate, promised)
         if 0 < seen <= start:
             raise behind_the_end(source.path, offset, seen / rate)
@@ -205,9 +207,16 @@ def _refuse(url: str, _flags: int, _options: dict[str, str]) -> None:
 
 def _promised(container: Any, track: Any) -> float:
     """Seconds that the track's own header promises; 0 in containers that only guess them."""
+    if container.format.name == "caf":  # the duration there is that of what is left
+        return float(track.frames / track.rate)
     if track.duration is None or not container.format.name.startswith(("mov", "matroska", "avi")):
         return 0.0
     return float(track.duration * track.time_base)
+
+
+def _is_short(seconds: float, promised: float) -> bool:
+    """Whether sound is missing, and not only what coders add at both ends."""
+    return seconds < 0.95 * promised - 0.2
 
 
 def _undecodable(path: str, error: Exception) -> AudioError:

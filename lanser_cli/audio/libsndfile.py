@@ -177,14 +177,16 @@ class _Reader:
                 break
             self.done += len(frames)
             yield Block(frames, self.rate)
-        wanted = 0.99 * (self.wanted - self.start)
+        wanted = float(self.wanted - self.start)
+        if self.file.format != "OGG":
+            wanted *= 0.99
         if self.file.format == "MP3":
             wanted -= mp3.SLACK
         if 0 < self.promised < _UNKNOWN and self.done < wanted:
             raise self.cut_off()
 
     def cut_off(self) -> CutOff:
-        promised = self.promised / self.rate
+        promised = None if self.file.format == "OGG" else self.promised / self.rate
         return cut_off(self.path, (self.start + self.done) / self.rate, promised)
 
 
@@ -232,6 +234,12 @@ def _promised(source: Source, file: Any) -> int:
             return int(file.frames) if mp3.measure(stream).is_counted else 0
     if file.format == "FLAC":
         return int(file.frames)
+    if file.format == "OGG":
+        with source.stream() as stream:
+            # It speaks of no length: whoever reads for longer is told that it ends before.
+            return int(file.frames) + file.samplerate if remainder.is_torn(stream) else 0
+    if file.format in ("W64", "RF64"):
+        return _promised_in_64_bits(file)
     cut = _CUT.search(file.extra_info)
     if file.format not in ("WAV", "WAVEX", "AIFF", "AU") or not cut:
         return 0
@@ -239,3 +247,21 @@ def _promised(source: Source, file: Any) -> int:
     if promised > 0x7F000000 or there == 0:  # a recorder that wrote to a pipe could not know
         return 0
     return round(file.frames * promised / there)
+
+
+_CUT_IN_64_BITS = re.compile(r"^ *(?:riff|Riff size) *: \d+ \(should be", re.MULTILINE)
+_DATA_IN_64_BITS = re.compile(r"^ *(?:data|Data size) *: (\d+)", re.MULTILINE)
+_ALIGN = re.compile(r"^ *Block Align *: (\d+)", re.MULTILINE)
+_HEAD_OF_W64 = 24
+"""Bytes of the head of a chunk of a W64, which its size counts."""
+
+
+def _promised_in_64_bits(file: Any) -> int:
+    """Frames that the header of a W64 or RF64 of plain samples speaks of, if it is cut; else 0."""
+    about, is_plain = file.extra_info, file.subtype.startswith(("PCM", "FLOAT", "DOUBLE"))
+    data, align = _DATA_IN_64_BITS.search(about), _ALIGN.search(about)
+    if not (is_plain and data and align and _CUT_IN_64_BITS.search(about)):
+        return 0
+    size = int(data[1]) - (_HEAD_OF_W64 if file.format == "W64" else 0)
+    frames = size // max(1, int(align[1]))
+    return frames if frames < 1 << 40 else 0  # a recorder that wrote to a pipe could not know

@@ -5,6 +5,7 @@ Of an MP3 without a header it is behind the end that libsndfile guesses from the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import IO
 
 from lanser_cli.audio import mp3
@@ -108,18 +109,38 @@ def _is_name(name: bytes) -> bool:
     return all(32 <= byte < 127 for byte in name)
 
 
+def is_torn(stream: IO[bytes]) -> bool:
+    """Whether an Ogg ends within a page. One that ends with a page may be all there is.
+
+    That the last page says so cannot be asked: streams that were recorded do not.
+    """
+    end = max((end for _, end in _pages(stream)), default=0)
+    length = stream.seek(0, 2)
+    stream.seek(min(end, length))
+    return end > length or (end < length and b"OggS".startswith(stream.read(4)))
+
+
 def _is_chain(stream: IO[bytes]) -> bool:
-    """Whether a stream begins behind the end of others. Pages: RFC 3533, section 6."""
-    at, begun = 0, False
-    while (head := stream.read(27 + 255)).startswith(b"OggS") and len(head) > 27:
-        is_first = bool(head[5] & 2)
+    """Whether a stream begins behind the end of others."""
+    begun = False
+    for is_first, _ in _pages(stream):
         if is_first and begun:
             return True
         begun = begun or not is_first
-        table = head[27 : 27 + head[26]]
-        at += 27 + len(table) + sum(table)
-        stream.seek(at)
     return False
+
+
+def _pages(stream: IO[bytes]) -> Iterator[tuple[bool, int]]:
+    """Of each page whether it is the first of its stream, and where it ends: RFC 3533, section 6.
+
+    The last may end behind the end of the file.
+    """
+    at = 0
+    while (head := stream.read(27 + 255)).startswith(b"OggS") and len(head) > 27:
+        table = head[27 : 27 + head[26]]
+        at += 27 + head[26] + sum(table)
+        yield bool(head[5] & 2), at
+        stream.seek(at)
 
 
 def _flac_frames(stream: IO[bytes]) -> int:

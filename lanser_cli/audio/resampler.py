@@ -24,10 +24,21 @@ _MOST = 2.0**31
 """Beyond what 32-bit samples have that were not scaled down; squares and sums stay finite."""
 
 
-def mono(frames: NDArray[np.float32], path: str, channel: int | None = None) -> Waveform:
+def mono(
+    frames: NDArray[np.float32],
+    path: str,
+    channel: int | None = None,
+    *,
+    rate: int = SAMPLE_RATE,
+    at: int = 0,
+) -> Waveform:
     """One channel of `[frames, channels]`, or their mean; one of them, where they cancel out.
 
     Two channels of one voice of which one is upside down, by a cable, have nothing as their mean.
+    That is judged for each second of the file.
+
+    Args:
+        rate, at: Hz, and which frame of the file the first is.
 
     Raises:
         AudioError: there is no such channel, or there are NaN, infinite or huge samples.
@@ -42,10 +53,17 @@ def mono(frames: NDArray[np.float32], path: str, channel: int | None = None) -> 
     # A mean over one channel takes as long as decoding.
     mixed = frames.mean(axis=1) if one is None else heard
     if one is None:
-        powers = np.einsum("fc,fc->c", frames, frames)
-        if np.vdot(mixed, mixed) < _CANCELLED * powers.mean():
-            mixed = frames[:, np.argmax(powers >= powers.max() / 2)]  # the first that is loud
+        edges = [0, *range(rate - at % rate, len(frames), rate), len(frames)]
+        for second in map(slice, edges, edges[1:]):
+            _sound_if_cancelled(mixed[second], frames[second])
     return np.ascontiguousarray(mixed, dtype=np.float32)
+
+
+def _sound_if_cancelled(mixed: Waveform, frames: NDArray[np.float32]) -> None:
+    """Write the first loud channel over the mean of channels that cancel out."""
+    powers = np.einsum("fc,fc->c", frames, frames)
+    if np.vdot(mixed, mixed) < _CANCELLED * powers.mean():
+        mixed[:] = frames[:, np.argmax(powers >= powers.max() / 2)]
 
 
 def check_channel(channel: int, channels: int, path: str) -> None:

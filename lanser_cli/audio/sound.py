@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lanser_cli import kind
 from lanser_cli.audio import libsndfile, pyav
-from lanser_cli.audio.decoder import Block, Info, Unsupported, no_samples
+from lanser_cli.audio.decoder import Block, Info, Unsupported, no_samples, on_seconds
 from lanser_cli.audio.resampler import (
     SAMPLE_RATE,
     Resampler,
@@ -163,11 +163,13 @@ def stream(
         AudioError: as in `load`; of what is cut off or damaged, after the pieces before.
     """
     resampler: Resampler | None = None
-    for block in _stream(source_of(path), offset, duration, seconds):
+    at = 0
+    for block in on_seconds(_stream(source_of(path), offset, duration, seconds), offset):
         if resampler is None:
             check_rate(block.rate, path)
-            resampler = Resampler(block.rate)
-        yield resampler.push(mono(block.frames, path, channel))
+            resampler, at = Resampler(block.rate), round(offset * block.rate)
+        yield resampler.push(mono(block.frames, path, channel, rate=block.rate, at=at))
+        at += len(block.frames)
     if resampler is None:
         raise no_samples(path)
     yield resampler.flush()
@@ -210,7 +212,9 @@ def _read(source: Source, offset: float, duration: float | None, channel: int | 
             _check_that_sound(source)
             block = pyav.load(source, offset, duration)
         check_rate(block.rate, source.path)
-        return resample(mono(block.frames, source.path, channel), block.rate)
+        at = round(offset * block.rate)
+        heard = mono(block.frames, source.path, channel, rate=block.rate, at=at)
+        return resample(heard, block.rate)
     except MemoryError:
         raise AudioError(f"{source.path}: takes more memory than there is") from None
 

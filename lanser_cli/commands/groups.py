@@ -18,6 +18,16 @@ class Group:
         """An option of this group; the arguments are those of `typer.Option`."""
         return typer.Option(*names, rich_help_panel=self.title, **settings)
 
+    def mode(self, *names: str, reads: tuple[str, ...], **settings: Any) -> Any:
+        """An option that has the verb do something else, which only these parameters count for."""
+
+        def note(ctx: Any, param: Any, value: Any) -> Any:
+            if value is not None:
+                ctx.meta.setdefault("modes", {})[param.name] = reads
+            return value
+
+        return self.option(*names, callback=note, **settings)
+
 
 INPUT = Group("Input")
 TABLE = Group("Columns of a table")

@@ -25,7 +25,11 @@ def command(
     ] = None,
     score: Annotated[
         Path | None,
-        INSTEAD.option(metavar="MARKS", help="Score the labels by the marks that a page exported."),
+        INSTEAD.mode(
+            metavar="MARKS",
+            reads=("inputs", "output", "precision", "rejects"),
+            help="Score the labels by the marks that a page exported.",
+        ),
     ] = None,
     precision: Annotated[
         float,

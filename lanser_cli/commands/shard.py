@@ -74,12 +74,17 @@ def command(
     ] = False,
     verify: Annotated[
         Path | None,
-        INSTEAD.option(metavar="DIR", help="Check a folder of shards against its index instead."),
+        INSTEAD.mode(
+            metavar="DIR",
+            reads=("workers",),
+            help="Check a folder of shards against its index instead.",
+        ),
     ] = None,
     relabel: Annotated[
         str | None,
-        INSTEAD.option(
+        INSTEAD.mode(
             metavar="FILE",
+            reads=("inputs", "mix_taxonomies"),
             help="Instead, give packed INPUT the weak labels of this JSONL, or -.",
         ),
     ] = None,

@@ -109,6 +109,7 @@ class Verb(TyperCommand):
         missing = [param for param in self._needed if ctx.params[param.name] is None]
         if missing:
             raise UsageError(f"{self.name} needs {_in_words(missing)} (see --help)")
+        self._refuse_unread(ctx)
         if given := provenance.command_line()[2:]:
             words = [*self._words(ctx), *_without_config(given)]
             provenance.set_command_line([str(self.name), *words])
@@ -127,6 +128,27 @@ class Verb(TyperCommand):
             value = given.get(param.name)
             if value == "" or (isinstance(value, list | tuple) and "" in value):
                 raise UsageError(f"{_in_words([param])} is empty: write what it is to be")
+
+    def _refuse_unread(self, ctx: Any) -> None:
+        """Refuse what the command line gives and the mode does not read.
+
+        What a file or a variable sets is for the verb as a whole, and may go unread.
+
+        Raises:
+            UsageError: naming the options.
+        """
+        params = cast("list[TyperArgument | TyperOption]", self.params)
+        given = [
+            param
+            for param in params
+            if _is_given(ctx, param.name) and ctx.params.get(param.name) is not None
+        ]
+        for mode, reads in ctx.meta.get("modes", {}).items():
+            read = {mode, *reads, "quiet", "verbose"}
+            if unread := [param for param in given if param.name not in read]:
+                raise UsageError(
+                    f"{self.name} --{mode} does not read {_in_words(unread)}: leave that out"
+                )
 
     def _parse_for_completion(self, ctx: Any, args: list[str]) -> list[str]:
         """Which options are given. To check values takes pydantic, and the shell waits."""
@@ -285,7 +307,8 @@ def _plain(value: Any) -> Any:
 def _in_words(missing: Sequence[TyperArgument | TyperOption]) -> str:
     names = [param.opts[:1] if isinstance(param, TyperOption) else [] for param in missing]
     return " and ".join(
-        " ".join([*name, str(param.metavar)]) for name, param in zip(names, missing, strict=True)
+        " ".join([*name, param.metavar or ""]).rstrip()  # a flag has none
+        for name, param in zip(names, missing, strict=True)
     )
 
 

@@ -19,6 +19,7 @@ from sounds import cut, link_in_a_circle, noise, save, sine, text_file
 from lanser_cli.audio import mp3
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.remainder import _flac_frames
+from lanser_cli.audio.resampler import resample
 from lanser_cli.audio.segments import Segmentation, segment
 from lanser_cli.audio.sound import (
     AudioError,
@@ -263,7 +264,7 @@ def test_a_thousand_channels(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- sound that is cut off
 
 
-@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "flac", "mp3"])
+@pytest.mark.parametrize("suffix", ["wav", "w64", "rf64", "aiff", "au", "flac", "mp3"])
 def test_a_cut_file_that_was_found_in_a_folder_is_said_to_be_cut(
     suffix: str, tmp_path: Path
 ) -> None:
@@ -276,6 +277,41 @@ def test_a_cut_file_that_was_found_in_a_folder_is_said_to_be_cut(
     assert is_cut and 1.5 < len(wave) / 16_000 < 3.0
     *found, reject = segment([record], Segmentation("fixed"), "x")
     assert len(found) == 1 and isinstance(reject, Reject) and "cut off" in reject.error
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "opus", "caf"])
+def test_a_cut_file_whose_length_is_not_known_is_said_to_be_cut(
+    suffix: str, tmp_path: Path
+) -> None:
+    """Also for the seconds that it is thought to have; a part before the cut is there."""
+    if suffix == "caf":
+        pytest.importorskip("av")
+    whole = tmp_path / f"whole.{suffix}"
+    how = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
+    data = save(whole, noise(5.0), **how).read_bytes()
+    for size in (len(data) // 2, len(data) - len(data) // 5):
+        path = tmp_path / f"cut.{suffix}"
+        path.write_bytes(data[:size])
+        for fields in ({}, {"duration": probe(str(path)).duration}):
+            wave, is_cut = load_available(
+                Record({"id": "a", "audio_filepath": str(path), **fields})
+            )
+            assert is_cut and 1.0 < len(wave) / 16_000 < 4.5
+        assert len(read(str(path), 0.25, 0.5)) == 8_000
+    assert len(read(str(whole))) == 80_000
+
+
+def test_an_ogg_that_ends_with_a_page_is_whole(tmp_path: Path) -> None:
+    """A stream that was recorded has no last page that says that it is the last."""
+    path = save(tmp_path / "a.ogg", noise(5.0))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"OggS")])
+    wave, is_cut = load_available(Record({"id": "a", "audio_filepath": str(path)}))
+    assert not is_cut and len(wave) > 16_000
+    for more in (b"Og", data[data.rindex(b"OggS") :][:27]):
+        path.write_bytes(data[: data.rindex(b"OggS")] + more)
+        with pytest.raises(CutOff):
+            read(str(path))
 
 
 def mp3_of(*parts: np.ndarray) -> bytes:
@@ -550,6 +586,24 @@ def test_channels_that_cancel_out_are_not_taken_for_silence(tmp_path: Path) -> N
     wide = np.stack([tone(0.5), noise(0.5)], axis=1)
     found = read(str(save(tmp_path / "wide.wav", wide, subtype="FLOAT")))
     assert np.allclose(found, wide.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_channels_that_cancel_out_in_a_part_are_heard_alike_whole_in_parts_and_in_pieces(
+    rate: int, tmp_path: Path
+) -> None:
+    left = noise(6.0, rate)
+    right = np.where(np.arange(len(left)) < 3 * rate, left, -left)  # a cable is changed
+    path = str(save(tmp_path / "a.wav", np.stack([left, right], axis=1), rate, subtype="FLOAT"))
+    whole = read(path)
+    assert np.abs(whole - resample(left, rate)).max() < 1e-5
+    for seconds in (0.3, 2.5):
+        assert np.abs(np.concatenate(list(stream(path, seconds=seconds))) - whole).max() < 1e-5
+    part = read(path, 2.5, 2.25)
+    pieces = np.concatenate(list(stream(path, 2.5, 2.25, seconds=0.4)))
+    assert np.abs(part - pieces).max() < 1e-5
+    middle = slice(1_000, 35_000)  # a filter hears no neighbours at an edge
+    assert np.abs(part[middle] - whole[40_000:76_000][middle]).max() < 1e-5
 
 
 def test_what_is_slow_to_import_is_imported_when_it_is_needed() -> None:

@@ -104,6 +104,33 @@ def test_an_empty_word_is_refused(
     assert said == f"lanser: error: {name} is empty: write what it is to be\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "mode", "names"),
+    [
+        ("shard --relabel a b -o c --min-score 0", "--relabel", "-o PATH and --min-score X"),
+        ("shard --verify made --no-text -q --workers 2", "--verify", "--no-text"),
+        ("shard x.jsonl --verify made", "--verify", "INPUT..."),
+        ("listen x.jsonl --score marks.jsonl --force", "--score", "--force"),
+    ],
+)
+def test_what_a_verb_does_not_read_in_a_mode_is_refused(
+    line: str, mode: str, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb, *words = line.split()
+    assert app.main([verb, *words]) == 2
+    said = f"lanser: error: {verb} {mode} does not read {names}: leave that out\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_mode_passes_over_what_a_file_sets_for_the_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lanser.toml").write_text("[shard]\nmin-score = 0.3\nseed = 1\n")
+    words = ["shard", "--verify", str(tmp_path), "--config", str(tmp_path / "lanser.toml")]
+    assert app.main(words) == 1
+    assert "no index.json in it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", app.VERBS)
 def test_examples_are_command_lines_of_the_verb(
     verb: str, capsys: pytest.CaptureFixture[str]

@@ -40,7 +40,8 @@ from make_corpus import SAMPLE_RATE, Prosody, Speaker
 
 from lanser_cli import jsonl
 from lanser_cli.audio import sound
-from lanser_cli.records import Record
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Record, Reject
 
 EMOTIONS = tuple(make_corpus.PROSODY)
 KEPT = ("speaker", "sex", "sentence")
@@ -114,7 +115,9 @@ def make_all(record: Record, *, strength: float, folder: Path, seed: int) -> lis
     found = say(samples, prosodies, [rng.getrandbits(32) for rng in chances])
     records = []
     for (emotion, name), made in zip(names.items(), found, strict=False):
-        sf.write(folder / f"{name}.flac", made.astype(np.float32), SAMPLE_RATE)
+        path = folder / f"{name}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)  # an id may be a path
+        sf.write(path, made.astype(np.float32), SAMPLE_RATE)
         records.append(
             {
                 "id": name,
@@ -141,9 +144,19 @@ def weak_labels(
 
 
 def neutral_recordings(path: Path, count: int | None, seed: int) -> list[Record]:
-    """The records of a JSONL that are labelled neutral or not at all; `count` of them, drawn."""
-    items = [one for one in jsonl.read_records([str(path)], "simulated_speech")]
-    found = [one for one in items if isinstance(one, Record) and one.label in (None, "neutral")]
+    """The records of a JSONL that are labelled neutral or not at all; `count` of them, drawn.
+
+    Raises:
+        LanserError: a line is no record, or there is no such record.
+    """
+    found = []
+    for item in jsonl.read_records([str(path)], "simulated_speech"):
+        if isinstance(item, Reject):
+            raise LanserError(f"{path}: {item.error}")
+        if isinstance(item, Record) and item.label in (None, "neutral"):
+            found.append(item)
+    if not found:
+        raise LanserError(f"{path}: no record is labelled neutral, or without a label")
     if count is not None and count < len(found):
         found = random.Random(f"{seed}/recordings").sample(found, count)
     return found
@@ -165,11 +178,15 @@ def main(argv: list[str] | None = None) -> int:
     if importlib.util.find_spec("pyworld") is None:
         print("simulated_speech: needs pyworld: pip install pyworld-prebuilt", file=sys.stderr)
         return 2
-    recordings = neutral_recordings(args.recordings, args.count, args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
     one = partial(make_all, strength=args.strength, folder=args.out, seed=args.seed)
-    with multiprocessing.Pool(args.jobs) as pool:
-        made = pool.map(one, recordings)
+    try:
+        recordings = neutral_recordings(args.recordings, args.count, args.seed)
+        args.out.mkdir(parents=True, exist_ok=True)
+        with multiprocessing.Pool(args.jobs) as pool:
+            made = pool.map(one, recordings)
+    except LanserError as error:  # of a recording that cannot be read, too
+        print(f"simulated_speech: {error}", file=sys.stderr)
+        return 1
     records = [record for several in made for record in several]
     for accuracy in args.accuracies:
         labels = weak_labels(records, accuracy, args.seed)

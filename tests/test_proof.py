@@ -297,6 +297,20 @@ def test_at_strength_zero_prosody_is_the_same_for_every_emotion():
     assert joy == fear
 
 
+def test_what_cannot_be_said_again_is_one_sentence(tmp_path, capsys):
+    pytest.importorskip("pyworld", reason="pyworld is in the extra dev")
+    simulated = script("recipes/simulated_speech.py")
+    for record, said in (
+        ({"audio_filepath": "a.wav", "label": "joy"}, "no record is labelled neutral"),
+        ({"audio_filepath": str(tmp_path / "a.wav")}, "a.wav"),
+        ({"text": "no sound"}, "has no 'id'"),
+    ):
+        given = write_jsonl(tmp_path / "in.jsonl", [record])
+        assert simulated.main([str(given), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 1
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out" / "speech.jsonl").exists()
+
+
 def test_a_recording_is_said_again_with_the_prosody_wanted(shared):
     pytest.importorskip("pyworld", reason="pyworld is in the extra dev")
     simulated = script("recipes/simulated_speech.py")

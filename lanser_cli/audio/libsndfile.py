@@ -231,7 +231,7 @@ def _promised(source: Source, file: Any) -> int:
     """
     if file.format == "MP3":
         with source.stream() as stream:
-            return int(file.frames) if mp3.measure(stream).is_counted else 0
+            return int(file.frames) if mp3.is_counted(stream) else 0
     if file.format == "FLAC":
         return int(file.frames)
     if file.format == "OGG":

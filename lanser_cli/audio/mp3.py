@@ -5,7 +5,8 @@ libsndfile takes the word of a header that counts them, and without one guesses 
 
 from __future__ import annotations
 
-from typing import IO, NamedTuple
+from collections.abc import Iterator
+from typing import IO
 
 SLACK = 4 * 1152
 """Samples by which counts may differ: coders add silence at both ends, some decoders leave it."""
@@ -20,20 +21,23 @@ _KBPS = (
 """Of layer III, in MPEG-2 and 2.5, and in MPEG-1; 0 is of no known size."""
 
 
-class Measure(NamedTuple):
-    """Samples of a channel, and whether a header of the whole file (Xing, Info) counts them."""
-
-    samples: int
-    is_counted: bool
+def samples(stream: IO[bytes]) -> int:
+    """Samples of a channel, by the headers of all frames, up to the first place without one."""
+    return sum(count for count, _ in _frames(stream))
 
 
-def measure(stream: IO[bytes]) -> Measure:
-    """Count the frames, past tags, up to the first place where there is none.
+def is_counted(stream: IO[bytes]) -> bool:
+    """Whether a header of the whole file (Xing, Info) counts its frames."""
+    return next((counted for _, counted in _frames(stream)), False)
 
-    Where a header says how many frames and bytes there are, only those behind them are looked for.
-    Layout: ISO/IEC 11172-3, section 2.4.1.3; ID3v2.4.0, section 3.1.
+
+def _frames(stream: IO[bytes]) -> Iterator[tuple[int, bool]]:
+    """Of each frame, tags passed over, its samples and whether it counts those of the file.
+
+    One that says how many frames and bytes there are stands for them all: only those behind are
+    looked for. Layout: ISO/IEC 11172-3, section 2.4.1.3; ID3v2.4.0, section 3.1.
     """
-    samples, is_counted, begun = 0, False, False
+    begun = False
     while len(head := stream.read(10)) == 10:
         start = stream.tell() - 10
         if head.startswith(b"ID3"):  # its size is in four bytes of seven bits
@@ -42,14 +46,14 @@ def measure(stream: IO[bytes]) -> Measure:
             continue
         size, count = _frame(head)
         if not size:
-            break
-        if not begun and (found := _counted(head + stream.read(46))):
-            is_counted, (frames, whole) = True, found
-            if frames and whole:
-                size, count = whole, frames * count
-        begun, samples = True, samples + count
+            return
+        found = None if begun else _counted(head + stream.read(46))
+        if found is not None and all(found):
+            frames, size = found
+            count *= frames
+        begun = True
+        yield count, found is not None
         stream.seek(start + size)
-    return Measure(samples, is_counted)
 
 
 def _frame(head: bytes) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def check(source: Source, kind: str, frames: int, rate: int) -> None:
     """
     if kind == "MP3":
         with source.stream() as stream:
-            if mp3.measure(stream).samples > 1.01 * frames + mp3.SLACK:
+            if mp3.samples(stream) > 1.01 * frames + mp3.SLACK:
                 raise Unsupported
     if kind == "OGG":
         with source.stream() as stream:

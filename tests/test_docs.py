@@ -421,6 +421,14 @@ def test_slurm_recipes(small_checkout):
         " lanser entail-label words-of-parts.jsonl -t ekman6 | lanser shard -o shards-of-parts/"
     )
     assert '"samples":16' in shell(merge, small_checkout).stdout
+    tars = (
+        "for n in 1 2 3; do tar cf t-$n.tar -C examples/speech/unlabeled utt-000$n.ogg; done;"
+        " printf '%s\n' t-?.tar > tars.txt; recipes/slurm/tars.sbatch tars.txt 2 'of tars'"
+    )
+    for task, code in (("1", 0), ("0", 2), ("2", 0)):
+        assert shell(tars, small_checkout, SLURM_ARRAY_TASK_ID=task).returncode == code
+    weak = sorted((small_checkout / "of tars" / "weak").glob("*.jsonl"))
+    assert [read_jsonl(path)[0]["id"] for path in weak] == [f"utt-000{n}" for n in (1, 2, 3)]
 
 
 def test_make_targets_exist():

@@ -23,7 +23,10 @@ from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy
 from lanser_cli.evaluation import certificate
 from lanser_cli.records import _TYPES, Record, Reject
 
-PAGES = ["README.md", "examples/README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+PAGES = [
+    *("README.md", "examples/README.md", "recipes/README.md"),
+    *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")),
+]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -154,6 +157,13 @@ def test_links_lead_somewhere():
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
             if "://" not in target:
                 assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+
+
+def test_every_recipe_is_on_the_page_of_recipes():
+    page = (ROOT / "recipes/README.md").read_text()
+    kinds = ("*.sh", "*.sbatch", "*.yaml", "Snakefile", "ray_*.py")
+    for path in (path for kind in kinds for path in ROOT.glob(f"recipes/**/{kind}")):
+        assert f"]({path.relative_to(ROOT / 'recipes')})" in page, path
 
 
 @pytest.fixture(scope="session")

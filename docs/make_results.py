@@ -227,12 +227,15 @@ def probes(points: list[Point]) -> str:
     return table(head, rows)
 
 
+def decisive(points: list[Point]) -> list[Point]:
+    """Those with the share of labels that the claims are about."""
+    return [one for one in points if one["fraction"] == DECIDES]
+
+
 def real_voices_decides(points: list[Point]) -> str:
     """What must come out of `real_voices`, and what did."""
     rows = []
-    for where, here in groups(
-        [one for one in points if one["fraction"] == DECIDES], *REAL_SETTINGS
-    ):
+    for where, here in groups(decisive(points), *REAL_SETTINGS):
         by_arm = dict(groups(here, "arm", "p"))
         scratch = by_arm.pop(("scratch", None), [])
         found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
@@ -244,7 +247,7 @@ def real_voices_decides(points: list[Point]) -> str:
 def simulate_decides(points: list[Point]) -> str:
     """What must come out of `simulate`, what did, and of how many seeds the probe says "shown"."""
     rows = []
-    for _, here in groups(points, *SIMULATED_SETTINGS):
+    for _, here in groups(decisive(points), *SIMULATED_SETTINGS):
         cells = dict(groups(here, "strength", "accuracy"))
         tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
         found = {cell: gains(one, tuned.get((None, None), [])) for cell, one in tuned.items()}

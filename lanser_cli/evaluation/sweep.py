@@ -156,13 +156,24 @@ def _gold(path: Path, task: Task, settings: LabelSettings, ledger: Ledger) -> li
     return gold
 
 
+def _words(model: str, settings: LabelSettings) -> Iterator[str]:
+    """Options besides the task's that a model's scores depend on."""
+    if settings.llm_mode == "choice" and model.startswith(PREFIX):
+        yield from ("--llm-mode", "choice")
+    if settings.entailment_label is not None and model == settings.model:
+        yield from ("--entailment-label", settings.entailment_label)
+    if settings.precision != "auto":
+        yield from ("--precision", settings.precision)
+    if settings.context:
+        yield from ("--context", str(settings.context))
+
+
 def _trials(
     gold: Sequence[Record], model: str, task: Task, settings: LabelSettings, device: str
 ) -> Iterator[Trial]:
     """Every way to label with one model; each premise is scored once for each template."""
     scorer = make_label_scorer(model, task, settings, device).scorer
-    choosing = settings.llm_mode == "choice" and model.startswith(PREFIX)
-    words = (*task.words, "--llm-mode", "choice") if choosing else task.words
+    words = (*task.words, *_words(model, settings))
     ways: list[tuple[Template, ...]] = [(template,) for template in task.templates]
     raw: dict[tuple[Template, ...], NDArray[np.float32]] = {}
     with console.progress(f"sweep {model}", len(gold) * len(ways)) as meter:

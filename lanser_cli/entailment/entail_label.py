@@ -32,6 +32,7 @@ from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
+from lanser_cli.models.hub import snapshot
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record
 from lanser_cli.stage import Process, WindowFunction, unique, watching
@@ -151,9 +152,8 @@ def label_files(
     make = partial(make_labeller, task=task, settings=settings, prior=prior)
     process = Summary().watching(spread(make, devices))
     items = read_transcripts(inputs, settings.context)
-    return pipe.run(
-        *(items, process, made_with(task, settings)), count=lambda: jsonl.count_lines(inputs)
-    )
+    made = made_with(task, settings) | ({} if pipe.output is None else _snapshots(settings))
+    return pipe.run(items, process, made, count=lambda: jsonl.count_lines(inputs))
 
 
 def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
@@ -167,6 +167,20 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
         **origin.options(settings, but=_NOT_OF_LABELS),
         "--first-model": settings.top_k_first and origin.named(settings.first_model, weights),
         "--prior": settings.prior and origin.of_files([settings.prior]),
+    }
+
+
+def _snapshots(settings: LabelSettings) -> dict[str, object]:
+    """Which files of a hub or a folder the models are, by option."""
+    chosen = {"--model": settings.model}
+    if settings.top_k_first is not None:
+        chosen["--first-model"] = settings.first_model
+    return {
+        option + origin.ITS_FILES: found
+        for option, model in chosen.items()
+        if model != EMBEDDED
+        and not model.startswith(server.PREFIX)
+        and (found := snapshot(model.removeprefix(gliclass_scorer.PREFIX)))
     }
 
 

@@ -151,14 +151,14 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, key: str, ledger: Ledger) -> Reference:
-        """The records of a JSONL file that have `key`; lines that hold none are rejects.
+        """The records of a JSONL file that have `key`, each id once; other lines are rejects.
 
         Raises:
             LanserError: the file is not there, or no record in it has the key.
         """
         truths: dict[str, object] = {}
         same: dict[str, str] = {}
-        for item in jsonl.read_records([str(path)], ledger.stage):
+        for item in unique(jsonl.read_records([str(path)], ledger.stage), ledger.stage):
             if isinstance(item, Reject):
                 ledger.read += 1
                 ledger.reject(item)

@@ -12,7 +12,7 @@ from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import report
 from lanser_cli.evaluation.about import TRANSDUCTIVE, About
-from lanser_cli.evaluation.answers import Answers, predictions_of
+from lanser_cli.evaluation.answers import Answers, heard_in_words, predictions_of
 from lanser_cli.evaluation.difference import Difference, difference, holm
 from lanser_cli.evaluation.seeds import read_run, runs_of
 from lanser_cli.tally import Ledger
@@ -71,8 +71,11 @@ def compare(
         console.warn(f"{STAGE}: {name} is transductive: {TRANSDUCTIVE}")
     for name, doubt in doubts.items():
         console.warn(f"{STAGE}: {name}: {doubt}")
+    heard = {
+        name: heard_in_words(one.heard, len(one.ids)) for name, one in answers.items() if one.heard
+    }
     if output is not None:
-        report.comparison(output, found, doubts)
+        report.comparison(output, found, heard | doubts)  # of what was heard the reading has warned
         console.info(f"{STAGE}: report in {output / 'report.html'}")
     return found
 

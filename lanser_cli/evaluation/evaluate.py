@@ -58,7 +58,8 @@ def evaluate(
 
     Raises:
         UsageError: there is a certificate but no report, or it is of other records; or there is no
-            such change of sound, or another truth or answer than it is measured by.
+            such change of sound, or another truth or answer than it, or what is fused, is measured
+            by.
         LanserError: an input is not there, or has nothing to compare.
     """
     if audit is not None and output is None:
@@ -70,6 +71,8 @@ def evaluate(
             "--perturb answers anew, and measures by the records' own truth: leave --reference "
             "and --answer out"
         )
+    if fuse and answer != "prediction":
+        raise UsageError("--fuse joins the 'scores' of predictions: leave --answer out")
     for name in inputs:
         predictions_of(name)
         if changes and not os.path.isdir(name):

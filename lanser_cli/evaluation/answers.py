@@ -162,7 +162,7 @@ class Reference:
             if isinstance(item, Reject):
                 ledger.read += 1
                 ledger.reject(item)
-            elif (found := item.fields.get(key)) is not None:
+            elif isinstance(item, Record) and (found := item.fields.get(key)) is not None:
                 truths[item.id] = same.setdefault(found, found) if isinstance(found, str) else found
         if not truths:
             raise LanserError(f"--reference {path}: no record in it has '{key}'")

@@ -18,6 +18,7 @@ from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
 from lanser_cli.entailment import EMBEDDED, LabelScorer, Template, labeller
 from lanser_cli.entailment.calibration import null_odds
+from lanser_cli.entailment.context import NO_CONTEXT, InContext
 from lanser_cli.entailment.entail_label import (
     LabelSettings,
     make_label_scorer,
@@ -152,6 +153,8 @@ def _gold(path: Path, task: Task, settings: LabelSettings, ledger: Ledger) -> li
             f"--sweep: no record has a text and a label among {', '.join(task.labels)}: choose the "
             "--taxonomy of these labels, or bring them to it with --crosswalk"
         )
+    if settings.context and not any(isinstance(one, InContext) for one in gold):
+        console.warn(f"{labeller.STAGE}: {NO_CONTEXT}")
     ledger.done += len(gold)
     return gold
 

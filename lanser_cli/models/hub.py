@@ -32,7 +32,7 @@ def snapshot(name: str) -> str | None:
         found = "".join(f"{path.name} {sampled_sha256(path)}\n" for path in files)
         return hashlib.sha256(found.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     disable_progress_bars()

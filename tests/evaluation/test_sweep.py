@@ -69,6 +69,7 @@ def test_the_ranking_goes_to_a_file_too(
     found = read_jsonl(ranks)
     assert result.stdout == b"" and len(found) == 3
     assert all("--precision float32 --context 1" in item["command"] for item in found)
+    assert b"--context: no record has a 'dialogue'" in result.stderr
     assert b"overwrite it with --force" in lanser(*line, "-o", ranks, check=2).stderr
     assert b"would overwrite the input" in lanser(*line, "-o", gold, "--force", check=2).stderr
 

@@ -40,7 +40,7 @@ class Trial:
     """One way to label, and how well it did.
 
     Attributes:
-        words: the options that name the labels on a command line.
+        words: the options that its scores depend on, besides the model and what is swept.
     """
 
     words: tuple[str, ...]

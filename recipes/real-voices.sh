@@ -13,7 +13,8 @@
 #   pretrain-ARM     one network an arm, same sound, same steps: weak-P, shuffled, gold (the acted one)
 #   tune-ARM         fine-tune on CORPUS for each share of labels and seed; besides `tune-scratch`
 #   points           what each fine-tuning scored, as lines of RESULTS
-#   compare          each arm with scratch, for each share of labels, paired by speaker
+#   compare          each arm with scratch, for each share of labels, over all seeds there, paired
+#                    by speaker
 # `recipes/real-voices.sh list` names them. A part may be stopped; the next call goes on with it.
 #
 # NEMO       folder of nEMO's clips           TEXT   folder with go_dev.tsv and go_test.tsv
@@ -90,7 +91,7 @@ tune() {
     [ -e "$tuned/corpus.jsonl" ] || may_reject lanser manifest "$kind" "$root" -o "$tuned/corpus.jsonl"
     for fraction in $fractions; do
         for seed in ${SEEDS:-0 1 2}; do
-            run="$tuned/$1/$fraction-seed-$seed"
+            run="$tuned/$1/$fraction/seed-$seed"
             number=$((number + 1))
             mine "$number" && [ ! -e "$run/predictions.jsonl" ] || continue
             may_reject lanser finetune "$tuned/corpus.jsonl" "${init[@]}" --folds "$folds" \
@@ -106,7 +107,7 @@ mine() { [ -z "${SHARE:-}" ] || [ $((($1 - ${SHARE%/*}) % ${SHARE#*/})) -eq 0 ];
 points() {
     local arm p runs
     for arm in scratch "${arms[@]}"; do
-        runs=("$tuned/$arm"/*/predictions.jsonl)
+        runs=("$tuned/$arm"/*/seed-*/predictions.jsonl)
         [ -e "${runs[0]}" ] || continue
         p=null
         [[ $arm = weak-* ]] && p=${arm#weak-}
@@ -117,20 +118,15 @@ points() {
     done
 }
 
-# The answers of all seeds, each with its seed before the id; then every arm against scratch.
+# Every arm against scratch.
 compare() {
-    local arm fraction run answers seed
+    local arm fraction compared
     for fraction in $fractions; do
-        answers=()
+        compared=()
         for arm in scratch "${arms[@]}"; do
-            [ -e "$tuned/$arm" ] || continue
-            for run in "$tuned/$arm/$fraction"-seed-*; do
-                seed=${run##*-}
-                sed -E "s/\"id\": ?\"/&$seed-/" "$run/predictions.jsonl"
-            done > "$tuned/$arm/$fraction.jsonl"
-            answers+=("$tuned/$arm/$fraction.jsonl")
+            [ ! -e "$tuned/$arm" ] || compared+=("$tuned/$arm/$fraction")
         done
-        lanser compare "${answers[@]}" --by speaker
+        lanser compare "${compared[@]}" --by speaker
     done
 }
 

@@ -15,7 +15,7 @@
 #   cell-STRENGTH-ACCURACY-SEED   a pre-training, its probe and its fine-tuning
 #   scratch-SEED                  the fine-tuning without pre-training
 #   points                        what each found, as lines of RESULTS
-#   compare                       every cell with scratch, paired by speaker
+#   compare                       every cell with scratch, over all seeds there, paired by speaker
 # `recipes/simulate.sh list` names them. A part may be stopped; the next call goes on with it.
 #
 # SPEECH, CORPUS  JSONL of recordings, as `lanser manifest` writes it. The people of CORPUS, six or
@@ -63,7 +63,7 @@ cell() {
         -o "$cell/pretrained"
     [ -e "$cell/probe/probe.json" ] || may_reject lanser probe-prosody "$work/said/speech.jsonl" \
         --run "$cell/pretrained" -o "$cell/probe" --force
-    tune "$3" "$cell/tuned" --init "$cell/pretrained"
+    tune "$3" "$work/tuned/$1-$2/seed-$3" --init "$cell/pretrained"
 }
 
 # tune SEED RUN OPTION...
@@ -74,13 +74,14 @@ tune() {
 }
 
 points() {
-    local seed strength accuracy cell
+    local seed strength accuracy
     for seed in $seeds; do
-        store scratch null null "$seed" "$work/scratch-$seed/predictions.jsonl"
+        store scratch null null "$seed" "$work/tuned/scratch/seed-$seed/predictions.jsonl"
         for strength in $strengths; do
             for accuracy in $accuracies; do
-                cell="$work/$strength-$accuracy-$seed"
-                store weak "$strength" "$accuracy" "$seed" "$cell"/{tuned/predictions.jsonl,probe/probe.json}
+                store weak "$strength" "$accuracy" "$seed" \
+                    "$work/tuned/$strength-$accuracy/seed-$seed/predictions.jsonl" \
+                    "$work/$strength-$accuracy-$seed/probe/probe.json"
             done
         done
     done
@@ -95,25 +96,12 @@ store() {
         "fraction=$fraction" "steps=$steps"
 }
 
-# The answers of all seeds, each with its seed before the id.
-pooled() {
-    local seed
-    for seed in $seeds; do
-        sed -E "s/\"id\": ?\"/&$seed-/" "${1//SEED/$seed}/predictions.jsonl"
-    done
-}
-
 compare() {
-    local strength accuracy name answers=("$work/scratch.jsonl")
-    pooled "$work/scratch-SEED" > "$work/scratch.jsonl"
+    local strength accuracy arms=("$work/tuned/scratch")
     for strength in $strengths; do
-        for accuracy in $accuracies; do
-            name="$work/$strength-$accuracy"
-            pooled "$name-SEED/tuned" > "$name.jsonl"
-            answers+=("$name.jsonl")
-        done
+        for accuracy in $accuracies; do arms+=("$work/tuned/$strength-$accuracy"); done
     done
-    lanser compare "${answers[@]}" --by speaker
+    lanser compare "${arms[@]}" --by speaker
 }
 
 parts=(said)
@@ -146,7 +134,7 @@ for part in "${parts[@]}"; do
                 --accuracies $accuracies ${recordings:+--count "$recordings"}
             ;;
         cell-*-*-*) cell "$first" "$second" "$third" ;;
-        scratch-*) tune "$first" "$work/$part" --model "$model" --crop "$crop" ;;
+        scratch-*) tune "$first" "$work/tuned/scratch/seed-$first" --model "$model" --crop "$crop" ;;
         points | compare) "$part" ;;
         *) echo "$0: no part '$part'; $0 list names them" >&2 && exit 2 ;;
     esac

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -103,6 +104,18 @@ def test_resume_with_other_settings_names_the_first_that_differs(
     tally = run(out, made, resume=True).tally
     assert (tally.already_done, tally.done) == ((0, 0) if finished else (2, 4))
     assert read_jsonl(out) == RECORDS
+
+
+def test_resume_minds_the_files_of_a_model_but_of_an_output_that_does_not_name_them(
+    tmp_path: Path,
+) -> None:
+    """An older lanser did not; nor does a hub that is not there any more."""
+    out, field = tmp_path / "out.jsonl", "--model (its files)"
+    killed(out, CALM | {field: "abc"})
+    with pytest.raises(UsageError, match=r"made with another --model \(its files\), abc and not d"):
+        run(out, CALM | {field: "def"}, resume=True)
+    assert run(out, CALM, resume=True).tally.already_done == 2
+    assert run(out, CALM | {field: "def"}, resume=True).tally.read == 0
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -342,17 +355,23 @@ def test_the_weights_that_ship_count_by_what_they_hold_and_not_by_when_they_were
     assert identities[0] == identities[1] != identities[2]
 
 
-def test_resumed_labels_are_those_of_one_taxonomy(
+def test_resumed_labels_are_those_of_one_taxonomy_and_one_model(
     quick: Callable[..., Quick], tiny_nli: Path, tmp_path: Path
 ) -> None:
     source, out = write_jsonl(tmp_path / "in.jsonl", RECORDS), tmp_path / "out.jsonl"
-    line = ("entail-label", source, "--model", tiny_nli, "--device", "cpu", "-o", out)
+    model = Path(shutil.copytree(tiny_nli, tmp_path / "model"))
+    line = ("entail-label", source, "--model", model, "--device", "cpu", "-o", out)
     assert quick(*line, "-t", "ekman6").wait().code == 0
     out.rename(tmp_path / "out.jsonl.part")
     (tmp_path / "out.jsonl.meta.json").rename(tmp_path / "out.jsonl.part.meta.json")
     refused = quick(*line, "-t", "cowen27", "--resume").wait()
     assert refused.code == 2
     assert f"--resume: {out} was made with another --taxonomy, ekman6 (" in refused.err
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 0.1}))
+    refused = quick(*line, "-t", "ekman6", "--resume").wait()
+    assert (refused.code, "was made with another --model (its files), " in refused.err) == (2, True)
+    shutil.copy(tiny_nli / "config.json", model)
     assert quick(*line, "-t", "ekman6", "--resume").wait().code == 0
     assert len(read_jsonl(out)) == 6
 

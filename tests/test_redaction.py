@@ -168,7 +168,7 @@ def test_hashes_are_the_same_behind_one_command_or_two(second: Redaction) -> Non
         (("--no-text", "--text-key", "env:SHORT"), "fewer than 16 bytes"),
         (("--no-text", "--text-key", "no/such/file"), "cannot be read"),
         (("--no-text", "--cache", "cache"), "leave --cache out"),
-        (("--no-text", "--sweep", "gold.jsonl"), "leave --no-text out"),
+        (("--no-text", "--sweep", "gold.jsonl"), "and --no-text: leave that out"),
     ],
 )
 def test_a_key_that_is_none_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,8 @@ from lanser_cli.audio.utterance import with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.choices import Channel, HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
-from lanser_cli.origin import named, options
+from lanser_cli.models.hub import snapshot
+from lanser_cli.origin import ITS_FILES, named, options
 from lanser_cli.output import warn_of
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject, attempt
@@ -140,6 +142,7 @@ def transcribe_records(
         *(items, process),
         {
             "--model": named(settings.model, EMBEDDED_WEIGHTS),
+            **({} if pipe.output is None else _snapshot(settings.model)),
             **options(settings, but=("model", "batch_size")),
         },
         count=count if cut is None else lambda: None,
@@ -147,6 +150,14 @@ def transcribe_records(
     if references is not None and pipe.output is not None:
         references.read(pipe.output)  # all of it: a run that was resumed made only a part
     return tally
+
+
+def _snapshot(model: str) -> dict[str, str]:
+    """Which files of a hub or a folder a model is; none of a size, which its library looks up."""
+    kind, _, name = model.partition(":")
+    of_hub = kind == "hf" or (kind == "faster" and (os.path.isdir(name) or name.count("/") == 1))
+    found = snapshot(name) if of_hub else None
+    return {"--model" + ITS_FILES: found} if found else {}
 
 
 def make_transcriber(device: str, settings: TranscribeSettings) -> WindowFunction:

@@ -56,20 +56,13 @@ def regroup(blocks: Iterable[Block], seconds: float) -> Iterator[Block]:
     """
     held: list[Block] = []
     count = 0
-    fault: Exception | None = None
-    try:
-        for block in blocks:
+    for block in _with_end(blocks):
+        if block is not None:
             held.append(block)
             count += len(block.frames)
-            if count >= seconds * block.rate:
-                yield _joined(held)
-                held, count = [], 0
-    except Exception as error:
-        fault = error
-    if held:
-        yield _joined(held)
-    if fault is not None:
-        raise fault
+        if held and (block is None or count >= seconds * block.rate):
+            yield _joined(held)
+            held, count = [], 0
 
 
 def on_seconds(blocks: Iterable[Block], offset: float) -> Iterator[Block]:
@@ -82,24 +75,29 @@ def on_seconds(blocks: Iterable[Block], offset: float) -> Iterator[Block]:
     """
     held: Block | None = None
     begin = 0
-    fault: Exception | None = None
-    try:
-        for number, block in enumerate(blocks):
-            if block.frames.shape[1] == 1:
-                yield block
-                continue
+    for number, block in enumerate(_with_end(blocks)):
+        if block is None:
+            if held is not None and len(held.frames):
+                yield held
+        elif block.frames.shape[1] == 1:
+            yield block
+        else:
             begin = begin if number else round(offset * block.rate)
             whole = block if held is None else _joined([held, block])
             count = max(0, len(whole.frames) - (begin + len(whole.frames)) % block.rate)
             if count:
                 yield Block(whole.frames[:count], block.rate)
             held, begin = Block(whole.frames[count:], block.rate), begin + count
-    except Exception as error:
-        fault = error
-    if held is not None and len(held.frames):
-        yield held
-    if fault is not None:
-        raise fault
+
+
+def _with_end(blocks: Iterable[Block]) -> Iterator[Block | None]:
+    """The blocks and None behind the last, also where decoding fails; only then is it raised."""
+    try:
+        yield from blocks
+    except Exception:
+        yield None
+        raise
+    yield None
 
 
 def _joined(blocks: list[Block]) -> Block:

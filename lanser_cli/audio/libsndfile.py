@@ -94,12 +94,12 @@ def probe(source: Source) -> Info:
         Unsupported: libsndfile cannot read it, or does not find the end.
         AudioError: there is no sound in it, or more than its header speaks of.
     """
-    with _opened(source) as file:
+    with _opened(source) as (file, promised):
         if file.frames >= _UNKNOWN:
             raise Unsupported
         if file.frames == 0:
             raise no_samples(source.path)
-        length = max(file.frames, _promised(source, file))
+        length = max(file.frames, promised)
         return Info(length / file.samplerate, file.samplerate, file.channels)
 
 
@@ -191,25 +191,25 @@ class _Reader:
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[Any]:
+def _opened(source: Source) -> Iterator[tuple[Any, int]]:
+    """The file, and what `_promised` says of it."""
     remainder.check_wav(source)
     try:
         file = File(source.open())
     except (LibsndfileError, TypeError):  # TypeError: a name that means sound without a header
         raise Unsupported from None
     with file:
-        remainder.check(source, file.format, file.frames, file.samplerate)
-        yield file
+        is_torn = remainder.check(source, file.format, file.frames, file.samplerate)
+        yield file, _promised(source, file, is_torn)
 
 
 @contextmanager
 def _open(source: Source, offset: float, duration: float | None) -> Iterator[_Reader]:
-    with _opened(source) as file:
+    with _opened(source) as (file, promised):
         rate, length = file.samplerate, file.frames
         start = round(offset * rate)
         if start >= length > 0:
             raise behind_the_end(source.path, offset, length / rate)
-        promised = _promised(source, file)
         stop, wanted = length, promised
         if duration is not None:
             end = start + round(duration * rate)
@@ -223,7 +223,7 @@ _CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re
 """What libsndfile says of a WAV, AIFF or AU that ends before its header says: bytes."""
 
 
-def _promised(source: Source, file: Any) -> int:
+def _promised(source: Source, file: Any, is_torn: bool) -> int:
     """Frames that the header speaks of, 0 if it speaks of none.
 
     Of a WAV and the like libsndfile gives what it finds, not that; of an MP3 a guess, unless it has
@@ -235,9 +235,8 @@ def _promised(source: Source, file: Any) -> int:
     if file.format == "FLAC":
         return int(file.frames)
     if file.format == "OGG":
-        with source.stream() as stream:
-            # It speaks of no length: whoever reads for longer is told that it ends before.
-            return int(file.frames) + file.samplerate if remainder.is_torn(stream) else 0
+        # It speaks of no length: whoever reads for longer is told that it ends before.
+        return int(file.frames) + file.samplerate if is_torn else 0
     if file.format in ("W64", "RF64"):
         return _promised_in_64_bits(file)
     cut = _CUT.search(file.extra_info)

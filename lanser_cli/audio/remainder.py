@@ -27,11 +27,14 @@ _TAIL = 1 << 16
 """Bytes at the end of a FLAC in which its last frame begins, unless that is unusually large."""
 
 
-def check(source: Source, kind: str, frames: int, rate: int) -> None:
+def check(source: Source, kind: str, frames: int, rate: int) -> bool:
     """Refuse a file of which only the first `frames` frames would be read.
 
     Args:
         kind: `OGG`, `FLAC` or `MP3`; nothing is known of others.
+
+    Returns:
+        Whether it is an Ogg that is torn, which its pages tell in the same pass.
 
     Raises:
         AudioError: there is more in it.
@@ -41,13 +44,15 @@ def check(source: Source, kind: str, frames: int, rate: int) -> None:
         with source.stream() as stream:
             if mp3.samples(stream) > 1.01 * frames + mp3.SLACK:
                 raise Unsupported
+    is_torn = False
     if kind == "OGG":
         with source.stream() as stream:
-            if _is_chain(stream):
-                raise AudioError(
-                    f"{source.path}: a chain of several Ogg streams, of which only the first, "
-                    f"{frames / rate:.3f} s, can be read: make one of them, e.g. with ffmpeg"
-                )
+            is_chain, is_torn = _ogg(stream)
+        if is_chain:
+            raise AudioError(
+                f"{source.path}: a chain of several Ogg streams, of which only the first, "
+                f"{frames / rate:.3f} s, can be read: make one of them, e.g. with ffmpeg"
+            )
     if kind == "FLAC":
         with source.stream() as stream:
             there = _flac_frames(stream)
@@ -56,6 +61,7 @@ def check(source: Source, kind: str, frames: int, rate: int) -> None:
                 f"{source.path}: holds {there / rate:.3f} s, but its header promises "
                 f"{frames / rate:.3f} s: write it anew, e.g. with ffmpeg"
             )
+    return is_torn
 
 
 def check_wav(source: Source) -> None:
@@ -109,25 +115,19 @@ def _is_name(name: bytes) -> bool:
     return all(32 <= byte < 127 for byte in name)
 
 
-def is_torn(stream: IO[bytes]) -> bool:
-    """Whether an Ogg ends within a page. One that ends with a page may be all there is.
+def _ogg(stream: IO[bytes]) -> tuple[bool, bool]:
+    """Whether an Ogg is a chain, a stream behind the end of others, and whether it is torn.
 
-    That the last page says so cannot be asked: streams that were recorded do not.
+    A torn one ends within a page. One that ends with a page may be all there is. That the last page
+    says so cannot be asked: streams that were recorded do not.
     """
-    end = max((end for _, end in _pages(stream)), default=0)
+    end, begun, is_chain = 0, False, False
+    for is_first, end in _pages(stream):  # noqa: B007 - of the last it is read below
+        is_chain = is_chain or (is_first and begun)
+        begun = begun or not is_first
     length = stream.seek(0, 2)
     stream.seek(min(end, length))
-    return end > length or (end < length and b"OggS".startswith(stream.read(4)))
-
-
-def _is_chain(stream: IO[bytes]) -> bool:
-    """Whether a stream begins behind the end of others."""
-    begun = False
-    for is_first, _ in _pages(stream):
-        if is_first and begun:
-            return True
-        begun = begun or not is_first
-    return False
+    return is_chain, end > length or (end < length and b"OggS".startswith(stream.read(4)))
 
 
 def _pages(stream: IO[bytes]) -> Iterator[tuple[bool, int]]:

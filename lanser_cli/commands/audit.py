@@ -46,7 +46,9 @@ def command(
     ] = False,
     workers: Annotated[
         int | None,
-        RUNNING.option(min=1, help="Decoding processes; default one a processor."),
+        RUNNING.option(
+            not_with="--no-audio", min=1, help="Decoding processes; default one a processor."
+        ),
     ] = None,
     force: options.Force = False,
     rejects: options.Rejects = None,

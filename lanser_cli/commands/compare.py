@@ -24,8 +24,8 @@ def command(
         typer.Argument(
             metavar="RUN...",
             autocompletion=completion.run_or_records,
-            help="Run folders, or JSONL with truth and answer (- reads standard input). The first "
-            "is the reference that the others are compared with.",
+            help="Run folders, folders of runs seed-0, seed-1 and so on, or JSONL with truth and "
+            "answer (- reads standard input). The first is the reference of the others.",
             show_default=False,
         ),
     ] = None,

@@ -7,11 +7,18 @@ from typing import Annotated
 
 from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.commands import completion, options
-from lanser_cli.commands.groups import INPUT, LABELS, MODEL, OUTPUT, RUNNING
+from lanser_cli.commands.groups import INPUT, INSTEAD, LABELS, MODEL, OUTPUT, RUNNING
+from lanser_cli.destination import check_apart
+from lanser_cli.lock import claimed_file
 from lanser_cli.tally import Ledger
 
 _MODELS = ["embedded"]
-
+_SWEEP = (
+    *("taxonomy", "labels", "crosswalk", "templates", "lang", "context"),
+    *("models", "entailment_label", "precision", "llm_mode", "allow_remote"),
+    *("cache", "cache_limit", "output", "force", "rejects", "device", "threads"),
+)
+"""What --sweep reads."""
 
 EXAMPLES = """
 lanser entail-label heard.jsonl -t ekman6 -o weak.jsonl
@@ -27,6 +34,7 @@ def command(
         LABELS.option(
             "--taxonomy",
             "-t",
+            not_with="--labels",
             autocompletion=completion.taxonomy,
             help="Name (see lanser taxonomies) or .json file.",
         ),
@@ -109,11 +117,16 @@ def command(
     cache: Annotated[
         Path | None, RUNNING.option(help="Folder where scores are kept and looked up.")
     ] = None,
-    cache_limit: Annotated[float, RUNNING.option(min=0.001, help="GB the cache may take.")] = 10.0,
+    cache_limit: Annotated[
+        float,
+        RUNNING.option(only_with=("--cache",), min=0.001, help="GB the cache may take."),
+    ] = 10.0,
     sweep: Annotated[
         Path | None,
-        OUTPUT.option(
-            metavar="GOLD", help="Rank templates, calibrations and models on labelled text instead."
+        INSTEAD.mode(
+            metavar="GOLD",
+            reads=_SWEEP,
+            help="Rank templates, calibrations and models on labelled text instead.",
         ),
     ] = None,
     output: options.Output = None,
@@ -144,7 +157,8 @@ def command(
     words = (taxonomy, named, crosswalk, templates or ())
     task = load_task(*words, lang=lang, sweep=sweep is not None)
     if sweep is not None:
-        with Ledger("entail-label", rejects, inputs=inputs) as ledger:
+        check_apart({"-o": output, "--rejects": rejects}, [str(sweep)])
+        with Ledger("entail-label", rejects) as ledger, claimed_file(output, force=force):
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
     redaction = Redaction.asked(no_text, text_key)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lanser_cli.commands import completion, options
-from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
+from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT, RUNNING
 from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
@@ -63,9 +63,19 @@ def command(
         ),
     ] = None,
     no_audio: Annotated[
-        bool, OUTPUT.option("--no-audio", help="Keep the sound of mistakes out of the report.")
+        bool,
+        OUTPUT.option(
+            "--no-audio", only_with=("-o",), help="Keep the sound of mistakes out of the report."
+        ),
     ] = False,
-    device: options.OneDevice = "auto",
+    device: Annotated[
+        str,
+        RUNNING.option(
+            only_with=("--perturb",),
+            autocompletion=completion.device,
+            help="Of --perturb: auto, cpu, cuda or cuda:N.",
+        ),
+    ] = "auto",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:

@@ -14,19 +14,33 @@ class Group:
 
     title: str
 
-    def option(self, *names: str, **settings: Any) -> Any:
-        """An option of this group; the arguments are those of `typer.Option`."""
+    def option(
+        self, *names: str, only_with: tuple[str, ...] = (), not_with: str = "", **settings: Any
+    ) -> Any:
+        """An option of this group; the other arguments are those of `typer.Option`.
+
+        Args:
+            only_with: options such as `--segment` or `--segment vad`; without any of them this one
+                is not read, and refused.
+            not_with: an option beside which this one is not read, and refused.
+        """
+        if only_with or not_with:
+            settings["callback"] = _noting("beside", (only_with, not_with))
         return typer.Option(*names, rich_help_panel=self.title, **settings)
 
     def mode(self, *names: str, reads: tuple[str, ...], **settings: Any) -> Any:
         """An option that has the verb do something else, which only these parameters count for."""
+        return self.option(*names, callback=_noting("modes", reads), **settings)
 
-        def note(ctx: Any, param: Any, value: Any) -> Any:
-            if value is not None:
-                ctx.meta.setdefault("modes", {})[param.name] = reads
-            return value
 
-        return self.option(*names, callback=note, **settings)
+def _noting(kind: str, said: object) -> Any:
+    """A callback that keeps what is said of an option for the verb, which has them all."""
+
+    def note(ctx: Any, param: Any, value: Any) -> Any:
+        ctx.meta.setdefault(kind, {})[param.name] = said
+        return value
+
+    return note
 
 
 INPUT = Group("Input")

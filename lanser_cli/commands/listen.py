@@ -34,7 +34,10 @@ def command(
     precision: Annotated[
         float,
         INSTEAD.option(
-            min=0.05, max=0.99, help="Find the margin from which on labels are this often right."
+            only_with=("--score",),
+            min=0.05,
+            max=0.99,
+            help="Find the margin from which on labels are this often right.",
         ),
     ] = 0.8,
     force: options.Force = False,

@@ -96,7 +96,10 @@ Resume = Annotated[
 ]
 
 
-Force = Annotated[bool, OUTPUT.option("--force", help="Overwrite the -o of a run that is over.")]
+Force = Annotated[
+    bool,
+    OUTPUT.option("--force", only_with=("-o",), help="Overwrite the -o of a run that is over."),
+]
 
 
 Part = Annotated[

@@ -32,7 +32,9 @@ def command(
             metavar="OUT", help="Write all records to this file, in the order of the input."
         ),
     ] = None,
-    force: options.Force = False,
+    force: Annotated[
+        bool, OUTPUT.option("--force", only_with=("--merge",), help="Overwrite that of --merge.")
+    ] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:

@@ -67,7 +67,9 @@ def command(
             metavar="A=X,B=Y", help="Set `split`, at random: train=0.8,dev=0.1,test=0.1."
         ),
     ] = None,
-    split_by: Annotated[SplitBy, SELECTION.option(help="What is never in two splits.")] = "speaker",
+    split_by: Annotated[
+        SplitBy, SELECTION.option(only_with=("--split",), help="What is never in two splits.")
+    ] = "speaker",
     seed: options.Seed = 0,
     mix_taxonomies: Annotated[
         bool, SELECTION.option("--mix-taxonomies", help="Take weak labels of several taxonomies.")

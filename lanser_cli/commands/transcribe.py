@@ -37,23 +37,40 @@ def command(
         SEGMENTS.option(help="Cut recordings into utterances, at pauses (vad) or of fixed length."),
     ] = "none",
     min_seconds: Annotated[
-        float, SEGMENTS.option(min=0.1, help="Shortest utterance that --segment cuts.")
+        float,
+        SEGMENTS.option(
+            only_with=("--segment",), min=0.1, help="Shortest utterance that --segment cuts."
+        ),
     ] = 2.0,
     max_seconds: Annotated[
-        float, SEGMENTS.option(min=0.2, help="Longest utterance that --segment cuts.")
+        float,
+        SEGMENTS.option(
+            only_with=("--segment",), min=0.2, help="Longest utterance that --segment cuts."
+        ),
     ] = 20.0,
     min_silence: Annotated[
         float,
-        SEGMENTS.option(min=0.05, help="Shortest pause in seconds that may end an utterance."),
+        SEGMENTS.option(
+            only_with=("--segment vad",),
+            min=0.05,
+            help="Shortest pause in seconds that may end an utterance.",
+        ),
     ] = 0.3,
     vad_threshold: Annotated[
         float,
-        SEGMENTS.option(min=0.01, max=0.99, help="Probability from which sound counts as speech."),
+        SEGMENTS.option(
+            only_with=("--segment vad", "--check-speech"),
+            min=0.01,
+            max=0.99,
+            help="Probability from which sound counts as speech.",
+        ),
     ] = 0.5,
     decoders: Annotated[
         int | None,
         RUNNING.option(
-            min=0, help="Processes that decode ahead of the model; default 0, or 4 for each GPU."
+            not_with="--segment",
+            min=0,
+            help="Processes that decode ahead of the model; default 0, or 4 for each GPU.",
         ),
     ] = None,
     check_speech: Annotated[

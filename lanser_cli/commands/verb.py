@@ -130,25 +130,42 @@ class Verb(TyperCommand):
                 raise UsageError(f"{_in_words([param])} is empty: write what it is to be")
 
     def _refuse_unread(self, ctx: Any) -> None:
-        """Refuse what the command line gives and the mode does not read.
+        """Refuse what the command line gives and the mode, or the other options, do not read.
 
         What a file or a variable sets is for the verb as a whole, and may go unread.
 
         Raises:
             UsageError: naming the options.
         """
+        given: dict[str, list[TyperArgument | TyperOption]] = {}
+        for param, why in self._unread(ctx):
+            if _is_given(ctx, param.name) and ctx.params.get(param.name) is not None:
+                given.setdefault(why, []).append(param)
+        for why, params in given.items():
+            raise UsageError(f"{self.name} {why.format(_in_words(params))}: leave that out")
+
+    def _unread(self, ctx: Any) -> Iterator[tuple[TyperArgument | TyperOption, str]]:
+        """What is not read beside the other options, and why: words with a place for its name."""
         params = cast("list[TyperArgument | TyperOption]", self.params)
-        given = [
-            param
-            for param in params
-            if _is_given(ctx, param.name) and ctx.params.get(param.name) is not None
-        ]
         for mode, reads in ctx.meta.get("modes", {}).items():
-            read = {mode, *reads, "quiet", "verbose"}
-            if unread := [param for param in given if param.name not in read]:
-                raise UsageError(
-                    f"{self.name} --{mode} does not read {_in_words(unread)}: leave that out"
-                )
+            if ctx.params[mode] is not None:
+                read = {mode, *reads, "quiet", "verbose"}
+                why = f"--{mode} does not read {{}}"
+                yield from ((param, why) for param in params if param.name not in read)
+        beside = ctx.meta.get("beside", {})
+        for param in (param for param in params if param.name in beside):
+            only_with, not_with = beside[param.name]
+            if only_with and not any(self._is_on(ctx, words) for words in only_with):
+                yield param, f"reads {{}} with {' or '.join(only_with)} alone"
+            if not_with and self._is_on(ctx, not_with):
+                yield param, f"{not_with} does not read {{}}"
+
+    def _is_on(self, ctx: Any, words: str) -> bool:
+        """Whether an option is on, as `--check-speech`, or has a value, as `--segment vad`."""
+        name, _, wanted = words.partition(" ")
+        [param] = [param for param in self.params if name in param.opts]
+        value = _plain(ctx.params[param.name])
+        return value == wanted if wanted else value not in (None, False, "none")
 
     def _parse_for_completion(self, ctx: Any, args: list[str]) -> list[str]:
         """Which options are given. To check values takes pydantic, and the shell waits."""
@@ -170,9 +187,10 @@ class Verb(TyperCommand):
                 yield _long(param).lstrip("-"), param
 
     def _words(self, ctx: Any) -> Iterator[str]:
-        """What a file or a variable set, as the command line would."""
+        """What a file or a variable set and this run reads, as the command line would."""
+        unread = {param.name for param, _ in self._unread(ctx)}
         for _, param in self._settable:
-            if _setting(ctx, param.name) is None:
+            if _setting(ctx, param.name) is None or param.name in unread:
                 continue
             value = _plain(ctx.params[param.name])
             for each in value if isinstance(value, list) else [value]:

@@ -15,6 +15,8 @@ CONVERSATIONS = 1024
 WORDS = 60
 """The most words of context before a premise; the utterance itself is what is labelled."""
 
+NO_CONTEXT = "--context: no record has a 'dialogue', so nothing was put before any"
+
 
 @dataclass(frozen=True, slots=True)
 class InContext(Record):

@@ -16,7 +16,7 @@ from lanser_cli.digests import string64
 from lanser_cli.entailment import calibration, gliclass_scorer, server
 from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.cascade import Cascade, measure_tolerance
-from lanser_cli.entailment.context import with_context
+from lanser_cli.entailment.context import NO_CONTEXT, with_context
 from lanser_cli.entailment.gliclass_scorer import GliclassScorer
 from lanser_cli.entailment.label_scorer import SERVED, LabelScorer, Scorer
 from lanser_cli.entailment.labeller import (
@@ -32,6 +32,7 @@ from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
+from lanser_cli.models.hub import snapshot
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record
 from lanser_cli.stage import Process, WindowFunction, unique, watching
@@ -149,11 +150,10 @@ def label_files(
     if settings.calibrate == "batch":
         prior = batch_prior(inputs, task, settings, devices[0])
     make = partial(make_labeller, task=task, settings=settings, prior=prior)
-    process = Summary().watching(spread(make, devices))
+    process = Summary(settings.context).watching(spread(make, devices))
     items = read_transcripts(inputs, settings.context)
-    return pipe.run(
-        *(items, process, made_with(task, settings)), count=lambda: jsonl.count_lines(inputs)
-    )
+    made = made_with(task, settings) | ({} if pipe.output is None else _snapshots(settings))
+    return pipe.run(items, process, made, count=lambda: jsonl.count_lines(inputs))
 
 
 def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
@@ -167,6 +167,20 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
         **origin.options(settings, but=_NOT_OF_LABELS),
         "--first-model": settings.top_k_first and origin.named(settings.first_model, weights),
         "--prior": settings.prior and origin.of_files([settings.prior]),
+    }
+
+
+def _snapshots(settings: LabelSettings) -> dict[str, object]:
+    """Which files of a hub or a folder the models are, by option."""
+    chosen = {"--model": settings.model}
+    if settings.top_k_first is not None:
+        chosen["--first-model"] = settings.first_model
+    return {
+        option + origin.ITS_FILES: found
+        for option, model in chosen.items()
+        if model != EMBEDDED
+        and not model.startswith(server.PREFIX)
+        and (found := snapshot(model.removeprefix(gliclass_scorer.PREFIX)))
     }
 
 
@@ -298,8 +312,15 @@ def batch_prior(
 
 @dataclass
 class Summary:
-    """Which labels were given, and why none was; said before the run's closing line."""
+    """Which labels were given, and why none was; said before the run's closing line.
 
+    Attributes:
+        context: how many earlier utterances were asked for, and `in_context` how many records are
+            of a dialogue, so that they could have some.
+    """
+
+    context: int = 0
+    in_context: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     before: Counter[str] = field(default_factory=Counter)
     abstained: Counter[str] = field(default_factory=Counter)
@@ -323,6 +344,7 @@ class Summary:
         if before := about.get("uncalibrated"):
             self.before[before] += 1
         self.truncated += "truncated" in about
+        self.in_context += "context" in about
 
     def say(self) -> None:
         """A line on stderr for each thing there is to say."""
@@ -334,6 +356,8 @@ class Summary:
         if self.abstained:
             reasons = ", ".join(f"{count} {name}" for name, count in self.abstained.most_common())
             console.info(f"{STAGE}: abstained: {reasons}")
+        if self.context and not self.in_context and (self.labels or self.abstained):
+            console.warn(f"{STAGE}: {NO_CONTEXT}")
         if self.truncated:
             console.info(
                 f"{STAGE}: {self.truncated} too long for the model: their end was not read"

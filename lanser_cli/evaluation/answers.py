@@ -113,23 +113,17 @@ class Answers:
     def pooled(self, seeds: Sequence[str]) -> Answers:
         """Every seed's answer as a record of its own, whose unit stays what it is.
 
-        UAR and WA are then the means over the seeds. Where one alone answered, its answers stand
-        for each of `seeds`.
+        UAR and WA are then the means over the seeds.
 
-        Raises:
-            LanserError: other seeds answered.
+        Args:
+            seeds: that answered; where one alone did, its answers stand for each of them.
         """
         if not seeds:
             return self
-        if self.seeds and list(self.seeds) != list(seeds):
-            raise LanserError(
-                f"seeds {', '.join(self.seeds)} answered in one and {', '.join(seeds)} in the "
-                "other: compare runs of the same seeds"
-            )
         return Answers(
             [f"{identifier} of seed {seed}" for seed in seeds for identifier in self.ids],
             self.truths * len(seeds),
-            [word for seed in seeds for word in self.seeds.get(seed, self.given)],
+            [w for seed in seeds for w in (self.seeds[seed] if self.seeds else self.given)],
             self.unit,
             (self.owners or self.ids) * len(seeds),
         )
@@ -157,18 +151,18 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, key: str, ledger: Ledger) -> Reference:
-        """The records of a JSONL file that have `key`; lines that hold none are rejects.
+        """The records of a JSONL file that have `key`, each id once; other lines are rejects.
 
         Raises:
             LanserError: the file is not there, or no record in it has the key.
         """
         truths: dict[str, object] = {}
         same: dict[str, str] = {}
-        for item in jsonl.read_records([str(path)], ledger.stage):
+        for item in unique(jsonl.read_records([str(path)], ledger.stage), ledger.stage):
             if isinstance(item, Reject):
                 ledger.read += 1
                 ledger.reject(item)
-            elif (found := item.fields.get(key)) is not None:
+            elif isinstance(item, Record) and (found := item.fields.get(key)) is not None:
                 truths[item.id] = same.setdefault(found, found) if isinstance(found, str) else found
         if not truths:
             raise LanserError(f"--reference {path}: no record in it has '{key}'")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from lanser_cli import console
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import report
 from lanser_cli.evaluation.about import TRANSDUCTIVE, About
-from lanser_cli.evaluation.answers import Answers, predictions_of, read_answers
+from lanser_cli.evaluation.answers import Answers, heard_in_words, predictions_of
 from lanser_cli.evaluation.difference import Difference, difference, holm
+from lanser_cli.evaluation.seeds import read_run, runs_of
 from lanser_cli.tally import Ledger
 
 STAGE = "compare"
@@ -32,7 +34,8 @@ def compare(
     """Compare answers pair by pair, adjust p for all of them, and write the report.
 
     Args:
-        inputs: run folders or JSONL; the first is the reference of the others.
+        inputs: run folders, folders of runs `seed-N`, or JSONL; the first is the reference of the
+            others.
         pairs: further comparisons, `REFERENCE,OTHER`, such as those on other corpora.
         truth, answer, by: as `Answers.of` takes them.
         output: folder for the report.
@@ -41,20 +44,21 @@ def compare(
     Raises:
         UsageError: there is nothing to compare, a pair is not of this form, or a record lacks the
             key `by`.
-        LanserError: an input is not there, or two are not of the same records.
+        LanserError: an input is not there, or two are not of the same records or seeds.
     """
     if len(inputs) == 1 or not (inputs or pairs):
         raise UsageError("compare needs two runs: the reference, and another of the same records")
     wanted = [(inputs[0], other) for other in inputs[1:]] + [_pair(words) for words in pairs]
     names = list(dict.fromkeys(name for pair in wanted for name in pair))
-    for name in names:
-        predictions_of(name)
-    answers: dict[str, Answers] = {
-        name: read_answers(name, ledger, truth=truth, answer=answer, by=by) for name in names
+    runs = {name: list(runs_of(name).values()) or [name] for name in names}
+    for run in chain(*runs.values()):
+        predictions_of(run)
+    answers = {name: read_run(name, ledger, truth=truth, answer=answer, by=by) for name in names}
+    abouts = {run: About.of(Path(run)) for run in chain(*runs.values()) if os.path.isdir(run)}
+    apart = {
+        name for name in names if any(abouts[r].transductive for r in runs[name] if r in abouts)
     }
-    abouts = {name: About.of(Path(name)) for name in names if os.path.isdir(name)}
-    apart = {name for name, about in abouts.items() if about.transductive}
-    doubts = {name: about.doubt for name, about in abouts.items() if about.doubt}
+    doubts = {run: about.doubt for run, about in abouts.items() if about.doubt}
     found = [
         replace(each, transductive=tuple(n for n in (each.reference, each.other) if n in apart))
         for each in pairwise(wanted, answers, seed)
@@ -67,8 +71,11 @@ def compare(
         console.warn(f"{STAGE}: {name} is transductive: {TRANSDUCTIVE}")
     for name, doubt in doubts.items():
         console.warn(f"{STAGE}: {name}: {doubt}")
+    heard = {
+        name: heard_in_words(one.heard, len(one.ids)) for name, one in answers.items() if one.heard
+    }
     if output is not None:
-        report.comparison(output, found, doubts)
+        report.comparison(output, found, heard | doubts)  # of what was heard the reading has warned
         console.info(f"{STAGE}: report in {output / 'report.html'}")
     return found
 
@@ -79,13 +86,16 @@ def pairwise(
     """The difference of each pair, reference and other; p is adjusted for all of them.
 
     Raises:
-        LanserError: two are not of the same records.
+        LanserError: two are not of the same records or seeds.
     """
     return holm([_difference(pair, answers, seed) for pair in wanted])
 
 
 def _difference(pair: tuple[str, str], answers: Mapping[str, Answers], seed: int) -> Difference:
     first, second = (answers[name] for name in pair)
+    if first.seeds and second.seeds and list(first.seeds) != list(second.seeds):
+        seeds_of = [f"{name} has seeds {', '.join(answers[name].seeds)}" for name in pair]
+        raise LanserError(f"{' and '.join(seeds_of)}: compare runs of the same seeds")
     seeds = list(first.seeds or second.seeds)
     return difference(pair, first.pooled(seeds), second.pooled(seeds), seed=seed)
 

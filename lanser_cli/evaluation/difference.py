@@ -171,7 +171,7 @@ def difference(
     Raises:
         LanserError: they have other ids, truths or units; the message names the first.
     """
-    other = _matched(names, reference, other)
+    other = matched(names, reference, other)
     counts, times = confusions(reference, other)
     totals = (times[:, None, None] * counts).sum(axis=1)
     values = scores(totals)
@@ -223,8 +223,12 @@ def holm(differences: Sequence[Difference]) -> list[Difference]:
     ]
 
 
-def _matched(names: tuple[str, str], reference: Answers, other: Answers) -> Answers:
-    """The other answers in the order of the reference."""
+def matched(names: tuple[str, str], reference: Answers, other: Answers) -> Answers:
+    """The other answers in the order of the reference.
+
+    Raises:
+        LanserError: they have other ids, truths or units; the message names the first.
+    """
     rows = {identifier: row for row, identifier in enumerate(other.ids)}
     for identifier in reference.ids:
         if identifier not in rows:

@@ -58,13 +58,21 @@ def evaluate(
 
     Raises:
         UsageError: there is a certificate but no report, or it is of other records; or there is no
-            such change of sound.
+            such change of sound, or another truth or answer than it, or what is fused, is measured
+            by.
         LanserError: an input is not there, or has nothing to compare.
     """
     if audit is not None and output is None:
         raise UsageError("--audit is cited in the report: say -o DIR as well")
     cited = None if audit is None else certificate.cite(audit)
     changes = [] if perturb is None else perturbations(perturb)
+    if changes and (reference is not None or answer != "prediction"):
+        raise UsageError(
+            "--perturb answers anew, and measures by the records' own truth: leave --reference "
+            "and --answer out"
+        )
+    if fuse and answer != "prediction":
+        raise UsageError("--fuse joins the 'scores' of predictions: leave --answer out")
     for name in inputs:
         predictions_of(name)
         if changes and not os.path.isdir(name):

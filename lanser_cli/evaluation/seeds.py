@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lanser_cli.evaluation.answers import Answers
+from lanser_cli.errors import LanserError
+from lanser_cli.evaluation.answers import Answers, read_answers
+from lanser_cli.evaluation.difference import matched
 from lanser_cli.evaluation.metrics import (
     SCORES,
     Array,
@@ -24,6 +29,36 @@ from lanser_cli.evaluation.metrics import (
     scores,
 )
 from lanser_cli.records import Record
+from lanser_cli.tally import Ledger
+
+
+def runs_of(folder: str) -> dict[str, str]:
+    """The runs `seed-N` in a folder, by N and in its order; none where it is a run itself."""
+    if os.path.exists(os.path.join(folder, "config.json")):
+        return {}
+    found = (re.fullmatch(r"seed-(\d+)", run.name) for run in Path(folder).glob("seed-*"))
+    seeds = sorted((seed[1] for seed in found if seed), key=int)
+    return {seed: os.path.join(folder, f"seed-{seed}") for seed in seeds}
+
+
+def read_run(name: str, ledger: Ledger, *, truth: str, answer: str, by: str | None) -> Answers:
+    """As `read_answers`; runs `seed-N` in one folder are read as the seeds of one run.
+
+    Raises:
+        LanserError: these are not of the same records, or one of them has several seeds itself.
+    """
+    runs = runs_of(name)
+    if not runs:
+        return read_answers(name, ledger, truth=truth, answer=answer, by=by)
+    several = {
+        run: read_answers(run, ledger, truth=truth, answer=answer, by=by) for run in runs.values()
+    }
+    for run, one in several.items():
+        if one.seeds:
+            raise LanserError(f"{run}: has several seeds itself: name it alone")
+    first, reference = next(iter(several.items()))
+    given = (matched((first, run), reference, one).given for run, one in several.items())
+    return replace(reference, seeds=dict(zip(runs, given, strict=True)))
 
 
 def measure_run(

@@ -18,6 +18,7 @@ from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
 from lanser_cli.entailment import EMBEDDED, LabelScorer, Template, labeller
 from lanser_cli.entailment.calibration import null_odds
+from lanser_cli.entailment.context import NO_CONTEXT, InContext
 from lanser_cli.entailment.entail_label import (
     LabelSettings,
     make_label_scorer,
@@ -39,7 +40,7 @@ class Trial:
     """One way to label, and how well it did.
 
     Attributes:
-        words: the options that name the labels on a command line.
+        words: the options that its scores depend on, besides the model and what is swept.
     """
 
     words: tuple[str, ...]
@@ -152,8 +153,22 @@ def _gold(path: Path, task: Task, settings: LabelSettings, ledger: Ledger) -> li
             f"--sweep: no record has a text and a label among {', '.join(task.labels)}: choose the "
             "--taxonomy of these labels, or bring them to it with --crosswalk"
         )
+    if settings.context and not any(isinstance(one, InContext) for one in gold):
+        console.warn(f"{labeller.STAGE}: {NO_CONTEXT}")
     ledger.done += len(gold)
     return gold
+
+
+def _words(model: str, settings: LabelSettings) -> Iterator[str]:
+    """Options besides the task's that a model's scores depend on."""
+    if settings.llm_mode == "choice" and model.startswith(PREFIX):
+        yield from ("--llm-mode", "choice")
+    if settings.entailment_label is not None and model == settings.model:
+        yield from ("--entailment-label", settings.entailment_label)
+    if settings.precision != "auto":
+        yield from ("--precision", settings.precision)
+    if settings.context:
+        yield from ("--context", str(settings.context))
 
 
 def _trials(
@@ -161,8 +176,7 @@ def _trials(
 ) -> Iterator[Trial]:
     """Every way to label with one model; each premise is scored once for each template."""
     scorer = make_label_scorer(model, task, settings, device).scorer
-    choosing = settings.llm_mode == "choice" and model.startswith(PREFIX)
-    words = (*task.words, "--llm-mode", "choice") if choosing else task.words
+    words = (*task.words, *_words(model, settings))
     ways: list[tuple[Template, ...]] = [(template,) for template in task.templates]
     raw: dict[tuple[Template, ...], NDArray[np.float32]] = {}
     with console.progress(f"sweep {model}", len(gold) * len(ways)) as meter:

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from lanser_cli.digests import sampled_sha256
 from lanser_cli.errors import LanserError
+
+
+def snapshot(name: str) -> str | None:
+    """Which files are loaded under a name now: the commit of a hub's, a digest of a folder's.
+
+    Files of a folder count by what they hold, those above 256 KB by blocks throughout them, and
+    results that were written into it do not. A hub is asked, as where the model is loaded; without
+    a network its cache is.
+
+    Returns:
+        12 hex digits; None where it is neither, or the hub does not say.
+    """
+    if os.path.isdir(name):
+        files = [
+            path
+            for path in sorted(Path(name).iterdir())
+            if path.is_file() and not path.name.startswith(".") and ".jsonl" not in path.name
+        ]
+        found = "".join(f"{path.name} {sampled_sha256(path)}\n" for path in files)
+        return hashlib.sha256(found.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    disable_progress_bars()
+    try:
+        config = hf_hub_download(name, "config.json")
+    except (OSError, ValueError):  # no such model, which is said where it is loaded
+        return None
+    return Path(config).parent.name[:12]
 
 
 @contextmanager

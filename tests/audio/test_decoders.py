@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,7 @@ from conftest import tone
 from sounds import noise, save, sine, text_file
 
 from lanser_cli.audio import libsndfile, pyav
-from lanser_cli.audio.decoder import Unsupported
+from lanser_cli.audio.decoder import Block, Unsupported, on_seconds, regroup
 from lanser_cli.audio.sound import AudioError, CutOff, Info, probe, read, stream
 from lanser_cli.audio.source import Source
 
@@ -119,6 +120,24 @@ def test_a_container_that_is_cut_off(tmp_path: Path) -> None:
     found = np.concatenate(blocks)
     assert 1.0 < len(found) / 16_000 < 3.0
     assert np.array_equal(found, whole[: len(found)])
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_fault_comes_behind_all_that_was_decoded_before_it(channels: int) -> None:
+    """However blocks are regrouped: none is held back, and nothing is given twice."""
+    wave = noise(2.75)[:, None].repeat(channels, axis=1)
+
+    def damaged() -> Iterator[Block]:
+        for at in range(0, len(wave), 4_000):
+            yield Block(wave[at : at + 4_000], 16_000)
+        raise CutOff("cut off")
+
+    for regrouped in (regroup(damaged(), 1.0), on_seconds(damaged(), 0.5)):
+        found = []
+        with pytest.raises(CutOff):
+            for block in regrouped:
+                found.append(block.frames)
+        assert np.array_equal(np.concatenate(found), wave)
 
 
 # ---------------------------------------------------------------- formats

@@ -16,7 +16,7 @@ import soundfile
 from conftest import ENVIRONMENT, tone
 from sounds import cut, link_in_a_circle, noise, save, sine, text_file
 
-from lanser_cli.audio import mp3
+from lanser_cli.audio import mp3, remainder
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.remainder import _flac_frames
 from lanser_cli.audio.resampler import resample
@@ -432,6 +432,16 @@ def test_a_whole_ogg_is_no_chain(tmp_path: Path) -> None:
     for subtype in ("VORBIS", "OPUS"):
         wave = read(str(save(tmp_path / "a.ogg", noise(30.0), format="OGG", subtype=subtype)))
         assert len(wave) == 30 * 16_000
+
+
+def test_the_pages_of_an_ogg_are_walked_once_a_reading(tmp_path: Path, monkeypatch) -> None:
+    """Of a recording of hours they are many; a chain and a torn end are told in the same pass."""
+    path, walks = str(save(tmp_path / "a.ogg", noise(1.0))), []
+    pages = remainder._pages
+    monkeypatch.setattr(remainder, "_pages", lambda stream: walks.append(1) or pages(stream))
+    for number, function in enumerate((read, probe, lambda path: list(stream(path))), 1):
+        function(path)
+        assert len(walks) == number
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 12_345])

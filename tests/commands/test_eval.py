@@ -49,13 +49,16 @@ def test_a_reference_of_other_records_is_refused_and_the_rejects_are_written(
     assert [one["record"] for one in read_jsonl(rejects)] == ["torn"]
 
 
-def test_a_bad_line_of_the_reference_is_a_reject(lanser: Lanser, tmp_path: Path) -> None:
+def test_a_bad_line_of_the_reference_is_a_reject_and_so_is_a_second_truth(
+    lanser: Lanser, tmp_path: Path
+) -> None:
     gold = write_jsonl(tmp_path / "gold.jsonl", answers([("a", ""), ("b", "")]))
-    gold.write_text(gold.read_text() + "torn\n")
+    gold.write_text(gold.read_text() + 'torn\n{"id": "r0", "label": "b"}\n')
     path = write_jsonl(tmp_path / "some.jsonl", answers([("x", "a"), ("x", "b")]))
     done = lanser("eval", path, "--reference", gold, check=3)
     assert read_jsonl(done.stdout)[0]["wa"]["value"] == 1.0
     assert f"{gold}:3: not JSON" in done.stderr.decode()
+    assert "duplicate id 'r0'" in done.stderr.decode()
 
 
 @pytest.mark.parametrize(
@@ -183,6 +186,8 @@ def test_only_answers_to_the_same_records_are_fused(lanser: Lanser, tmp_path: Pa
     lines = read_jsonl(lanser("eval", path, same, "--fuse", "--reference", gold).stdout)
     assert [line["recalls"] for line in lines][2] == {"a": 1.0, "b": 0.0}
     assert [line["confusion"] for line in lines][2] == [[1, 0], [2, 0]]
+    refused = lanser("eval", path, same, "--fuse", "--answer", "emotion", check=2)
+    assert b"--fuse joins the 'scores' of predictions: leave --answer out" in refused.stderr
 
 
 WEIGHED = r"""

@@ -13,7 +13,7 @@ import soundfile
 from conftest import EKMAN, ROOT, read_jsonl, tone, write_jsonl
 from test_docs import shell
 
-from lanser_cli import app
+from lanser_cli import app, provenance
 from lanser_cli.commands import groups
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Record
@@ -111,6 +111,10 @@ def test_an_empty_word_is_refused(
         ("shard --verify made --no-text -q --workers 2", "--verify", "--no-text"),
         ("shard x.jsonl --verify made", "--verify", "INPUT..."),
         ("listen x.jsonl --score marks.jsonl --force", "--score", "--force"),
+        ("entail-label --sweep g.jsonl x --top-k 2", "--sweep", "INPUT... and --top-k N"),
+        ("entail-label x --labels a,b -t ekman6", "--labels", "--taxonomy TEXT"),
+        ("audit a b --no-audio --workers 2", "--no-audio", "--workers N"),
+        ("transcribe a.wav --segment fixed --decoders 1", "--segment", "--decoders N"),
     ],
 )
 def test_what_a_verb_does_not_read_in_a_mode_is_refused(
@@ -122,13 +126,46 @@ def test_what_a_verb_does_not_read_in_a_mode_is_refused(
     assert capsys.readouterr().err == said
 
 
-def test_a_mode_passes_over_what_a_file_sets_for_the_verb(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("line", "names", "beside"),
+    [
+        ("eval run --no-audio", "--no-audio", "-o"),
+        ("eval run --device cpu", "--device TEXT", "--perturb"),
+        ("listen x.jsonl -o x.html --precision 0.9", "--precision X", "--score"),
+        ("transcribe a.wav --min-seconds 1", "--min-seconds X", "--segment"),
+        ("transcribe a.wav --segment none --max-seconds 9", "--max-seconds X", "--segment"),
+        ("transcribe a.wav --segment fixed --min-silence 1", "--min-silence X", "--segment vad"),
+        (
+            "transcribe a.wav --segment fixed --vad-threshold 0.4",
+            "--vad-threshold X",
+            "--segment vad or --check-speech",
+        ),
+        ("entail-label x.jsonl --cache-limit 1", "--cache-limit X", "--cache"),
+        ("shard x.jsonl -o out --split-by record", "--split-by [speaker|recording|record]",
+         "--split"),
+        ("compare a b --force", "--force", "-o"),
+        ("parts made --of 2 --force", "--force", "--merge"),
+    ],
+)  # fmt: skip
+def test_an_option_that_nothing_reads_without_another_is_refused(
+    line: str, names: str, beside: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    verb, *words = line.split()
+    assert app.main([verb, *words]) == 2
+    said = f"lanser: error: {verb} reads {names} with {beside} alone: leave that out\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_mode_passes_over_what_a_file_sets_for_the_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, keep = [], provenance.set_command_line
+    monkeypatch.setattr(provenance, "set_command_line", lambda it: kept.append(it) or keep(it))
     (tmp_path / "lanser.toml").write_text("[shard]\nmin-score = 0.3\nseed = 1\n")
     words = ["shard", "--verify", str(tmp_path), "--config", str(tmp_path / "lanser.toml")]
     assert app.main(words) == 1
     assert "no index.json in it" in capsys.readouterr().err
+    assert words[:3] in kept, "the command that is kept beside an output could be given again"
 
 
 @pytest.mark.parametrize("verb", app.VERBS)

@@ -370,6 +370,13 @@ def test_the_summary_counts_what_became_of_the_texts(capsys: pytest.CaptureFixtu
     said = capsys.readouterr().err
     assert "labels before calibration: joy" in said and "labels after it: " in said
     assert "abstained: 1 empty, 1 no words" in said and "1 too long for the model" in said
+    assert "--context" not in said
+    summary.context = 2  # which no record has a dialogue for
+    summary.say()
+    assert "--context: no record has a 'dialogue'" in capsys.readouterr().err
+    summary.in_context = 1
+    summary.say()
+    assert "--context" not in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the model that ships

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import Lanser, read_jsonl, tone, write_jsonl
 
+from lanser_cli import app
 from lanser_cli.audio.perturbation import perturbations
 from lanser_cli.errors import UsageError
 
@@ -53,6 +54,14 @@ def test_no_sound_stays_no_sound() -> None:
 def test_an_unknown_change_is_refused() -> None:
     with pytest.raises(UsageError, match="choose from gain, noise, telephone"):
         perturbations("gain,hum")
+
+
+@pytest.mark.parametrize("words", [("--reference", "r.jsonl"), ("--answer", "emotion")])
+def test_another_truth_or_answer_than_the_changed_sound_is_measured_by_is_refused(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["eval", "run", "--perturb", "gain", *words]) == 2
+    assert "leave --reference and --answer out" in capsys.readouterr().err
 
 
 @pytest.mark.slow

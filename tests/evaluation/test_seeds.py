@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, read_jsonl, write_jsonl
 from scipy.stats import t as student
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
@@ -121,3 +122,60 @@ def test_the_example_in_the_documentation_is_measured():
     example = Record.parse(json.loads(text.split("```json predictions\n")[1].split("```")[0]))
     result = measure_run([example, example.with_fields(id="x", label="fearful")])
     assert [one["uar"] for one in result.seeds.values()] == [0.5, 0.5]
+
+
+# ---------------------------------------------------------------- runs seed-N in one folder
+
+
+def save_runs(arm: Path, seeds=SEEDS, right=0) -> None:
+    """What each seed answered, a run folder each, as of jobs of their own; the last in disorder.
+
+    The first `right` of each ten answers are put right.
+    """
+    for seed in seeds:
+        run = arm / f"seed-{seed}"
+        run.mkdir(parents=True)
+        (run / "config.json").write_text((ROOT / "tests/golden/finetune.config.json").read_text())
+        rows = [
+            {**r.fields, "prediction": r.label if n % 10 < right else r.fields["predictions"][seed]}
+            for n, r in enumerate(answered(seeds=seeds))
+        ]
+        kept = [{key: row[key] for key in row if key != "predictions"} for row in rows]
+        write_jsonl(run / "predictions.jsonl", kept[:: -1 if seed == seeds[-1] else 1])
+
+
+def test_runs_in_one_folder_are_compared_as_their_answers_pooled_with_the_seed_before_the_id(
+    lanser, tmp_path
+):
+    arms = "scratch", "weak"
+    for right, arm in enumerate(arms):
+        save_runs(tmp_path / arm, right=right)
+        pooled = [
+            one | {"id": f"{seed}-{one['id']}"}
+            for seed in SEEDS
+            for one in read_jsonl(tmp_path / arm / f"seed-{seed}" / "predictions.jsonl")
+        ]
+        write_jsonl(tmp_path / f"{arm}.jsonl", pooled)
+    done = lanser("compare", *arms, "--pair", "scratch,scratch/seed-0", cwd=tmp_path)
+    of_folders, of_one = read_jsonl(done.stdout)
+    files = lanser("compare", *(f"{a}.jsonl" for a in arms), "--pair", "scratch.jsonl,weak.jsonl",
+                   cwd=tmp_path)  # fmt: skip
+    of_files, _ = read_jsonl(files.stdout)
+    assert of_folders == of_files | {"reference": "scratch", "other": "weak"}
+    assert (of_folders["n"], of_folders["units"]) == (3 * 72, 6)
+    assert of_folders["uar"]["difference"] != 0
+    assert of_one["other"] == "scratch/seed-0", "one run stands for each seed"
+
+
+def test_folders_of_unlike_seeds_or_records_are_refused_in_a_sentence(lanser, tmp_path):
+    save_runs(tmp_path / "a")
+    save_runs(tmp_path / "b", ("0", "2"))
+    refused = lanser("compare", "a", "b", cwd=tmp_path, check=1).stderr.decode()
+    assert "a has seeds 0, 1, 2 and b has seeds 0, 2: compare runs of the same seeds" in refused
+    path = tmp_path / "b" / "seed-2" / "predictions.jsonl"
+    write_jsonl(path, read_jsonl(path)[1:])
+    refused = lanser("compare", "b", "b", cwd=tmp_path, check=1).stderr.decode()
+    assert "is in b/seed-0 but not in b/seed-2: compare answers to the same records" in refused
+    path.unlink()
+    refused = lanser("compare", "b", "b", cwd=tmp_path, check=1).stderr.decode()
+    assert "b/seed-2: no predictions.jsonl in this run" in refused

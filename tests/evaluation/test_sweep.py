@@ -63,8 +63,15 @@ def test_the_ranking_goes_to_a_file_too(
     lanser: Lanser, gold: Path, tiny_nli: Path, tmp_path: Path
 ) -> None:
     line = ("entail-label", "--sweep", gold, "--labels", ",".join(LABELS), "--model", tiny_nli)
-    result = lanser(*line, "--template", "{}", "-o", tmp_path / "ranks.jsonl", "--device", "cpu")
-    assert result.stdout == b"" and len(read_jsonl(tmp_path / "ranks.jsonl")) == 3
+    line += ("--template", "{}", "--device", "cpu", "--precision", "float32", "--context", "1")
+    ranks = tmp_path / "ranks.jsonl"
+    result = lanser(*line, "-o", ranks)
+    found = read_jsonl(ranks)
+    assert result.stdout == b"" and len(found) == 3
+    assert all("--precision float32 --context 1" in item["command"] for item in found)
+    assert b"--context: no record has a 'dialogue'" in result.stderr
+    assert b"overwrite it with --force" in lanser(*line, "-o", ranks, check=2).stderr
+    assert b"would overwrite the input" in lanser(*line, "-o", gold, "--force", check=2).stderr
 
 
 def test_rejects_go_to_a_file_if_one_is_named(

@@ -132,6 +132,8 @@ def test_predictions_on_what_was_heard_are_marked_and_a_score_over_them_says_so(
     assert said in done.stderr
     done = lanser("eval", path)
     assert said in done.stderr and read_jsonl(done.stdout)[0]["heard"] == 8
+    lanser("compare", path, path, "-o", tmp_path / "pair")
+    assert said.decode() in (tmp_path / "pair/report.html").read_text()
     others = write_jsonl(tmp_path / "o.jsonl", [one for one in values if "heard" not in one])
     done = lanser("eval", others)
     assert b"trained on" not in done.stderr and "heard" not in read_jsonl(done.stdout)[0]

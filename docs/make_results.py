@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, linear_regression, stdev
 from typing import Any
@@ -27,6 +27,10 @@ DECIDES = 0.1
 
 CHANCE = 1 / 6
 """What p = chance is, of six emotions."""
+
+REAL_SETTINGS = ("corpus", "fraction", "model", "crop", "folds", "clips", "pretrain_steps", "steps")
+SIMULATED_SETTINGS = ("model", "crop", "recordings", "pretrain_steps", "fraction", "steps")
+"""What points must share to be compared."""
 
 Point = dict[str, Any]
 
@@ -83,8 +87,7 @@ def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
 def real_voices(points: list[Point]) -> str:
     """UAR of each corpus, share of labels and arm; its gain over scratch, by seed and unit."""
     rows, held = [], []
-    settings = ("corpus", "fraction", "model", "crop", "folds", "clips", "pretrain_steps", "steps")
-    for where, here in groups(points, *settings):
+    for where, here in groups(points, *REAL_SETTINGS):
         by_arm = dict(groups(here, "arm", "p"))
         scratch = by_arm.pop(("scratch", None), [])
         found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
@@ -120,9 +123,10 @@ SIMULATED = (
 Claims = Sequence[tuple[tuple[Any, ...], str]]
 
 
-def outcomes(claims: Claims, found: dict[tuple[Any, ...], list[float]], share: float) -> list[str]:
-    """Whether what is claimed of the gains came out, with this share of the labels."""
-    lines = []
+def judged(
+    claims: Claims, found: dict[tuple[Any, ...], list[float]]
+) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    """Of each claim of the gains that was tested its arm, its words, and whether it came out."""
     for arm, words in claims:
         if not (values := found.get(arm)):
             continue
@@ -132,8 +136,15 @@ def outcomes(claims: Claims, found: dict[tuple[Any, ...], list[float]], share: f
             answer = "not refuted" if seen[1] <= 0 <= seen[2] else "did not come out"
         else:
             answer = "came out" if seen[1] > 0 else "did not come out"
-        lines.append(f"{words}, with {share:.0%} of the labels: {answer}.")
-    return lines
+        yield arm, words, answer
+
+
+def outcomes(claims: Claims, found: dict[tuple[Any, ...], list[float]], share: float) -> list[str]:
+    """Whether what is claimed of the gains came out, with this share of the labels."""
+    return [
+        f"{words}, with {share:.0%} of the labels: {answer}."
+        for _, words, answer in judged(claims, found)
+    ]
 
 
 def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
@@ -154,8 +165,7 @@ def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
 def simulate(points: list[Point]) -> str:
     """Of each strength and accuracy the gain over scratch, as above, and what its probes say."""
     rows, held = [], []
-    settings = ("model", "crop", "recordings", "pretrain_steps", "fraction", "steps")
-    for where, here in groups(points, *settings):
+    for where, here in groups(points, *SIMULATED_SETTINGS):
         cells = dict(groups(here, "strength", "accuracy"))
         tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
         scratch = tuned.get((None, None), [])
@@ -217,20 +227,43 @@ def probes(points: list[Point]) -> str:
     return table(head, rows)
 
 
-def decides(points: list[Point]) -> str:
-    """The part of `real_voices` that the claims are about."""
-    return real_voices([one for one in points if one["fraction"] == DECIDES])
+def decisive(points: list[Point]) -> list[Point]:
+    """Those with the share of labels that the claims are about."""
+    return [one for one in points if one["fraction"] == DECIDES]
+
+
+def real_voices_decides(points: list[Point]) -> str:
+    """What must come out of `real_voices`, and what did."""
+    rows = []
+    for where, here in groups(decisive(points), *REAL_SETTINGS):
+        by_arm = dict(groups(here, "arm", "p"))
+        scratch = by_arm.pop(("scratch", None), [])
+        found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
+        for arm, words, answer in judged(REAL, found):
+            rows.append((where[0], words, len(by_arm[arm]), shown(found[arm]), answer))
+    return table("| corpus | must come out | seeds | gain, UAR [95 %] | outcome |", rows)
 
 
 def simulate_decides(points: list[Point]) -> str:
-    """The part of `simulate` that the claims are about."""
-    cells = [(None, None), *dict(SIMULATED)]
-    return simulate([one for one in points if (one["strength"], one["accuracy"]) in cells])
+    """What must come out of `simulate`, what did, and of how many seeds the probe says "shown"."""
+    rows = []
+    for _, here in groups(decisive(points), *SIMULATED_SETTINGS):
+        cells = dict(groups(here, "strength", "accuracy"))
+        tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
+        found = {cell: gains(one, tuned.get((None, None), [])) for cell, one in tuned.items()}
+        for cell, words, answer in judged(SIMULATED, found):
+            probes = [one for one in cells[cell] if "verdicts" in one]
+            prosody = sum(one["verdicts"]["within"]["verdict"] == "shown" for one in probes)
+            emotion = sum(one["fixed_sentence"]["verdict"] == "shown" for one in probes)
+            shares = (f"{count} of {len(probes)}" for count in (prosody, emotion))
+            rows.append((words, len(tuned[cell]), shown(found[cell]), answer, *shares))
+    head = "| must come out | seeds | gain, UAR [95 %] | outcome | prosody shown | emotion shown |"
+    return table(head, rows)
 
 
 TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
     "real-voices": ("real-voices", real_voices),
-    "real-voices-decides": ("real-voices", decides),
+    "real-voices-decides": ("real-voices", real_voices_decides),
     "probes": ("probes", probes),
     "simulate": ("simulate", simulate),
     "simulate-decides": ("simulate", simulate_decides),

@@ -22,11 +22,16 @@ class Ranks:
 
     torchrun says it by RANK, WORLD_SIZE and LOCAL_RANK; srun by SLURM_PROCID, SLURM_NTASKS and
     SLURM_LOCALID, if MASTER_ADDR and MASTER_PORT say where rank 0 listens.
+
+    Attributes:
+        rank, count, local: its number, of how many, and its number on this machine.
+        launched: whether a launcher waits for it, which takes any exit code but 0 for a failure.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 0
+    launched: bool = False
 
     @classmethod
     def from_environment(cls) -> Ranks:
@@ -38,7 +43,7 @@ class Ranks:
         names = _TORCHRUN if {"RANK", "WORLD_SIZE"} & os.environ.keys() else _SRUN
         given = {name: os.environ[name] for name in names if name in os.environ}
         if names is _SRUN and given.get("SLURM_NTASKS", "1") == "1":
-            return cls()
+            return ALONE
         try:
             rank, count, local = (int(given.get(name, "0")) for name in names)
         except ValueError:
@@ -54,13 +59,15 @@ class Ranks:
             )
         if not 0 <= rank < count:
             raise UsageError(f"{_in_words(given)}: the rank must be less than the number of ranks")
-        return cls(rank, count, local)
+        return cls(rank, count, local, launched=True)
 
     @property
     def leads(self) -> bool:
         """Whether this is the process that prints and writes."""
         return self.rank == 0
 
+
+ALONE = Ranks()
 
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _SRUN = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")

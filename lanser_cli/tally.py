@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lanser_cli import console
 from lanser_cli.destination import check_apart, check_writable
+from lanser_cli.devices import ALONE, Ranks
 from lanser_cli.errors import EXIT_REJECTED, LanserError
 from lanser_cli.output import JsonlFile, reject_line, warn_of
 from lanser_cli.records import Reject
@@ -24,7 +25,7 @@ class Tally:
         stage: the verb.
         word: what became of good records: they are `out`, or a verb that learns `used` them.
         read, done, rejected, already_done: how many.
-        leads: whether this process prints and writes; of several that train together one does.
+        ranks: this process's place; of several that train together the first prints and writes.
         dropped: how many were left out on purpose, by reason.
     """
 
@@ -32,7 +33,7 @@ class Tally:
         self.stage, self.word = stage, word
         self.read = self.done = self.rejected = self.already_done = 0
         self.dropped: Counter[str] = Counter()
-        self.leads = True
+        self.ranks = ALONE
         self._folded = console.Folded()
 
     def __str__(self) -> str:
@@ -48,9 +49,14 @@ class Tally:
         return self.done + self.rejected + self.dropped.total() + self.already_done
 
     @property
+    def leads(self) -> bool:
+        """Whether this process prints and writes."""
+        return self.ranks.leads
+
+    @property
     def exit_code(self) -> int:
-        """0, or 3 if records were rejected."""
-        return EXIT_REJECTED if self.rejected else 0
+        """0, or 3 if records were rejected; to a launcher of ranks that would be a failed job."""
+        return EXIT_REJECTED if self.rejected and not self.ranks.launched else 0
 
     def warn_of(self, reject: Reject) -> None:
         """Say a reject on stderr; those of a kind are counted after the tenth."""
@@ -85,7 +91,7 @@ class Ledger(Tally):
     Args:
         rejects: the file; None for stderr.
         inputs: what the records are read from, as it was named.
-        leads: whether this process prints and writes.
+        ranks: this process's place among those that train together.
 
     Raises:
         UsageError: the rejects would overwrite an input.
@@ -99,14 +105,14 @@ class Ledger(Tally):
         word: Literal["out", "used"] = "used",
         *,
         inputs: Sequence[str] | None = None,
-        leads: bool = True,
+        ranks: Ranks = ALONE,
     ) -> None:
         check_apart({"--rejects": rejects}, inputs or ())
-        if rejects is not None and leads:
+        if rejects is not None and ranks.leads:
             check_writable(rejects)
         super().__init__(stage, word)
-        self.leads = leads
-        self._file = JsonlFile(rejects, resume=False) if rejects and leads else None
+        self.ranks = ranks
+        self._file = JsonlFile(rejects, resume=False) if rejects and ranks.leads else None
 
     def __enter__(self) -> Self:
         return self

@@ -3,19 +3,21 @@
 #   label, pack, pre-train; fine-tune on a labelled corpus with and without pre-training, and
 #   evaluate both; draw UAR against the share of labels; probe prosody. Run again, it goes on where
 #   it stopped. On a cluster slurm/submit.sh makes the first half, in the same places.
-# Needs: lanser on the PATH; a GPU for more than some hours of speech.
+# Needs: lanser on the PATH; bash 4.4 or newer; a GPU for more than some hours of speech.
 # Costs: docs/scale.md says it for each stage.
 #
 #   SPEECH=/data/speech CORPUS="crema-d /data/CREMA-D" recipes/lanser.sh [--dry-run]
 #
 # --dry-run prints the commands and runs none.
-# SPEECH    folder of unlabeled speech, utterances of at most 30 s
+# SPEECH    folder of unlabeled speech, utterances of at most 30 s unless they are cut, see below
 # CORPUS    kind and folder of the labelled corpus, as lanser manifest takes them
 # WORK      folder for all it makes (default: runs/lanser)
 # STAGE, STOP_STAGE  first and last stage; a stage is called by its verb (default: all)
 # ASR       default embedded             NLI        default FacebookAI/roberta-large-mnli
 # TAXONOMY  default goemotions           MODEL      default resnet50
 # PRETRAIN, FINETUNE, EFFICIENCY         further options of these verbs
+# Any other option is set by a variable, as for all of lanser: LANSER_TRANSCRIBE_SEGMENT=vad cuts long
+# recordings, LANSER_MANIFEST_LABEL_COLUMN=emotion names a column of CORPUS="csv table.csv".
 set -euo pipefail
 
 : "${SPEECH:?folder of unlabeled speech}" "${CORPUS:?kind and folder of the labelled corpus}"

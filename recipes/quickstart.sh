@@ -21,7 +21,7 @@ step() { printf '\n== %s\n' "$*" >&2; }
 
 if [ -n "${AUDIO:-}" ]; then
     step "Transcribe $AUDIO with $asr, and label what was said"
-    codes=()
+    codes=(0)
     lanser transcribe "$AUDIO" --model "$asr" --segment vad --rejects "$work/unheard.jsonl" |
         lanser entail-label --force -o "$work/labels.jsonl" --rejects "$work/unlabelled.jsonl" ||
         codes=("${PIPESTATUS[@]}")
@@ -69,9 +69,9 @@ lanser pretrain "$work/shards" --model resnet18-slim --crop 2 \
 # The synthesiser has four voices, and three speak in both parts: --allow-seen, and it is said below.
 step "5/6 Fine-tune on a quarter of the human labels, and the same from scratch; test on other voices"
 for start in pretrained scratch; do
-    init=()
-    [ "$start" = pretrained ] && init=(--init "$work/pretrained" --allow-seen)
-    lanser finetune "$speech/labeled/corpus.jsonl" "${init[@]}" --model resnet18-slim --crop 2 \
+    init=(--model resnet18-slim --crop 2)
+    [ "$start" = pretrained ] && init+=(--init "$work/pretrained" --allow-seen)
+    lanser finetune "$speech/labeled/corpus.jsonl" "${init[@]}" \
         --fraction 0.25 --batch-size 16 --epochs "${FINETUNE_EPOCHS:-20}" --resume \
         -o "$work/finetuned-$start" > /dev/null
 done

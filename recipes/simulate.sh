@@ -129,6 +129,7 @@ for part in "${parts[@]}"; do
     case $part in
         said) say "$CORPUS" "$work/said" ;;
         speech-*-*)
+            # shellcheck disable=SC2086  # accuracies are words
             say "$SPEECH" "$work/$part" --strength "$first" --seed "$second" \
                 --accuracies $accuracies ${recordings:+--count "$recordings"}
             ;;

@@ -23,7 +23,10 @@ from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy
 from lanser_cli.evaluation import certificate
 from lanser_cli.records import _TYPES, Record, Reject
 
-PAGES = ["README.md", "examples/README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+PAGES = [
+    *("README.md", "examples/README.md", "recipes/README.md"),
+    *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")),
+]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -156,6 +159,13 @@ def test_links_lead_somewhere():
                 assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
 
 
+def test_every_recipe_is_on_the_page_of_recipes():
+    page = (ROOT / "recipes/README.md").read_text()
+    kinds = ("*.sh", "*.sbatch", "*.yaml", "Snakefile", "ray_*.py")
+    for path in (path for kind in kinds for path in ROOT.glob(f"recipes/**/{kind}")):
+        assert f"]({path.relative_to(ROOT / 'recipes')})" in page, path
+
+
 @pytest.fixture(scope="session")
 def small_checkout(tmp_path_factory) -> Path:
     """A checkout whose example corpus is small, so that its commands run in seconds."""
@@ -230,14 +240,21 @@ def test_commands_of_a_page_run(page, small_checkout):
 
 
 @pytest.mark.slow
-def test_the_pipe_of_the_first_page_needs_no_network(small_checkout):
-    """Word for word, where nothing can be fetched."""
-    pipe = (
-        "lanser transcribe examples/speech/unlabeled | lanser entail-label | lanser shard -o out/"
-    )
+def test_the_first_pipe_needs_no_network_and_gives_what_the_page_shows(small_checkout):
+    """But for scores, case and stops: the recogniser's 8 bits are not those of every processor."""
+    [shown] = blocks("README.md", "console")
+    command, *rows = re.sub(r"\n> +", " ", shown.removeprefix("$ ")).splitlines()
+    pipe = command.split(" | head")[0]
+    assert pipe == "lanser transcribe examples/speech/unlabeled | lanser entail-label -t ekman6"
     result = shell(pipe, small_checkout, **offline(small_checkout))
     assert result.returncode == 0, result.stderr[-3000:]
-    assert (small_checkout / "out" / "index.json").exists()
+
+    def letters(words: str) -> str:
+        return re.sub("[^a-z]", "", words.lower())
+
+    made = map(json.loads, result.stdout.splitlines()[: len(rows)])
+    wanted = [(emotion, letters(text)) for emotion, _, text in (row.split("\t") for row in rows)]
+    assert [(one["emotion"], letters(one["text"])) for one in made] == wanted
 
 
 def test_python_of_the_readme_runs(capsys):
@@ -421,6 +438,14 @@ def test_slurm_recipes(small_checkout):
         " lanser entail-label words-of-parts.jsonl -t ekman6 | lanser shard -o shards-of-parts/"
     )
     assert '"samples":16' in shell(merge, small_checkout).stdout
+    tars = (
+        "for n in 1 2 3; do tar cf t-$n.tar -C examples/speech/unlabeled utt-000$n.ogg; done;"
+        " printf '%s\n' t-?.tar > tars.txt; recipes/slurm/tars.sbatch tars.txt 2 'of tars'"
+    )
+    for task, code in (("1", 0), ("0", 2), ("2", 0)):
+        assert shell(tars, small_checkout, SLURM_ARRAY_TASK_ID=task).returncode == code
+    weak = sorted((small_checkout / "of tars" / "weak").glob("*.jsonl"))
+    assert [read_jsonl(path)[0]["id"] for path in weak] == [f"utt-000{n}" for n in (1, 2, 3)]
 
 
 def test_make_targets_exist():

@@ -99,7 +99,7 @@ def command(
 
     epochs = training.passes(epochs, steps, 60)
     how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
-    with Ledger("finetune", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
+    with Ledger("finetune", rejects, inputs=inputs, ranks=Ranks.from_environment()) as ledger:
         tested = finetune(
             *(inputs, output, how, recipe, ledger),
             start=options.fill(Start, locals()),

@@ -110,7 +110,7 @@ def command(
 
     epochs = training.passes(epochs, steps, 30)
     recipe = options.fill(Recipe, locals())
-    with Ledger("pretrain", rejects, inputs=inputs, leads=Ranks.from_environment().leads) as ledger:
+    with Ledger("pretrain", rejects, inputs=inputs, ranks=Ranks.from_environment()) as ledger:
         made = pretrain(
             *(inputs, output, recipe, ledger),
             model=model,

@@ -114,10 +114,9 @@ class _Reading:
             return self._reject(sample.fault)
         assert sample.sound is not None
         name = sample.sound.name
-        place = {"audio_filepath": f"{self.path}#{name}"}
+        default, place = {"id": make_id(name)}, {"audio_filepath": f"{self.path}#{name}"}
         if sample.json is None:
-            return Record({"id": make_id(name), **place})
-        default = {"id": make_id(name)} if self.bare else {}
+            return Record({**default, **place})
         data = b""
         try:
             data = self._read(sample.json.name)

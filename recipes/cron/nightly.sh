@@ -6,6 +6,7 @@
 # Needs: lanser on the PATH; flock (util-linux). Paths without line breaks.
 # Costs: seconds where nothing is new; else what transcribe and entail-label take.
 #
+#   PATH=/opt/lanser/.venv/bin:/usr/bin:/bin
 #   0 2 * * *  SPEECH=/data/calls OUT=/data/labels /opt/lanser/recipes/cron/nightly.sh
 #
 # SETTLED   minutes since which a file has not changed, so that none is read while it is written

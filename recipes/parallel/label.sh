@@ -9,15 +9,17 @@
 #
 # PARTS (default: 8)    JOBS  at once on a machine (default: 2)    HOSTS  host1,host2 (default: here)
 # ASR, NLI, TAXONOMY    (default: embedded, embedded, goemotions)
+# The jobs of a machine share its processors: LANSER_THREADS says how many each takes.
 set -euo pipefail
 
 : "${SPEECH:?folder of unlabeled speech}" "${OUT:?folder for all that is made}"
-export PARTS=${PARTS:-8}
+export PARTS=${PARTS:-8} JOBS=${JOBS:-2}
 
 part() { # DIR NUMBER VERB INPUT OPTIONS...; exit 3 means done, with some records rejected
     local out=$1/$2 number=$2
     shift 2
-    lanser "$@" --part "$number/$PARTS" --resume -o "$out.jsonl" --rejects "$out.rejects.jsonl" -q \
+    LANSER_THREADS=${LANSER_THREADS:-$((($(nproc) + JOBS - 1) / JOBS))} \
+        lanser "$@" --part "$number/$PARTS" --resume -o "$out.jsonl" --rejects "$out.rejects.jsonl" -q \
         || [ $? -eq 3 ]
 }
 export -f part
@@ -26,8 +28,8 @@ stage() { # VERB INPUT MERGED OPTIONS...
     local dir=$OUT/$1 verb=$1 input=$2 merged=$3
     shift 3
     mkdir -p "$dir"
-    seq "$PARTS" | parallel --quote --will-cite --jobs "${JOBS:-2}" --retries 3 ${HOSTS:+--sshlogin "$HOSTS"} \
-        --env part --env PARTS --workdir . part "$dir" {} "$verb" "$input" "$@"
+    seq "$PARTS" | parallel --quote --will-cite --jobs "$JOBS" --retries 3 ${HOSTS:+--sshlogin "$HOSTS"} \
+        --env part --env PARTS --env JOBS --workdir . part "$dir" {} "$verb" "$input" "$@"
     lanser parts "$dir" --of "$PARTS" --merge "$merged" > /dev/null
 }
 

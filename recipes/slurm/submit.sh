@@ -1,25 +1,32 @@
 #!/usr/bin/env bash
 # What it does: submits all of LanSER's first half to Slurm: transcribe and entail-label as arrays,
 #   after each the merger of its parts, then shard, then pre-training. Each job waits for the one
-#   before. Run it again after a failure: it submits what is not whole, and of arrays only the
-#   parts that are lost.
-# Needs: Slurm; lanser on the PATH of this machine and of the nodes; a file system that all see.
+#   before. Run it again after a failure, when no job of it waits or runs any more: it submits what
+#   is not whole, and of arrays only the parts that are lost.
+# Needs: Slurm; lanser on the PATH of this machine and of the nodes; a file system that all see. Models
+#   of a hub must be in the cache that all see (HF_HOME) where nodes reach no network.
 # Costs: seconds to submit. What the jobs cost is in docs/scale.md.
 #
 #   SPEECH=/data/speech OUT=/data/out PARTS=16 recipes/slurm/submit.sh
 #
-# SPEECH    folder of unlabeled speech, or whatever transcribe takes, in one word
+# SPEECH    folder of unlabeled speech, or whatever transcribe takes, in one word. Each task opens all
+#           files of a folder; of many, make a list first, and name that:
+#           lanser manifest folder /data/speech --no-labels -o speech.jsonl
+#           For speech that lies in tars take tars.sbatch instead
 # OUT       folder for all that is made: transcribe/, words.jsonl, entail-label/, weak.jsonl, shards/
 # PARTS     tasks of each array (default: 16); keep it when you run this again
 # ASR, NLI, TAXONOMY      (default: embedded, embedded, goemotions)
 # PRETRAIN  options of lanser pretrain; without it the last job is shard
 # GPU       what sbatch is told for the arrays (default: --gres=gpu:1; empty for CPUs)
+# SHARD     what it is told for shard, such as --cpus-per-task=16 (default: nothing)
+# For all jobs sbatch itself reads SBATCH_ACCOUNT, SBATCH_PARTITION, SBATCH_TIMELIMIT and the like
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 : "${SPEECH:?folder of unlabeled speech}" "${OUT:?folder for all that is made}"
 parts=${PARTS:-16}
 read -r -a gpu <<< "${GPU---gres=gpu:1}"
+read -r -a shard <<< "${SHARD:-}"
 after=()
 
 # submit WHEN ARGUMENTS...: a job behind the one before; the next begins WHEN it has ended.
@@ -50,7 +57,7 @@ stage transcribe "$SPEECH" "$OUT/words.jsonl" --model "${ASR:-embedded}"
 stage entail-label "$OUT/words.jsonl" "$OUT/weak.jsonl" --model "${NLI:-embedded}" \
     --taxonomy "${TAXONOMY:-goemotions}"
 [ -e "$OUT/shards/index.json" ] \
-    || submit afterok "$here/step.sbatch" shard "$OUT/weak.jsonl" --resume -o "$OUT/shards"
+    || submit afterok "${shard[@]}" "$here/step.sbatch" shard "$OUT/weak.jsonl" --resume -o "$OUT/shards"
 if [ -n "${PRETRAIN:-}" ]; then
     export SHARDS=$OUT/shards RUN=$OUT/pretrained PRETRAIN
     submit afterok "$here/pretrain.sbatch"

@@ -37,17 +37,20 @@ def place(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> Rank
     ("variables", "expected"),
     [
         ({}, Ranks(0, 1, 0)),
-        ({"RANK": "0", "WORLD_SIZE": "1"}, Ranks(0, 1, 0)),
-        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", **MEETING}, Ranks(5, 8, 1)),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, Ranks(0, 1, 0, launched=True)),
+        (
+            {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", **MEETING},
+            Ranks(5, 8, 1, launched=True),
+        ),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0"}, Ranks(0, 1, 0)),
         ({"SLURM_PROCID": "0"}, Ranks(0, 1, 0)),
         (
             {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "1", **MEETING},
-            Ranks(3, 4, 1),
+            Ranks(3, 4, 1, launched=True),
         ),
         (
             {"RANK": "1", "WORLD_SIZE": "2", "SLURM_PROCID": "0", "SLURM_NTASKS": "9", **MEETING},
-            Ranks(1, 2, 0),
+            Ranks(1, 2, 0, launched=True),
         ),
     ],
 )

@@ -9,10 +9,8 @@
 #
 #   SPEECH=/data/speech OUT=/data/out PARTS=16 recipes/slurm/submit.sh
 #
-# SPEECH    folder of unlabeled speech, or whatever transcribe takes, in one word. Each task opens all
-#           files of a folder; of many, make a list first, and name that:
-#           lanser manifest folder /data/speech --no-labels -o speech.jsonl
-#           For speech that lies in tars take tars.sbatch instead
+# SPEECH    folder of unlabeled speech, or whatever transcribe takes, in one word; for speech that
+#           lies in tars take tars.sbatch instead
 # OUT       folder for all that is made: transcribe/, words.jsonl, entail-label/, weak.jsonl, shards/
 # PARTS     tasks of each array (default: 16); keep it when you run this again
 # ASR, NLI, TAXONOMY      (default: embedded, embedded, goemotions)

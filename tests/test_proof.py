@@ -399,6 +399,10 @@ def test_a_probe_is_a_line_and_a_row(tmp_path):
     [line] = read_jsonl(tmp_path / "probes.jsonl")
     made = results.probes([line])
     assert "| gold | 0.300 | +0.050 [+0.040, +0.060] (label) | shown | 0.400 | -0.020" in made
+    one, other = verdict(0.05, "label"), verdict(-0.02, "untrained") | {"verdict": "not shown"}
+    assert results.verdicts([one]) == "shown, +0.050 [+0.040, +0.060] (label)"
+    assert results.verdicts([one, one]) == "2 of 2 shown: +0.050, +0.050 (label)"
+    assert results.verdicts([one, other]) == "1 of 2 shown: +0.050, -0.020 (label or untrained)"
 
 
 def test_too_few_speakers_give_no_interval(tmp_path):

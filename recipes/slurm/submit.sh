@@ -27,6 +27,15 @@ read -r -a gpu <<< "${GPU---gres=gpu:1}"
 read -r -a shard <<< "${SHARD:-}"
 after=()
 
+# A folder has one set of settings: what is whole is not looked at again.
+now="$SPEECH in $parts parts, ${ASR:-embedded}, ${NLI:-embedded}, ${TAXONOMY:-goemotions}"
+mkdir -p "$OUT"
+[ -e "$OUT/settings" ] || echo "$now" > "$OUT/settings"
+if [ "$now" != "$(cat "$OUT/settings")" ]; then
+    echo "$0: $OUT/settings says '$(cat "$OUT/settings")', not '$now': name another OUT" >&2
+    exit 2
+fi
+
 # submit WHEN ARGUMENTS...: a job behind the one before; the next begins WHEN it has ended.
 submit() {
     local job when=$1

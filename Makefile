@@ -47,11 +47,11 @@ other-pythons: ## What needs no PyTorch, on the other Pythons that are here
 dist-check: $(VENV)/dev ## Build sdist and wheel; run the quick tests of the unpacked sdist
 	tests/dist_check.sh
 
-lint: $(VENV)/dev ## ruff and mypy; shellcheck where it is installed
+lint: $(VENV)/dev ## ruff, mypy and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	! command -v shellcheck > /dev/null || shellcheck .ci/run tests/*.sh $$(find recipes -name '*.s[hb]*')
+	$(BIN)/shellcheck .ci/run tests/*.sh $$(find recipes -name '*.s[hb]*')
 
 bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoEmotions, MELD, EmoryNLP)
 	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT))

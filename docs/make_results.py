@@ -175,8 +175,8 @@ def simulate(points: list[Point]) -> str:
             uar = f"{fmean(each['uar'] for each in one):.3f}" if one else ""
             probed = [each["verdicts"]["within"] for each in cells[cell] if "verdicts" in each]
             fixed = [each["fixed_sentence"] for each in cells[cell] if "verdicts" in each]
-            verdicts = ("; ".join(map(verdict, several)) for several in (probed, fixed))
-            rows.append((*name, len(one), uar, shown(found.get(cell, [])), *verdicts))
+            said = (verdicts(probed), verdicts(fixed))
+            rows.append((*name, len(one), uar, shown(found.get(cell, [])), *said))
         held += [f"* {line}\n" for line in outcomes(SIMULATED, found, where[-2])]
     head = (
         "| strength | label accuracy | seeds | UAR | gain over scratch [95 %] | "
@@ -191,8 +191,14 @@ def less_control(one: dict[str, Any]) -> str:
     return f"{difference} ({one['control']})"
 
 
-def verdict(one: dict[str, Any]) -> str:
-    return f"{one['verdict']}, {less_control(one)}"
+def verdicts(seeds: Sequence[dict[str, Any]]) -> str:
+    """What the probe says: of one seed with its interval, of several how often it says "shown"."""
+    if len(seeds) < 2:
+        return "".join(f"{one['verdict']}, {less_control(one)}" for one in seeds)
+    count = sum(one["verdict"] == "shown" for one in seeds)
+    differences = ", ".join(f"{one['difference']['value']:+.3f}" for one in seeds)
+    controls = " or ".join(dict.fromkeys(one["control"] for one in seeds))
+    return f"{count} of {len(seeds)} shown: {differences} ({controls})"
 
 
 def settings(points: list[Point]) -> str:

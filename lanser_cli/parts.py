@@ -29,6 +29,11 @@ def take_part(items: Iterable[T], part: tuple[int, int] | None) -> Iterator[T]:
     return islice(iter(items), index - 1, None, count)
 
 
+def is_in_part(place: int, part: tuple[int, int]) -> bool:
+    """Whether `take_part` takes the item of this place, from 0 on."""
+    return place % part[1] == part[0] - 1
+
+
 def size_of_part(total: int | None, part: tuple[int, int] | None) -> int | None:
     """How many of so many items `take_part` takes."""
     if total is None or part is None:

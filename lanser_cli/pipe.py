@@ -67,6 +67,7 @@ class Pipe:
         tally: where the items went.
         output: the file, or None where records go to a stream.
         has_rows: whether there is a file for rows.
+        part: the slice that is taken, I and N; None: all.
 
     Raises:
         UsageError: there is no such part, or an output would destroy an input or the other output.
@@ -104,7 +105,7 @@ class Pipe:
             check_rows(rows, may_exist=force or resume)
         self.stage, self.tally, self._inputs = stage, Tally(stage), inputs
         self._rejects, self._resume, self._window = rejects, resume, window
-        self._redaction, self._part = redaction, parse_part(part)
+        self._redaction, self.part = redaction, parse_part(part)
         self._rows, self.has_rows = rows, rows is not None
         self._known_input = not any(map(jsonl.is_stream, map(str, inputs)))
         self._out_file: JsonlFile | None = None
@@ -137,10 +138,10 @@ class Pipe:
         if self._resume and self.output is not None and is_whole(self.output, identity):
             console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
             return self.tally
-        total = None if console.quiet else size_of_part(count(), self._part)
+        total = None if console.quiet else size_of_part(count(), self.part)
         started = time.monotonic()
         gc.freeze()  # models and modules live as long as this run: do not search them for garbage
-        answers = process(self._pending(take_part(items, self._part)))
+        answers = process(self._pending(take_part(items, self.part)))
         with self._open(identity), closing(answers), console.progress(self.stage, total) as meter:
             for outcomes in filter(None, answers):
                 lines: list[str] = []
@@ -166,7 +167,7 @@ class Pipe:
         if self.output is None or not (settings or self._inputs):
             return {}
         fields = {name: short(value) for name, value in (settings or {}).items()}
-        part = "all" if self._part is None else "{}/{}".format(*self._part)
+        part = "all" if self.part is None else "{}/{}".format(*self.part)
         if self._redaction is not None:
             fields |= self._redaction.identity()
         given = of_files(self._inputs, hold_words=self._redaction is not None)
@@ -316,12 +317,12 @@ class Pipe:
             self._out_file.publish(self._slice())
 
     def _leave_out(self, place: int) -> None:
-        if self._part is not None:
+        if self.part is not None:
             self._left_out.append(place)
 
     def _slice(self) -> dict[str, object]:
         """For the file beside a part: where its lines stood, so that parts can be merged."""
-        if self._part is None:
+        if self.part is None:
             return {}
         return {"slice": {"in": self.tally.read, "left_out": ranges(sorted(self._left_out))}}
 

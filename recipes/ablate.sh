@@ -29,13 +29,15 @@ read -r -a finetune <<< "${FINETUNE:-}"
 # Exit 3 means done, with some records rejected and listed: go on.
 may_reject() { "$@" || [ $? -eq 3 ]; }
 
+# Variables yield to OPTION, which may be one of these two, or --labels in place of a taxonomy.
+export LANSER_ENTAIL_LABEL_TAXONOMY=${TAXONOMY:-goemotions}
+export LANSER_ENTAIL_LABEL_MODEL=${NLI:-FacebookAI/roberta-large-mnli}
+
 runs=()
 for value in "$@"; do
     made="$work/ablate-$option/$(basename "$value" .json | tr -cs '[:alnum:]\n' _)"
     mkdir -p "$made"
-    # Of an option that is there twice the last counts.
-    may_reject lanser entail-label "$work/words.jsonl" --taxonomy "${TAXONOMY:-goemotions}" \
-        --model "${NLI:-FacebookAI/roberta-large-mnli}" "--$option" "$value" \
+    may_reject lanser entail-label "$work/words.jsonl" "--$option" "$value" \
         --resume -o "$made/weak.jsonl"
     may_reject lanser pretrain "$work/shards" --labels "$made/weak.jsonl" --model "${MODEL:-resnet50}" \
         "${pretrain[@]}" --resume -o "$made/pretrained"

@@ -105,10 +105,12 @@ tune() {
 mine() { [ -z "${SHARE:-}" ] || [ $((($1 - ${SHARE%/*}) % ${SHARE#*/})) -eq 0 ]; }
 
 points() {
-    local arm p runs
+    local arm p runs found=0 before
+    before=$(stored)
     for arm in scratch "${arms[@]}"; do
         runs=("$tuned/$arm"/*/seed-*/predictions.jsonl)
         [ -e "${runs[0]}" ] || continue
+        found=$((found + ${#runs[@]}))
         p=null
         [[ $arm = weak-* ]] && p=${arm#weak-}
         [ "$arm" = shuffled ] && p=$best
@@ -116,7 +118,16 @@ points() {
             "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "crop=$crop" "folds=$folds" \
             "clips=${CLIPS:-all}" "pretrain_steps=$pretrain_steps"
     done
+    if [ "$found" -eq 0 ]; then
+        echo "$0: points: no training below $tuned has been tested: make its parts first," \
+            "or name another WORK" >&2
+        exit 1
+    fi
+    echo "$0: points: $found tested, $(($(stored) - before)) new, $(stored) in $results" >&2
 }
+
+# How many points RESULTS has.
+stored() { if [ -e "$results" ]; then wc -l < "$results"; else echo 0; fi; }
 
 # Every arm against scratch.
 compare() {

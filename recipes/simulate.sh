@@ -74,7 +74,8 @@ tune() {
 }
 
 points() {
-    local seed strength accuracy
+    local seed strength accuracy found=0 before
+    before=$(stored)
     for seed in $seeds; do
         store scratch null null "$seed" "$work/tuned/scratch/seed-$seed/predictions.jsonl"
         for strength in $strengths; do
@@ -85,11 +86,21 @@ points() {
             done
         done
     done
+    if [ "$found" -eq 0 ]; then
+        echo "$0: points: no training below $work/tuned has been tested: make its parts first," \
+            "or name another WORK" >&2
+        exit 1
+    fi
+    echo "$0: points: $found tested, $(($(stored) - before)) new, $(stored) in $results" >&2
 }
+
+# How many points RESULTS has.
+stored() { if [ -e "$results" ]; then wc -l < "$results"; else echo 0; fi; }
 
 # store ARM STRENGTH ACCURACY SEED FILE...: what is not there is left for another day.
 store() {
     [ -e "$5" ] || return 0
+    found=$((found + 1))
     python "$here/store_points.py" "${@:5}" --to "$results" --set recipe=simulate "arm=$1" \
         "strength=$2" "accuracy=$3" "seed=$4" "model=$model" "crop=$crop" "folds=$folds" \
         "recordings=${recordings:-all}" "pretrain_steps=$pretrain_steps" \

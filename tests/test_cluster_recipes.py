@@ -148,6 +148,14 @@ def test_snakemake_makes_what_one_process_makes(
     assert (tmp_path / "shards/index.json").exists()
 
 
+def test_other_models_do_not_pass_for_what_an_earlier_submission_made(tmp_path: Path) -> None:
+    made = "/data in 16 parts, embedded, embedded, ekman6"
+    (tmp_path / "settings").write_text(f"{made}\n")
+    given = {"SPEECH": "/data", "OUT": tmp_path, "TAXONOMY": "meld7"}
+    said = run(tmp_path, RECIPES / "slurm/submit.sh", code=2, **given).stderr
+    assert f"says '{made}', not '{made.replace('ekman6', 'meld7')}': name another OUT" in said
+
+
 def test_the_snakefile_has_its_rules() -> None:
     """Read as text, since Snakemake need not be here."""
     text = (RECIPES / "snakemake/Snakefile").read_text(encoding="utf-8")

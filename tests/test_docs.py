@@ -416,6 +416,13 @@ def test_the_paper_is_shown_and_its_stages_are_checked_before_anything_runs(tmp_
     assert [path.name for path in tmp_path.iterdir()] == [".bin"]
 
 
+@pytest.mark.parametrize("words", ["model embedded gliclass:x", "labels joy,anger joy,sadness"])
+def test_an_ablation_may_change_what_it_else_sets_itself(words, tmp_path):
+    done = shell(f"{ROOT}/recipes/ablate.sh {words}", tmp_path, WORK="none")
+    assert done.returncode == 1
+    assert "lanser: error: none/words.jsonl: there is no such file" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["lanser", "label-efficiency", "ablate"])
 def test_a_recipe_says_what_it_does_what_it_needs_and_what_it_costs(name):
     head = (ROOT / f"recipes/{name}.sh").read_text().split("set -euo")[0]

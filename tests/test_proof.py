@@ -169,6 +169,13 @@ def few_of_emodb(shared: Path, checkout: Path) -> None:
                 (checkout / "emodb" / clip.name).symlink_to(clip)
 
 
+@pytest.mark.parametrize("recipe", ["simulate", "real-voices"])
+def test_points_without_a_training_are_an_error_and_not_silence(recipe, checkout):
+    given = {"SPEECH": "a.jsonl", "CORPUS": "emodb b", "NEMO": "nemo", "TEXT": "text"}
+    done = shell(f"recipes/{recipe}.sh points", checkout, **given, WORK="older")
+    assert done.returncode == 1 and "points: no training below older/" in done.stderr
+
+
 @pytest.mark.slow
 def test_settings_in_small(shared, checkout):
     few_of_emodb(shared, checkout)
@@ -216,6 +223,7 @@ def test_real_voices_in_small(shared, checkout):
     assert right["1"] > 2 * right["chance"]
     [compared] = read_jsonl(once.stdout.encode())
     assert (compared["n"], compared["units"], compared["least_p"]) == (24, 2, 0.5)
+    assert "points: 2 tested, 2 new, 2 in runs/real-voices/results.jsonl" in once.stderr
     scratch, tuned = read_jsonl(work / "results.jsonl")
     assert (scratch["arm"], scratch["p"], tuned["arm"], tuned["p"]) == ("scratch", None, "weak", 1)
     assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
@@ -270,6 +278,7 @@ def test_simulation_in_small(shared, checkout):
     assert [(one["strength"], "uar" in one) for one in found] == [
         *((None, True), (1, True), (1, False))
     ]
+    assert "points: 2 tested, 3 new, 3 in runs/simulate/results.jsonl" in once.stderr
     made = results.simulate(found[:2])
     assert "too few speakers for an interval, 3" in made
     before = weights(work)
@@ -399,6 +408,10 @@ def test_a_probe_is_a_line_and_a_row(tmp_path):
     [line] = read_jsonl(tmp_path / "probes.jsonl")
     made = results.probes([line])
     assert "| gold | 0.300 | +0.050 [+0.040, +0.060] (label) | shown | 0.400 | -0.020" in made
+    one, other = verdict(0.05, "label"), verdict(-0.02, "untrained") | {"verdict": "not shown"}
+    assert results.verdicts([one]) == "shown, +0.050 [+0.040, +0.060] (label)"
+    assert results.verdicts([one, one]) == "2 of 2 shown: +0.050, +0.050 (label)"
+    assert results.verdicts([one, other]) == "1 of 2 shown: +0.050, -0.020 (label or untrained)"
 
 
 def test_too_few_speakers_give_no_interval(tmp_path):

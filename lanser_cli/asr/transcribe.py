@@ -87,6 +87,10 @@ class TranscribeSettings:
             min_silence=self.min_silence,
         )
 
+    def part_of_files(self, part: tuple[int, int] | None) -> tuple[int, int] | None:
+        """The part, where a file is one item of it, so that no other file need be opened."""
+        return None if self.segment != "none" or self.channel == "each" else part
+
     @property
     def limits(self) -> Thresholds:
         """From where on a transcript is flagged."""

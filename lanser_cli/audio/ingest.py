@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,19 @@ from lanser_cli import console, jsonl
 from lanser_cli.audio.manifests import adapt
 from lanser_cli.audio.sound import probe
 from lanser_cli.audio.walk import SUFFIXES, walk
+from lanser_cli.digests import StringSet
 from lanser_cli.errors import LanserError, RecordError, of_one_record
+from lanser_cli.parts import is_in_part
 from lanser_cli.records import Record, Reject, check_id, make_id
 
 
-def ingest(inputs: Iterable[str], stage: str, base: str | None = None) -> Iterator[Record | Reject]:
+def ingest(
+    inputs: Iterable[str],
+    stage: str,
+    base: str | None = None,
+    *,
+    part: tuple[int, int] | None = None,
+) -> Iterator[Record | Reject]:
     """Records from audio files, folders (recursive, sorted), globs, JSONL files and streams.
 
     Paths in a JSONL file are relative to that file, unless they exist from the working folder.
@@ -26,9 +35,12 @@ def ingest(inputs: Iterable[str], stage: str, base: str | None = None) -> Iterat
 
     Args:
         base: the folder that ids are made below; default the `base_of` these inputs.
+        part: the slice that will be taken of the items. Where all inputs are sound, no file of
+            another slice is opened: it is given without its duration, to keep its place and id.
     """
     inputs = list(inputs)
     base = base_of(inputs) if base is None else base
+    is_opened = _opening(inputs, base, part)
     for path in inputs:
         if _holds_records(path):
             listed, told = jsonl.is_stream(path), False
@@ -45,7 +57,8 @@ def ingest(inputs: Iterable[str], stage: str, base: str | None = None) -> Iterat
                 yield found
         else:
             for file in _files(path):
-                yield _from_file(file, os.path.relpath(file, base), stage)
+                name = os.path.relpath(file, base)
+                yield _from_file(file, name, stage, opened=is_opened(name))
 
 
 def count(path: str) -> int | None:
@@ -68,6 +81,22 @@ def base_of(inputs: Iterable[str]) -> str:
         for folder in ([path] if os.path.isdir(path) else map(os.path.dirname, _files(path)))
     ]
     return os.path.commonpath([os.path.abspath(folder) for folder in folders] or [os.curdir])
+
+
+def _opening(
+    inputs: Sequence[str], base: str, part: tuple[int, int] | None
+) -> Callable[[str], bool]:
+    """Says of each file in its turn whether it is opened: those of the part, and of shared ids.
+
+    Of two files with one id the second is good only if the first is broken, whatever the part.
+    """
+    if part is None or any(map(_holds_records, inputs)):
+        return lambda _: True
+    ids = (make_id(os.path.relpath(file, base)) for path in inputs for file in _files(path))
+    seen = StringSet()
+    shared = {identifier for identifier in ids if not seen.add(identifier)}
+    places = itertools.count()
+    return lambda name: is_in_part(next(places), part) or make_id(name) in shared
 
 
 def _holds_records(path: str) -> bool:
@@ -100,7 +129,7 @@ def check_audio_inputs(inputs: Iterable[str]) -> None:
             raise LanserError(f"{path}: there is no such file or folder")
 
 
-def _from_file(path: str, name: str, stage: str) -> Record | Reject:
+def _from_file(path: str, name: str, stage: str, *, opened: bool = True) -> Record | Reject:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -110,7 +139,8 @@ def _from_file(path: str, name: str, stage: str) -> Record | Reject:
     try:
         check_id(identifier)
         with of_one_record():
-            fields["duration"] = round(probe(path).duration, 6)
+            if opened:
+                fields["duration"] = round(probe(path).duration, 6)
     except RecordError as error:
         return Reject(identifier, stage, str(error), fields)
     return Record(fields)

@@ -69,7 +69,7 @@ def command(
     min_seconds: options.MinSeconds = 0.0,
     max_seconds: options.MaxSeconds = None,
     seed: options.Seed = 0,
-    subset_seed: training.SubsetSeed = 0,
+    subset_seed: training.SubsetSeedOfCurve = 0,
     fetch: options.Fetch = None,
     rejects: options.Rejects = None,
     quiet: options.Quiet = False,

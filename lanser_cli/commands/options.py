@@ -96,10 +96,14 @@ Resume = Annotated[
 ]
 
 
-Force = Annotated[
-    bool,
-    OUTPUT.option("--force", only_with=("-o",), help="Overwrite the -o of a run that is over."),
-]
+def _force(*only_with: str) -> Any:
+    """`--force`, which is of one of these outputs."""
+    help = f"Overwrite the {' and '.join(only_with)} of a run that is over."
+    return OUTPUT.option("--force", only_with=only_with, help=help)
+
+
+Force = Annotated[bool, _force("-o")]
+ForceOfRows = Annotated[bool, _force("-o", "--embed")]
 
 
 Part = Annotated[

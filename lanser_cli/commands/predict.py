@@ -40,7 +40,7 @@ def command(
     output: options.Output = None,
     rejects: options.Rejects = None,
     resume: options.Resume = False,
-    force: options.Force = False,
+    force: options.ForceOfRows = False,
     part: options.Part = None,
     device: options.Device = "auto",
     threads: options.Threads = None,

@@ -148,7 +148,11 @@ TensorBoard = Annotated[
 
 Folds = Annotated[
     int | None,
-    TEST.option(min=0, help="Folds; default the records' own, else 5. 0: train on all, no test."),
+    TEST.option(
+        not_with="--test",
+        min=0,
+        help="Folds; default the records' own, else 5. 0: train on all, no test.",
+    ),
 ]
 
 
@@ -182,12 +186,20 @@ Fraction = Annotated[
 ]
 
 
-SubsetSeed = Annotated[int, TEST.option(help="Seed of the choice of a share of the labels.")]
+_SUBSET_SEED = "Seed of the choice of a share of the labels."
+
+
+SubsetSeed = Annotated[int, TEST.option(only_with=("--fraction",), help=_SUBSET_SEED)]
+SubsetSeedOfCurve = Annotated[int, TEST.option(help=_SUBSET_SEED)]
 
 
 AllowSeen = Annotated[
     bool,
-    TEST.option("--allow-seen", help="Test also on what --init has heard; reports say so."),
+    TEST.option(
+        "--allow-seen",
+        only_with=("--init",),
+        help="Test also on what --init has heard; reports say so.",
+    ),
 ]
 
 

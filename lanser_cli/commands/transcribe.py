@@ -137,7 +137,7 @@ def command(
     sources = remote.fetch(inputs or ["-"], fetch)
     reader.check_inputs(sources, bare=True)
     return transcribe_records(
-        reader.records_of(sources, "transcribe", bare=True),
+        reader.records_of(sources, "transcribe", bare=True, part=settings.part_of_files(pipe.part)),
         settings,
         pipe,
         device=device,

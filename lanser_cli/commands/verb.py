@@ -161,11 +161,17 @@ class Verb(TyperCommand):
                 yield param, f"{not_with} does not read {{}}"
 
     def _is_on(self, ctx: Any, words: str) -> bool:
-        """Whether an option is on, as `--check-speech`, or has a value, as `--segment vad`."""
+        """Whether an option is on, as `--check-speech`, or has a value, as `--segment vad`.
+
+        One whose default is a value, as that of `--fraction`, is on if it is given or another.
+        """
         name, _, wanted = words.partition(" ")
         [param] = [param for param in self.params if name in param.opts]
         value = _plain(ctx.params[param.name])
-        return value == wanted if wanted else value not in (None, False, "none")
+        if wanted:
+            return value == wanted
+        is_default = value == _plain(param.default) and not _is_given(ctx, param.name)
+        return not is_default and value not in (None, False, "none")
 
     def _parse_for_completion(self, ctx: Any, args: list[str]) -> list[str]:
         """Which options are given. To check values takes pydantic, and the shell waits."""

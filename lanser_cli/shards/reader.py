@@ -21,7 +21,13 @@ from lanser_cli.shards.samples import read_tar
 from lanser_cli.shards.side_file import SideFile
 
 
-def records_of(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iterator[Outcome]:
+def records_of(
+    inputs: Iterable[str],
+    stage: str,
+    *,
+    bare: bool = False,
+    part: tuple[int, int] | None = None,
+) -> Iterator[Outcome]:
     """Records from shards, shard folders, JSONL, `-`, audio files or folders of them.
 
     A record from a shard has `audio_filepath` `shard.tar#KEY.flac`, so that whatever reads sound
@@ -30,8 +36,12 @@ def records_of(inputs: Iterable[str], stage: str, *, bare: bool = False) -> Iter
 
     Args:
         bare: take sound without a JSON member as well, as WebDataset tars of others have it.
+        part: the slice that will be taken of these very items: see `ingest`.
     """
     named = [(path, _tars(path, bare)) for path in inputs]
+    if all(tars is None for _, tars in named):
+        yield from ingest.ingest((path for path, _ in named), stage, part=part)
+        return
     base = base_of(path for path, tars in named if tars is None)
     for path, tars in named:
         if tars is None:

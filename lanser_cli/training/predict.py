@@ -100,7 +100,7 @@ def predict_files(
         **({"--embed": True} if pipe.has_rows else {}),
     }
     process = marking(spread(make, devices), folders, STAGE)
-    return pipe.run(items(), process, settings, count=lambda: reader.count(inputs))
+    return pipe.run(items(pipe.part), process, settings, count=lambda: reader.count(inputs))
 
 
 def _check_files(inputs: Sequence[str], what: str) -> None:
@@ -108,8 +108,12 @@ def _check_files(inputs: Sequence[str], what: str) -> None:
         raise UsageError(f"{what} reads its input twice: name files, not a stream")
 
 
-def _unique(inputs: Sequence[str], channel: Channel) -> Iterator[Outcome]:
-    return unique(channels.heard(reader.records_of(inputs, STAGE), channel, STAGE), STAGE)
+def _unique(
+    inputs: Sequence[str], channel: Channel, part: tuple[int, int] | None = None
+) -> Iterator[Outcome]:
+    part = None if channel == "each" else part  # a file is then more than one item
+    items = reader.records_of(inputs, STAGE, part=part)
+    return unique(channels.heard(items, channel, STAGE), STAGE)
 
 
 def _records(items: Iterable[Outcome]) -> Iterator[Record]:

@@ -9,10 +9,8 @@
 #
 #   SPEECH=/data/speech OUT=/data/out PARTS=16 recipes/slurm/submit.sh
 #
-# SPEECH    folder of unlabeled speech, or whatever transcribe takes, in one word. Each task opens all
-#           files of a folder; of many, make a list first, and name that:
-#           lanser manifest folder /data/speech --no-labels -o speech.jsonl
-#           For speech that lies in tars take tars.sbatch instead
+# SPEECH    folder of unlabeled speech, or whatever transcribe takes, in one word; for speech that
+#           lies in tars take tars.sbatch instead
 # OUT       folder for all that is made: transcribe/, words.jsonl, entail-label/, weak.jsonl, shards/
 # PARTS     tasks of each array (default: 16); keep it when you run this again
 # ASR, NLI, TAXONOMY      (default: embedded, embedded, goemotions)
@@ -28,6 +26,15 @@ parts=${PARTS:-16}
 read -r -a gpu <<< "${GPU---gres=gpu:1}"
 read -r -a shard <<< "${SHARD:-}"
 after=()
+
+# A folder has one set of settings: what is whole is not looked at again.
+now="$SPEECH in $parts parts, ${ASR:-embedded}, ${NLI:-embedded}, ${TAXONOMY:-goemotions}"
+mkdir -p "$OUT"
+[ -e "$OUT/settings" ] || echo "$now" > "$OUT/settings"
+if [ "$now" != "$(cat "$OUT/settings")" ]; then
+    echo "$0: $OUT/settings says '$(cat "$OUT/settings")', not '$now': name another OUT" >&2
+    exit 2
+fi
 
 # submit WHEN ARGUMENTS...: a job behind the one before; the next begins WHEN it has ended.
 submit() {

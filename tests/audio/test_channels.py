@@ -9,6 +9,8 @@ import pytest
 from conftest import Lanser, read_jsonl, tone, write_jsonl
 from sounds import save
 
+from lanser_cli import app
+from lanser_cli.asr.transcribe import TranscribeSettings
 from lanser_cli.audio import sound
 from lanser_cli.audio.channels import heard
 from lanser_cli.audio.ingest import ingest
@@ -48,6 +50,31 @@ def test_each_side_of_a_call_is_a_record_with_its_own_sound(calls: Path) -> None
     save(eight, np.stack([LEFT * number for number in range(8)], axis=1))
     ids = [one.id for one in heard(ingest([str(eight)], "test"), "each", "test")]
     assert ids == [f"eight-{number}" for number in range(8)]
+
+
+def test_a_part_opens_other_files_only_where_each_side_is_an_item(
+    calls: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def watched(path: str) -> object:
+        opened.append(Path(path).stem)
+        return sound.probe(path)
+
+    monkeypatch.setattr("lanser_cli.audio.ingest.probe", watched)
+    line = ["predict", str(calls), "--run", str(tiny_run), "--device", "cpu", "--part", "2/2"]
+    for channel, wanted, files in (
+        ("mix", "mono", ["mono"]),
+        ("each", "call-right", ["call", "mono"]),
+    ):
+        opened.clear()
+        out = tmp_path / f"{channel}.jsonl"
+        assert app.main([*line, "--channel", channel, "-o", str(out)]) == 0
+        assert [(one["id"], one["duration"]) for one in read_jsonl(out)] == [(wanted, 1.0)]
+        assert opened == files
+    assert TranscribeSettings("embedded").part_of_files((2, 3)) == (2, 3)
+    assert TranscribeSettings("embedded", channel="each").part_of_files((2, 3)) is None
+    assert TranscribeSettings("embedded", segment="vad").part_of_files((2, 3)) is None
 
 
 def test_one_side_keeps_the_id_and_a_side_that_is_not_there_is_a_reject(

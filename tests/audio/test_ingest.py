@@ -16,10 +16,12 @@ from conftest import tone, write_jsonl
 from sounds import encoded, link_in_a_circle, save, text_file
 
 from lanser_cli.audio.ingest import check_audio_inputs, ingest
-from lanser_cli.audio.sound import load
+from lanser_cli.audio.sound import load, probe
 from lanser_cli.corpora import folder
 from lanser_cli.errors import LanserError
+from lanser_cli.parts import take_part
 from lanser_cli.records import Record, Reject, attempt
+from lanser_cli.stage import unique
 
 
 def ingested(*inputs: object) -> list[Record | Reject]:
@@ -39,6 +41,32 @@ def test_folders_are_walked_sorted_and_ids_come_from_below_them(tmp_path: Path) 
     assert all(isinstance(item, Record) and item.duration == 0.2 for item in found)
     (tmp_path / "speech").rename(tmp_path / "moved")
     assert [item.id for item in ingested(tmp_path / "moved")] == ["c", "a_z", "b_10", "b_2"]
+
+
+def test_parts_of_a_folder_are_the_whole_and_each_opens_its_own_files_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.wav", "b.flac", "b.wav", "c.wav", "ü.wav", "deep/d.wav", "deep/e.wav"):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        save(tmp_path / name, tone(0.2))
+    for name in ("a.flac", "deep/broken.wav"):  # the first leaves its id to a.wav, b.flac does not
+        (tmp_path / name).write_bytes(b"no sound at all")
+    inputs = [str(tmp_path), str(tmp_path / "c.wav")]
+    whole = list(unique(ingest(inputs, "test"), "test"))
+    assert [item.id for item in whole if isinstance(item, Reject)] == ["a", "b", "deep_broken", "c"]
+    opened: list[str] = []
+
+    def watched(path: str) -> object:
+        opened.append(Path(path).name)
+        return probe(path)
+
+    monkeypatch.setattr("lanser_cli.audio.ingest.probe", watched)
+    for count in (1, 2, 3):
+        for number in range(1, count + 1):
+            part = (number, count)
+            items = unique(ingest(inputs, "test", part=part), "test")
+            assert list(take_part(items, part)) == whole[number - 1 :: count]
+    assert opened.count("e.wav") == opened.count("broken.wav") == 3  # once for each count
 
 
 def test_globs_and_files(clips: Path, tmp_path: Path) -> None:

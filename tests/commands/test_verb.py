@@ -115,6 +115,7 @@ def test_an_empty_word_is_refused(
         ("entail-label x --labels a,b -t ekman6", "--labels", "--taxonomy TEXT"),
         ("audit a b --no-audio --workers 2", "--no-audio", "--workers N"),
         ("transcribe a.wav --segment fixed --decoders 1", "--segment", "--decoders N"),
+        ("finetune x -o out --test speaker=1 --folds 3", "--test", "--folds N"),
     ],
 )
 def test_what_a_verb_does_not_read_in_a_mode_is_refused(
@@ -143,6 +144,9 @@ def test_what_a_verb_does_not_read_in_a_mode_is_refused(
         ("entail-label x.jsonl --cache-limit 1", "--cache-limit X", "--cache"),
         ("shard x.jsonl -o out --split-by record", "--split-by [speaker|recording|record]",
          "--split"),
+        ("finetune x.jsonl -o out --allow-seen", "--allow-seen", "--init"),
+        ("finetune x.jsonl -o out --subset-seed 1", "--subset-seed N", "--fraction"),
+        ("predict x.jsonl -r run --force", "--force", "-o or --embed"),
         ("compare a b --force", "--force", "-o"),
         ("parts made --of 2 --force", "--force", "--merge"),
     ],

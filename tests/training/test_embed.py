@@ -94,3 +94,5 @@ def test_what_would_be_lost_or_mean_nothing_is_refused(
     done = embed(lanser, tmp_path, labelled, folds, "--force", check=2)
     assert b"name one, such as" in done.stderr and b"fold-1" in done.stderr
     assert (tmp_path / "rows.npy").read_bytes() == b"mine"
+    lanser(*line, tmp_path / "rows.npy", "--force", "--device", "cpu")  # records go on along a pipe
+    assert len(np.load(tmp_path / "rows.npy")) == 12

@@ -56,22 +56,33 @@ done
 # Exit 3 means done, with some records rejected and listed: go on.
 may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
 
+model=${MODEL:-resnet18-slim}
+steps=${STEPS:-1000}
+seeds=${SEEDS:-3}
+folds=${FOLDS:-4}
 corpus="$work/$kind/corpus.jsonl"
 mkdir -p "$work/$kind"
+# A folder has one set of settings: a run that is done is not looked at again.
+settings="$root, $model, $steps steps, $seeds seeds, $folds folds"
+[ -e "$work/$kind/settings" ] || echo "$settings" > "$work/$kind/settings"
+if [ "$settings" != "$(cat "$work/$kind/settings")" ]; then
+    echo "$0: $work/$kind has '$(cat "$work/$kind/settings")', not '$settings': name another WORK" >&2
+    exit 2
+fi
 [ -e "$corpus" ] || may_reject lanser manifest "$kind" "$root" -o "$corpus"
 for change in default "${changes[@]}"; do
     run="$work/$kind/$change"
     [ -e "$run/predictions.jsonl" ] && continue
     printf '\n== %s\n' "$change" >&2
     # shellcheck disable=SC2086  # options are words
-    may_reject lanser finetune "$corpus" --model "${MODEL:-resnet18-slim}" --folds "${FOLDS:-4}" \
-        --steps "${STEPS:-1000}" --seeds "${SEEDS:-3}" ${options[$change]} --resume -o "$run"
+    may_reject lanser finetune "$corpus" --model "$model" --folds "$folds" \
+        --steps "$steps" --seeds "$seeds" ${options[$change]} --resume -o "$run"
 done
 for run in "$work/$kind"/*/predictions.jsonl; do
     change=$(basename "$(dirname "$run")")
     runs=("$(dirname "$run")"/seed-*/predictions.jsonl)
     [ -e "${runs[0]}" ] || runs=("$run")
     python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=settings \
-        "corpus=$kind" "arm=$change" "folds=${FOLDS:-4}"
+        "corpus=$kind" "arm=$change" "folds=$folds"
 done
 lanser compare "$work/$kind/default" "${changes[@]/#/$work/$kind/}" --by speaker

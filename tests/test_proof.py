@@ -192,6 +192,8 @@ def test_settings_in_small(shared, checkout):
     assert made.count("| emodb |") == 2 and "| emodb | default | 1 | 2 |" in made
     wrong = shell("recipes/settings.sh crop-99", checkout, **small)
     assert wrong.returncode == 2 and "no change 'crop-99'" in wrong.stderr
+    other = shell("recipes/settings.sh crop-2", checkout, **small, MODEL="resnet18")
+    assert other.returncode == 2 and "name another WORK" in other.stderr
 
 
 @pytest.mark.slow

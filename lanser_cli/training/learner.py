@@ -82,6 +82,9 @@ class Learner:
                 model,
                 device_ids=[device.index] if device.type == "cuda" else None,
                 broadcast_buffers=False,  # they are equal: the norms are those of all ranks
+                gradient_as_bucket_view=True,
+                # In one piece on a CPU: to send some while others are computed takes cores from it.
+                bucket_cap_mb=None if device.type == "cuda" else 10_000,
             )
         model.train(not recipe.freeze)  # a frozen backbone keeps its batch statistics as well
         self.guard = FiniteGuard(model, what)

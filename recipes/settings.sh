@@ -14,10 +14,11 @@
 # WORK     folder for all it makes (default: runs/settings)
 # RESULTS  file the points are appended to (default: WORK/results.jsonl)
 # SEEDS    trainings of each fold (default: 3)     FOLDS  (default: 4, by speaker, of both sexes)
-# STEPS    of each training (default: 1000)        MODEL  (default: resnet18-slim)
+# STEPS    of each training (default: 3000)        MODEL  (default: resnet18-slim)
+# OPTIONS  of lanser finetune that all trainings have, the defaults too
 #
-# A change is SEEDS x FOLDS trainings: 12,000 steps by default, of which a core without arithmetic
-# for bfloat16 makes some 4 a second at a crop of 2 seconds.
+# A change is SEEDS x FOLDS trainings: 36,000 steps by default, of which a core with arithmetic for
+# bfloat16 makes some 10 a second at a crop of 2 seconds.
 set -euo pipefail
 here=$(dirname "$0")
 work=${WORK:-runs/settings}
@@ -57,13 +58,13 @@ done
 may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
 
 model=${MODEL:-resnet18-slim}
-steps=${STEPS:-1000}
+steps=${STEPS:-3000}
 seeds=${SEEDS:-3}
 folds=${FOLDS:-4}
 corpus="$work/$kind/corpus.jsonl"
 mkdir -p "$work/$kind"
 # A folder has one set of settings: a run that is done is not looked at again.
-settings="$root, $model, $steps steps, $seeds seeds, $folds folds"
+settings="$root, $model, $steps steps, $seeds seeds, $folds folds${OPTIONS:+, $OPTIONS}"
 [ -e "$work/$kind/settings" ] || echo "$settings" > "$work/$kind/settings"
 if [ "$settings" != "$(cat "$work/$kind/settings")" ]; then
     echo "$0: $work/$kind has '$(cat "$work/$kind/settings")', not '$settings': name another WORK" >&2
@@ -76,13 +77,13 @@ for change in default "${changes[@]}"; do
     printf '\n== %s\n' "$change" >&2
     # shellcheck disable=SC2086  # options are words
     may_reject lanser finetune "$corpus" --model "$model" --folds "$folds" \
-        --steps "$steps" --seeds "$seeds" ${options[$change]} --resume -o "$run"
+        --steps "$steps" --seeds "$seeds" ${OPTIONS:-} ${options[$change]} --resume -o "$run"
 done
 for run in "$work/$kind"/*/predictions.jsonl; do
     change=$(basename "$(dirname "$run")")
     runs=("$(dirname "$run")"/seed-*/predictions.jsonl)
     [ -e "${runs[0]}" ] || runs=("$run")
     python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=settings \
-        "corpus=$kind" "arm=$change" "folds=$folds"
+        "corpus=$kind" "arm=$change" "folds=$folds" "options=${OPTIONS:-}"
 done
 lanser compare "$work/$kind/default" "${changes[@]/#/$work/$kind/}" --by speaker

@@ -189,7 +189,7 @@ def test_settings_in_small(shared, checkout):
         *(("crop-2", 0), ("crop-2", 1), ("default", 0), ("default", 1))
     ]
     made = results.settings(found)
-    assert made.count("| emodb |") == 2 and "| emodb | default | 1 | 2 |" in made
+    assert made.count("| emodb |") == 2 and "| emodb | 2 | 1 |  | default | 2 |" in made
     wrong = shell("recipes/settings.sh crop-99", checkout, **small)
     assert wrong.returncode == 2 and "no change 'crop-99'" in wrong.stderr
     other = shell("recipes/settings.sh crop-2", checkout, **small, MODEL="resnet18")

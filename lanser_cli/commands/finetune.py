@@ -52,10 +52,12 @@ def command(
     ] = 1,
     epochs: Annotated[
         int | None,
-        TRAINING.option(min=1, help="Passes over the data; default 60, without --steps."),
+        TRAINING.option(
+            min=1, help="Passes over the data; default 60, or as many as make 3,000 steps."
+        ),
     ] = None,
     steps: training.Steps = None,
-    batch_size: training.BatchSize = 32,
+    batch_size: training.BatchSize = 16,
     accumulate: training.Accumulate = 1,
     lr: training.LearningRate = 1e-3,
     weight_decay: training.WeightDecay = 0.05,
@@ -97,7 +99,7 @@ def command(
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
 
-    epochs = training.passes(epochs, steps, 60)
+    epochs, steps = training.length(epochs, steps, (60, 3000))
     how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())
     with Ledger("finetune", rejects, inputs=inputs, ranks=Ranks.from_environment()) as ledger:
         tested = finetune(

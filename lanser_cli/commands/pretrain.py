@@ -108,7 +108,7 @@ def command(
     from lanser_cli.training.pretrain import pretrain
     from lanser_cli.training.recipe import Recipe
 
-    epochs = training.passes(epochs, steps, 30)
+    epochs, steps = training.length(epochs, steps, (30, None))
     recipe = options.fill(Recipe, locals())
     with Ledger("pretrain", rejects, inputs=inputs, ranks=Ranks.from_environment()) as ledger:
         made = pretrain(

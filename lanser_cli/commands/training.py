@@ -9,7 +9,7 @@ from typing import Annotated
 from lanser_cli import choices
 from lanser_cli.commands import completion
 from lanser_cli.commands.groups import MODEL, OUTPUT, RUNNING, SOUND, TEST, TRAINING
-from lanser_cli.errors import missing_extra
+from lanser_cli.errors import UsageError, missing_extra
 from lanser_cli.models.architectures import architectures_in_words
 
 
@@ -203,6 +203,14 @@ AllowSeen = Annotated[
 ]
 
 
-def passes(epochs: int | None, steps: int | None, default: int) -> int | None:
-    """The passes over the data: the verb's own number where neither option says how long."""
-    return default if epochs is None and steps is None else epochs
+def length(
+    epochs: int | None, steps: int | None, default: tuple[int | None, int | None]
+) -> tuple[int | None, int | None]:
+    """Epochs and steps to train for at least: the verb's own where neither option says it.
+
+    Raises:
+        UsageError: both do.
+    """
+    if epochs is not None and steps is not None:
+        raise UsageError("say how long to train by --epochs or by --steps, not by both")
+    return default if (epochs, steps) == (None, None) else (epochs, steps)

@@ -194,9 +194,9 @@ class StepSampler(Sampler[list[Key]]):
 
     Args:
         count: utterances.
-        epochs: how many; None where `steps` says how long.
+        epochs: how many, at least; None where `steps` says how long.
         batch_size: at most, on this rank.
-        steps: how many in all, in place of whole epochs.
+        steps: how many, at least; None for whole epochs.
         resampled: draw the utterances of an epoch with replacement instead.
         buffer: 0 shuffles all utterances at once. Otherwise the shards are shuffled, and the
             utterances within each; the sequence is then shuffled again in blocks of this many,
@@ -224,7 +224,7 @@ class StepSampler(Sampler[list[Key]]):
         self._resampled, self._buffer = resampled, buffer
         self._shards = np.zeros(count, np.int64) if shards is None else shards
         self.steps_per_epoch = -(-count // (batch_size * ranks))
-        self.total = self.steps_per_epoch * (epochs or 0) if steps is None else steps
+        self.total = max(self.steps_per_epoch * (epochs or 0), steps or 0)
         """Steps from the first to the last."""
         sizes = [len(self._mine(step, r)) for step in (0, -1) for r in range(ranks)]
         self.smallest = max(1, min(sizes))

@@ -21,7 +21,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs: passes over the data; None where `steps` says how long.
+        epochs: passes over the data, or more where `steps` asks for more; None where it alone says.
         batch_size: utterances a step and rank, or a piece of a step with `accumulate`.
         accumulate: batches whose gradients add up to one step.
         lr: peak learning rate of AdamW, after a linear warm-up over a tenth of the steps; a cosine
@@ -46,11 +46,11 @@ class Recipe:
         seed: of everything that is drawn.
         resampled: draw utterances with replacement.
         shuffle_buffer: shuffle in blocks of this many, shard by shard; 0 shuffles all at once.
-        steps: of the optimizer in all, however much data there is; None where `epochs` says it.
+        steps: of the optimizer, or more where `epochs` asks for more; None where it alone says.
 
     Raises:
         UsageError: both `resampled` and `shuffle_buffer`, `noise_db` is no range, a number is
-            not finite, or both or none of `epochs` and `steps`.
+            not finite, or neither of `epochs` and `steps` is given.
     """  # noqa: E501
 
     epochs: int | None
@@ -80,8 +80,8 @@ class Recipe:
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.epochs is None) is (self.steps is None):
-            raise UsageError("say how long to train by --epochs or by --steps, not by both")
+        if self.epochs is None and self.steps is None:
+            raise UsageError("say how long to train by --epochs or by --steps")
         for name, value in asdict(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{option(name)} {value}: a number that has an end is needed")

@@ -6,7 +6,8 @@ The parts:
 
     step    a training step as lanser makes it, next to a plain float32 loop of the same network
     wait    the share of time in which training from shards waits for data
-    ranks   utterances/s of two gloo ranks of one thread each, next to those of one
+    ranks   utterances/s of two gloo ranks of one thread each, next to those of one, and of two
+            trainings side by side that know nothing of each other, which is the limit
     shared  how much longer training takes beside two busy processes than alone, with threads that
             soon sleep while they wait, as lanser has them, and that spin, as PyTorch has them
     gpu     training from shards, next to steps on synthetic tensors that are on the GPU already,
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -241,9 +243,18 @@ def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
     made = shards(arguments, folder)
 
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+    def one(_: int = 0) -> float:
+        return rate(arguments, made, (), OMP_NUM_THREADS="1")
+
+    def apart() -> float:
+        with ThreadPoolExecutor(2) as both:
+            return sum(both.map(one, range(2)))
+
     turns = {
-        "one": lambda: rate(arguments, made, (), OMP_NUM_THREADS="1"),
+        "one": one,
         "two": lambda: rate(arguments, made, launcher, OMP_NUM_THREADS="1"),
+        "apart": apart,
     }
     found = medians(turns, arguments.rounds, warm_up=False)  # each is a process of its own
     say(
@@ -252,6 +263,7 @@ def bench_ranks(arguments: argparse.Namespace, folder: Path) -> None:
         one_utterances_per_s=round(found["one"], 2),
         two_utterances_per_s=round(found["two"], 2),
         of_linear=round(found["two"] / found["one"] / 2, 3),
+        of_two_apart=round(found["two"] / found["apart"], 3),
     )
 
 

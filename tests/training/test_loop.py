@@ -17,6 +17,7 @@ import torch
 from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import as_ranks
 
+from lanser_cli.commands.training import length
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.records import Record
@@ -169,10 +170,22 @@ def test_steps_and_epochs_of_the_same_length_are_the_same_training(corpus, tmp_p
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("words", [{"epochs": 2, "steps": 6}, {"epochs": None}])
-def test_either_epochs_or_steps_say_how_long(words):
+@pytest.mark.parametrize(("epochs", "steps", "made"), [(2, 5, 6), (2, 7, 7), (None, 5, 5)])
+def test_of_epochs_and_steps_the_longer_says_how_long(corpus, tmp_path, epochs, steps, made):
+    run = run_folder(tmp_path)
+    examples = human_examples(corpus, ("high", "low"))
+    recipe = Recipe(epochs, batch_size=16, steps=steps, precision="float32")
+    train(fresh(), examples, recipe, run, CPU)
+    assert read_jsonl(run.path / "metrics.jsonl")[-1]["step"] == made
+
+
+def test_epochs_or_steps_say_how_long():
     with pytest.raises(UsageError, match="--epochs or by --steps"):
-        Recipe(**words)
+        Recipe(None)
+    with pytest.raises(UsageError, match="not by both"):
+        length(2, 6, (60, 3000))
+    assert length(None, None, (60, 3000)) == (60, 3000)
+    assert length(None, 6, (60, 3000)) == (None, 6)
 
 
 def test_resuming_with_other_options_is_refused(corpus, tmp_path, monkeypatch):

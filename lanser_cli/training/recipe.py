@@ -21,7 +21,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs: passes over the data, or more where `steps` asks for more; None where it alone says.
+        epochs: passes over the data, at least; None where `steps` alone says how long.
         batch_size: utterances a step and rank, or a piece of a step with `accumulate`.
         accumulate: batches whose gradients add up to one step.
         lr: peak learning rate of AdamW, after a linear warm-up over a tenth of the steps; a cosine
@@ -46,7 +46,7 @@ class Recipe:
         seed: of everything that is drawn.
         resampled: draw utterances with replacement.
         shuffle_buffer: shuffle in blocks of this many, shard by shard; 0 shuffles all at once.
-        steps: of the optimizer, or more where `epochs` asks for more; None where it alone says.
+        steps: of the optimizer, at least; None where `epochs` alone says how long.
 
     Raises:
         UsageError: both `resampled` and `shuffle_buffer`, `noise_db` is no range, a number is

@@ -207,7 +207,7 @@ def settings(points: list[Point]) -> str:
     for where, here in groups(points, "corpus", "folds", "steps", "options"):
         by_arm = dict(groups(here, "arm"))
         default = by_arm.pop(("default",), [])
-        found = [("default", default, "")]
+        found = [("default", default, "")] if default else []
         found += [(arm, one, shown(gains(one, default))) for (arm,), one in by_arm.items()]
         for arm, one, gain in found:
             uars = [each["uar"] for each in one]

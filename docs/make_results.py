@@ -204,7 +204,7 @@ def verdicts(seeds: Sequence[dict[str, Any]]) -> str:
 def settings(points: list[Point]) -> str:
     """UAR with the defaults and with each change of them; the difference, paired by unit."""
     rows = []
-    for where, here in groups(points, "corpus", "folds", "steps", "options"):
+    for where, here in groups(points, "corpus", "model", "folds", "steps", "options"):
         by_arm = dict(groups(here, "arm"))
         default = by_arm.pop(("default",), [])
         found = [("default", default, "")] if default else []
@@ -212,11 +212,10 @@ def settings(points: list[Point]) -> str:
         for arm, one, gain in found:
             uars = [each["uar"] for each in one]
             sd = f"{stdev(uars):.3f}" if len(uars) > 1 else ""
-            mean = f"{fmean(uars):.3f}" if uars else ""
-            rows.append((*where, arm, len(one), mean, sd, gain))
+            rows.append((*where, arm, len(one), f"{fmean(uars):.3f}", sd, gain))
     head = (
-        "| corpus | folds | steps | options of all | change | seeds | UAR | sd over seeds "
-        "| difference [95 %] |"
+        "| corpus | model | folds | steps | options of all | change | seeds | UAR "
+        "| sd over seeds | difference [95 %] |"
     )
     return table(head, rows)
 

@@ -180,6 +180,7 @@ def test_points_without_a_training_are_an_error_and_not_silence(recipe, checkout
 def test_settings_in_small(shared, checkout):
     few_of_emodb(shared, checkout)
     small = {"CORPUS": "emodb emodb", "SEEDS": "2", "FOLDS": "2", "STEPS": "1"}
+    small["OPTIONS"] = "--batch-size 8"
     once = shell("recipes/settings.sh crop-2", checkout, **small)
     assert once.returncode == 0, once.stderr[-3000:]
     [compared] = read_jsonl(once.stdout.encode())
@@ -189,7 +190,13 @@ def test_settings_in_small(shared, checkout):
         *(("crop-2", 0), ("crop-2", 1), ("default", 0), ("default", 1))
     ]
     made = results.settings(found)
-    assert made.count("| emodb |") == 2 and "| emodb | 2 | 1 |  | default | 2 |" in made
+    assert made.count("| emodb |") == 2 and all(
+        f"| emodb | resnet18-slim | 2 | 1 | --batch-size 8 | {arm} | 2 |" in made
+        for arm in ("default", "crop-2")
+    )
+    assert all("--batch-size 8" in one["command"] for one in found)
+    twice = results.settings([*found, *({**one, "model": "resnet50"} for one in found)])
+    assert twice.count("| emodb |") == 4  # models are kept apart
     wrong = shell("recipes/settings.sh crop-99", checkout, **small)
     assert wrong.returncode == 2 and "no change 'crop-99'" in wrong.stderr
     other = shell("recipes/settings.sh crop-2", checkout, **small, MODEL="resnet18")

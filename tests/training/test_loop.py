@@ -17,6 +17,7 @@ import torch
 from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import as_ranks
 
+from lanser_cli.commands.finetune import command as finetune
 from lanser_cli.commands.training import length
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
@@ -184,8 +185,20 @@ def test_epochs_or_steps_say_how_long():
         Recipe(None)
     with pytest.raises(UsageError, match="not by both"):
         length(2, 6, (60, 3000))
-    assert length(None, None, (60, 3000)) == (60, 3000)
-    assert length(None, 6, (60, 3000)) == (None, 6)
+
+
+def test_finetune_makes_3000_steps_at_least_where_nothing_says_how_long(tmp_path, monkeypatch):
+    found = []
+
+    def caught(inputs, output, how, recipe, ledger, **more):
+        found.append(recipe)
+        raise LanserError("enough")
+
+    monkeypatch.setattr("lanser_cli.training.finetune.finetune", caught)
+    for words in ({}, {"steps": 5}, {"epochs": 5}):
+        with pytest.raises(LanserError, match="enough"):
+            finetune(tmp_path / "run", **words)
+    assert [(one.epochs, one.steps) for one in found] == [(60, 3000), (None, 5), (5, None)]
 
 
 def test_resuming_with_other_options_is_refused(corpus, tmp_path, monkeypatch):

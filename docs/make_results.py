@@ -28,7 +28,10 @@ DECIDES = 0.1
 CHANCE = 1 / 6
 """What p = chance is, of six emotions."""
 
-REAL_SETTINGS = ("corpus", "fraction", "model", "crop", "folds", "clips", "pretrain_steps", "steps")
+REAL_SETTINGS = (
+    *("corpus", "fraction", "model", "crop", "folds", "clips", "labeller", "pretrain_steps"),
+    "steps",
+)
 SIMULATED_SETTINGS = ("model", "crop", "recordings", "pretrain_steps", "fraction", "steps")
 """What points must share to be compared."""
 
@@ -102,7 +105,7 @@ def real_voices(points: list[Point]) -> str:
             )
         if where[1] == DECIDES:
             lines = [*outcomes(REAL, found, DECIDES), *trend(found)]
-            held += [f"* {where[0]}: {line}\n" for line in lines]
+            held += [f"* {where[0]}, {where[-2]} steps: {line}\n" for line in lines]
     head = "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"
     return table(head, rows) + ("\n" + "".join(held) if held else "")
 
@@ -248,8 +251,9 @@ def real_voices_decides(points: list[Point]) -> str:
         scratch = by_arm.pop(("scratch", None), [])
         found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
         for arm, words, answer in judged(REAL, found):
-            rows.append((where[0], words, len(by_arm[arm]), shown(found[arm]), answer))
-    return table("| corpus | must come out | seeds | gain, UAR [95 %] | outcome |", rows)
+            rows.append((where[0], where[-2], words, len(by_arm[arm]), shown(found[arm]), answer))
+    head = "| corpus | steps of pre-training | must come out | seeds | gain, UAR [95 %] | outcome |"
+    return table(head, rows)
 
 
 def simulate_decides(points: list[Point]) -> str:

@@ -104,9 +104,16 @@ tune() {
 # Whether SHARE=I/N has the training of this number.
 mine() { [ -z "${SHARE:-}" ] || [ $((($1 - ${SHARE%/*}) % ${SHARE#*/})) -eq 0 ]; }
 
+# Which model labelled the sentences, and the digest of its files.
+labeller() {
+    python -c 'import json, sys; print(json.load(open(sys.argv[1]))["identity"]["--model"])' \
+        "$work/weak-$best.jsonl.meta.json"
+}
+
 points() {
-    local arm p runs found=0 before
+    local arm p runs found=0 before labeller=none
     before=$(stored)
+    [ ! -e "$work/weak-$best.jsonl.meta.json" ] || labeller=$(labeller)
     for arm in scratch "${arms[@]}"; do
         runs=("$tuned/$arm"/*/seed-*/predictions.jsonl)
         [ -e "${runs[0]}" ] || continue
@@ -116,7 +123,8 @@ points() {
         [ "$arm" = shuffled ] && p=$best
         python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=real-voices \
             "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "crop=$crop" "folds=$folds" \
-            "clips=${CLIPS:-all}" "pretrain_steps=$pretrain_steps"
+            "clips=${CLIPS:-all}" "labeller=$labeller" \
+            "pretrain_steps=$pretrain_steps"
     done
     if [ "$found" -eq 0 ]; then
         echo "$0: points: no training below $tuned has been tested: make its parts first," \
@@ -145,7 +153,7 @@ parts=(label "${arms[@]/#/pretrain-}" tune-scratch "${arms[@]/#/tune-}" points c
 [ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
 [ $# -eq 0 ] || parts=("$@")
 same_settings "$work/settings" \
-    "$model crop $crop, ${CLIPS:-all} clips, $pretrain_steps steps of pre-training"
+    "$model crop $crop, ${CLIPS:-all} clips, shuffled p $best, $pretrain_steps steps of pre-training"
 same_settings "$tuned/settings" "$root, $folds folds, $steps steps"
 for part in "${parts[@]}"; do
     printf '\n== %s\n' "$part" >&2

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -235,6 +236,7 @@ def test_real_voices_in_small(shared, checkout):
     assert "points: 2 tested, 2 new, 2 in runs/real-voices/results.jsonl" in once.stderr
     scratch, tuned = read_jsonl(work / "results.jsonl")
     assert (scratch["arm"], scratch["p"], tuned["arm"], tuned["p"]) == ("scratch", None, "weak", 1)
+    assert re.fullmatch(r"embedded \([0-9a-f]{12}\)", tuned["labeller"])
     assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
     before = weights(work)
     assert len(before) == 6  # two starts, and two folds of two arms
@@ -362,6 +364,7 @@ def test_the_tables_of_the_pages_are_what_the_data_say():
 def invented(**fields) -> dict:
     return {
         **{"corpus": "emodb", "model": "m", "crop": 2, "folds": 2, "clips": "all"},
+        "labeller": "embedded (1)",
         **{"pretrain_steps": 5, "steps": 4, "fraction": 0.1, "n": 9, "seed": 0, "uar": 0.5},
         **fields,
     }

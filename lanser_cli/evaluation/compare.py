@@ -69,6 +69,9 @@ def compare(
         console.info(f"{STAGE}: {words}")
     for name in sorted(apart):
         console.warn(f"{STAGE}: {name} is transductive: {TRANSDUCTIVE}")
+    for each in found:
+        if each.uneven:
+            console.warn(f"{STAGE}: {each.other} less {each.reference}: {each.uneven}")
     for name, doubt in doubts.items():
         console.warn(f"{STAGE}: {name}: {doubt}")
     heard = {

@@ -124,15 +124,25 @@ class Difference:
         )
 
     @property
+    def uneven(self) -> str:
+        """That one of the two alone is transductive; empty where both are, or neither."""
+        if len(self.transductive) != 1:
+            return ""
+        alone = self.transductive[0]
+        return f"only {alone} of the two is transductive, and that may be the whole difference"
+
+    @property
     def verdict(self) -> str:
         """What to conclude of UAR, in a sentence."""
         uar = self.scores["uar"]
         least = f"{uar.p_holm:.3g}" if uar.p_holm >= 0.0001 else "below 0.0001"
         numbers = f"UAR {signed(uar.difference)}, p {least} over {self.units} {self.unit}s"
+        apart = f"; {self.uneven}" if self.uneven else ""
         if uar.p_holm < LEVEL:
             word = "better" if uar.difference.value > 0 else "worse"
-            return f"{self.other} is {word} than {self.reference}: {numbers}."
-        return f"No difference is shown between {self.other} and {self.reference}: {numbers}."
+            return f"{self.other} is {word} than {self.reference}: {numbers}{apart}."
+        shown = f"No difference is shown between {self.other} and {self.reference}"
+        return f"{shown}: {numbers}{apart}."
 
     def __str__(self) -> str:
         uar = self.scores["uar"]

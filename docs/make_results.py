@@ -29,11 +29,16 @@ CHANCE = 1 / 6
 """What p = chance is, of six emotions."""
 
 REAL_SETTINGS = (
-    *("corpus", "fraction", "model", "crop", "folds", "clips", "labeller", "pretrain_steps"),
-    "steps",
+    *("corpus", "fraction", "model", "crop", "folds", "clips", "labeller", "batch_size"),
+    *("pretrain_steps", "steps"),
 )
-SIMULATED_SETTINGS = ("model", "crop", "recordings", "pretrain_steps", "fraction", "steps")
+SIMULATED_SETTINGS = (
+    *("model", "crop", "recordings", "batch_size", "pretrain_steps", "fraction", "steps"),
+)
 """What points must share to be compared."""
+
+TRANSDUCTIVE = "normalise-speaker"
+"""The change of settings with which a model hears the test speakers' other clips."""
 
 Point = dict[str, Any]
 
@@ -78,6 +83,22 @@ def groups(points: list[Point], *keys: str) -> list[tuple[tuple[Any, ...], list[
     return sorted(found.items(), key=lambda item: tuple(map(str, item[0])))
 
 
+def told(points: list[Point], keys: Sequence[str], *there: str) -> list[str]:
+    """The settings in which these points differ, but for those that a table has anyway."""
+    left = (key for key in keys if key not in there)
+    return [key for key in left if len({one[key] for one in points}) > 1]
+
+
+def columns(keys: Sequence[str]) -> str:
+    """The head of a table's columns for these settings."""
+    return "".join(f"| {key.replace('_', ' ')} " for key in keys)
+
+
+def named(keys: Sequence[str], values: Sequence[Any]) -> list[str]:
+    """These settings in words."""
+    return [f"{key.replace('_', ' ')} {value}" for key, value in zip(keys, values, strict=True)]
+
+
 def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
     """Of each unit, UAR less that of scratch: the mean over the seeds that both have."""
     mine = {one["seed"]: one["by_unit"] for one in arm}
@@ -90,7 +111,9 @@ def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
 def real_voices(points: list[Point]) -> str:
     """UAR of each corpus, share of labels and arm; its gain over scratch, by seed and unit."""
     rows, held = [], []
+    apart = told(points, REAL_SETTINGS, "corpus", "fraction", "pretrain_steps", "steps")
     for where, here in groups(points, *REAL_SETTINGS):
+        other = [here[0][key] for key in apart]
         by_arm = dict(groups(here, "arm", "p"))
         scratch = by_arm.pop(("scratch", None), [])
         found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
@@ -98,6 +121,7 @@ def real_voices(points: list[Point]) -> str:
             uar = fmean(each["uar"] for each in one) if one else None
             rows.append(
                 (
+                    *other,
                     *(where[0], f"{where[1]:g}", arm if p is None else f"{arm}, p = {p}"),
                     *(f"{where[-2]}, {where[-1]}", len(one), "" if uar is None else f"{uar:.3f}"),
                     shown(found.get((arm, p), [])),
@@ -105,8 +129,11 @@ def real_voices(points: list[Point]) -> str:
             )
         if where[1] == DECIDES:
             lines = [*outcomes(REAL, found, DECIDES), *trend(found)]
-            held += [f"* {where[0]}, {where[-2]} steps: {line}\n" for line in lines]
-    head = "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"
+            which = ", ".join([where[0], f"{where[-2]} steps"] + named(apart, other))
+            held += [f"* {which}: {line}\n" for line in lines]
+    head = columns(apart) + (
+        "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"
+    )
     return table(head, rows) + ("\n" + "".join(held) if held else "")
 
 
@@ -136,7 +163,7 @@ def judged(
         if (seen := interval(values)) is None:
             answer = f"too few speakers for an interval, {len(values)}"
         elif words.startswith("no"):
-            answer = "not refuted" if seen[1] <= 0 <= seen[2] else "did not come out"
+            answer = "not refuted" if seen[1] <= 0 else "did not come out"
         else:
             answer = "came out" if seen[1] > 0 else "did not come out"
         yield arm, words, answer
@@ -168,7 +195,9 @@ def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
 def simulate(points: list[Point]) -> str:
     """Of each strength and accuracy the gain over scratch, as above, and what its probes say."""
     rows, held = [], []
+    apart = told(points, SIMULATED_SETTINGS)
     for where, here in groups(points, *SIMULATED_SETTINGS):
+        other = [here[0][key] for key in apart]
         cells = dict(groups(here, "strength", "accuracy"))
         tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
         scratch = tuned.get((None, None), [])
@@ -179,9 +208,13 @@ def simulate(points: list[Point]) -> str:
             probed = [each["verdicts"]["within"] for each in cells[cell] if "verdicts" in each]
             fixed = [each["fixed_sentence"] for each in cells[cell] if "verdicts" in each]
             said = (verdicts(probed), verdicts(fixed))
-            rows.append((*name, len(one), uar, shown(found.get(cell, [])), *said))
-        held += [f"* {line}\n" for line in outcomes(SIMULATED, found, where[-2])]
-    head = (
+            rows.append((*other, *name, len(one), uar, shown(found.get(cell, [])), *said))
+        which = ", ".join(named(apart, other))
+        held += [
+            f"* {which}{': ' if which else ''}{line}\n"
+            for line in outcomes(SIMULATED, found, where[-2])
+        ]
+    head = columns(apart) + (
         "| strength | label accuracy | seeds | UAR | gain over scratch [95 %] | "
         "prosody within speakers, R² | emotion within a sentence, UAR |"
     )
@@ -215,7 +248,8 @@ def settings(points: list[Point]) -> str:
         for arm, one, gain in found:
             uars = [each["uar"] for each in one]
             sd = f"{stdev(uars):.3f}" if len(uars) > 1 else ""
-            rows.append((*where, arm, len(one), f"{fmean(uars):.3f}", sd, gain))
+            change = f"{arm} (transductive)" if arm == TRANSDUCTIVE else arm
+            rows.append((*where, change, len(one), f"{fmean(uars):.3f}", sd, gain))
     head = (
         "| corpus | model | folds | steps | options of all | change | seeds | UAR "
         "| sd over seeds | difference [95 %] |"
@@ -245,21 +279,28 @@ def decisive(points: list[Point]) -> list[Point]:
 
 def real_voices_decides(points: list[Point]) -> str:
     """What must come out of `real_voices`, and what did."""
-    rows = []
-    for where, here in groups(decisive(points), *REAL_SETTINGS):
+    rows, points = [], decisive(points)
+    apart = told(points, REAL_SETTINGS, "corpus", "pretrain_steps")
+    for where, here in groups(points, *REAL_SETTINGS):
+        other = [here[0][key] for key in apart]
         by_arm = dict(groups(here, "arm", "p"))
         scratch = by_arm.pop(("scratch", None), [])
         found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
         for arm, words, answer in judged(REAL, found):
-            rows.append((where[0], where[-2], words, len(by_arm[arm]), shown(found[arm]), answer))
-    head = "| corpus | steps of pre-training | must come out | seeds | gain, UAR [95 %] | outcome |"
+            row = (where[0], where[-2], words, len(by_arm[arm]), shown(found[arm]), answer)
+            rows.append((*other, *row))
+    head = columns(apart) + (
+        "| corpus | steps of pre-training | must come out | seeds | gain, UAR [95 %] | outcome |"
+    )
     return table(head, rows)
 
 
 def simulate_decides(points: list[Point]) -> str:
     """What must come out of `simulate`, what did, and of how many seeds the probe says "shown"."""
-    rows = []
-    for _, here in groups(decisive(points), *SIMULATED_SETTINGS):
+    rows, points = [], decisive(points)
+    apart = told(points, SIMULATED_SETTINGS)
+    for _, here in groups(points, *SIMULATED_SETTINGS):
+        other = [here[0][key] for key in apart]
         cells = dict(groups(here, "strength", "accuracy"))
         tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
         found = {cell: gains(one, tuned.get((None, None), [])) for cell, one in tuned.items()}
@@ -268,8 +309,11 @@ def simulate_decides(points: list[Point]) -> str:
             prosody = sum(one["verdicts"]["within"]["verdict"] == "shown" for one in probes)
             emotion = sum(one["fixed_sentence"]["verdict"] == "shown" for one in probes)
             shares = (f"{count} of {len(probes)}" for count in (prosody, emotion))
-            rows.append((words, len(tuned[cell]), shown(found[cell]), answer, *shares))
-    head = "| must come out | seeds | gain, UAR [95 %] | outcome | prosody shown | emotion shown |"
+            row = (words, len(tuned[cell]), shown(found[cell]), answer, *shares)
+            rows.append((*other, *row))
+    head = columns(apart) + (
+        "| must come out | seeds | gain, UAR [95 %] | outcome | prosody shown | emotion shown |"
+    )
     return table(head, rows)
 
 

@@ -26,6 +26,7 @@
 # SEEDS      (default: 0 1 2); each draws its own part of the labels, the same in every arm
 # MODEL, CROP                     (default: resnet18-slim, 2 seconds)
 # PRETRAIN_STEPS, STEPS, FOLDS    (default: 1500, 400, 4; folds are by speaker, of both sexes)
+# BATCH      utterances a step of fine-tuning (default: 16; points stored before 27 November 2026: 32)
 # SHARE      I/N: of the tune parts, every N-th training from the I-th on
 #
 # Costs about 4 minutes of two cores a pre-training and as many a fine-tuning where they have no
@@ -47,6 +48,7 @@ tuned="$work/$kind"
 crop=${CROP:-2}
 pretrain_steps=${PRETRAIN_STEPS:-1500}
 steps=${STEPS:-400}
+batch=${BATCH:-16}
 folds=${FOLDS:-4}
 fractions=${FRACTIONS:-0.05 0.1 0.25 1}
 
@@ -96,7 +98,7 @@ tune() {
             mine "$number" && [ ! -e "$run/predictions.jsonl" ] || continue
             may_reject lanser finetune "$tuned/corpus.jsonl" "${init[@]}" --folds "$folds" \
                 --fraction "$fraction" --seed "$seed" --subset-seed "$seed" \
-                --steps "$steps" --resume -o "$run"
+                --steps "$steps" --batch-size "$batch" --resume -o "$run"
         done
     done
 }
@@ -154,7 +156,7 @@ parts=(label "${arms[@]/#/pretrain-}" tune-scratch "${arms[@]/#/tune-}" points c
 [ $# -eq 0 ] || parts=("$@")
 same_settings "$work/settings" \
     "$model crop $crop, ${CLIPS:-all} clips, shuffled p $best, $pretrain_steps steps of pre-training"
-same_settings "$tuned/settings" "$root, $folds folds, $steps steps"
+same_settings "$tuned/settings" "$root, $folds folds, $steps steps${BATCH:+ of $BATCH}"
 for part in "${parts[@]}"; do
     printf '\n== %s\n' "$part" >&2
     case $part in

@@ -28,6 +28,7 @@
 # MODEL, CROP             (default: resnet18-slim, 2 seconds)
 # FRACTION, FOLDS         share of the labels to fine-tune on; by speaker (default: 0.1; 3)
 # PRETRAIN_STEPS, STEPS   (default: 1500, 200)
+# BATCH                   utterances a step of fine-tuning (default: 16; the points stored so far: 32)
 #
 # Needs pyworld (pip install pyworld-prebuilt). With 500 recordings and a core without arithmetic for
 # bfloat16 a cell takes about 15 minutes, and the speech of a strength 4.
@@ -46,6 +47,7 @@ fraction=${FRACTION:-0.1}
 folds=${FOLDS:-3}
 pretrain_steps=${PRETRAIN_STEPS:-1500}
 steps=${STEPS:-200}
+batch=${BATCH:-16}
 
 # Exit 3 means done, with some records rejected and listed: go on.
 may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
@@ -70,7 +72,7 @@ cell() {
 tune() {
     [ -e "$2/predictions.jsonl" ] || may_reject lanser finetune "$work/said/speech.jsonl" "${@:3}" \
         --folds "$folds" --fraction "$fraction" --seed "$1" --subset-seed "$1" \
-        --steps "$steps" --resume -o "$2"
+        --steps "$steps" --batch-size "$batch" --resume -o "$2"
 }
 
 points() {
@@ -104,7 +106,7 @@ store() {
     python "$here/store_points.py" "${@:5}" --to "$results" --set recipe=simulate "arm=$1" \
         "strength=$2" "accuracy=$3" "seed=$4" "model=$model" "crop=$crop" "folds=$folds" \
         "recordings=${recordings:-all}" "pretrain_steps=$pretrain_steps" \
-        "fraction=$fraction" "steps=$steps"
+        "fraction=$fraction" "batch_size=$batch" "steps=$steps"
 }
 
 compare() {
@@ -127,7 +129,7 @@ parts+=(points compare)
 [ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
 [ $# -eq 0 ] || parts=("$@")
 now="$SPEECH, ${recordings:-all} recordings, $CORPUS, $model crop $crop, $pretrain_steps steps; \
-$fraction of the labels, $folds folds, $steps steps"
+$fraction of the labels, $folds folds, $steps steps${BATCH:+ of $BATCH}"
 mkdir -p "$work"
 [ -e "$work/settings" ] || echo "$now" > "$work/settings"
 if [ "$now" != "$(cat "$work/settings")" ]; then

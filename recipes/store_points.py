@@ -3,10 +3,11 @@
     python recipes/store_points.py runs/a/predictions.jsonl ... --to docs/results/NAME.jsonl \\
         --set recipe=real-voices arm=weak p=0.5
 
-A line is one training: what `--set` says, then the share of labels, seed and steps from the run's
-config.json, its scores with the UAR of each unit, the command, and the versions it ran with.
-docs/formats.md has an example. Of the probe.json that `lanser probe-prosody -o` writes, a line has
-the medians and the verdicts. A line that is there already, with the same settings, is left alone.
+A line is one training: what `--set` says, then the share of labels, seed, batch size and steps
+from the run's config.json, its scores with the UAR of each unit, the command, and the versions it
+ran with. docs/formats.md has an example. Of the probe.json that `lanser probe-prosody -o` writes, a
+line has the medians and the verdicts. A line that is there already, with the same settings, is left
+alone.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def point(predictions: Path, about: dict[str, Any], by: str | None) -> dict[str,
         "model": config["architecture"]["name"],
         "fraction": config["protocol"]["fraction"],
         "seed": recipe["seed"],
+        "batch_size": recipe["batch_size"],
         "steps": recipe["steps"],
         "uar": result.uar.value,
         "wa": result.wa.value,

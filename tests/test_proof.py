@@ -364,7 +364,7 @@ def test_the_tables_of_the_pages_are_what_the_data_say():
 def invented(**fields) -> dict:
     return {
         **{"corpus": "emodb", "model": "m", "crop": 2, "folds": 2, "clips": "all"},
-        "labeller": "embedded (1)",
+        **{"labeller": "embedded (1)", "batch_size": 16},
         **{"pretrain_steps": 5, "steps": 4, "fraction": 0.1, "n": 9, "seed": 0, "uar": 0.5},
         **fields,
     }
@@ -386,6 +386,43 @@ def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp
     assert "a gain at p = 1, with 10% of the labels: came out." in page
     assert "no gain at p = chance, with 10% of the labels: not refuted." in page
     assert results.rebuilt(page, tmp_path) == page
+
+
+def test_points_of_unlike_settings_are_apart_and_say_so(tmp_path):
+    base, better = ({f"s{i}": value + 0.01 * i for i in range(6)} for value in (0.3, 0.4))
+    lines = [
+        invented(arm=arm, p=p, by_unit=units, **more)
+        for more in ({}, {"batch_size": 32}, {"labeller": "other"})
+        for arm, p, units in (("scratch", None, base), ("weak", 1, better))
+    ]
+    write_jsonl(tmp_path / "real-voices.jsonl", lines)
+    write_jsonl(
+        tmp_path / "simulate.jsonl",
+        [
+            {"recordings": "all", **invented(strength=s, accuracy=s, by_unit=u, batch_size=size)}
+            for size in (16, 32)
+            for s, u in ((None, base), (1, better))
+        ],
+    )
+    for name, starts in (
+        ("real-voices", ["embedded (1) | 16 ", "embedded (1) | 32 ", "other | 16 "]),
+        ("real-voices-decides", ["embedded (1) | 16 ", "embedded (1) | 32 ", "other | 16 "]),
+        ("simulate", ["16 ", "32 "]),
+        ("simulate-decides", ["16 ", "32 "]),
+    ):
+        page = results.rebuilt(f"<!-- results: {name} -->\n<!-- end -->", tmp_path)
+        assert "| batch size |" in page
+        for start in starts:
+            assert f"\n| {start}|" in page
+    page = results.rebuilt("<!-- results: simulate -->\n<!-- end -->", tmp_path)
+    assert "* batch size 32: a gain at strength 1 from labels that are right" in page
+
+
+def test_a_loss_does_not_refute_that_there_is_no_gain():
+    claims = [(("chance",), "no gain at p = chance")]
+    for sign, answer in ((-1, "not refuted"), (1, "did not come out")):
+        found = {("chance",): [sign * (0.1 + 0.01 * i) for i in range(6)]}
+        assert [each[2] for each in results.judged(claims, found)] == [answer]
 
 
 def test_whether_the_gain_falls_in_p_is_told_by_its_slope_within_speakers():
@@ -442,7 +479,7 @@ def test_the_example_of_a_result_has_the_keys_of_a_point(tmp_path):
     config = {
         "architecture": {"name": "m"},
         "protocol": {"fraction": 0.1},
-        "recipe": {"seed": 0, "steps": 4},
+        "recipe": {"seed": 0, "batch_size": 16, "steps": 4},
         "argv": ["lanser", "finetune"],
         "versions": {"lanser": "0.1.0"},
     }

@@ -99,11 +99,16 @@ def named(keys: Sequence[str], values: Sequence[Any]) -> list[str]:
     return [f"{key.replace('_', ' ')} {value}" for key, value in zip(keys, values, strict=True)]
 
 
+def paired(arm: list[Point], scratch: list[Point]) -> list[int]:
+    """The seeds that both have, of which a gain is."""
+    return sorted({one["seed"] for one in arm} & {one["seed"] for one in scratch})
+
+
 def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
     """Of each unit, UAR less that of scratch: the mean over the seeds that both have."""
     mine = {one["seed"]: one["by_unit"] for one in arm}
     others = {one["seed"]: one["by_unit"] for one in scratch}
-    seeds = sorted(mine.keys() & others.keys())
+    seeds = paired(arm, scratch)
     units = sorted(others[seeds[0]]) if seeds else []
     return [fmean(mine[seed][unit] - others[seed][unit] for seed in seeds) for unit in units]
 
@@ -287,7 +292,8 @@ def real_voices_decides(points: list[Point]) -> str:
         scratch = by_arm.pop(("scratch", None), [])
         found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
         for arm, words, answer in judged(REAL, found):
-            row = (where[0], where[-2], words, len(by_arm[arm]), shown(found[arm]), answer)
+            count = len(paired(by_arm[arm], scratch))
+            row = (where[0], where[-2], words, count, shown(found[arm]), answer)
             rows.append((*other, *row))
     head = columns(apart) + (
         "| corpus | steps of pre-training | must come out | seeds | gain, UAR [95 %] | outcome |"
@@ -303,13 +309,15 @@ def simulate_decides(points: list[Point]) -> str:
         other = [here[0][key] for key in apart]
         cells = dict(groups(here, "strength", "accuracy"))
         tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
-        found = {cell: gains(one, tuned.get((None, None), [])) for cell, one in tuned.items()}
+        scratch = tuned.get((None, None), [])
+        found = {cell: gains(one, scratch) for cell, one in tuned.items()}
         for cell, words, answer in judged(SIMULATED, found):
             probes = [one for one in cells[cell] if "verdicts" in one]
             prosody = sum(one["verdicts"]["within"]["verdict"] == "shown" for one in probes)
             emotion = sum(one["fixed_sentence"]["verdict"] == "shown" for one in probes)
             shares = (f"{count} of {len(probes)}" for count in (prosody, emotion))
-            row = (words, len(tuned[cell]), shown(found[cell]), answer, *shares)
+            count = len(paired(tuned[cell], scratch))
+            row = (words, count, shown(found[cell]), answer, *shares)
             rows.append((*other, *row))
     head = columns(apart) + (
         "| must come out | seeds | gain, UAR [95 %] | outcome | prosody shown | emotion shown |"

@@ -386,6 +386,8 @@ def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp
     assert "a gain at p = 1, with 10% of the labels: came out." in page
     assert "no gain at p = chance, with 10% of the labels: not refuted." in page
     assert results.rebuilt(page, tmp_path) == page
+    page = results.rebuilt("<!-- results: real-voices-decides -->\n<!-- end -->", tmp_path)
+    assert "| a gain at p = 1 | 1 | +0.150" in page  # seeds of which the gain is
 
 
 def test_points_of_unlike_settings_are_apart_and_say_so(tmp_path):

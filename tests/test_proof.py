@@ -220,6 +220,7 @@ def test_real_voices_in_small(shared, checkout):
         "FRACTIONS": "0.5",
         "SEEDS": "0",
         "FOLDS": "2",
+        "BATCH": "8",
     }
     once = shell(recipe, checkout, **small)
     assert once.returncode == 0, once.stderr[-3000:]
@@ -237,6 +238,7 @@ def test_real_voices_in_small(shared, checkout):
     scratch, tuned = read_jsonl(work / "results.jsonl")
     assert (scratch["arm"], scratch["p"], tuned["arm"], tuned["p"]) == ("scratch", None, "weak", 1)
     assert re.fullmatch(r"embedded \([0-9a-f]{12}\)", tuned["labeller"])
+    assert scratch["batch_size"] == tuned["batch_size"] == 8
     assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
     before = weights(work)
     assert len(before) == 6  # two starts, and two folds of two arms
@@ -244,8 +246,9 @@ def test_real_voices_in_small(shared, checkout):
     assert again.returncode == 0, again.stderr[-3000:]
     assert weights(work) == before
     assert read_jsonl(work / "results.jsonl") == [scratch, tuned]
-    other = shell(recipe, checkout, **small | {"STEPS": "3"})
-    assert other.returncode == 2 and "name another WORK" in other.stderr
+    for change in ({"STEPS": "3"}, {"BATCH": "4"}):
+        other = shell(recipe, checkout, **small | change)
+        assert other.returncode == 2 and "name another WORK" in other.stderr
 
 
 @pytest.mark.slow
@@ -296,8 +299,10 @@ def test_simulation_in_small(shared, checkout):
     again = shell("recipes/simulate.sh", checkout, **small)
     assert again.returncode == 0 and weights(work) == before
     assert read_jsonl(work / "results.jsonl") == found
-    other = shell("recipes/simulate.sh", checkout, **small | {"STEPS": "3"})
-    assert other.returncode == 2 and "name another WORK" in other.stderr
+    assert {one["batch_size"] for one in found} == {16}  # of the probe's line too
+    for change in ({"STEPS": "3"}, {"BATCH": "4"}):
+        other = shell("recipes/simulate.sh", checkout, **small | change)
+        assert other.returncode == 2 and "name another WORK" in other.stderr
 
 
 def test_simulated_labels_are_right_as_often_as_stated():

@@ -18,6 +18,7 @@ from lanser_cli.origin import named
 from lanser_cli.output import write_json
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.shards.side_file import overlay
 from lanser_cli.stage import one_process, watching
 from lanser_cli.tally import Tally
 from lanser_cli.trust.agreement import Agreement
@@ -26,9 +27,6 @@ from lanser_cli.trust.votes import FIRST, UNSAID, Voted, Voter, Votes, read_vote
 STAGE = "agree"
 FIELD = "emotion"
 WINDOW = 1024
-
-_STALE = ("emotion", "emotion_score", "emotion_scores", "entailment")
-"""What the first voter said of its label."""
 
 
 def parse_voters(words: Sequence[str]) -> list[Voter]:
@@ -125,12 +123,7 @@ class Judge:
         if verdict is None:
             fields = " or ".join(sorted({f"'{v.field}'" for v in self._found.votes.voters}))
             return Reject.of(record, STAGE, f"nobody votes: it has no {fields} in any file")
-        kept = {
-            key: value
-            for key, value in record.fields.items()
-            if key not in _STALE or key in verdict
-        }
-        return Record({**kept, **verdict})
+        return overlay(record, verdict)
 
     def _judge(self, pattern: int) -> dict[str, Any] | None:
         """What records of a pattern get; None if no voter has the key."""

@@ -17,6 +17,7 @@ from lanser_cli import jsonl
 from lanser_cli.digests import string64
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.records import Outcome, Record, Reject
+from lanser_cli.shards.index import taxonomy_of
 
 UNSAID, ABSTAINED = 0, 1
 """A voter that has no such record, or no such key in it; and one that gave no label."""
@@ -284,8 +285,8 @@ class _Reading:
             self.ids.append(string64(record.id))
             for (voter, votes), label in zip(self.votes.items(), said, strict=True):
                 votes.append(self._code(label))
-                if label and voter.field == "emotion":
-                    self.taxonomies[voter].update(_taxonomy(record))
+                if label and voter.field == "emotion" and (name := taxonomy_of(record)):
+                    self.taxonomies[voter].add(name)
             if len(self._codes) > MOST_LABELS:
                 raise UsageError(
                     f"{', '.join(voter.name for voter in self.votes)}: more than {MOST_LABELS} "
@@ -302,13 +303,6 @@ class _Reading:
         if label is None:
             return UNSAID
         return self._codes.setdefault(label, FIRST + len(self._codes)) if label else ABSTAINED
-
-
-def _taxonomy(record: Record) -> list[str]:
-    """The taxonomy that a record's weak label is of, if it says so."""
-    about = record.fields.get("entailment") or {}
-    name = about.get("crosswalk") or about.get("taxonomy")
-    return [name] if name else []
 
 
 def _distinct(

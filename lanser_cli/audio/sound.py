@@ -72,14 +72,14 @@ def load(record: Record) -> Waveform:
     return read(path_of(record), record.offset, record.duration, record.channel)
 
 
-def load_int16(record: Record) -> NDArray[np.int16]:
-    """What `load` gives, as 16-bit samples: `[samples]`, -32768..32767.
+def load_int16(record: Record, most: int = sys.maxsize) -> NDArray[np.int16]:
+    """What `load` gives, or its first `most` samples, as 16 bits: `[samples]`, -32768..32767.
 
     Raises:
         AudioError: as in `load`.
     """
     span = path_of(record), record.offset, record.duration, record.channel
-    return read_crop(*span, sys.maxsize, lambda _length: 0)
+    return read_crop(*span, most, lambda _length: 0)
 
 
 def load_available(record: Record) -> tuple[Waveform, bool]:

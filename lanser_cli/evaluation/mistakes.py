@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
 
 from lanser_cli.audio import sound
 from lanser_cli.records import Record, Reject, attempt
-from lanser_cli.shards.encoder import opus
+from lanser_cli.shards.encoder import opus_uri
 
 MOST = 20
 """Mistakes that are kept."""
@@ -38,11 +35,9 @@ class Mistake:
 
     def clip(self) -> str | None:
         """The beginning of its sound, a `data:` URI of Ogg Opus; None where it is not at hand."""
-        samples = attempt(_beginning, self.record, "eval")
-        if isinstance(samples, Reject):
-            return None
-        data = base64.b64encode(opus(samples, self.record.id)).decode()
-        return f"data:audio/ogg;base64,{data}"
+        most = round(SECONDS * sound.SAMPLE_RATE)
+        samples = attempt(partial(sound.load_int16, most=most), self.record, "eval")
+        return None if isinstance(samples, Reject) else opus_uri(samples, self.record.id)
 
 
 class Mistakes:
@@ -74,9 +69,3 @@ class Mistakes:
     def surest(self) -> list[Mistake]:
         """From the surest on."""
         return sorted(self._kept, reverse=True)
-
-
-def _beginning(record: Record) -> NDArray[np.int16]:
-    path, size = sound.path_of(record), round(SECONDS * sound.SAMPLE_RATE)
-    span = record.offset, record.duration, record.channel
-    return sound.read_crop(path, *span, size, lambda _length: 0)

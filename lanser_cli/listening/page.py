@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from lanser_cli.listening.marks import NONE_OF_THESE, STAGE, digest, labels_of, 
 from lanser_cli.output import write_whole
 from lanser_cli.provenance import command_line
 from lanser_cli.records import Record, Reject, attempt
-from lanser_cli.shards.encoder import opus
+from lanser_cli.shards.encoder import opus_uri
 from lanser_cli.tally import Ledger
 
 SECONDS = 15.0
@@ -32,13 +31,14 @@ KEYS = 9
 
 @dataclass(frozen=True, slots=True)
 class Clip(Record):
-    """A record with its sound as Ogg Opus.
+    """A record with its sound.
 
     Attributes:
+        sound: a `data:` URI of Ogg Opus.
         whole: whether that is all of it, or its beginning.
     """
 
-    sound: bytes
+    sound: str
     whole: bool
 
     def as_json(self, labels: Sequence[str]) -> dict[str, Any]:
@@ -48,14 +48,13 @@ class Clip(Record):
         if len(shown) > KEYS:
             shown.sort(key=lambda name: (name != self.emotion, -scores.get(name, 0.0), name))
             shown = shown[:KEYS]
-        data = base64.b64encode(self.sound).decode()
         return {
             "id": self.id,
             "text": self.text or "",
             "emotion": self.emotion,
             "choices": [[name, scores.get(name, 0.0)] for name in shown],
             "whole": self.whole,
-            "sound": f"data:audio/ogg;base64,{data}",
+            "sound": self.sound,
         }
 
 
@@ -108,6 +107,5 @@ def _clips(sample: Sequence[Record], ledger: Ledger) -> Iterator[Clip]:
 
 def _clip(record: Record) -> Clip:
     most = round(SECONDS * sound.SAMPLE_RATE)
-    span = sound.path_of(record), record.offset, record.duration, record.channel
-    samples = sound.read_crop(*span, most + 1, lambda _length: 0)
-    return Clip(record.fields, opus(samples[:most], record.id), len(samples) <= most)
+    samples = sound.load_int16(record, most + 1)
+    return Clip(record.fields, opus_uri(samples[:most], record.id), len(samples) <= most)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ class Encoder:
         }
         updates["audio_sha256"] = sound_sha256(samples)
         stored = {**fields, **updates}
-        sound = _flac(samples) if self.codec == "flac" else opus(samples, record.id)
+        sound = _flac(samples) if self.codec == "flac" else _opus(samples, record.id)
         members = _member(f"{record.id}.{self.codec}", sound)
         members += _member(f"{record.id}.json", (to_json(stored) + "\n").encode())
         return Sample(stored, members)
@@ -82,7 +83,12 @@ def _flac(samples: NDArray[np.int16]) -> bytes:
     return _encoded(samples, "FLAC", "PCM_16")
 
 
-def opus(samples: NDArray[np.int16], identifier: str) -> bytes:
+def opus_uri(samples: NDArray[np.int16], identifier: str) -> str:
+    """Samples at 16 kHz as a `data:` URI of Ogg Opus, for a page."""
+    return f"data:audio/ogg;base64,{b64encode(_opus(samples, identifier)).decode()}"
+
+
+def _opus(samples: NDArray[np.int16], identifier: str) -> bytes:
     """Samples at 16 kHz as Ogg Opus; the same samples and id give the same bytes."""
     ogg = _encoded(samples, "OGG", "OPUS")
     # libsndfile draws the stream's number from the clock: make it a function of the id.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ class Curves:
         return {
             "fractions": list(self.fractions),
             **{arm: [one.uar.value for one in found] for arm, found in self.results.items()},
-            "area": _as_json(self.area),
+            "area": asdict(self.area),
             "reaches": self.reaches,
             "labels_saved": saved,
         }
@@ -81,7 +81,7 @@ class Curves:
         """All numbers, for report.json."""
         return {
             **self.summary(),
-            "differences": [_as_json(one) for one in self.differences],
+            "differences": [asdict(one) for one in self.differences],
             "results": {
                 arm: [one.as_json() for one in found] for arm, found in self.results.items()
             },
@@ -141,7 +141,3 @@ def _estimates(values: Array, pseudo: Array) -> list[Estimate]:
         Estimate.of(value, far, (-math.inf, math.inf))
         for value, far in zip(values, reaches, strict=True)
     ]
-
-
-def _as_json(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanser_cli.evaluation.difference import Difference, signed
-from lanser_cli.evaluation.metrics import Result
+from lanser_cli.evaluation.metrics import Estimate, Result
 from lanser_cli.summary import Summary
 
 
@@ -50,10 +50,7 @@ def of_curves(made: Mapping[str, Any]) -> Summary | None:
     """UAR of both arms at each fraction, from a result line; None of a part without curves."""
     if "area" not in made:
         return None
-    area, saved = made["area"], made["labels_saved"]
-    between = f"{area['value']:+.3f}"
-    if area["low"] is not None:
-        between += f" [{area['low']:+.3f}, {area['high']:+.3f}]"
+    between, saved = signed(Estimate(**made["area"])), made["labels_saved"]
     if saved is None:
         reached = "it nowhere has the UAR of scratch with most labels"
     else:

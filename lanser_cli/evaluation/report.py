@@ -268,14 +268,13 @@ def efficiency(folder: Path, curves: Curves, about: About) -> None:
         "Student's t on the jackknife, each left out of both curves at once."
     )
     if page.can_plot:
-        named = {
-            (arm, fraction): result
-            for arm, results in curves.results.items()
-            for fraction, result in zip(curves.fractions, results, strict=True)
-        }
-        names = {f"{arm} {fraction:g}": (arm, fraction) for arm, fraction in named}
-        results = {name: named[use] for name, use in names.items()}
-        drawn = figures.efficiency_figure(results, names)
+        results: dict[str, Result] = {}
+        uses: dict[str, tuple[str, float]] = {}
+        for arm, found in curves.results.items():
+            for fraction, result in zip(curves.fractions, found, strict=True):
+                name = f"{arm} {fraction:g}"
+                results[name], uses[name] = result, (arm, fraction)
+        drawn = figures.efficiency_figure(results, uses)
         page.figure("label-efficiency", drawn, "UAR against the fraction of labels, with intervals")
     page.write(curves.as_json() | {"about": about.as_json()})
 

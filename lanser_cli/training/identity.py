@@ -51,7 +51,7 @@ def identity(
         **architecture_fields(architecture),
         **trained,
         **{f"{name} of folds" if name in trained else name: others[name] for name in others},
-        "--init (its weights)": "none" if init is None else _digest_of_weights(init),
+        "--init (its weights)": "none" if init is None else digest_of_weights(init),
         "number of ranks": str(ranks),
         "data (ids, sound, labels)": digest_of_data(data),
     }
@@ -96,7 +96,8 @@ def digest_of_folds(folds: Iterable[Fold]) -> str:
     return found.hexdigest()[:12]
 
 
-def _digest_of_weights(folder: Path) -> str:
+def digest_of_weights(folder: Path) -> str:
+    """12 hex digits of the SHA-256 of the weights in a run folder."""
     return file_sha256(folder / "model.safetensors")[:12]
 
 

@@ -18,7 +18,7 @@ from lanser_cli.audio import channels, sound
 from lanser_cli.audio.measured import Load
 from lanser_cli.choices import Channel, Removing
 from lanser_cli.devices import parse_devices
-from lanser_cli.digests import file_sha256, string64
+from lanser_cli.digests import string64
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.origin import named
@@ -31,6 +31,7 @@ from lanser_cli.tally import Tally
 from lanser_cli.training import runs
 from lanser_cli.training.finite import ADVICE
 from lanser_cli.training.heard import marking
+from lanser_cli.training.identity import digest_of_weights
 from lanser_cli.training.speakers import Speakers, by_speaker
 from lanser_cli.training.translation import Translation
 from lanser_cli.workers import spread
@@ -91,9 +92,7 @@ def predict_files(
         make_predictor, run=run, translation=translation, speakers=speakers, embed=pipe.has_rows
     )
     settings = {
-        "--run (its weights)": [
-            file_sha256(folder / "model.safetensors")[:12] for folder in runs.model_folders(run)
-        ],
+        "--run (its weights)": [digest_of_weights(folder) for folder in folders],
         "--crosswalk": crosswalk and named(crosswalk),
         "--calibrate": calibrate,
         "--channel": channel,

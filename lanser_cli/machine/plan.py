@@ -10,15 +10,14 @@ from typing import Any
 
 from lanser_cli.choices import Codec
 from lanser_cli.errors import UsageError
-from lanser_cli.shape import NOT_NEGATIVE, Maybe, That, read_json
+from lanser_cli.shape import NOT_NEGATIVE, POSITIVE, Maybe, read_json
 from lanser_cli.shards.pack import Packing
 from lanser_cli.summary import Summary
 
 SHIPPED = Path(__file__).with_name("rates.json")
 
 _SCHEMA = 1
-_POSITIVE = That(float, "a number above 0", lambda value: value > 0)
-_RATE = Maybe({"model": Maybe(str), "rate": _POSITIVE, "source": str})
+_RATE = Maybe({"model": Maybe(str), "rate": POSITIVE, "source": str})
 _DEVICE = {
     "device": str,
     "price": NOT_NEGATIVE,

@@ -14,6 +14,7 @@ from lanser_cli.asr.engine import Engine, Transcript
 from lanser_cli.asr.events import parted
 from lanser_cli.asr.quality import DEFAULTS, SILENCE, Thresholds, compression_ratio, flags
 from lanser_cli.audio import sound
+from lanser_cli.audio.lengths import NEAR
 from lanser_cli.audio.utterance import Utterance, with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.errors import LanserError, RecordError
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 STAGE = "transcribe"
 WINDOW = 64
 """Records sorted by length together, for engines that gain from a batch of like lengths."""
-
-_NEAR = 0.025
-"""Seconds by which an utterance may end behind its file, as far as headers and decoders differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +173,7 @@ class Transcriber:
         lang = {"lang": heard.lang} if heard.lang and not record.fields.get("lang") else {}
         # Of a file that breaks off, or ends before the record does, less is there than is said.
         said = record.duration
-        wrong = said is None or record.cut_off or said > seconds + _NEAR
+        wrong = said is None or record.cut_off or said > seconds + NEAR
         duration = {"duration": round(seconds, 6)} if wrong else {}
         return record.with_fields(**duration, **lang, text=text, asr=known)
 

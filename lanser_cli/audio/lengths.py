@@ -8,6 +8,9 @@ from lanser_cli.audio import sound
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Record
 
+NEAR = 0.025
+"""Seconds by which an utterance may end behind its file, as far as headers and decoders differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lanser_cli.audio.lengths import NEAR
 from lanser_cli.audio.sound import path_of, probe
 from lanser_cli.choices import Toolkit
 from lanser_cli.errors import RecordError, UsageError
@@ -130,10 +131,6 @@ def line_maker(to: Toolkit, output: Path | None) -> Callable[[Record], Record]:
     return partial(_to_metadata, folder=output.parent)
 
 
-_NEAR = 0.025
-"""Seconds by which an utterance may end behind its file, as far as headers and decoders differ."""
-
-
 def _to_cut(record: Record) -> Record:
     path, seconds, rate, channels = _file(record, "lhotse reads shards of its own kind")
     if channels > 1:
@@ -176,7 +173,7 @@ def _to_nemo(record: Record) -> Record:
 def _to_metadata(record: Record, folder: Path) -> Record:
     path, seconds, _, _ = _file(record, "load its tar by load_dataset('webdataset', ...)")
     start, duration = _span(record, seconds)
-    if start or duration < seconds - _NEAR:
+    if start or duration < seconds - NEAR:
         raise RecordError(
             f"{path}: a line of metadata.jsonl is a whole file, and this is {duration:g} s of "
             f"{seconds:g} s: pack it with lanser shard, which cuts it out"
@@ -212,7 +209,7 @@ def _span(record: Record, seconds: float) -> tuple[float, float]:
     """Start and length of an utterance; the length ends with its file at the latest."""
     start, left = record.offset, seconds - record.offset
     duration = left if record.duration is None else record.duration
-    if left <= 0 or duration > left + _NEAR:
+    if left <= 0 or duration > left + NEAR:
         raise RecordError(
             f"{record.audio_filepath}: has {seconds:g} s, and the utterance would end at "
             f"{start + duration:g} s"

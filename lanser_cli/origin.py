@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanser_cli.digests import file_sha256, sampled_sha256
 from lanser_cli.errors import UsageError
+from lanser_cli.jsonl import JSONL_SUFFIXES
 from lanser_cli.provenance import command_line, versions
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SCHEMA = 1
 ITS_FILES = " (its files)"
 """Ends the name of what is compared only where both know it: an older lanser did not write it."""
 
-_TABLES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".ndjson", ".csv", ".tsv")
+_TABLES = (*JSONL_SUFFIXES, ".csv", ".tsv")
 _OURS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".part", ".html", ".png", ".svg")
 """Ends of names that a user's own results may have, next to the sound they were made from."""
 

@@ -38,6 +38,9 @@ _MOST_ABOUT = 1 << 20
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 _LONG = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
+_OF_NEXT = (*_LONG, *_PAX)
+"""Headers that say something of the file behind them, or of all files."""
+
 _PAX_FIELD = re.compile(rb"(\d{1,7}) ([^=\n]{1,255})=")
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -116,7 +119,7 @@ def walk(stream: IO[bytes]) -> Iterator[Member | Fault]:
             size = about.size(header) if _has_data(header) else 0
             if not 0 <= size <= length - start:
                 raise tarfile.HeaderError(f"{size} bytes promised, {length - start} there")
-            if header.type in _LONG or header.type in _PAX:
+            if header.type in _OF_NEXT:
                 if size > _MOST_ABOUT:
                     raise tarfile.HeaderError(f"a header of {size} bytes")
                 about.add(header.type, stream.read(size))
@@ -160,7 +163,7 @@ class _About:
 
     def size(self, header: tarfile.TarInfo) -> int:
         size = self._get("size")
-        if size is None or header.type in _LONG or header.type in _PAX:
+        if size is None or header.type in _OF_NEXT:
             return header.size
         if not re.fullmatch(r"[0-9]{1,19}", size):
             raise tarfile.HeaderError(f"a size of {ascii_safe(size[:20])}")
@@ -196,15 +199,8 @@ def _text(data: bytes) -> str:
 
 def _has_data(header: tarfile.TarInfo) -> bool:
     """Whether bytes of its own follow a header; links and folders may have a size without."""
-    return (
-        header.isreg()
-        or header.type not in tarfile.SUPPORTED_TYPES
-        or header.type
-        in (
-            *_LONG,
-            *_PAX,
-        )
-    )
+    is_strange = header.type not in tarfile.SUPPORTED_TYPES
+    return header.isreg() or is_strange or header.type in _OF_NEXT
 
 
 def _more_of_sparse(stream: IO[bytes], block: bytes) -> int:

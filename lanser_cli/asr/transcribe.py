@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lanser_cli.asr import transcriber
-from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine
+from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Options
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.quality import DEFAULTS, Thresholds
 from lanser_cli.asr.throughput import Throughput
@@ -23,10 +22,9 @@ from lanser_cli.choices import Channel, HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
 from lanser_cli.models.hub import snapshot
 from lanser_cli.origin import ITS_FILES, named, options
-from lanser_cli.output import warn_of
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject, attempt
-from lanser_cli.stage import WindowFunction, unique, windows
+from lanser_cli.stage import WindowFunction, unique
 from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 
@@ -171,14 +169,8 @@ def make_transcriber(device: str, settings: TranscribeSettings) -> WindowFunctio
         UsageError, LanserError: as `make_engine`; or the extra `vad` is missing.
     """
     voice, limits = VoiceActivity() if settings.check_speech else None, settings.limits
-    engine = make_engine(
-        settings.model,
-        device=device,
-        lang=settings.lang,
-        limits=limits,
-        full_context=settings.full_context,
-        precision=settings.precision,
-    )
+    told = Options(device, settings.lang, limits, settings.full_context, settings.precision)
+    engine = make_engine(settings.model, told)
     return Transcriber(engine, settings.batch_size, limits, voice, settings.vad_threshold)
 
 
@@ -189,20 +181,3 @@ def decode_ahead(window: Sequence[Record]) -> list[Record]:
         record if isinstance(clip, Reject) else clip
         for record, clip in zip(window, found, strict=True)
     ]
-
-
-def transcribe(
-    records: Iterable[Record],
-    engine: Engine,
-    *,
-    batch_size: int = 16,
-    on_reject: Callable[[Reject], None] | None = None,
-) -> Iterator[Record]:
-    """Add `text` and `asr` to records, in order. Rejects go to `on_reject` (default: a warning)."""
-    function = Transcriber(engine, batch_size)
-    for window in windows(records, transcriber.WINDOW):
-        for outcome in function(window):
-            if isinstance(outcome, Record):
-                yield outcome
-            elif isinstance(outcome, Reject):
-                (on_reject or warn_of)(outcome)

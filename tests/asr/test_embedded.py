@@ -17,7 +17,7 @@ from conftest import ROOT, Lanser, read_jsonl, tone
 from whisper.normalizers import EnglishTextNormalizer
 
 from lanser_cli.asr import whisper_context, whisper_weights
-from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine
+from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine, Options
 from lanser_cli.asr.engines import embedded, make_engine
 from lanser_cli.asr.quality import Thresholds
 from lanser_cli.audio import sound
@@ -32,13 +32,13 @@ Clips = list[np.ndarray]
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return make_engine("embedded", precision="float32")
+    return make_engine("embedded", Options(precision="float32"))
 
 
 @pytest.fixture(scope="module")
 def engines(engine: Engine) -> dict[str, Engine]:
     """By what they compute in."""
-    return {"float32": engine, "int8": make_engine("embedded", precision="int8")}
+    return {"float32": engine, "int8": make_engine("embedded", Options(precision="int8"))}
 
 
 PRECISIONS = pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -46,7 +46,7 @@ PRECISIONS = pytest.mark.parametrize("precision", ["float32", "int8"])
 
 @pytest.fixture(scope="module")
 def exact() -> Engine:
-    return make_engine("embedded", full_context=True)
+    return make_engine("embedded", Options(full_context=True))
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_what_looks_bad_is_heard_again_in_full(
     else:
         limits = Thresholds(compression_ratio=0.1)
         monkeypatch.setattr("lanser_cli.asr.engines.whisper.TEMPERATURES", (0.0,))
-    (found,) = make_engine("embedded", limits=limits).transcribe(clips[:1])
+    (found,) = make_engine("embedded", Options(limits=limits)).transcribe(clips[:1])
     assert found.text == texts(exact, clips[:1])[0]
     assert found.context_seconds == 30.0
 
@@ -179,9 +179,9 @@ def test_a_clip_too_long_is_refused_and_one_just_short_enough_is_not(
 
 def test_english_only(engine: Engine) -> None:
     for lang in ("en", "en-GB"):
-        make_engine("embedded", lang=lang)
+        make_engine("embedded", Options(lang=lang))
     with pytest.raises(UsageError, match="--lang 'de': embedded understands English only"):
-        make_engine("embedded", lang="de")
+        make_engine("embedded", Options(lang="de"))
 
 
 def test_it_is_the_default_and_says_how_it_heard(
@@ -204,7 +204,7 @@ def test_it_is_the_default_and_says_how_it_heard(
 @pytest.mark.parametrize("model", ["hf:nowhere"])
 def test_a_precision_that_an_engine_does_not_have_is_refused(model: str) -> None:
     with pytest.raises(UsageError, match="--precision: hf: models compute in float32"):
-        make_engine(model, precision="int8")
+        make_engine(model, Options(precision="int8"))
 
 
 # ---------------------------------------------------------------- its file

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lanser_cli.asr import engines
+from lanser_cli.asr.engine import Options
 from lanser_cli.asr.engines import ENGINES, find, make_engine, models_in_words
 from lanser_cli.errors import UsageError
 
@@ -49,7 +50,7 @@ def test_every_engine_is_in_the_help() -> None:
 )
 def test_unknown_engines(model: str) -> None:
     with pytest.raises(UsageError, match=f"^--model '{model}': choose ") as caught:
-        make_engine(model)
+        make_engine(model, Options())
     for prefix, kind in ENGINES.items():
         examples = [f"{prefix}:{what}" for what in kind.takes] or [prefix]
         assert all(example in str(caught.value) for example in examples)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import tone
 
-from lanser_cli.asr.engine import Engine
+from lanser_cli.asr.engine import Engine, Options
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.transcriber import Transcriber
 from lanser_cli.errors import LanserError, UsageError
@@ -58,7 +58,7 @@ def unsure_whisper(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def whisper_engine(unsure_whisper: Path) -> Engine:
-    return make_engine(f"whisper:{unsure_whisper}", full_context=True)
+    return make_engine(f"whisper:{unsure_whisper}", Options(full_context=True))
 
 
 def test_whisper_in_a_batch_and_one_by_one(whisper_engine: Engine) -> None:
@@ -142,7 +142,7 @@ def test_whisper_hears_thirty_seconds(whisper_engine: Engine, tmp_path: Path) ->
 def test_whisper_sizes_and_files(tmp_path: Path) -> None:
     for name in ("huge.xx", str(tmp_path), str(tmp_path / "gone.pt")):
         with pytest.raises(UsageError, match=r"no such size and no such file; sizes: .*base\.en"):
-            make_engine(f"whisper:{name}")
+            make_engine(f"whisper:{name}", Options())
 
 
 def test_a_whisper_file_that_is_no_checkpoint(tmp_path: Path) -> None:
@@ -150,11 +150,11 @@ def test_a_whisper_file_that_is_no_checkpoint(tmp_path: Path) -> None:
 
     path = garbage(tmp_path / "garbage.pt")
     with pytest.raises(LanserError, match=r"whisper:.*garbage\.pt") as caught:
-        make_engine(f"whisper:{path}")
+        make_engine(f"whisper:{path}", Options())
     assert "\n" not in str(caught.value)
     torch.save({"something": torch.zeros(3)}, path)
     with pytest.raises(LanserError, match=r"garbage\.pt is not a Whisper checkpoint: KeyError"):
-        make_engine(f"whisper:{path}")
+        make_engine(f"whisper:{path}", Options())
 
 
 def test_nothing_is_unpickled_from_a_whisper_file(tmp_path: Path) -> None:
@@ -167,17 +167,17 @@ def test_nothing_is_unpickled_from_a_whisper_file(tmp_path: Path) -> None:
     path = tmp_path / "trap.pt"
     path.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(LanserError, match=r"trap\.pt"):
-        make_engine(f"whisper:{path}")
+        make_engine(f"whisper:{path}", Options())
     assert not (tmp_path / "sprung").exists()
 
 
 def test_whisper_languages(tiny_whisper: Path) -> None:
     for lang in ("en", "en-US", "EN"):
-        make_engine(f"whisper:{tiny_whisper}", lang=lang)
+        make_engine(f"whisper:{tiny_whisper}", Options(lang=lang))
     with pytest.raises(UsageError, match=r"--lang 'de': .* understands English only"):
-        make_engine(f"whisper:{tiny_whisper}", lang="de")
+        make_engine(f"whisper:{tiny_whisper}", Options(lang="de"))
     with pytest.raises(UsageError, match="--lang 'xx': Whisper knows no such language"):
-        make_engine(f"whisper:{tiny_whisper}", lang="xx")
+        make_engine(f"whisper:{tiny_whisper}", Options(lang="xx"))
 
 
 def test_whisper_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_whisper_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(urllib.request, "urlopen", offline)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(LanserError) as caught:
-        make_engine("whisper:base.en")
+        make_engine("whisper:base.en", Options())
     message = str(caught.value)
     assert "whisper:base.en" in message and ".cache/whisper" in message
     assert "no route to host" in message
@@ -255,14 +255,14 @@ def test_whisper_detects_the_language_of_each_clip_of_a_batch(
     torch.nn.init.normal_(model.decoder.positional_embedding, std=0.1)
     torch.nn.init.normal_(model.encoder.blocks[0].mlp[2].weight, std=3.0)
     torch.save({"dims": vars(dims), "model_state_dict": model.state_dict()}, tmp_path / "m.pt")
-    engine = make_engine(f"whisper:{tmp_path / 'm.pt'}")
+    engine = make_engine(f"whisper:{tmp_path / 'm.pt'}", Options())
     clips = [*some_clips(), np.zeros(48_000, np.float32)]
     found = engine.transcribe(clips)
     langs = [transcript.lang for transcript in found]
     assert all(langs)
     assert [engine.transcribe([clip])[0].lang for clip in clips] == langs
     assert [engine.transcribe([clip])[0].text for clip in clips] == [t.text for t in found]
-    german = make_engine(f"whisper:{tmp_path / 'm.pt'}", lang="de")
+    german = make_engine(f"whisper:{tmp_path / 'm.pt'}", Options(lang="de"))
     assert {transcript.lang for transcript in german.transcribe(clips)} == {"de"}
 
 
@@ -278,7 +278,7 @@ def test_only_what_is_english_for_sure_is_heard_in_short_windows(
     model = Whisper(dims)
     torch.nn.init.normal_(model.decoder.positional_embedding, std=0.1)
     torch.save({"dims": vars(dims), "model_state_dict": model.state_dict()}, tmp_path / "m.pt")
-    engine: Any = make_engine(f"whisper:{tmp_path / 'm.pt'}", lang=lang)
+    engine: Any = make_engine(f"whisper:{tmp_path / 'm.pt'}", Options(lang=lang))
     heard: list[int] = []
     engine._model.encoder.register_forward_hook(
         lambda module, inputs, output: heard.append(output.shape[1])
@@ -375,7 +375,7 @@ def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> F
 
 
 def test_faster_in_batches(faster: FakeFaster) -> None:
-    engine = make_engine("faster:small")
+    engine = make_engine("faster:small", Options())
     assert faster.asked == {"device": "cpu", "device_index": 0}
     assert (engine.name, engine.max_seconds) == ("faster:small", 30.0)
     clips = [np.ones(8_000, np.float32), np.ones(24_000, np.float32)]
@@ -390,23 +390,23 @@ def test_faster_in_batches(faster: FakeFaster) -> None:
 
 
 def test_faster_on_a_gpu_and_in_a_language(faster: FakeFaster) -> None:
-    make_engine("faster:small", device="cuda:1")
+    make_engine("faster:small", Options(device="cuda:1"))
     assert faster.asked == {"device": "cuda", "device_index": 1, "compute_type": "float16"}
     if faster.multilingual:
-        engine = make_engine("faster:small", lang="de-AT")
+        engine = make_engine("faster:small", Options(lang="de-AT"))
         assert {t.lang for t in engine.transcribe(some_clips())} == {"de"}
         with pytest.raises(UsageError, match="--lang 'xx': faster:small knows no such language"):
-            make_engine("faster:small", lang="xx")
+            make_engine("faster:small", Options(lang="xx"))
     else:
         with pytest.raises(UsageError, match="--lang 'de': faster:small understands English only"):
-            make_engine("faster:small", lang="de")
+            make_engine("faster:small", Options(lang="de"))
 
 
 def test_faster_models_that_cannot_be_had(faster: FakeFaster) -> None:
     with pytest.raises(LanserError, match="--model faster:huge: Invalid model size 'huge'"):
-        make_engine("faster:huge")
+        make_engine("faster:huge", Options())
     with pytest.raises(LanserError, match="model 'nobody/nothing' is not in the local cache"):
-        make_engine("faster:nobody/nothing")
+        make_engine("faster:nobody/nothing", Options())
 
 
 def test_a_faster_folder_without_its_tokenizer_is_not_completed_from_the_hub(
@@ -415,10 +415,10 @@ def test_a_faster_folder_without_its_tokenizer_is_not_completed_from_the_hub(
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.bin").write_bytes(b"")
     with pytest.raises(LanserError, match=r"no tokenizer\.json in this folder") as caught:
-        make_engine(f"faster:{tmp_path}")
+        make_engine(f"faster:{tmp_path}", Options())
     assert "\n" not in str(caught.value) and faster.asked == {}
     (tmp_path / "tokenizer.json").write_text("{}")
-    make_engine(f"faster:{tmp_path}")
+    make_engine(f"faster:{tmp_path}", Options())
 
 
 def test_faster_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +426,7 @@ def test_faster_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(LanserError, match=r"pip install 'lanser\[faster\]'"):
-        make_engine("faster:base")
+        make_engine("faster:base", Options())
 
 
 # ---------------------------------------------------------------- transformers
@@ -434,7 +434,7 @@ def test_faster_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def ctc_engine(tiny_ctc: Path) -> Engine:
-    return make_engine(f"hf:{tiny_ctc}")
+    return make_engine(f"hf:{tiny_ctc}", Options())
 
 
 def test_ctc_in_a_batch_and_one_by_one(ctc_engine: Engine) -> None:
@@ -454,7 +454,7 @@ def test_ctc_knows_no_probability_of_silence(ctc_engine: Engine) -> None:
 def test_loading_and_running_transformers_is_silent(
     tiny_ctc: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    make_engine(f"hf:{tiny_ctc}").transcribe(some_clips())
+    make_engine(f"hf:{tiny_ctc}", Options()).transcribe(some_clips())
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
@@ -462,7 +462,7 @@ def test_loading_and_running_transformers_is_silent(
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(LanserError, match=r"no config.json in this folder"):
-        make_engine(f"hf:{tmp_path}")
+        make_engine(f"hf:{tmp_path}", Options())
 
 
 def test_a_folder_with_damaged_weights(tiny_ctc: Path, tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ def test_a_folder_with_damaged_weights(tiny_ctc: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_ctc, folder)
     garbage(folder / "model.safetensors")
     with pytest.raises(LanserError, match="damaged: this model cannot be loaded: ") as caught:
-        make_engine(f"hf:{folder}")
+        make_engine(f"hf:{folder}", Options())
     assert "\n" not in str(caught.value)
 
 
@@ -481,7 +481,7 @@ def test_transformers_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(LanserError) as caught:
-        make_engine("hf:nobody/no-such-model")
+        make_engine("hf:nobody/no-such-model", Options())
     message = str(caught.value)
     assert message.startswith("model 'nobody/no-such-model' is not in the local cache")
     for part in (constants.HF_HUB_CACHE, "HF_HUB_OFFLINE", "HF_HOME", "--model embedded"):

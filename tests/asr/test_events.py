@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt
 
-from lanser_cli.asr.engine import Engine, Transcript
+from lanser_cli.asr.engine import Engine, Options, Transcript
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.asr.events import parted
 from lanser_cli.asr.hallucinations import hallucinations, is_known
@@ -218,7 +218,7 @@ def breath(seconds: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def embedded() -> Engine:
-    return make_engine("embedded")
+    return make_engine("embedded", Options())
 
 
 @pytest.mark.parametrize("seconds", [1.0, 5.0])

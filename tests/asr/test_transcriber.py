@@ -17,7 +17,7 @@ from conftest import tone
 from lanser_cli.asr.engine import Transcript
 from lanser_cli.asr.quality import Thresholds
 from lanser_cli.asr.throughput import Throughput
-from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead, transcribe
+from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead
 from lanser_cli.asr.transcriber import Transcribed, Transcriber
 from lanser_cli.audio import sound
 from lanser_cli.audio.ingest import ingest
@@ -148,19 +148,6 @@ def test_the_language_heard_does_not_replace_the_one_known(shuffled: list[Record
     found = Transcriber(Norwegian(), 4)([known, shuffled[1]])
     assert [item.fields["lang"] for item in found if isinstance(item, Record)] == ["sv", "no"]
     assert isinstance(found[0], Record) and "avg_logprob" not in found[0].fields["asr"]
-
-
-def test_transcribe_as_a_function(shuffled: list[Record], capsys: pytest.CaptureFixture) -> None:
-    many = [record.with_fields(id=f"{record.id}-{n}") for n in range(5) for record in shuffled]
-    gone = Record({"id": "gone", "audio_filepath": "/nowhere/gone.wav"})
-    rejects: list[Reject] = []
-    found = transcribe([gone, *many], LengthEngine(), on_reject=rejects.append)
-    assert [record.id for record in found] == [record.id for record in many]
-    assert [reject.id for reject in rejects] == ["gone"]
-    assert list(transcribe([gone], LengthEngine())) == []
-    captured = capsys.readouterr()
-    assert "rejected: gone: /nowhere/gone.wav" in captured.err
-    assert captured.out == ""
 
 
 def test_stereo_and_rate_are_settled_before_the_engine(tmp_path: Path) -> None:

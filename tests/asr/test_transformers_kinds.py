@@ -14,7 +14,7 @@ import transformers
 from conftest import tone
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from lanser_cli.asr.engine import Engine
+from lanser_cli.asr.engine import Engine, Options
 from lanser_cli.asr.engines import make_engine
 from lanser_cli.errors import LanserError, UsageError
 
@@ -367,7 +367,7 @@ def clips() -> list[np.ndarray]:
 
 
 def engine_of(folder: Callable[[str], Path], kind: str, **options: Any) -> Engine:
-    return make_engine(f"hf:{folder(kind)}", **{"lang": TOLD.get(kind), **options})
+    return make_engine(f"hf:{folder(kind)}", Options(**{"lang": TOLD.get(kind), **options}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -546,7 +546,7 @@ def test_a_language_that_cannot_be_chosen_is_refused(
 
 def test_a_model_that_recognises_no_speech_is_refused(tiny_nli: Path) -> None:
     with pytest.raises(LanserError, match="BertForSequenceClassification is no recogniser"):
-        make_engine(f"hf:{tiny_nli}")
+        make_engine(f"hf:{tiny_nli}", Options())
 
 
 def test_a_model_that_fails_on_sound_is_refused_before_the_first_record(
@@ -559,7 +559,7 @@ def test_a_model_that_fails_on_sound_is_refused_before_the_first_record(
     transformers.ParakeetFeatureExtractor(feature_size=64).save_pretrained(tmp_path / "bent")
     (tmp_path / "bent" / "processor_config.json").unlink(missing_ok=True)
     with pytest.raises(LanserError, match="bent: this model cannot be loaded: ") as caught:
-        make_engine(f"hf:{tmp_path / 'bent'}")
+        make_engine(f"hf:{tmp_path / 'bent'}", Options())
     assert "\n" not in str(caught.value)
 
 

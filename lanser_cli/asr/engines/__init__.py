@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from lanser_cli.asr.engine import Engine, Options
-from lanser_cli.asr.quality import DEFAULTS, Thresholds
-from lanser_cli.choices import HearingPrecision
 from lanser_cli.errors import UsageError
 
 
@@ -70,25 +68,11 @@ def find(model: str) -> tuple[Kind, str]:
     return kind, name
 
 
-def make_engine(
-    model: str,
-    *,
-    device: str = "cpu",
-    lang: str | None = None,
-    limits: Thresholds = DEFAULTS,
-    full_context: bool = False,
-    precision: HearingPrecision = "auto",
-) -> Engine:
+def make_engine(model: str, options: Options) -> Engine:
     """Load the engine that `--model` names.
 
     Args:
         model: a key of `ENGINES`, with `:NAME` where it takes one.
-        device: a torch device.
-        lang: language spoken; None: as detected.
-        limits: where Whisper decodes a clip again.
-        full_context: whether Whisper hears every clip in 30 s. Other engines always do, or have
-            no window.
-        precision: what to compute in, as in `Options`.
 
     Raises:
         UsageError: no such engine, or it cannot do what it is told.
@@ -96,5 +80,5 @@ def make_engine(
     """
     kind, name = find(model)
     factory = getattr(import_module(f"{__name__}.{kind.module}"), kind.factory)
-    engine: Engine = factory(name, Options(device, lang, limits, full_context, precision))
+    engine: Engine = factory(name, options)
     return engine

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.output import warn_of
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.stage import WindowFunction, unique, windows
+from lanser_cli.stage import WindowFunction, applied, unique
 
 if TYPE_CHECKING:
     import numpy as np
@@ -260,9 +260,4 @@ def _records(
             elif isinstance(item, Reject):
                 refuse(item)
 
-    for some in windows(good(), window):
-        for outcome in function(some):
-            if isinstance(outcome, Record):
-                yield outcome
-            elif isinstance(outcome, Reject):
-                refuse(outcome)
+    return applied(function, good(), window, refuse)

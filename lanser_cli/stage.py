@@ -42,6 +42,21 @@ def one_process(function: WindowFunction) -> Process:
     return lambda pending: (function(window) if window else [] for window in pending)
 
 
+def applied(
+    function: WindowFunction,
+    records: Iterable[Record],
+    size: int,
+    refuse: Callable[[Reject], object],
+) -> Iterator[Record]:
+    """What a window function makes of records, in order; `refuse` is given the rejects."""
+    for window in windows(records, size):
+        for outcome in function(window):
+            if isinstance(outcome, Record):
+                yield outcome
+            elif isinstance(outcome, Reject):
+                refuse(outcome)
+
+
 def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:
     """Pass records on; one whose id came before becomes a reject."""
     seen = StringSet()

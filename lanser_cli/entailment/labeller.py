@@ -19,7 +19,7 @@ from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
 from lanser_cli.output import warn_of
 from lanser_cli.records import Outcome, Record, Reject, attempt
-from lanser_cli.stage import windows
+from lanser_cli.stage import applied
 
 STAGE = "entail-label"
 WINDOW = 256
@@ -36,12 +36,7 @@ def label(
 ) -> Iterator[Record]:
     """Add the weak label to records, in order. Rejects go to `on_reject` (default: a warning)."""
     labeller = Labeller(Cascade(LabelScorer(scorer, taxonomy, tuple(templates))))
-    for window in windows(records, WINDOW):
-        for outcome in labeller(window):
-            if isinstance(outcome, Record):
-                yield outcome
-            elif isinstance(outcome, Reject):
-                (on_reject or warn_of)(outcome)
+    yield from applied(labeller, records, WINDOW, on_reject or warn_of)
 
 
 class Labeller:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lanser_cli.commands import completion, options
-from lanser_cli.commands.groups import INPUT, MEASURE, OUTPUT
+from lanser_cli.commands.groups import INPUT, MEASURE
 from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
@@ -35,8 +34,8 @@ def command(
             metavar="A,B", help="Compare B with A as well, such as on another corpus. Repeatable."
         ),
     ] = None,
-    truth: Annotated[str, INPUT.option(help="Key of the truth.")] = "label",
-    answer: Annotated[str, INPUT.option(help="Key of the answer.")] = "prediction",
+    truth: options.Truth = "label",
+    answer: options.Answer = "prediction",
     by: Annotated[
         str | None,
         MEASURE.option(
@@ -45,9 +44,7 @@ def command(
             "or each record where not all have one.",
         ),
     ] = None,
-    output: Annotated[
-        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
-    ] = None,
+    output: options.Report = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     rejects: options.Rejects = None,

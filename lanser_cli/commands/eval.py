@@ -29,14 +29,12 @@ def command(
             show_default=False,
         ),
     ] = None,
-    truth: Annotated[str, INPUT.option(help="Key of the truth.")] = "label",
-    answer: Annotated[str, INPUT.option(help="Key of the answer.")] = "prediction",
+    truth: options.Truth = "label",
+    answer: options.Answer = "prediction",
     reference: Annotated[
         Path | None, INPUT.option(help="JSONL to take the truth from, by id.")
     ] = None,
-    output: Annotated[
-        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
-    ] = None,
+    output: options.Report = None,
     audit: Annotated[
         Path | None,
         OUTPUT.option(metavar="FILE", help="Certificate of lanser audit that the report cites."),

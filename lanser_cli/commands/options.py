@@ -76,6 +76,11 @@ Output = Annotated[
 ]
 
 
+Report = Annotated[
+    Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
+]
+
+
 Rejects = Annotated[
     Path | None,
     OUTPUT.option(help="Write records that cannot be processed to this file, with the reason."),
@@ -158,6 +163,10 @@ ShardsOrRecords = Annotated[
         show_default=False,
     ),
 ]
+
+
+Truth = Annotated[str, INPUT.option(help="Key of the truth.")]
+Answer = Annotated[str, INPUT.option(help="Key of the answer.")]
 
 
 Fetch = Annotated[

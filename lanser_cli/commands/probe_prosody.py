@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Probe
 from lanser_cli.commands import options
-from lanser_cli.commands.groups import MEASURE, OUTPUT
+from lanser_cli.commands.groups import MEASURE
 from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
@@ -28,9 +27,7 @@ def command(
         ),
     ] = "speaker",
     probe: Annotated[Probe, MEASURE.option(help="A weighted sum, or one hidden layer.")] = "ridge",
-    output: Annotated[
-        Path | None, OUTPUT.option("-o", "--output", help="Folder for report.html and its parts.")
-    ] = None,
+    output: options.Report = None,
     device: options.OneDevice = "auto",
     seed: options.Seed = 0,
     fetch: options.Fetch = None,

@@ -37,6 +37,8 @@ set -euo pipefail
 : "${NEMO:?folder of nEMO}" "${TEXT:?folder with go_dev.tsv and go_test.tsv}"
 : "${CORPUS:?kind and folder of the labelled corpus}"
 here=$(dirname "$0")
+# shellcheck source=recipes/experiment.sh
+. "$here/experiment.sh"
 work=${WORK:-runs/real-voices}
 results=${RESULTS:-$work/results.jsonl}
 model=${MODEL:-resnet18-slim}
@@ -51,18 +53,6 @@ steps=${STEPS:-400}
 batch=${BATCH:-16}
 folds=${FOLDS:-4}
 fractions=${FRACTIONS:-0.05 0.1 0.25 1}
-
-# Exit 3 means done, with some records rejected and listed: go on.
-may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
-
-# A folder has one set of settings: a point that is done is not looked at again.
-same_settings() {
-    mkdir -p "$(dirname "$1")"
-    [ -e "$1" ] || echo "$2" > "$1"
-    [ "$2" = "$(cat "$1")" ] && return
-    echo "$0: $1 says '$(cat "$1")', not '$2': name another WORK" >&2
-    exit 2
-}
 
 label() {
     local p
@@ -114,7 +104,7 @@ labeller() {
 
 points() {
     local arm p runs found=0 before labeller=none
-    before=$(stored)
+    before=$(stored "$results")
     [ ! -e "$work/weak-$best.jsonl.meta.json" ] || labeller=$(labeller)
     for arm in scratch "${arms[@]}"; do
         runs=("$tuned/$arm"/*/seed-*/predictions.jsonl)
@@ -128,16 +118,8 @@ points() {
             "clips=${CLIPS:-all}" "labeller=$labeller" \
             "pretrain_steps=$pretrain_steps"
     done
-    if [ "$found" -eq 0 ]; then
-        echo "$0: points: no training below $tuned has been tested: make its parts first," \
-            "or name another WORK" >&2
-        exit 1
-    fi
-    echo "$0: points: $found tested, $(($(stored) - before)) new, $(stored) in $results" >&2
+    say_points "$found" "$tuned" "$before" "$results"
 }
-
-# How many points RESULTS has.
-stored() { if [ -e "$results" ]; then wc -l < "$results"; else echo 0; fi; }
 
 # Every arm against scratch.
 compare() {

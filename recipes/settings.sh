@@ -21,6 +21,8 @@
 # bfloat16 makes some 10 a second at a crop of 2 seconds.
 set -euo pipefail
 here=$(dirname "$0")
+# shellcheck source=recipes/experiment.sh
+. "$here/experiment.sh"
 work=${WORK:-runs/settings}
 results=${RESULTS:-$work/results.jsonl}
 
@@ -54,22 +56,13 @@ for change in "${changes[@]}"; do
     exit 2
 done
 
-# Exit 3 means done, with some records rejected and listed: go on.
-may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
-
 model=${MODEL:-resnet18-slim}
 steps=${STEPS:-3000}
 seeds=${SEEDS:-3}
 folds=${FOLDS:-4}
 corpus="$work/$kind/corpus.jsonl"
-mkdir -p "$work/$kind"
-# A folder has one set of settings: a run that is done is not looked at again.
-settings="$root, $model, $steps steps, $seeds seeds, $folds folds${OPTIONS:+, $OPTIONS}"
-[ -e "$work/$kind/settings" ] || echo "$settings" > "$work/$kind/settings"
-if [ "$settings" != "$(cat "$work/$kind/settings")" ]; then
-    echo "$0: $work/$kind has '$(cat "$work/$kind/settings")', not '$settings': name another WORK" >&2
-    exit 2
-fi
+same_settings "$work/$kind/settings" \
+    "$root, $model, $steps steps, $seeds seeds, $folds folds${OPTIONS:+, $OPTIONS}"
 [ -e "$corpus" ] || may_reject lanser manifest "$kind" "$root" -o "$corpus"
 for change in default "${changes[@]}"; do
     run="$work/$kind/$change"

@@ -35,6 +35,8 @@
 set -euo pipefail
 : "${SPEECH:?JSONL of recordings to pre-train on}" "${CORPUS:?JSONL of recordings by other people}"
 here=$(dirname "$0")
+# shellcheck source=recipes/experiment.sh
+. "$here/experiment.sh"
 work=${WORK:-runs/simulate}
 results=${RESULTS:-$work/results.jsonl}
 strengths=${STRENGTHS:-0 0.5 1}
@@ -48,9 +50,6 @@ folds=${FOLDS:-3}
 pretrain_steps=${PRETRAIN_STEPS:-1500}
 steps=${STEPS:-200}
 batch=${BATCH:-16}
-
-# Exit 3 means done, with some records rejected and listed: go on.
-may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
 
 # say RECORDINGS FOLDER OPTION...
 say() {
@@ -77,7 +76,7 @@ tune() {
 
 points() {
     local seed strength accuracy found=0 before
-    before=$(stored)
+    before=$(stored "$results")
     for seed in $seeds; do
         store scratch null null "$seed" "$work/tuned/scratch/seed-$seed/predictions.jsonl"
         for strength in $strengths; do
@@ -88,16 +87,8 @@ points() {
             done
         done
     done
-    if [ "$found" -eq 0 ]; then
-        echo "$0: points: no training below $work/tuned has been tested: make its parts first," \
-            "or name another WORK" >&2
-        exit 1
-    fi
-    echo "$0: points: $found tested, $(($(stored) - before)) new, $(stored) in $results" >&2
+    say_points "$found" "$work/tuned" "$before" "$results"
 }
-
-# How many points RESULTS has.
-stored() { if [ -e "$results" ]; then wc -l < "$results"; else echo 0; fi; }
 
 # store ARM STRENGTH ACCURACY SEED FILE...: what is not there is left for another day.
 store() {
@@ -128,14 +119,9 @@ done
 parts+=(points compare)
 [ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
 [ $# -eq 0 ] || parts=("$@")
-now="$SPEECH, ${recordings:-all} recordings, $CORPUS, $model crop $crop, $pretrain_steps steps; \
+same_settings "$work/settings" \
+    "$SPEECH, ${recordings:-all} recordings, $CORPUS, $model crop $crop, $pretrain_steps steps; \
 $fraction of the labels, $folds folds, $steps steps${BATCH:+ of $BATCH}"
-mkdir -p "$work"
-[ -e "$work/settings" ] || echo "$now" > "$work/settings"
-if [ "$now" != "$(cat "$work/settings")" ]; then
-    echo "$0: $work/settings says '$(cat "$work/settings")', not '$now': name another WORK" >&2
-    exit 2
-fi
 for part in "${parts[@]}"; do
     printf '\n== %s\n' "$part" >&2
     IFS=- read -r _ first second third <<< "$part"

@@ -33,6 +33,12 @@ def followed(path: Path) -> Path:
     raise UsageError(f"{path}: its links lead in a circle: name another output")
 
 
+def places(path: Path) -> tuple[Path, Path]:
+    """Where a file is when it is whole, behind its links, and where until then: `NAME.part`."""
+    final = followed(path)
+    return final, final.with_name(final.name + ".part")
+
+
 def is_stream(path: Path) -> bool:
     """Whether an output is a device, a pipe or an open descriptor."""
     path = followed(path)

@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 
 from lanser_cli import console
 from lanser_cli.console import ascii_safe
-from lanser_cli.destination import followed, is_stdout, is_stream, open_stream
+from lanser_cli.destination import is_stdout, is_stream, open_stream, places
 from lanser_cli.digests import StringSet
 from lanser_cli.errors import LanserError, ReaderGone, RecordError
 from lanser_cli.lock import FileLock
@@ -65,8 +65,7 @@ class JsonlFile:
         self.path = path
         self._key = "record" if rejects else "id"
         self._is_stream, self._origin = is_stream(path), origin
-        self._final = followed(path)
-        self._partial = self._final.with_name(self._final.name + ".part")
+        self._final, self._partial = places(path)
         self.done = StringSet()
         self.goes_on = False
         self._there: Counter[str] | None = Counter() if rejects else None
@@ -174,8 +173,7 @@ def is_whole(path: Path, identity: Mapping[str, str]) -> bool:
     Raises:
         UsageError: it is, but was made otherwise.
     """
-    final = followed(path)
-    partial = final.with_name(final.name + ".part")
+    final, partial = places(path)
     if not final.exists() or partial.exists():
         return False
     # Killed between its two renames, a run has left the second of these under the first name.
@@ -302,8 +300,7 @@ def write_whole(path: Path, text: str) -> None:
         with records_on(path) as stream:
             stream.write(text)
         return
-    final = followed(path)
-    partial = final.with_name(final.name + ".part")
+    final, partial = places(path)
     with open_new(partial, "w") as stream:
         stream.write(text)
     commit(partial, final)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from lanser_cli.destination import check_writable, followed, is_stream
+from lanser_cli.destination import check_writable, is_stream, places
 from lanser_cli.errors import LanserError, UsageError, already_there
 from lanser_cli.lock import FileLock
 from lanser_cli.output import commit
@@ -57,8 +57,7 @@ class RowFile:
 
     def __init__(self, path: Path, *, resume: bool, done: int) -> None:
         self._path = path
-        self._final = followed(path)
-        self._partial = self._final.with_name(self._final.name + ".part")
+        self._final, self._partial = places(path)
         self._lock = FileLock(self._final)
         self._count, self._width = 0, 0
         going_on = resume and done > 0

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lanser_cli import __version__
 from lanser_cli.audio.sound import SAMPLE_RATE
 from lanser_cli.choices import Exporting
-from lanser_cli.destination import check_writable, followed, is_stream
+from lanser_cli.destination import check_writable, is_stream, places
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError, already_there, require
 from lanser_cli.models.portable import Portable
@@ -70,8 +70,7 @@ def export(run: Path, to: Exporting, output: Path, *, force: bool = False) -> di
         "weights": [file_sha256(path) for path in weights],
     }
     portable = Portable([runs.load_model(folder) for folder in folders]).eval()
-    final = followed(output)
-    partial = final.with_name(final.name + ".part")
+    final, partial = places(output)
     write = _write_onnx if to == "onnx" else _write_torch
     try:
         with _silent():

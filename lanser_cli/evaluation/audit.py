@@ -19,20 +19,17 @@ from lanser_cli.evaluation.checks import Finding, Heard, Side
 from lanser_cli.evaluation.fingerprint import fingerprint
 from lanser_cli.records import Dropped, Outcome, Record, Reject, attempt
 from lanser_cli.shards import reader
-from lanser_cli.stage import unique, windows
+from lanser_cli.stage import WindowFunction, unique, windows
 from lanser_cli.tally import Ledger
 
 WINDOW = 16
 
 
-class Listener:
+def listen(window: Sequence[Record]) -> list[Outcome]:
     """A window function: adds the SHA-256 of 16 kHz mono 16-bit samples, and a fingerprint."""
-
-    def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        return [
-            attempt(_heard, record, "audit") if record.audio_filepath else record
-            for record in window
-        ]
+    return [
+        attempt(_heard, record, "audit") if record.audio_filepath else record for record in window
+    ]
 
 
 def _heard(record: Record) -> Heard:
@@ -41,8 +38,8 @@ def _heard(record: Record) -> Heard:
     return Heard(record.fields, digest, fingerprint(waveform).tobytes())
 
 
-def _make_listener(_device: str) -> Listener:
-    return Listener()
+def _make_listener(_device: str) -> WindowFunction:
+    return listen
 
 
 def collect(
@@ -90,8 +87,9 @@ def collect(
                     yield item
 
     waiting = windows(read(), WINDOW)
-    listen = workers.spread(_make_listener, ["cpu"] * processes) if decode else None
-    outcomes: Iterable[list[Outcome]] = listen(waiting) if listen else map(list, waiting)
+    outcomes: Iterable[list[Outcome]] = map(list, waiting)
+    if decode:
+        outcomes = workers.spread(_make_listener, ["cpu"] * processes)(waiting)
     with console.progress("audit", reader.count(inputs)) as meter:
         for window in outcomes:
             for outcome in window:

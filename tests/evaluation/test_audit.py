@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import audit, certificate, checks
-from lanser_cli.evaluation.audit import Listener
+from lanser_cli.evaluation.audit import listen
 from lanser_cli.evaluation.checks import CHECKS, Finding, Heard
 from lanser_cli.evaluation.fingerprint import (
     FRAME,
@@ -126,7 +126,7 @@ def test_long_sound_is_taken_in_blocks() -> None:
 def ravdess(shared: Path) -> tuple[list[str], list[np.ndarray]]:
     paths = sorted((shared / "ravdess").glob("*/*.flac"))
     window = [Record({"id": "x", "audio_filepath": str(path)}) for path in paths]
-    heard = Listener()(window)
+    heard = listen(window)
     prints = [np.frombuffer(item.words, np.uint32) for item in heard if isinstance(item, Heard)]
     return [path.stem for path in paths], prints
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lanser_cli.corpora.base import audio_files, by_name
-from lanser_cli.corpora.table import Table
+from lanser_cli.corpora.table import column_beside
 from lanser_cli.records import Dropped, Outcome
 
 LABELS = {
@@ -45,7 +45,8 @@ def read(root: Path) -> Iterator[Outcome]:
     Raises:
         LanserError: no CREMA-D clip below `root`.
     """
-    sexes = _sexes(root)
+    found = column_beside(root, "VideoDemographics.csv", "ActorID", "Sex")
+    sexes = {actor: sex.lower() for actor, sex in found.items()}
 
     def describe(name: re.Match[str]) -> dict[str, Any] | Dropped:
         identifier, actor, sentence, emotion, level = name.groups()
@@ -64,12 +65,3 @@ def read(root: Path) -> Iterator[Outcome]:
             root = root / name
             break
     return by_name(root, "CREMA-D", _SCHEME, "1001_IEO_ANG_HI.wav", describe)
-
-
-def _sexes(root: Path) -> dict[str, str]:
-    for folder in (root, root / ".."):
-        path = folder / "VideoDemographics.csv"
-        if path.is_file():
-            rows = (row for _, row in Table(path, needs=("ActorID", "Sex")))
-            return {row["ActorID"]: row["Sex"].lower() for row in rows if isinstance(row, dict)}
-    return {}

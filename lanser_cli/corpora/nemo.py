@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lanser_cli.corpora.base import by_name, check_folder
-from lanser_cli.corpora.table import Table
+from lanser_cli.corpora.table import column_beside
 from lanser_cli.records import Dropped, Outcome
 
 LABELS = ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
@@ -35,7 +35,8 @@ def read(root: Path) -> Iterator[Outcome]:
         LanserError: no nEMO clip below `root`.
     """
     check_folder(root)
-    texts = _texts(root)
+    found = column_beside(root, "data.tsv", "file_id", "raw_text")
+    texts = {name.removesuffix(".wav"): text for name, text in found.items()}
 
     def describe(name: re.Match[str]) -> dict[str, Any] | Dropped:
         identifier, speaker, emotion, sentence = name.groups()
@@ -50,16 +51,3 @@ def read(root: Path) -> Iterator[Outcome]:
         }
 
     return by_name(root, "nEMO", _SCHEME, "EB0_anger_1.wav", describe)
-
-
-def _texts(root: Path) -> dict[str, str]:
-    """What was said, by id; empty without the table."""
-    for path in (root / "data.tsv", root / ".." / "data.tsv"):
-        if path.is_file():
-            rows = (row for _, row in Table(path, needs=("file_id", "raw_text")))
-            return {
-                row["file_id"].removesuffix(".wav"): row["raw_text"].strip()
-                for row in rows
-                if isinstance(row, dict)
-            }
-    return {}

@@ -195,6 +195,15 @@ class Table:
         return "it holds NUL, so it is no text" if "\0" in text else ""
 
 
+def column_beside(root: Path, name: str, key: str, value: str) -> dict[str, str]:
+    """A column by another, of a table in a folder or the one above; empty without the table."""
+    for path in (root / name, root / ".." / name):
+        if path.is_file():
+            rows = (row for _, row in Table(path, needs=(key, value)))
+            return {row[key]: row[value] for row in rows if isinstance(row, dict)}
+    return {}
+
+
 class _Lines:
     """The lines of a stream, which can be taken, put back, and counted.
 

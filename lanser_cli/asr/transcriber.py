@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lanser_cli import console
 from lanser_cli.asr.engine import Engine, Transcript
@@ -19,9 +19,6 @@ from lanser_cli.audio.utterance import Utterance, with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.records import Outcome, Record, Reject, attempt
-
-if TYPE_CHECKING:
-    from lanser_cli.audio.sound import Waveform
 
 STAGE = "transcribe"
 WINDOW = 64
@@ -111,7 +108,7 @@ class Transcriber:
             for clip, outcome in zip(clips, outcomes, strict=True)
         ]
 
-    def _answers(self, clips: list[Waveform]) -> list[Transcript | str]:
+    def _answers(self, clips: list[sound.Waveform]) -> list[Transcript | str]:
         """A transcript for each clip. If a batch fails, its clips are tried one by one.
 
         If it fails for want of memory, halves of it are tried, and later batches are smaller.

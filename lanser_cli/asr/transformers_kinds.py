@@ -7,18 +7,15 @@ import math
 import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
 
 from lanser_cli.asr.engine import Transcript
-from lanser_cli.audio.sound import SAMPLE_RATE
+from lanser_cli.audio.sound import SAMPLE_RATE, Waveform
 from lanser_cli.errors import LanserError, UsageError
-
-if TYPE_CHECKING:
-    from lanser_cli.audio.sound import Waveform
 
 MOST_TOKENS = 448
 """Tokens that a model may write for a clip, if its own settings say nothing."""

@@ -14,6 +14,7 @@ from lanser_cli.records import Record, Reject
 from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
 from lanser_cli.texts import near
+from lanser_cli.training import runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,6 @@ def predictions_of(name: str) -> str:
     inner = sorted(str(found.parent) for found in Path(name).glob("*/predictions.jsonl"))
     if inner:
         raise LanserError(f"{name}: holds several runs: name one or more of {', '.join(inner)}")
-    from lanser_cli.training import runs  # it imports PyTorch, which measuring does not need
-
     runs.read_config(Path(name))
     above = Path(os.path.abspath(name)).parent / "predictions.jsonl"
     if above.exists():  # of a fold

@@ -9,10 +9,11 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from os.path import dirname
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -27,10 +28,6 @@ from lanser_cli.training.draws import Key, generator
 from lanser_cli.training.examples import Example
 from lanser_cli.training.stop import ignore_in_worker
 from lanser_cli.workers import die_with_parent
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """waveform `[batch, samples]`, -1..1; target `[batch, labels]`; weight `[batch]`, 0 for what fills

@@ -9,7 +9,7 @@ from hashlib import sha256
 import torch
 
 from lanser_cli import console
-from lanser_cli.devices import Ranks
+from lanser_cli.devices import Ranks, parse_devices
 from lanser_cli.errors import Stopped, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.origin import check_same
@@ -34,8 +34,6 @@ def choose_device(text: str) -> torch.device:
     Raises:
         UsageError: no such device here.
     """
-    from lanser_cli.devices import parse_devices
-
     devices = parse_devices(text)
     if len(devices) > 1:
         raise UsageError(

@@ -309,7 +309,7 @@ def test_the_mean_over_ranks_is_that_of_all_that_counts(quick):
 
 
 def test_a_rank_trains_on_its_own_gpu(monkeypatch):
-    monkeypatch.setattr("lanser_cli.devices.parse_devices", lambda text: ["cuda:0"])
+    monkeypatch.setattr("lanser_cli.training.loop.parse_devices", lambda text: ["cuda:0"])
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MASTER_ADDR", "localhost")
@@ -318,7 +318,7 @@ def test_a_rank_trains_on_its_own_gpu(monkeypatch):
 
 
 def test_many_devices_are_torchruns_business(monkeypatch):
-    monkeypatch.setattr("lanser_cli.devices.parse_devices", lambda text: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr("lanser_cli.training.loop.parse_devices", lambda text: ["cuda:0", "cuda:1"])
     with pytest.raises(UsageError, match="started by torchrun"):
         loop.choose_device("all")
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from whisper.model import Whisper
 
 from lanser_cli.asr import whisper_weights
 from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Options
 from lanser_cli.asr.engines.whisper import WhisperEngine
 from lanser_cli.errors import LanserError
 from lanser_cli.models.onednn import int8_pays
-
-if TYPE_CHECKING:
-    from whisper.model import Whisper
 
 
 def load(device: str, path: Path = EMBEDDED_WEIGHTS) -> Whisper:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lanser_cli.asr.engine import OFFLINE, Options, Transcript
+from lanser_cli.audio.sound import Waveform
 from lanser_cli.errors import LanserError, UsageError, require
 from lanser_cli.models.hub import loading
-
-if TYPE_CHECKING:
-    from lanser_cli.audio.sound import Waveform
 
 BEAMS = 5
 """As in faster-whisper. There is no fallback to sampling: CTranslate2 draws for a whole batch from

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import whisper
 from whisper.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FFT
 from whisper.decoding import DecodingOptions, DecodingResult, DecodingTask, GreedyDecoder
+from whisper.model import Whisper
 
 from lanser_cli.asr import whisper_context, whisper_onednn
 from lanser_cli.asr.engine import OFFLINE, Options, Transcript
 from lanser_cli.asr.quality import Thresholds
 from lanser_cli.asr.whisper_context import context_seconds
+from lanser_cli.audio.sound import Waveform
 from lanser_cli.errors import LanserError, UsageError
-
-if TYPE_CHECKING:
-    from whisper.model import Whisper
-
-    from lanser_cli.audio.sound import Waveform
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """As in openai-whisper: a clip that decodes badly is tried again, hotter."""

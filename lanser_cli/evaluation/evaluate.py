@@ -146,8 +146,7 @@ def line_of(name: str, entry: Entry) -> dict[str, Any]:
 
 def _say(name: str, result: Result, about: About | None) -> None:
     console.info(
-        f"eval: {name}: {result.n} records, UAR {result.uar}, WA {result.wa}, "
-        f"chance {result.chance:.3f}; {result.interval}"
+        f"eval: {name}: {result}"
         + (f"; sd {result.sd:.3f} over {len(result.seeds)} seeds" if result.seeds else "")
     )
     if about is not None and (warning := about.warning):

@@ -146,10 +146,7 @@ def write_run(
     config = {name: found for name, found in {**about, **more}.items() if found is not None}
     write_json(folder / "config.json", config)
     result = measure_run(tested.records)
-    console.info(
-        f"{verb}: {folder}: {result.n} records, UAR {result.uar}, WA {result.wa}, chance "
-        f"{result.chance:.3f}; {result.interval}"
-    )
+    console.info(f"{verb}: {folder}: {result}")
     return result
 
 

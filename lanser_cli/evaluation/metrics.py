@@ -100,6 +100,12 @@ class Result:
     folds_uar: float | None = None
     support: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        return (
+            f"{self.n} records, UAR {self.uar}, WA {self.wa}, chance {self.chance:.3f}; "
+            f"{self.interval}"
+        )
+
     @property
     def interval(self) -> str:
         """What the brackets are, in words."""

@@ -176,7 +176,7 @@ def efficiency(
         )
     made: dict[str, Any] = {"run": str(output), "points": len(points)}
     if protocol.standard:
-        made |= {"protocol": protocol.protocol, "missing": protocol.standard.missing(records)}
+        made |= {"protocol": protocol.protocol, "missing": protocol.missing(records)}
     if speakers is not None:
         made["transductive"] = True
     if share is None and Ranks.from_environment().leads:

@@ -68,7 +68,7 @@ def text_only(
     labels = human_label_set(records)
     way = _way(taxonomy, crosswalk, labels)
     folds = divided(records, protocol, ledger)
-    missing = protocol.standard.missing(records) if protocol.standard else None
+    missing = protocol.missing(records)
     scorer = PairScorer(device=parse_devices(device)[0])
     texts = [str(record.text).strip() for record in records]
     distinct = list(dict.fromkeys(texts))

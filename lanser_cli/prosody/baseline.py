@@ -66,7 +66,7 @@ def baseline(
     if normalise == "speaker":
         features = scaled_by_speaker(features, records)
     folds = divided(records, protocol, ledger)
-    missing = protocol.standard.missing(records) if protocol.standard else None
+    missing = protocol.missing(records)
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
     if protocol.standard:
         made |= {"protocol": protocol.protocol, "missing": missing}

@@ -202,7 +202,7 @@ def tune(
         "init": str(start.init) if start.init else None,
         "seen": seen,
     }
-    missing = protocol.standard.missing(records) if protocol.standard else None
+    missing = protocol.missing(records)
     if missing is not None:
         details["missing"] = missing
     by_seed: dict[str, dict[str, Record]] = {}

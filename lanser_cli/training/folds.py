@@ -97,6 +97,10 @@ class Protocol:
         """The standard protocol, if it is one."""
         return None if self.protocol is None else standard(self.protocol)
 
+    def missing(self, records: Sequence[Record]) -> str | None:
+        """What is not as the standard protocol's corpus was published; None without one."""
+        return None if self.standard is None else self.standard.missing(records)
+
     def take(self, record: Record) -> Record | str:
         """The record, or why this protocol leaves it out."""
         if self.standard:

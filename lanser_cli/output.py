@@ -311,6 +311,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_jsonl(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    """Write objects, one a line, whole or not at all."""
+    write_whole(path, "".join(to_json(value) + "\n" for value in values))
+
+
 def warn_of(reject: Reject, folded: console.Folded | None = None) -> None:
     """Say a reject on stderr, unless `folded` has said enough of its kind."""
     name = f"{reject.id}: " if reject.id else ""

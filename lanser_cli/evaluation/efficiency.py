@@ -16,10 +16,10 @@ from lanser_cli.evaluation import curve, report
 from lanser_cli.evaluation.about import About
 from lanser_cli.evaluation.seeds import measure_run
 from lanser_cli.models.classifier import Architecture
-from lanser_cli.output import write_json, write_whole
+from lanser_cli.output import write_json, write_jsonl
 from lanser_cli.parts import parse_part, take_part
 from lanser_cli.provenance import command_line, versions
-from lanser_cli.records import Record, Reject, to_json
+from lanser_cli.records import Record, Reject
 from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
@@ -275,8 +275,8 @@ def _measure(
         result = measure_run(records.values(), by=by)
         numbers = {"uar": result.uar.value, "wa": result.wa.value, "n": result.n}
         units = {"unit": result.unit, "by_unit": result.by_unit}
-        lines.append(to_json({**asdict(point), "steps": recipe.steps, **numbers, **units}) + "\n")
-    write_whole(output / "points.jsonl", "".join(lines))
+        lines.append({**asdict(point), "steps": recipe.steps, **numbers, **units})
+    write_jsonl(output / "points.jsonl", lines)
     curves = curve.Curves.of({(p.arm, p.fraction, p.seed): r for p, r in found.items()}, by)
     [init] = [p for p in list(found)[:2] if p.arm == "init"]
     about = About.of(output / "points" / init.name)

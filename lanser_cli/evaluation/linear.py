@@ -19,9 +19,9 @@ from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.seeds import measure_run
-from lanser_cli.output import write_json, write_whole
+from lanser_cli.output import write_json, write_jsonl
 from lanser_cli.provenance import command_line, versions
-from lanser_cli.records import Record, to_json
+from lanser_cli.records import Record
 from lanser_cli.tally import Ledger
 from lanser_cli.training.folds import Fold, Protocol, divide
 
@@ -139,8 +139,7 @@ def write_run(
         details: what else its config says; what is None is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [to_json(record.fields) + "\n" for record in tested.records]
-    write_whole(folder / "predictions.jsonl", "".join(lines))
+    write_jsonl(folder / "predictions.jsonl", (record.fields for record in tested.records))
     about = {"schema": _SCHEMA, "verb": verb, "argv": command_line(), "versions": versions()}
     more = {"init": start, "protocol": asdict(protocol), "costs": tested.costs, **details}
     config = {name: found for name, found in {**about, **more}.items() if found is not None}

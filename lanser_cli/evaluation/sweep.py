@@ -29,8 +29,8 @@ from lanser_cli.entailment.task import Task
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import metrics
 from lanser_cli.jsonl import check_files
-from lanser_cli.output import write_whole
-from lanser_cli.records import Dropped, Record, Reject, to_json
+from lanser_cli.output import write_jsonl
+from lanser_cli.records import Dropped, Record, Reject
 from lanser_cli.stage import windows
 from lanser_cli.tally import Ledger
 
@@ -122,7 +122,7 @@ def sweep(
     ranking = [trial.as_json(rank) for rank, trial in enumerate(trials, 1)]
     if output is None:
         return ranking
-    write_whole(output, "".join(to_json(line) + "\n" for line in ranking))
+    write_jsonl(output, ranking)
     return []
 
 

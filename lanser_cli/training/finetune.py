@@ -15,8 +15,8 @@ from lanser_cli.devices import Ranks
 from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
-from lanser_cli.output import write_whole
-from lanser_cli.records import Record, Reject, to_json
+from lanser_cli.output import write_jsonl
+from lanser_cli.records import Record, Reject
 from lanser_cli.shards.gather import gather
 from lanser_cli.stage import windows
 from lanser_cli.tally import Ledger
@@ -284,7 +284,7 @@ def _seen(folds: Sequence[Fold], start: Start) -> dict[str, Any] | None:
 def _write(path: Path, records: Sequence[Record]) -> None:
     """Write records, if there are any."""
     if records:
-        write_whole(path, "".join(to_json(record.fields) + "\n" for record in records))
+        write_jsonl(path, (record.fields for record in records))
 
 
 @dataclass(frozen=True)

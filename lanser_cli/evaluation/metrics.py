@@ -142,14 +142,10 @@ class Result:
 
 
 def measure(
-    records: Iterable[Record],
-    *,
-    truth: str = "label",
-    answer: str = "prediction",
-    by: str | None = None,
+    records: Iterable[Record], *, answer: str = "prediction", by: str | None = None
 ) -> Result:
-    """Compare two keys over records; as `result_of` the `Answers` in them."""
-    return result_of(Answers.of(records, truth=truth, answer=answer, by=by))
+    """As `result_of`, of the answers in records."""
+    return result_of(Answers.of(records, answer=answer, by=by))
 
 
 def result_of(answers: Answers) -> Result:

@@ -61,15 +61,9 @@ def read_run(name: str, ledger: Ledger, *, truth: str, answer: str, by: str | No
     return replace(reference, seeds=dict(zip(runs, given, strict=True)))
 
 
-def measure_run(
-    records: Iterable[Record],
-    *,
-    truth: str = "label",
-    answer: str = "prediction",
-    by: str | None = None,
-) -> Result:
-    """Compare two keys over records; as `result_of_run` the `Answers` in them."""
-    return result_of_run(Answers.of(records, truth=truth, answer=answer, by=by))
+def measure_run(records: Iterable[Record], *, by: str | None = None) -> Result:
+    """As `result_of_run`, of the answers in records."""
+    return result_of_run(Answers.of(records, by=by))
 
 
 def result_of_run(answers: Answers) -> Result:

@@ -73,10 +73,6 @@ class SpeechClassifier(nn.Module):
         logits: Tensor = self.backbone(self._image(waveform, draws, levels))
         return logits
 
-    def embed(self, waveform: Tensor) -> Tensor:
-        """Waveform `[batch, samples]` of sound alone to representation `[batch, features]`."""
-        return self.heads(waveform)[1]
-
     def heads(
         self, waveform: Tensor, shares: Tensor | None = None, levels: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ def _pooled(model: SpeechClassifier, crops: Tensor, shares: Tensor) -> dict[str,
 
     hooks = [layer.register_forward_hook(partial(keep, name)) for name, layer in _layers(model)]
     try:
-        model.embed(crops)
+        model(crops)
     finally:
         for hook in hooks:
             hook.remove()

@@ -24,6 +24,8 @@ Index = NDArray[np.intp]
 PENALTIES = np.logspace(-1, 6, 15)
 """Of the ridge, for features of standard deviation 1."""
 
+INNER_FOLDS = 4
+
 FEWEST = 10
 """Training utterances with a target below which it is not probed."""
 
@@ -53,9 +55,7 @@ class Answers:
     mean: Array
 
 
-def splits(
-    speakers: Sequence[str], parts: Sequence[Index], folds: int, *, inner: int = 4
-) -> list[Split]:
+def splits(speakers: Sequence[str], parts: Sequence[Index], folds: int) -> list[Split]:
     """Outer and inner folds by speaker, each within one of the `parts`.
 
     Args:
@@ -82,14 +82,14 @@ def splits(
             train, test = rows[train], rows[test]
             several = len(np.unique(who[train]))
             if several > 1:
-                inside = GroupKFold(min(inner, several)).split(train, groups=who[train])
+                inside = GroupKFold(min(INNER_FOLDS, several)).split(train, groups=who[train])
             elif len(train) < 2:
                 raise LanserError(
                     f"probe-prosody: '{who[train][0]}', one of two speakers, has one utterance: a "
                     "probe needs two to be trained on; give more of it, or more speakers"
                 )
             else:  # two speakers in all: the penalty can only be chosen on one
-                inside = KFold(min(inner, len(train))).split(train)
+                inside = KFold(min(INNER_FOLDS, len(train))).split(train)
             found.append(Split(train, test, tuple((train[a], train[b]) for a, b in inside)))
     return found
 

@@ -26,10 +26,10 @@ class FiniteGuard:
         skipped: how many steps were undone so far.
     """
 
-    def __init__(self, model: nn.Module, what: str, skipped: int = 0) -> None:
+    def __init__(self, model: nn.Module, what: str) -> None:
         self._statistics = [one for one in model.buffers() if one.is_floating_point()]
         self._before = [one.clone() for one in self._statistics]
-        self._what, self.skipped = what, skipped
+        self._what, self.skipped = what, 0
 
     def before_step(self) -> None:
         """Remember the running statistics."""

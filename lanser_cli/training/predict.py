@@ -137,7 +137,6 @@ def make_predictor(
     device: str,
     *,
     run: Path,
-    stage: str = STAGE,
     translation: Translation | None = None,
     speakers: Speakers | None = None,
     embed: bool = False,
@@ -148,7 +147,7 @@ def make_predictor(
         LanserError: not a run folder, or unfinished.
     """
     models = [runs.load_model(folder, device) for folder in runs.model_folders(run)]
-    return Predictor(models, stage, translation, speakers=speakers, embed=embed)
+    return Predictor(models, STAGE, translation, speakers=speakers, embed=embed)
 
 
 class Predictor:

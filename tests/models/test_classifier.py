@@ -70,7 +70,7 @@ def test_shapes(name):
     sound = torch.randn(3, 8_000)
     with torch.inference_mode():
         assert model(sound).shape == (3, 6)
-        assert model.embed(sound).shape == (3, model.backbone.num_features)
+        assert model.heads(sound)[1].shape == (3, model.backbone.num_features)
 
 
 def test_every_architecture_is_in_the_help():

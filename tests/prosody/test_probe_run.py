@@ -247,7 +247,7 @@ def test_the_last_layer_of_a_full_crop_is_the_pooled_representation() -> None:
     model = SpeechClassifier(SMALL).eval()
     sound = torch.from_numpy(voice(1, 150.0)[:RATE])
     with torch.inference_mode():
-        pooled = model.embed(sound[None])[0].numpy()
+        pooled = model.heads(sound[None])[1][0].numpy()
     np.testing.assert_allclose(layers.embed(model, [sound])["block 4.2"][0], pooled, atol=1e-5)
 
 

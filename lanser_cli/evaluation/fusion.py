@@ -37,7 +37,7 @@ def fuse(
     records: list[Record] = []
     lost: dict[str, None] = {}
     for identifier, record in first.items():
-        several = [_scores(table[identifier]) for table in (first, *others)]
+        several = [table[identifier].scores or {} for table in (first, *others)]
         labels = [label for label in several[0] if all(label in one for one in several)]
         if not labels:
             raise LanserError(
@@ -87,7 +87,3 @@ def _check_alike(
                 f"--fuse: the {truth} of '{one}' is '{ours}' in {names[0]} and '{theirs}' in "
                 f"{names[1]}: fuse answers to the same records"
             )
-
-
-def _scores(record: Record) -> Mapping[str, float]:
-    return record.scores or {}

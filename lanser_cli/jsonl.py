@@ -1,8 +1,4 @@
-"""Records in, records out: files, standard streams, and what is written to them.
-
-`read_records` turns JSONL from files or standard input into records and rejects; the rest opens,
-slices, commits. How a stage is run between the two is in `lanser_cli.pipe`.
-"""
+"""JSONL in, from files and standard input, plain or packed: its lines as records and rejects."""
 
 from __future__ import annotations
 

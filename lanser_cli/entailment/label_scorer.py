@@ -20,7 +20,7 @@ SERVED = "server"
 
 
 class Scorer(Protocol):
-    """What scores pairs: `PairScorer`, `LlmScorer`, or a cache in front of one."""
+    """What scores pairs: `PairScorer`, `GliclassScorer`, `LlmScorer`, or a cache before one."""
 
     @property
     def name(self) -> str:
@@ -122,11 +122,9 @@ class LabelScorer:
         odds = scores.reshape(len(premises), templates, labels).mean(axis=1)
         return odds if wanted is None else np.where(wanted, odds, np.float32(-np.inf))
 
-    def odds(
-        self, premises: Sequence[str], wanted: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.float32]:
+    def odds(self, premises: Sequence[str]) -> NDArray[np.float32]:
         """`raw` less the prior."""
-        return self.less_prior(self.raw(premises, wanted))
+        return self.less_prior(self.raw(premises))
 
     def less_prior(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Raw log-odds `[..., labels]` less the prior."""

@@ -91,7 +91,7 @@ def _counted(items: Iterable[Outcome], tar: str, promised: int, stage: str) -> I
 
 
 def check_inputs(inputs: Iterable[str], *, bare: bool = False) -> None:
-    """Fail before anything is read if an input is not there; `bare` as in `read`.
+    """Fail before anything is read if an input is not there; `bare` as of `records_of`.
 
     Raises:
         LanserError: naming it, or the index of its set that cannot be used.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ class ShardInfo:
     seconds: float
     bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, shard: Mapping[str, Any]) -> ShardInfo:
+        """From an index, whose entries may have other keys as well."""
+        return cls(*(shard[key.name] for key in fields(cls)))
 
 
 def _matches(pattern: str, what: str) -> That:

@@ -134,8 +134,7 @@ def promised(shards: Iterable[Remote]) -> dict[Path, ShardInfo]:
     found: dict[Path, ShardInfo] = {}
     for folder in dict.fromkeys(shard.path.parent for shard in shards):
         for one in (find_index(folder) or {"shards": []})["shards"]:
-            names = ("file", "samples", "seconds", "bytes", "sha256")
-            found[folder / one["file"]] = ShardInfo(*(one[name] for name in names))
+            found[folder / one["file"]] = ShardInfo.of(one)
     return found
 
 

@@ -83,7 +83,7 @@ def _samples(
         if samples != shard["samples"]:
             faults.append(f"{path.name}: {samples} samples, not {shard['samples']}")
             continue
-        found.append(ShardInfo(**{**shard, "seconds": round(seconds, 3)}))
+        found.append(ShardInfo.of({**shard, "seconds": round(seconds, 3)}))
         if abs(seconds - shard["seconds"]) > _ROUNDED:
             faults.append(f"{path.name}: {seconds:.3f} seconds, not {shard['seconds']}")
     if len(found) == len(index["shards"]) and (side is not None or "relabelled" not in index):

@@ -432,6 +432,11 @@ def test_a_whole_set_has_no_faults(built: Path) -> None:
     assert verify_shards(built) == []
 
 
+def test_other_keys_in_an_index_are_no_fault(copy: Path) -> None:
+    edit(lambda index: index["shards"][0].update(copied="2026-11-27"))(copy)
+    assert verify_shards(copy) == []
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_verify_finds(name: str, copy: Path) -> None:
     damage, sentence = FAULTS[name]

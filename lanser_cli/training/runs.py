@@ -6,6 +6,7 @@ metrics.jsonl        one line a logging step
 checkpoints/         the last two states for an exact resume, while it trains
 .lock                which process trains here
 predictions.jsonl    where the verb predicts
+validation.jsonl     the same of the utterances kept for validation, if any
 unread.txt           which utterances could not be read in training, if any
 heard.npy            what was heard, by the model it started from as well
 fold-1/ ...          cross-validation: a run folder for each fold

@@ -134,7 +134,9 @@ def real_voices(points: list[Point]) -> str:
             )
         if where[1] == DECIDES:
             lines = [*outcomes(REAL, found, DECIDES), *trend(found)]
-            which = ", ".join([where[0], f"{where[-2]} and {where[-1]} steps"] + named(apart, other))
+            which = ", ".join(
+                [where[0], f"{where[-2]} and {where[-1]} steps"] + named(apart, other)
+            )
             held += [f"* {which}: {line}\n" for line in lines]
     head = columns(apart) + (
         "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"

@@ -84,9 +84,10 @@ def groups(points: list[Point], *keys: str) -> list[tuple[tuple[Any, ...], list[
 
 
 def told(points: list[Point], keys: Sequence[str], *there: str) -> list[str]:
-    """The settings in which these points differ, but for those that a table has anyway."""
+    """The settings in which points differ that are alike in those that a table has anyway."""
+    alike = [one for _, one in groups(points, *there)]
     left = (key for key in keys if key not in there)
-    return [key for key in left if len({one[key] for one in points}) > 1]
+    return [key for key in left if any(len({one[key] for one in here}) > 1 for here in alike)]
 
 
 def columns(keys: Sequence[str]) -> str:
@@ -272,10 +273,13 @@ def probes(points: list[Point]) -> str:
         within, fixed = one["verdicts"]["within"], one["fixed_sentence"]
         r2 = f"{one['median']['trained']['within_by_speaker'][0]:.3f}"
         uar = f"{fixed['uar']['trained']['value']:.3f}"
-        rows.append((one["network"], r2, less_control(within), within["verdict"]))
+        which = (one["network"], one["pretrain_steps"])
+        rows.append((*which, r2, less_control(within), within["verdict"]))
         rows[-1] += (uar, less_control(fixed), fixed["verdict"])
     less = "less the best control [95 %] | verdict"
-    head = f"| pre-trained on | R² within speakers | {less} | UAR within a sentence | {less} |"
+    head = (
+        f"| pre-trained on | steps | R² within speakers | {less} | UAR within a sentence | {less} |"
+    )
     return table(head, rows)
 
 
@@ -287,7 +291,7 @@ def decisive(points: list[Point]) -> list[Point]:
 def real_voices_decides(points: list[Point]) -> str:
     """What must come out of `real_voices`, and what did."""
     rows, points = [], decisive(points)
-    apart = told(points, REAL_SETTINGS, "corpus", "pretrain_steps")
+    apart = told(points, REAL_SETTINGS, "corpus", "pretrain_steps", "steps")
     for where, here in groups(points, *REAL_SETTINGS):
         other = [here[0][key] for key in apart]
         by_arm = dict(groups(here, "arm", "p"))
@@ -295,10 +299,10 @@ def real_voices_decides(points: list[Point]) -> str:
         found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
         for arm, words, answer in judged(REAL, found):
             count = len(paired(by_arm[arm], scratch))
-            row = (where[0], where[-2], words, count, shown(found[arm]), answer)
-            rows.append((*other, *row))
+            row = (f"{where[-2]}, {where[-1]}", words, count, shown(found[arm]), answer)
+            rows.append((*other, where[0], *row))
     head = columns(apart) + (
-        "| corpus | steps of pre-training | must come out | seeds | gain, UAR [95 %] | outcome |"
+        "| corpus | steps | must come out | seeds | gain, UAR [95 %] | outcome |"
     )
     return table(head, rows)
 

@@ -460,10 +460,10 @@ def test_a_probe_is_a_line_and_a_row(tmp_path):
     (tmp_path / "probe.json").write_text(json.dumps(found))
     store = [str(tmp_path / "probe.json"), "--to", str(tmp_path / "probes.jsonl")]
     for _ in range(2):
-        assert points.main([*store, "--set", "network=gold"]) == 0
+        assert points.main([*store, "--set", "network=gold", "pretrain_steps=9"]) == 0
     [line] = read_jsonl(tmp_path / "probes.jsonl")
     made = results.probes([line])
-    assert "| gold | 0.300 | +0.050 [+0.040, +0.060] (label) | shown | 0.400 | -0.020" in made
+    assert "| gold | 9 | 0.300 | +0.050 [+0.040, +0.060] (label) | shown | 0.400 | -0.020" in made
     one, other = verdict(0.05, "label"), verdict(-0.02, "untrained") | {"verdict": "not shown"}
     assert results.verdicts([one]) == "shown, +0.050 [+0.040, +0.060] (label)"
     assert results.verdicts([one, one]) == "2 of 2 shown: +0.050, +0.050 (label)"

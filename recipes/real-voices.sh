@@ -25,13 +25,13 @@
 # FRACTIONS  of the labels (default: 0.05 0.1 0.25 1)
 # SEEDS      (default: 0 1 2); each draws its own part of the labels, the same in every arm
 # MODEL, CROP                     (default: resnet18-slim, 2 seconds)
-# PRETRAIN_STEPS, STEPS, FOLDS    (default: 1500, 400, 4; folds are by speaker, of both sexes)
+# PRETRAIN_STEPS, STEPS, FOLDS    (default: 6000, 400, 4; folds are by speaker, of both sexes)
 # BATCH      utterances a step of fine-tuning (default: 16; points stored before 27 November 2026: 32)
 # SHARE      I/N: of the tune parts, every N-th training from the I-th on
 #
-# Costs about 4 minutes of two cores a pre-training and as many a fine-tuning where they have no
-# arithmetic for bfloat16: with the defaults 20 minutes and 5 hours a corpus. Two parts at once with
-# OMP_NUM_THREADS=1 are faster than one after the other.
+# A core with arithmetic for bfloat16 takes about 17 minutes a pre-training and 2 a fine-tuning: with
+# the defaults 4 hours a corpus. Two parts at once with OMP_NUM_THREADS=1 are faster than one after
+# the other.
 # Taxonomy: meld7, which is Ekman's six and neutral, as nEMO has it.
 set -euo pipefail
 : "${NEMO:?folder of nEMO}" "${TEXT:?folder with go_dev.tsv and go_test.tsv}"
@@ -48,7 +48,7 @@ best=${ps[-1]} # the arm whose labels are shuffled
 arms=("${ps[@]/#/weak-}" shuffled gold)
 tuned="$work/$kind"
 crop=${CROP:-2}
-pretrain_steps=${PRETRAIN_STEPS:-1500}
+pretrain_steps=${PRETRAIN_STEPS:-6000}
 steps=${STEPS:-400}
 batch=${BATCH:-16}
 folds=${FOLDS:-4}

@@ -156,6 +156,56 @@ def test_other_models_do_not_pass_for_what_an_earlier_submission_made(tmp_path: 
     assert f"says '{made}', not '{made.replace('ekman6', 'meld7')}': name another OUT" in said
 
 
+SBATCH = """\
+#!/bin/bash
+while [[ $1 = -* ]]; do case $1 in --array=*) tasks=${1#*=} ;; esac; shift; done
+echo 1
+exec > /dev/null 2>> said
+[ -n "$tasks" ] || "$@"
+for task in $([ -z "$tasks" ] || seq ${tasks/-/ }); do SLURM_ARRAY_TASK_ID=$task "$@"; done
+exit 0
+"""
+
+
+@pytest.mark.slow
+def test_a_second_submission_minds_what_is_queued_and_what_has_changed(
+    speech: Path, tiny_whisper: Path, tiny_nli: Path, tmp_path: Path
+) -> None:
+    """By an `sbatch` that runs a job at once."""
+    (tmp_path / "bin").mkdir()
+    door.put_client(tmp_path / "bin/lanser")
+    for name, text in {"sbatch": SBATCH, "squeue": "#!/bin/sh\ncat queue\n"}.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    out, script = tmp_path / "the labels", RECIPES / "slurm/submit.sh"
+    given = {"SPEECH": speech, "OUT": out, "PARTS": 2, **models(tiny_whisper, tiny_nli)}
+
+    def submit(code: int = 0, **more: object) -> list[str]:
+        said = run(tmp_path, script, code=code, **{**given, **more}).stderr
+        return re.findall("^1: .*|^.*submit.sh: .*", said, re.MULTILINE)
+
+    inside = submit(2, OUT=speech / "out")
+    assert "OUT lies in SPEECH" in inside[0] and not (speech / "out").exists()
+    assert len(submit()) == 5 and (out / "shards/index.json").exists()
+    (tmp_path / "queue").write_text("7\n7\n")
+    assert submit(2)[0].endswith("wait for their end, or  scancel 7")
+    (tmp_path / "queue").unlink()
+    made = (out / "words.jsonl").read_bytes()
+    shutil.rmtree(out / "transcribe")  # merged, so that nobody needs it
+    assert submit(LANSER_TRANSCRIBE_DEVICE="cuda") == []  # which is not where this is run
+    shutil.copy(speech / "utt-0001.ogg", speech / "later.ogg")
+    assert "name another OUT; if there are new files in" in submit(2)[0]
+    (out / "words.jsonl").unlink()
+    (tmp_path / "said").unlink()
+    assert len(submit()) == 4  # a new array and its merger, then a look at what is older than these
+    assert (out / "words.jsonl").read_bytes() != made
+    assert "weak.jsonl was made with another input" in (tmp_path / "said").read_text()
+    (out / "words.jsonl").unlink()
+    (speech / "later.ogg").unlink()
+    (out / "transcribe/2.jsonl").unlink()
+    assert "name another OUT" in submit(2)[0]  # by the part that is left
+
+
 def test_the_snakefile_has_its_rules() -> None:
     """Read as text, since Snakemake need not be here."""
     text = (RECIPES / "snakemake/Snakefile").read_text(encoding="utf-8")

@@ -91,6 +91,8 @@ def test_an_array_with_a_killed_task_ends_in_the_bytes_of_one_process(
     jobs = submit()
     assert len(jobs) == 5  # two arrays, their mergers, shard
     cluster.until((out / "transcribe/2.jsonl.part").exists, "task 2 begins")
+    twice = ("bash", "-c", '"$0" || [ $? -eq 2 ]', ROOT / "recipes/slurm/submit.sh")
+    assert f"wait for their end, or  scancel {' '.join(jobs)}" in run(*twice, **settings)
     run("scancel", "--signal=KILL", "--full", f"{jobs[0]}_2")
     wait_for_all(run)
     logs = "".join(path.read_text() for path in sorted((out / "log").iterdir()))

@@ -127,6 +127,9 @@ def test_the_nightly_job_labels_each_file_once(
     assert "labelled 1 of 1 new files: " in night()  # what was cut short
     assert "labelled 1 of 1 new files: " in night()
     assert len(labelled()) == len(set(labelled())) == 9
+    (tmp_path / "link").symlink_to(speech)
+    run(tmp_path, script, **settings | {"SPEECH": "link", "OUT": "of a link"})
+    assert "labelled 9 of 10 new files: " in (tmp_path / "of a link/log").read_text()
     assert list(out.glob("nights/*.todo")) == []
 
 

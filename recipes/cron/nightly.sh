@@ -33,7 +33,7 @@ if [ -z "$night" ]; then
     name=$(date +%Y%m%d-%H%M%S)
     while [ -e "$OUT/labels/$name.jsonl" ]; do name+=x; done # the clock was set back
     night=$OUT/nights/$name.todo
-    find "$SPEECH" -type f -mmin "+${SETTLED:-5}" -regextype posix-extended \
+    find -L "$SPEECH" -type f -mmin "+${SETTLED:-5}" -regextype posix-extended \
         -iregex ".*\.(${suffixes// /|})" | sort | comm -13 "$seen" - > "$night.new"
     [ -s "$night.new" ] || { rm "$night.new" && log "nothing new" && exit; }
     mv "$night.new" "$night"

@@ -91,6 +91,37 @@ def test_parallel_makes_what_one_process_makes(
             assert (out / name).read_bytes() == (whole / name).read_bytes()
 
 
+SSH = """\
+#!/bin/bash
+while [ "$1" != far ]; do shift; done
+shift
+[ "$1" != -- ] || shift
+exec env -i HOME="$HOME" PATH="$PATH" SHELL=/bin/bash bash -c "$*"
+"""
+
+
+@pytest.mark.skipif(shutil.which("parallel") is None, reason="no GNU parallel here")
+def test_parallel_hands_variables_to_other_machines_but_no_key(
+    speech: Path, tmp_path: Path
+) -> None:
+    """By an `ssh` that stays here, and a `lanser` that says what it was given."""
+    (tmp_path / "bin").mkdir()
+    said = f"echo \"$LANSER_TRANSCRIBE_LANG|$LANSER_LLM_KEY|$*\" >> '{tmp_path}/said'"
+    for name, text in {"ssh": SSH, "lanser": f"#!/bin/bash\n{said}\n"}.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    run(
+        *(tmp_path, RECIPES / "parallel/label.sh"),
+        **{"SPEECH": speech, "OUT": "out", "PARTS": 1, "HOSTS": "far", "PARALLEL_HOME": tmp_path},
+        **{"LANSER_TRANSCRIBE_LANG": "it's", "LANSER_LLM_KEY": "secret"},
+    )
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert [line.split()[0] for line in lines if "--part" in line] == [
+        "it's||transcribe",
+        "it's||entail-label",
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here")
 def test_the_nightly_job_labels_each_file_once(

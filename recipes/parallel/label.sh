@@ -9,11 +9,16 @@
 #
 # PARTS (default: 8)    JOBS  at once on a machine (default: 2)    HOSTS  host1,host2 (default: here)
 # ASR, NLI, TAXONOMY    (default: embedded, embedded, goemotions)
+# Variables of lanser, such as LANSER_TRANSCRIBE_SEGMENT=vad, are handed to HOSTS too.
 # The jobs of a machine share its processors: LANSER_THREADS says how many each takes.
 set -euo pipefail
 
 : "${SPEECH:?folder of unlabeled speech}" "${OUT:?folder for all that is made}"
 export PARTS=${PARTS:-8} JOBS=${JOBS:-2}
+handed=(part PARTS JOBS)
+for name in "${!LANSER_@}"; do # no key: ssh would show it to all who list processes
+    [ "$name" = LANSER_LLM_KEY ] || handed+=("$name")
+done
 
 part() { # DIR NUMBER VERB INPUT OPTIONS...; exit 3 means done, with some records rejected
     local out=$1/$2 number=$2
@@ -29,7 +34,7 @@ stage() { # VERB INPUT MERGED OPTIONS...
     shift 3
     mkdir -p "$dir"
     seq "$PARTS" | parallel --quote --will-cite --jobs "$JOBS" --retries 3 ${HOSTS:+--sshlogin "$HOSTS"} \
-        --env part --env PARTS --env JOBS --workdir . part "$dir" {} "$verb" "$input" "$@"
+        "${handed[@]/#/--env=}" --workdir . part "$dir" {} "$verb" "$input" "$@"
     lanser parts "$dir" --of "$PARTS" --merge "$merged" > /dev/null
 }
 

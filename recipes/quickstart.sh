@@ -10,7 +10,7 @@
 # SPEECH   folder with unlabeled/, labeled/ and written.jsonl (default: examples/speech)
 # PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 32, 20)
 set -euo pipefail
-cd "$(dirname "$0")/.."
+[ -n "${AUDIO:-}" ] || cd "$(dirname "$0")/.."
 
 work=${WORK:-quickstart}
 asr=${ASR:-embedded}

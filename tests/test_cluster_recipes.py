@@ -316,6 +316,34 @@ def test_the_ray_example_is_short() -> None:
     assert len([line for line in text.splitlines() if line.strip()]) <= 25
 
 
+RAY = """\
+import os
+
+def remote(**_):
+    def away(function):
+        def work(*words):
+            here = os.getcwd()
+            os.chdir("/")
+            function(*words)
+            os.chdir(here)
+        work.remote = work
+        return work
+    return away
+
+get = list
+"""
+
+
+def test_paths_of_the_ray_example_count_from_where_it_was_started(tmp_path: Path) -> None:
+    """By a Ray whose workers have another working directory."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/lanser").write_text(f"#!/bin/sh\npwd >> '{tmp_path}/said'\n")
+    (tmp_path / "bin/lanser").chmod(0o755)
+    (tmp_path / "ray.py").write_text(RAY)
+    run(tmp_path, sys.executable, RECIPES / "ray_parts.py", "out", 2, "x", PYTHONPATH=tmp_path)
+    assert (tmp_path / "said").read_text() == f"{tmp_path}\n" * 3  # two parts, and the merger
+
+
 @pytest.mark.slow
 def test_the_ray_example_makes_what_one_process_makes(
     speech: Path, tiny_whisper: Path, lanser: Lanser, tmp_path: Path

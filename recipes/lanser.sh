@@ -37,6 +37,7 @@ place() {
 }
 first=$(place "${STAGE:-transcribe}")
 last=$(place "${STOP_STAGE:-probe-prosody}")
+((first <= last)) || { echo "$0: STAGE $STAGE comes after STOP_STAGE $STOP_STAGE" >&2 && exit 2; }
 dry=${1:-}
 
 # stage VERB...: run it, if it is asked for. Exit 3 is done, with some records rejected: go on.
@@ -48,6 +49,10 @@ stage() {
     [ -n "$dry" ] || lanser "$@" || [ $? -eq 3 ]
 }
 
+if [[ $(realpath -m "$work")/ = "$(realpath -m "$SPEECH")"/* ]]; then
+    echo "$0: WORK lies in SPEECH, which it would change: name a folder elsewhere" >&2
+    exit 2
+fi
 [ -n "$dry" ] || mkdir -p "$work"
 stage transcribe "$SPEECH" --model "${ASR:-embedded}" --device all \
     --resume -o "$work/words.jsonl" --rejects "$work/words.rejects.jsonl"

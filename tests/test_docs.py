@@ -412,8 +412,13 @@ def test_the_paper_is_shown_and_its_stages_are_checked_before_anything_runs(tmp_
     shown = shell(f"{recipe} --dry-run", tmp_path, **paper)
     verbs = [line.split()[1] for line in shown.stdout.splitlines()]
     assert verbs == ["eval", "efficiency", "probe-prosody"]
-    wrong = shell(str(recipe), tmp_path, **{**paper, "STAGE": "finetun"})
-    assert wrong.returncode == 2 and "there are: transcribe entail-label" in wrong.stderr
+    for change, said in (
+        ({"STAGE": "finetun"}, "there are: transcribe entail-label"),
+        ({"STOP_STAGE": "shard"}, "STAGE eval comes after STOP_STAGE shard"),
+        ({"SPEECH": ".", "WORK": "all"}, "WORK lies in SPEECH"),
+    ):
+        wrong = shell(str(recipe), tmp_path, **{**paper, **change})
+        assert wrong.returncode == 2 and said in wrong.stderr
     assert [path.name for path in tmp_path.iterdir()] == [".bin"]
 
 

@@ -459,6 +459,14 @@ def test_slurm_recipes(small_checkout):
         assert shell(tars, small_checkout, SLURM_ARRAY_TASK_ID=task).returncode == code
     weak = sorted((small_checkout / "of tars" / "weak").glob("*.jsonl"))
     assert [read_jsonl(path)[0]["id"] for path in weak] == [f"utt-000{n}" for n in (1, 2, 3)]
+    (small_checkout / "OUT").symlink_to("of tars")
+    [gather] = re.findall("^sed .*tars.txt .*", (ROOT / "docs/scale.md").read_text(), re.MULTILINE)
+    assert shell(gather, small_checkout).returncode == 0
+    gathered = small_checkout / "weak.jsonl"
+    assert gathered.read_bytes() == b"".join(path.read_bytes() for path in weak)
+    weak[1].unlink()
+    lost = shell(gather, small_checkout)
+    assert lost.returncode != 0 and "OUT/weak/t-2.jsonl" in lost.stderr
 
 
 def test_make_targets_exist():

@@ -136,6 +136,7 @@ compare() {
 parts=(label "${arms[@]/#/pretrain-}" tune-scratch "${arms[@]/#/tune-}" points compare)
 [ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
 [ $# -eq 0 ] || parts=("$@")
+same_settings "$work/speech-settings" "$NEMO, $TEXT"
 same_settings "$work/settings" \
     "$model crop $crop, ${CLIPS:-all} clips, shuffled p $best, $pretrain_steps steps of pre-training"
 same_settings "$tuned/settings" "$root, $folds folds, $steps steps${BATCH:+ of $BATCH}"

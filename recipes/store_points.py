@@ -88,6 +88,9 @@ def new_lines(
 
 
 def main(argv: list[str] | None = None) -> int:
+    from lanser_cli.errors import LanserError
+    from lanser_cli.lock import claimed_file
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "found", type=Path, nargs="+", help="predictions.jsonl of run folders, or probe.json"
@@ -99,13 +102,18 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     about = {key: value(word) for key, _, word in (each.partition("=") for each in args.set)}
-    old = args.to.read_text(encoding="utf-8").splitlines() if args.to.exists() else []
-    new = list(new_lines(args.found, about, args.by, old))
-    if new:
-        args.to.parent.mkdir(parents=True, exist_ok=True)
-        part = args.to.with_name(args.to.name + ".part")
-        part.write_text("\n".join([*old, *new]) + "\n", encoding="utf-8")
-        part.replace(args.to)
+    args.to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with claimed_file(args.to, force=True):  # else lines of two at once are lost
+            old = args.to.read_text(encoding="utf-8").splitlines() if args.to.exists() else []
+            new = list(new_lines(args.found, about, args.by, old))
+            if new:
+                part = args.to.with_name(args.to.name + ".part")
+                part.write_text("\n".join([*old, *new]) + "\n", encoding="utf-8")
+                part.replace(args.to)
+    except LanserError as error:
+        print(f"store_points: {error}", file=sys.stderr)
+        return 1
     print(f"store_points: {len(new)} new, {len(old)} before, in {args.to}", file=sys.stderr)
     return 0
 

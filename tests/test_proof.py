@@ -19,6 +19,7 @@ from conftest import ROOT, read_jsonl, write_jsonl
 from scipy.stats import binomtest, chi2_contingency, ttest_1samp
 from test_docs import blocks, shell
 
+from lanser_cli.lock import claimed_file
 from lanser_cli.prosody.targets import measure
 
 
@@ -175,6 +176,9 @@ def test_points_without_a_training_are_an_error_and_not_silence(recipe, checkout
     given = {"SPEECH": "a.jsonl", "CORPUS": "emodb b", "NEMO": "nemo", "TEXT": "text"}
     done = shell(f"recipes/{recipe}.sh points", checkout, **given, WORK="older")
     assert done.returncode == 1 and "points: no training below older/" in done.stderr
+    for name in {"simulate": ("SPEECH", "CORPUS"), "real-voices": ("NEMO", "TEXT")}[recipe]:
+        other = shell(f"recipes/{recipe}.sh points", checkout, **given | {name: "x"}, WORK="older")
+        assert other.returncode == 2 and "name another WORK" in other.stderr
 
 
 @pytest.mark.slow
@@ -479,7 +483,7 @@ def test_too_few_speakers_give_no_interval(tmp_path):
     assert "| +0.150 |" in made and "too few speakers for an interval, 2" in made
 
 
-def test_the_example_of_a_result_has_the_keys_of_a_point(tmp_path):
+def test_the_example_of_a_result_has_the_keys_of_a_point(tmp_path, capsys):
     [example] = map(json.loads, blocks("docs/formats.md", "json result"))
     run = tmp_path / "run"
     run.mkdir()
@@ -500,6 +504,9 @@ def test_the_example_of_a_result_has_the_keys_of_a_point(tmp_path):
     store += [f"{k}={example[k]}" for k in list(example)[: list(example).index("model")]]
     for _ in range(2):  # the second time it is there
         assert points.main(store) == 0
+    with claimed_file(tmp_path / "made.jsonl", force=True):  # by another, whose lines must not go
+        assert points.main(store) == 1
+    assert "is writing it: wait for its end" in capsys.readouterr().err
     [made] = read_jsonl(tmp_path / "made.jsonl")
     assert list(made) == list(example)
     assert made["p"] == 0.5 and made["uar"] == 0.5 and made["by_unit"] == {"s0": 0.5, "s1": 0.5}

@@ -35,7 +35,8 @@ export LANSER_ENTAIL_LABEL_MODEL=${NLI:-FacebookAI/roberta-large-mnli}
 
 runs=()
 for value in "$@"; do
-    made="$work/ablate-$option/$(basename "$value" .json | tr -cs '[:alnum:]\n' _)"
+    made="$work/ablate-$option/$(basename -- "$value" .json | tr -cs '[:alnum:]\n' _)"
+    while [[ " ${runs[*]} " = *" $made/tuned "* ]]; do made+=_; done # of another value
     mkdir -p "$made"
     may_reject lanser entail-label "$work/words.jsonl" "--$option" "$value" \
         --resume -o "$made/weak.jsonl"

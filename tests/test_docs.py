@@ -436,6 +436,17 @@ def test_a_recipe_says_what_it_does_what_it_needs_and_what_it_costs(name):
         assert f"# {word}" in head
 
 
+def test_values_of_an_ablation_that_differ_in_a_mark_alone_have_a_folder_each(tmp_path):
+    """By a `lanser` that says what it was given."""
+    (tmp_path / ".bin").mkdir()
+    (tmp_path / ".bin/lanser").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / ".bin/lanser").chmod(0o755)
+    done = shell(f"{ROOT}/recipes/ablate.sh template 'I {{}}.' 'I {{}}!' -", tmp_path, WORK="all")
+    made = "all/ablate-template"
+    compared = f"compare {made}/I_/tuned {made}/I__/tuned {made}/_/tuned -o"
+    assert compared in done.stdout, done.stderr
+
+
 @pytest.mark.slow
 def test_slurm_recipes(small_checkout):
     """Run as Slurm would, where there is none: each task of an array, the merger, one more step."""

@@ -3,7 +3,7 @@
 #   night, in OUT/labels/. Safe to run twice: a second run at the same time ends at once, and one
 #   after a crash goes on where that stopped. Adds one line to OUT/log; prints only what went wrong,
 #   which cron mails.
-# Needs: lanser on the PATH; flock (util-linux). Paths without line breaks.
+# Needs: lanser on the PATH; flock (util-linux). Paths without line breaks, links that lead in no circle.
 # Costs: seconds where nothing is new; else what transcribe and entail-label take.
 #
 #   PATH=/opt/lanser/.venv/bin:/usr/bin:/bin

@@ -139,7 +139,7 @@ parts=(label "${arms[@]/#/pretrain-}" tune-scratch "${arms[@]/#/tune-}" points c
 same_settings "$work/speech-settings" "$NEMO, $TEXT"
 same_settings "$work/settings" \
     "$model crop $crop, ${CLIPS:-all} clips, shuffled p $best, $pretrain_steps steps of pre-training"
-same_settings "$tuned/settings" "$root, $folds folds, $steps steps${BATCH:+ of $BATCH}"
+same_settings "$tuned/settings" "$root, $folds folds, $steps steps of $batch"
 for part in "${parts[@]}"; do
     printf '\n== %s\n' "$part" >&2
     case $part in

@@ -121,7 +121,7 @@ parts+=(points compare)
 [ $# -eq 0 ] || parts=("$@")
 same_settings "$work/settings" \
     "$SPEECH, ${recordings:-all} recordings, $CORPUS, $model crop $crop, $pretrain_steps steps; \
-$fraction of the labels, $folds folds, $steps steps${BATCH:+ of $BATCH}"
+$fraction of the labels, $folds folds, $steps steps of $batch"
 for part in "${parts[@]}"; do
     printf '\n== %s\n' "$part" >&2
     IFS=- read -r _ first second third <<< "$part"

@@ -114,15 +114,22 @@ def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
     return [fmean(mine[seed][unit] - others[seed][unit] for seed in seeds) for unit in units]
 
 
+def beside_scratch(
+    here: list[Point], *keys: str, scratch: tuple[Any, ...]
+) -> tuple[dict[Any, list[Point]], list[Point], dict[Any, list[float]]]:
+    """Points by arm, those from scratch apart, and the gain of each arm."""
+    arms = dict(groups(here, *keys))
+    base = arms.pop(scratch, [])
+    return arms, base, {arm: gains(one, base) for arm, one in arms.items()}
+
+
 def real_voices(points: list[Point]) -> str:
     """UAR of each corpus, share of labels and arm; its gain over scratch, by seed and unit."""
     rows, held = [], []
     apart = told(points, REAL_SETTINGS, "corpus", "fraction", "pretrain_steps", "steps")
     for where, here in groups(points, *REAL_SETTINGS):
         other = [here[0][key] for key in apart]
-        by_arm = dict(groups(here, "arm", "p"))
-        scratch = by_arm.pop(("scratch", None), [])
-        found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
+        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=("scratch", None))
         for (arm, p), one in {**by_arm, ("scratch", None): scratch}.items():
             uar = fmean(each["uar"] for each in one) if one else None
             rows.append(
@@ -294,9 +301,7 @@ def real_voices_decides(points: list[Point]) -> str:
     apart = told(points, REAL_SETTINGS, "corpus", "pretrain_steps", "steps")
     for where, here in groups(points, *REAL_SETTINGS):
         other = [here[0][key] for key in apart]
-        by_arm = dict(groups(here, "arm", "p"))
-        scratch = by_arm.pop(("scratch", None), [])
-        found = {arm: gains(one, scratch) for arm, one in by_arm.items()}
+        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=("scratch", None))
         for arm, words, answer in judged(REAL, found):
             count = len(paired(by_arm[arm], scratch))
             row = (f"{where[-2]}, {where[-1]}", words, count, shown(found[arm]), answer)
@@ -314,9 +319,9 @@ def simulate_decides(points: list[Point]) -> str:
     for _, here in groups(points, *SIMULATED_SETTINGS):
         other = [here[0][key] for key in apart]
         cells = dict(groups(here, "strength", "accuracy"))
-        tuned = {cell: [one for one in found if "uar" in one] for cell, found in cells.items()}
-        scratch = tuned.get((None, None), [])
-        found = {cell: gains(one, scratch) for cell, one in tuned.items()}
+        tuned, scratch, found = beside_scratch(
+            [one for one in here if "uar" in one], "strength", "accuracy", scratch=(None, None)
+        )
         for cell, words, answer in judged(SIMULATED, found):
             probes = [one for one in cells[cell] if "verdicts" in one]
             prosody = sum(one["verdicts"]["within"]["verdict"] == "shown" for one in probes)

@@ -141,6 +141,7 @@ class LlmScorer:
         except BaseException:
             self._threads.terminate()  # else the questions that are left would still be asked
             self._threads = None
+            self._server.give_up()
             raise
 
     def _answer(self, question: _Question) -> dict[str, float] | str:

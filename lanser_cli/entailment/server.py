@@ -97,6 +97,7 @@ class Server:
             maxsize=SLOTS, headers=headers, retries=False, timeout=urllib3.Timeout(_PATIENCE)
         )
         self._lock, self._said_to_wait = threading.Lock(), False
+        self._given_up = threading.Event()
         self.kind, version, about = self._look()
         self.most_tokens = 100 if self.kind == "llama.cpp" else 20
         digest = string64(json.dumps(about, sort_keys=True))
@@ -136,6 +137,11 @@ class Server:
             ) from None
         tokens = [(token["token"], float(token["logprob"])) for token in answer["top_logprobs"]]
         return answer["token"], [(token, odds) for token, odds in tokens if odds > _ABSENT]
+
+    def give_up(self) -> None:
+        """Let no request that other threads are at be tried again; later ones are as ever."""
+        self._given_up.set()
+        self._given_up = threading.Event()
 
     def _look(self) -> tuple[str, str, object]:
         """The server's kind and version, and what it says of the model."""
@@ -182,6 +188,7 @@ class Server:
             RecordError: this request gets none, and others may.
             LanserError: no request does.
         """
+        given_up = self._given_up
         for wait in (*_WAITS, None):
             asked = 0.0
             fault: LanserError
@@ -212,15 +219,17 @@ class Server:
                 asked = _retry_after(reply.headers.get("Retry-After"))
             if wait is None or asked > _MOST_WAIT:
                 raise fault
-            self._wait(max(wait, asked))
+            if self._wait(max(wait, asked), given_up):
+                raise fault
         raise AssertionError
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float, given_up: threading.Event) -> bool:
+        """Whether the request was given up meanwhile."""
         with self._lock:
             if seconds >= 5.0 and not self._said_to_wait:
                 self._said_to_wait = True
                 console.info(f"{self.name}: the server is busy or away: trying again for a while")
-        time.sleep(seconds)
+        return given_up.wait(seconds)
 
     def _refusal(self, reply: urllib3.BaseHTTPResponse, data: bytes, path: str) -> LanserError:
         """What an answer other than 200 means for the run."""

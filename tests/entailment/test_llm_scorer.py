@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from email.utils import formatdate
+from multiprocessing.dummy import DummyProcess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from lanser_cli.app import main
 from lanser_cli.entailment import server as server_module
 from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.server import SLOTS, Server
+from lanser_cli.errors import LanserError
 
 TEXTS = ("what a joy", "no anger here", "joy joy", "fear of the dark", "just so")
 LABELS = "joy,fear,anger"
@@ -140,7 +143,7 @@ def test_what_passes_is_tried_again_after_as_long_as_the_server_asks(
     tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(server_module.time, "sleep", slept.append)
+    monkeypatch.setattr(Server, "_wait", lambda _, seconds, given_up: slept.append(seconds))
     in_a_minute = formatdate(server_module.time.time() + 60, usegmt=True)
     answers = [(429, {"Retry-After": "7"}), (503, {"Retry-After": in_a_minute}), (500, {})]
     scripted.statuses["joy"] = answers
@@ -165,6 +168,24 @@ def test_a_server_that_stops_ends_the_run_and_resume_goes_on(
         resumed = label(path, again, *choice, "--resume")
         assert len(again.asked) == 1 + 4  # a first question, and the rest
     assert resumed == whole
+
+
+def test_a_run_that_ends_leaves_no_question_that_is_asked_again(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_WAITS", (60.0,))
+    scripted.statuses = {"secret": [(401, {})], "busy": [(503, {})] * 9}
+    scripted.latency = 0.2  # so that all are asked before one is answered
+    scorer = LlmScorer(Server(scripted.model))
+    before = threading.enumerate()
+    with pytest.raises(LanserError, match="refuses the key"):
+        scorer.score(["a secret", *["busy"] * 8], ["This person feels joy."])
+    new = [thread for thread in threading.enumerate() if thread not in before]
+    threads = [thread for thread in new if isinstance(thread, DummyProcess)]
+    for thread in threads:
+        thread.join(5)
+    assert not [thread for thread in threads if thread.is_alive()]
+    assert np.isfinite(scorer.score(["joy"], ["This person feels joy."])).all()  # it goes on
 
 
 def test_a_cache_answers_in_place_of_the_server(path: Path, scripted: Scripted) -> None:

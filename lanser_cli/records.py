@@ -26,6 +26,8 @@ _NAMES = (
     *("emotion", "prediction", "test_fold"),
 )
 """Keys whose value tells one from another, as a whole number does too."""
+_ANSWER = ("prediction", "scores", "predictions", "test_fold", "heard")
+"""Keys of what a model answered, and of which model it was."""
 _STRINGS = (*_NAMES, "audio_filepath", "lang", "text", "text_hash")
 _NUMBER = (int, float)
 _NUMBERS = ("offset", "duration", "emotion_score")
@@ -181,6 +183,11 @@ class Record:
     def with_fields(self, **updates: Any) -> Record:
         """A copy with keys set: known ones keep their place, new ones go to the end."""
         return Record({**self.fields, **updates})
+
+    def with_answer(self, **answer: Any) -> Record:
+        """A copy with a model's answer; of what another has answered before nothing is left."""
+        kept = {key: self.fields[key] for key in self.fields if key in answer or key not in _ANSWER}
+        return Record({**kept, **answer})
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,12 @@ def test_fields_are_added_at_the_end_and_changed_in_place() -> None:
     assert record.text == "x"
 
 
+def test_an_answer_takes_the_place_of_all_that_was_answered_before() -> None:
+    record = Record({"id": "a", "scores": {"joy": 1.0}, "predictions": {"0": "joy"}, "heard": True})
+    answered = record.with_answer(prediction="anger", test_fold="2")
+    assert answered.fields == {"id": "a", "prediction": "anger", "test_fold": "2"}
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {"deep": float("nan")}])
 def test_what_json_cannot_say_is_not_written(value: object) -> None:
     with pytest.raises(RecordError, match="cannot be written as JSON"):

@@ -47,7 +47,8 @@ def fuse(
         sums = {
             label: sum(math.log(max(one[label], _LEAST)) for one in several) for label in labels
         }
-        records.append(record.with_fields(prediction=max(labels, key=lambda label: sums[label])))
+        best = max(labels, key=lambda label: sums[label])
+        records.append(record.with_answer(prediction=best, test_fold=record.word("test_fold")))
     if lost:
         console.warn(
             f"eval: --fuse: not all inputs have a score of {', '.join(lost)}: never answered"

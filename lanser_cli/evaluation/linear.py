@@ -102,7 +102,7 @@ def over_folds(
         model = _fitted(classifier, cost, known, labels)
         asked = features[[rows[record.id] for record in fold.test]]
         for record, fields in zip(fold.test, _answers(model, asked), strict=True):
-            answered[record.id] = record.with_fields(**fields, test_fold=fold.name)
+            answered[record.id] = record.with_answer(**fields, test_fold=fold.name)
     return Tested([answered[one.id] for one in records if one.id in answered], costs)
 
 

@@ -133,7 +133,7 @@ def _way(taxonomy: str, crosswalk: str | None, labels: Sequence[str]) -> Crosswa
 
 def _answered(records: Sequence[Record], chances: Array, labels: Sequence[str]) -> list[Record]:
     return [
-        record.with_fields(
+        record.with_answer(
             prediction=labels[int(row.argmax())],
             scores=dict(zip(labels, np.round(row, 6).tolist(), strict=True)),
         )

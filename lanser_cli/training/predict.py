@@ -249,7 +249,7 @@ class Predictor:
             label: round(float(probability), 6)
             for label, probability in zip(self.labels, probabilities, strict=True)
         }
-        return record.with_fields(
+        return record.with_answer(
             prediction=self.labels[int(probabilities.argmax())], scores=scores
         )
 

@@ -113,6 +113,22 @@ def test_the_seeds_of_a_run_vote_together(
     assert b"seed-5/fold-1" in done.stderr
 
 
+def test_what_is_predicted_anew_is_measured_and_not_what_was_answered_before(
+    run: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    anew = tmp_path / "anew.jsonl"
+    lanser("predict", run / "predictions.jsonl", "--run", tiny_run, "--device", "cpu", "-o", anew)
+    right = [one["prediction"] == one["label"] for one in read_jsonl(anew)]
+    [found] = read_jsonl(lanser("eval", anew).stdout)
+    assert found["seeds"] == {} and found["folds"] == {}
+    assert found["wa"]["value"] == pytest.approx(sum(right) / 12, abs=1e-6)
+    lanser("text-only", run / "predictions.jsonl", "--folds", "3", "--device", "cpu",
+           "--crosswalk", "ekman6", "-o", tmp_path / "words")  # fmt: skip
+    for name in ("entailment", "logistic"):
+        [found] = read_jsonl(lanser("eval", tmp_path / "words" / name).stdout)
+        assert found["seeds"] == {}
+
+
 def test_a_clip_that_is_away_while_one_seed_is_tested_is_rejected_and_left_out_of_all_answers(
     run: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from lanser_cli import console
 from lanser_cli.destination import followed, is_stream
-from lanser_cli.errors import LanserError, already_there
+from lanser_cli.errors import LanserError, UsageError, already_there
 
 _TRAINING = "{holder} is training into it: wait for its end, or name another folder"
 _WRITING = "{holder} is writing it: wait for its end, or name another output"
@@ -116,6 +116,20 @@ def claimed_folder(folder: Path | None, *, force: bool) -> Iterator[None]:
         lock.release()
         with suppress(OSError):  # it holds something, as it should
             folder.rmdir()
+
+
+@contextmanager
+def claimed_new_folder(folder: Path) -> Iterator[None]:
+    """The same for runs that are written at the end of much work, into a folder without any.
+
+    Raises:
+        UsageError: it holds something, as a run does.
+        LanserError: as `claimed_folder`.
+    """
+    with claimed_folder(folder, force=True):
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise UsageError(f"{folder} is not empty: remove it, or name another with -o")
+        yield
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Annotated
 from lanser_cli.choices import Scaling
 from lanser_cli.commands import options, training
 from lanser_cli.commands.groups import RUNNING, SOUND
+from lanser_cli.lock import claimed_new_folder
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
@@ -51,7 +52,7 @@ def command(
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
-    with Ledger("baseline", rejects, inputs=inputs) as ledger:
+    with Ledger("baseline", rejects, inputs=inputs) as ledger, claimed_new_folder(output):
         made, found = baseline(
             *(inputs, output, how, ledger),
             normalise=normalise,

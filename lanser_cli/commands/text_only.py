@@ -7,6 +7,7 @@ from typing import Annotated
 from lanser_cli.choices import Removing
 from lanser_cli.commands import completion, options, training
 from lanser_cli.commands.groups import LABELS
+from lanser_cli.lock import claimed_new_folder
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
@@ -61,7 +62,7 @@ def command(
     from lanser_cli.training.folds import Protocol
 
     how = options.fill(Protocol, locals())
-    with Ledger("text-only", rejects, inputs=inputs) as ledger:
+    with Ledger("text-only", rejects, inputs=inputs) as ledger, claimed_new_folder(output):
         made, found = text_only(
             *(inputs, output, how, ledger),
             taxonomy=taxonomy,

@@ -149,16 +149,6 @@ def write_run(
     return result
 
 
-def check_new(folder: Path) -> None:
-    """Refuse a folder that holds something, as a run does.
-
-    Raises:
-        UsageError: it does.
-    """
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: remove it, or name another with -o")
-
-
 def _fitted(classifier: Classifier, cost: float, features: Array, labels: Array) -> Any:
     """A pipeline: fill in means, scale, classify with classes weighted alike."""
     from sklearn.exceptions import ConvergenceWarning

@@ -22,7 +22,7 @@ from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import load_taxonomy
 from lanser_cli.entailment.text_vectors import text_vectors
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.evaluation.linear import Array, Tested, check_new, divided, over_folds, write_run
+from lanser_cli.evaluation.linear import Array, Tested, divided, over_folds, write_run
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.strays import taxonomy_of
 from lanser_cli.records import Record, Reject
@@ -61,9 +61,8 @@ def text_only(
 
     Raises:
         LanserError: no record has both, or they cannot be divided so.
-        UsageError: the folder holds something, or there is no crosswalk to the labels.
+        UsageError: there is no crosswalk to the labels.
     """
-    check_new(run)
     records = _records(inputs or ["-"], protocol, ledger)
     labels = human_label_set(records)
     way = _way(taxonomy, crosswalk, labels)

@@ -13,7 +13,6 @@ from lanser_cli.choices import Scaling
 from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.linear import (
     Classifier,
-    check_new,
     divided,
     over_folds,
     scaled_by_speaker,
@@ -54,9 +53,8 @@ def baseline(
 
     Raises:
         LanserError: fewer than two labels, or records that cannot be divided so.
-        UsageError: the folder holds something.
+        UsageError: `normalise` needs a speaker that a record does not name.
     """
-    check_new(run)
     labelled = gather(inputs, ledger, fetch, take=protocol.take)
     kept = measured(labelled, ledger, measurer, what=STAGE, processes=processes)
     if not kept:

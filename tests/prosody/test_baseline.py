@@ -11,6 +11,7 @@ import soundfile
 from conftest import Lanser, read_jsonl, tone, write_jsonl
 
 from lanser_cli.evaluation.linear import COSTS, divided, over_folds, scaled_by_speaker
+from lanser_cli.lock import claimed_new_folder
 from lanser_cli.models.front_end import FrontEnd, LogMel
 from lanser_cli.prosody.functionals import MELS, functionals
 from lanser_cli.records import Record
@@ -61,7 +62,20 @@ def test_it_leaves_runs_that_eval_and_compare_read(
     lanser("compare", run / "svm", run / "logistic")
     refused = lanser("eval", run, check=1)
     assert f"{run}/svm" in refused.stderr.decode() and refused.stderr.count(b"\n") == 1
-    lanser("baseline", corpus, "--folds", "6", "-o", run, check=2)
+    told = lanser("baseline", corpus, "--folds", "6", "-o", run, check=2)
+    assert b"is not empty" in told.stderr
+
+
+@pytest.mark.parametrize("verb", ["baseline", "text-only"])
+def test_one_process_at_a_time_writes_into_a_folder_that_can_be_made(
+    verb: str, lanser: Lanser, corpus: Path, tmp_path: Path
+) -> None:
+    with claimed_new_folder(tmp_path / "run"):
+        held = lanser(verb, corpus, "-o", tmp_path / "run", check=1)
+        assert b"process" in held.stderr and b"is writing it" in held.stderr
+    (tmp_path / "file").write_text("")
+    done = lanser(verb, "-", "-o", tmp_path / "file" / "run", input=b"torn", check=1)
+    assert b"cannot be made" in done.stderr and b"not JSON" not in done.stderr
 
 
 def test_its_folds_are_those_of_finetune(corpus: Path) -> None:

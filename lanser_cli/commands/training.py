@@ -182,7 +182,7 @@ StandardProtocol = Annotated[
 
 
 Fraction = Annotated[
-    float, TEST.option(min=0.0, max=1.0, help="Share of the training labels to use.")
+    float, TEST.option(min=0.0, max=1.0, help="Share of the training labels to use, above 0.")
 ]
 
 

@@ -55,9 +55,9 @@ class Protocol:
         min_seconds, max_seconds: the utterances to use, as `Lengths`.
 
     Raises:
-        UsageError: `test` is not of this form, `validation` is with several groups or with an
-            official one, or there is no such `protocol`, or it is with what it stands for; or as
-            `Lengths`.
+        UsageError: `fraction` is 0, `test` is not of this form, `validation` is with several
+            groups or with an official one, or there is no such `protocol`, or it is with what it
+            stands for; or as `Lengths`.
     """
 
     folds: int | None = None
@@ -73,6 +73,8 @@ class Protocol:
 
     def __post_init__(self) -> None:
         self.held_out()
+        if not self.fraction:
+            raise UsageError("--fraction 0 leaves nothing to train on: name a share above 0")
         Lengths(self.min_seconds, self.max_seconds)
         if self.standard and (self.folds is not None or self.test or self.group != "speaker"):
             raise UsageError(

@@ -129,6 +129,11 @@ def test_fractions_are_stratified_and_nested():
     assert len(subset(records, 0.0, seed=0)) == 2, "one a label at least"
 
 
+def test_no_labels_at_all_are_no_fraction():
+    with pytest.raises(UsageError, match="--fraction 0 leaves nothing to train on"):
+        Protocol(fraction=0.0)  # no report would read the config of such a run
+
+
 def test_the_fraction_is_of_training_records_only():
     for fold in divide(corpus(), Protocol(folds=3, fraction=0.25)):
         assert len(fold.test) == 16 and len(fold.training) == 8

@@ -49,6 +49,7 @@ CONFIG: Shape = {
     "versions": Maybe({str: str}),
     "init": Maybe(str),
     "missing": Maybe(str),
+    "models": Maybe([str]),
     "identity": Maybe({str: str}),
     "architecture": Maybe({"front_end": Maybe({})}),  # wholly checked where a network is made of it
     "test_speakers": Maybe([str]),

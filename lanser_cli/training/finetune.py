@@ -210,7 +210,8 @@ def tune(
         details["place"] = recipe.place(where, ranks.count)
         if ranks.leads and seeds > 1:
             about = details | {"recipe": asdict(recipe), "identity": same | several}
-            top.write_config("finetune", architecture, **about, seeds=list(numbers))
+            models = [f"seed-{number}/fold-{fold.name}" for number in numbers for fold in folds]
+            top.write_config("finetune", architecture, **about, seeds=list(numbers), models=models)
         for number in numbers:
             one = _Seed(
                 RunFolder(_of_seed(run, number, seeds)) if seeds > 1 else top,
@@ -309,7 +310,8 @@ class _Seed:
         details = self.details | {"recipe": asdict(self.recipe)}
         if self.leads:
             self.run.create(resume=True)
-            self.run.write_config("finetune", self.architecture, **details)
+            models = [f"fold-{fold.name}" for fold in folds]
+            self.run.write_config("finetune", self.architecture, **details, models=models)
         found: dict[str, Record] = {}
         for fold in folds:
             folder = RunFolder(self.run.path / f"fold-{fold.name}")

@@ -181,15 +181,20 @@ def model_folders(folder: Path) -> list[Path]:
     """The folders with weights: this one, or those of its folds and seeds.
 
     Raises:
-        LanserError: no finished model.
+        LanserError: no finished model, or not all that the run is to have.
     """
-    read_config(folder)
+    wanted = read_config(folder).get("models") or ()
     if (folder / "model.safetensors").exists():
         return [folder]
     folds = sorted(folder.glob("fold-*/model.safetensors"))
     folds += sorted(folder.glob("seed-*/fold-*/model.safetensors"))
     if not folds:
         raise LanserError(f"{folder}: no model.safetensors: the run is not finished (--resume)")
+    if missing := [name for name in wanted if not RunFolder(folder / name).finished]:
+        raise LanserError(
+            f"{folder}: the run is not finished: there is no model in {', '.join(missing)}: go on "
+            f"with --resume, or name one that is there, such as {folds[0].parent}"
+        )
     return [path.parent for path in folds]
 
 

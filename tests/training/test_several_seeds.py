@@ -113,6 +113,30 @@ def test_the_seeds_of_a_run_vote_together(
     assert b"seed-5/fold-1" in done.stderr
 
 
+def test_half_a_run_does_not_vote(
+    run: Path, labelled: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    shutil.rmtree(
+        half / "seed-6" / "fold-3"
+    )  # as of a run that was killed in its last fold but one
+    (half / "seed-6" / "fold-2" / "model.safetensors").unlink()
+    for folder, names in (
+        (half, "seed-6/fold-2, seed-6/fold-3"),
+        (half / "seed-6", "fold-2, fold-3"),
+    ):
+        for line in (
+            ("predict", labelled, "--run", folder),
+            ("export", folder, "--to", "torch", "-o", tmp_path / "half.pt2"),
+            ("finetune", labelled, *SLIM, "--init", folder, "-o", tmp_path / "x"),
+        ):
+            said = lanser(*line, check=1).stderr.decode()
+            assert f"is not finished: there is no model in {names}: go on with --resume" in said
+    lanser("predict", labelled, "--run", half / "seed-6" / "fold-1", "--device", "cpu")
+    lanser("predict", labelled, "--run", half / "seed-5", "--device", "cpu")
+
+
 def test_what_is_predicted_anew_is_measured_and_not_what_was_answered_before(
     run: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
 ) -> None:

@@ -24,7 +24,7 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.finetune import Start, keyed, tune
+from lanser_cli.training.finetune import Start, keyed, seen_by, tune
 from lanser_cli.training.folds import Protocol, divide, subset
 from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device
@@ -145,6 +145,7 @@ def efficiency(
             f"--by {by}: {len(odd)} of {len(tested)} test records do not have it, such as "
             f"'{odd[0].id}': name another key"
         )
+    seen_by(start, whole)  # what --init must not have heard is said before scratch is trained
     draws = range(protocol.subset_seed, protocol.subset_seed + grid.seeds)
     used = {record.id for fold in whole for record in fold.judged}
     for fold in whole:

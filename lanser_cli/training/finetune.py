@@ -195,7 +195,7 @@ def tune(
             inner.check_same(same | {"--seed": str(number)})
         else:
             inner.check_new()
-    seen = _seen(folds, start)
+    seen = seen_by(start, folds)
     top.create(resume=resume)
     details: dict[str, Any] = {
         "protocol": asdict(protocol),
@@ -272,8 +272,12 @@ def _pooled(identifier: str, by_seed: Mapping[str, Mapping[str, Record]]) -> Rec
     return Record(kept | {"predictions": {seed: one.prediction for seed, one in records.items()}})
 
 
-def _seen(folds: Sequence[Fold], start: Start) -> dict[str, Any] | None:
-    """What the model to start from has heard of the test and validation sides."""
+def seen_by(start: Start, folds: Sequence[Fold]) -> dict[str, Any] | None:
+    """What the model to start from has heard of the test and validation sides.
+
+    Raises:
+        UsageError: something, and that is not allowed.
+    """
     if start.init is None:
         return None
     judged = {record.id: record for fold in folds for record in fold.judged}

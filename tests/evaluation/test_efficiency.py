@@ -17,6 +17,7 @@ from lanser_cli.errors import UsageError
 from lanser_cli.evaluation.curve import Curves, area, crossing
 from lanser_cli.evaluation.efficiency import Grid
 from lanser_cli.records import Record
+from lanser_cli.training import heard
 from lanser_cli.training.folds import subset
 
 FRACTIONS = (0.1, 0.5, 1.0)
@@ -132,6 +133,17 @@ def test_a_unit_that_records_lack_is_refused_before_anything_is_trained(
         tmp_path / "x",
     )
     assert b"--by voice: 12 of 12 test records do not have it" in lanser(*line, check=2).stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_start_that_has_heard_the_test_is_refused_before_anything_is_trained(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "heard")
+    traces = [(heard.marks(Record(one)), None) for one in read_jsonl(labelled)[:1]]
+    heard.write(tmp_path / "heard", heard.heard(traces), None)
+    line = ("efficiency", labelled, "--init", tmp_path / "heard", *LINE, "-o", tmp_path / "x")
+    assert b"has heard 1 speaker, 1 id" in lanser(*line, check=2).stderr
     assert not (tmp_path / "x").exists()
 
 

@@ -65,13 +65,13 @@ class Grid:
 
     @classmethod
     def parse(cls, fractions: str, seeds: int) -> Grid:
-        """Read `.05,.1,1`.
+        """Read `.05,.1,1`, each to six digits: a point is named by them.
 
         Raises:
             UsageError: not numbers above 0 and up to 1.
         """
         try:
-            found = tuple(sorted({float(word) for word in fractions.split(",")}))
+            found = tuple(sorted({float(f"{float(word):g}") for word in fractions.split(",")}))
         except ValueError:
             found = ()
         if not found or not 0 < found[0] <= found[-1] <= 1:

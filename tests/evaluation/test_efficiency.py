@@ -107,6 +107,12 @@ def test_fractions_must_be_shares(text):
         Grid.parse(text, 1)
 
 
+def test_no_two_fractions_share_the_folder_of_a_point():
+    grid = Grid.parse(".3333333,.33333334,1", 1)
+    assert grid.fractions == (0.333333, 1.0)
+    assert len({point.name for point in grid.points(0)}) == len(grid.points(0))
+
+
 @pytest.fixture(scope="module")
 def whole(
     labelled: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, lanser: Lanser

@@ -19,6 +19,7 @@ from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.records import Record
 from lanser_cli.shards.cache import stream
 from lanser_cli.shards.gather import gather
+from lanser_cli.shards.index import taxonomy_of
 from lanser_cli.shards.side_file import Labels, overlay
 from lanser_cli.tally import Ledger
 from lanser_cli.texts import near
@@ -175,6 +176,7 @@ def _weak_utterances(
     kept = tuple(dict.fromkeys((*controls.kept_for(control), *named)))
     relabelled = 0
     splits: set[str] = set()
+    taxonomies: set[str] = set()
 
     def take(record: Record) -> WeakUtterance | str:
         nonlocal relabelled
@@ -189,6 +191,7 @@ def _weak_utterances(
             record = overlay(record, label)
         if not record.emotion:
             return "no weak label"
+        taxonomies.update(filter(None, (taxonomy_of(record),)))
         return controls.missing(record, control) or WeakUtterance.of(record, targets, kept)
 
     try:
@@ -198,6 +201,11 @@ def _weak_utterances(
             raise
         hint = near(split, splits - {""})
         raise type(error)(f"{error}; --split {split} is that of none: {hint}") from None
+    if len(taxonomies) > 1 and control != "gold" and ledger.leads:
+        console.warn(
+            f"pretrain: the weak labels are of several taxonomies ({', '.join(sorted(taxonomies))})"
+            ", and what one calls by another word is learned as another class: label all with one"
+        )
     if new is not None:
         console.info(f"pretrain: {relabelled} of {ledger.read} records relabelled from {labels}")
         if not relabelled:

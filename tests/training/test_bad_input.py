@@ -82,6 +82,20 @@ def damaged(tiny_run: Path, tmp_path: Path) -> Path:
     return run
 
 
+def test_weak_labels_of_several_taxonomies_are_said(
+    labelled: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    values = [one | {"entailment": {"taxonomy": "ekman6"}} for one in read_jsonl(labelled)]
+    data = write_jsonl(tmp_path / "data.jsonl", values)
+    about = {"taxonomy": "goemotions", "crosswalk": "iemocap4"}
+    half = [{"id": one["id"], "emotion": "happy", "entailment": about} for one in values[:6]]
+    new = write_jsonl(tmp_path / "new.jsonl", half)
+    line = ("pretrain", data, *SLIM, "-o")
+    said = lanser(*line, tmp_path / "mixed", "--labels", new).stderr
+    assert b"the weak labels are of several taxonomies (ekman6, iemocap4)" in said
+    assert b"several taxonomies" not in lanser(*line, tmp_path / "one").stderr
+
+
 @pytest.mark.parametrize(
     ("verb", "option"), [("predict", "--run"), ("finetune", "--init"), ("efficiency", "--init")]
 )

@@ -56,7 +56,8 @@ class Answers:
                 each record by itself.
 
         Raises:
-            LanserError: no record has the truth, none has an answer, or one lacks that of a seed.
+            LanserError: no record has the truth, none has an answer, or one lacks that of a
+                seed which another has.
             UsageError: a record lacks the key `by`.
         """
         same: dict[str, str] = {}  # one object for all words that are alike
@@ -80,11 +81,13 @@ class Answers:
             several = _of_seeds(record, answer)
             if len(ids) == 1:
                 seeds = {seed: [] for seed in several}
+            if odd := sorted(seeds.keys() ^ several.keys()):
+                one, other = (record.id, ids[0]) if odd[0] in seeds else (ids[0], record.id)
+                raise LanserError(
+                    f"'{one}' has no answer of seed {odd[0]} in its 'predictions', and '{other}' "
+                    "has: measure answers of the same seeds"
+                )
             for seed, found in seeds.items():
-                if seed not in several:
-                    raise LanserError(
-                        f"'{record.id}' has no answer of seed {seed} in its 'predictions'"
-                    )
                 found.append(shared(several[seed] or None))
             first = next(iter(seeds), None)
             given.append(shared(record.word(answer)) if first is None else seeds[first][-1])

@@ -117,6 +117,15 @@ def test_a_seed_that_did_not_answer_a_record_is_named():
         measure_run(records)
 
 
+def test_answers_of_more_seeds_than_those_of_the_first_record_are_not_left_out():
+    short, whole = answered(seeds=SEEDS[:2])[:3], answered()[3:]
+    with pytest.raises(LanserError, match="'0' has no answer of seed 2 .* and '3' has"):
+        measure_run([*short, *whole])
+    plain = [one.with_answer(prediction="a") for one in short]
+    with pytest.raises(LanserError, match="'0' has no answer of seed 0 .* and '3' has"):
+        measure_run([*plain, *whole])
+
+
 def test_the_example_in_the_documentation_is_measured():
     text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
     example = Record.parse(json.loads(text.split("```json predictions\n")[1].split("```")[0]))

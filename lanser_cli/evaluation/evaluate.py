@@ -21,6 +21,7 @@ from lanser_cli.evaluation.mistakes import Mistakes
 from lanser_cli.evaluation.report import Entry
 from lanser_cli.evaluation.seeds import result_of_run
 from lanser_cli.evaluation.strays import advice
+from lanser_cli.jsonl import is_stream
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 
@@ -59,7 +60,7 @@ def evaluate(
     Raises:
         UsageError: there is a certificate but no report, or it is of other records; or there is no
             such change of sound, or another truth or answer than it, or what is fused, is measured
-            by.
+            by; or there are no two files to fuse.
         LanserError: an input is not there, or has nothing to compare.
     """
     if audit is not None and output is None:
@@ -73,6 +74,10 @@ def evaluate(
         )
     if fuse and answer != "prediction":
         raise UsageError("--fuse joins the 'scores' of predictions: leave --answer out")
+    if fuse and (len(set(inputs)) < 2 or any(map(is_stream, inputs))):
+        raise UsageError(
+            "--fuse joins two inputs or more, and reads them twice: name files or runs"
+        )
     for name in inputs:
         predictions_of(name)
         if changes and not os.path.isdir(name):

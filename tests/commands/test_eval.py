@@ -188,6 +188,9 @@ def test_only_answers_to_the_same_records_are_fused(lanser: Lanser, tmp_path: Pa
     assert [line["confusion"] for line in lines][2] == [[1, 0], [2, 0]]
     refused = lanser("eval", path, same, "--fuse", "--answer", "emotion", check=2)
     assert b"--fuse joins the 'scores' of predictions: leave --answer out" in refused.stderr
+    for inputs in ((path,), (path, path), (path, "-")):
+        refused = lanser("eval", *inputs, "--fuse", input=path.read_bytes(), check=2)
+        assert b"--fuse joins two inputs or more, and reads them twice" in refused.stderr
 
 
 WEIGHED = r"""

@@ -84,17 +84,13 @@ def text_only(
     if protocol.standard:
         made |= {"protocol": protocol.protocol, "missing": missing}
     results: dict[str, Result] = {}
+    asked = {"taxonomy": taxonomy, "crosswalk": way.target.name, "calibration": calibrate}
     for name, start, found in (
         ("entailment", f"entailment of {taxonomy}", Tested(entailed, {})),
         ("logistic", "logistic regression on text", trained),
     ):
         kept = Tested([one for one in found.records if one.id in tested], found.costs)
-        details: dict[str, Any] = {
-            "taxonomy": taxonomy,
-            "crosswalk": way.target.name,
-            "calibration": calibrate,
-            "missing": missing,
-        }
+        details: dict[str, Any] = {"missing": missing, **(asked if found is not trained else {})}
         results[name] = write_run(run / name, STAGE, start, kept, protocol, **details)
         made[name] = results[name].summary()
     return made, results

@@ -51,6 +51,10 @@ def test_well_above_chance_where_words_tell(lanser: Lanser, tmp_path: Path) -> N
         one["id"] for one in values
     ]
     lanser("compare", run / "entailment", run / "logistic")
+    line = ("text-only", path, "--folds", "3", "--device", "cpu", "--calibrate", "batch")
+    lanser(*line, "-o", tmp_path / "calibrated")
+    done = lanser("eval", *(tmp_path / "calibrated" / name for name in ("entailment", "logistic")))
+    assert [one.get("transductive") for one in read_jsonl(done.stdout)] == [True, None]
 
 
 def test_what_is_missing_of_a_protocol_is_said_by_eval_too(lanser: Lanser, tmp_path: Path) -> None:

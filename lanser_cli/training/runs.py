@@ -183,11 +183,17 @@ def model_folders(folder: Path) -> list[Path]:
     Raises:
         LanserError: no finished model, or not all that the run is to have.
     """
-    wanted = read_config(folder).get("models") or ()
+    config = read_config(folder)
+    wanted = config.get("models") or ()
     if (folder / "model.safetensors").exists():
         return [folder]
     folds = sorted(folder.glob("fold-*/model.safetensors"))
     folds += sorted(folder.glob("seed-*/fold-*/model.safetensors"))
+    if not folds and config.get("architecture") is None:
+        made = f"lanser {config['verb']}" if config.get("verb") else "something else"
+        raise LanserError(
+            f"{folder}: there is no network in what {made} made: name a run of pretrain or finetune"
+        )
     if not folds:
         raise LanserError(f"{folder}: no model.safetensors: the run is not finished (--resume)")
     if missing := [name for name in wanted if not RunFolder(folder / name).finished]:

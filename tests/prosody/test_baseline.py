@@ -62,6 +62,12 @@ def test_it_leaves_runs_that_eval_and_compare_read(
     lanser("compare", run / "svm", run / "logistic")
     refused = lanser("eval", run, check=1)
     assert f"{run}/svm" in refused.stderr.decode() and refused.stderr.count(b"\n") == 1
+    for line in (
+        ("predict", corpus, "--run", run / "svm"),
+        ("eval", run / "svm", "--perturb", "gain"),
+    ):
+        told = lanser(*line, check=1)
+        assert b"there is no network in what lanser baseline made" in told.stderr
     told = lanser("baseline", corpus, "--folds", "6", "-o", run, check=2)
     assert b"is not empty" in told.stderr
 

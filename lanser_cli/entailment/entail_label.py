@@ -256,12 +256,27 @@ def _load(model: str, task: Task, settings: LabelSettings, device: str) -> Score
     sets = [template.hypotheses(task.taxonomy) for template in task.templates]
     if model.startswith(server.PREFIX):
         one = Server(model, allow_remote=settings.allow_remote, no_text=settings.no_text)
-        return LlmScorer(one, sets if settings.llm_mode == "choice" else ())
+        return LlmScorer(one, _apart(sets, model) if settings.llm_mode == "choice" else ())
     if model.startswith(gliclass_scorer.PREFIX):
-        return GliclassScorer(model, sets, device=device)
+        return GliclassScorer(model, _apart(sets, model), device=device)
     label = settings.entailment_label if model == settings.model else None
     precision = settings.precision
     return PairScorer(model, device=device, precision=precision, entailment_label=label)
+
+
+def _apart(sets: Sequence[Sequence[str]], model: str) -> Sequence[Sequence[str]]:
+    """The hypotheses of each template, for a model that is asked for all of them at once.
+
+    Raises:
+        UsageError: one is of two templates, so that it would have two scores.
+    """
+    said = Counter(text for each in sets for text in dict.fromkeys(each))
+    if twice := [text for text, count in said.items() if count > 1]:
+        raise UsageError(
+            f"--model {model} is asked for all hypotheses of a template at once, and two templates "
+            f"say '{twice[0]}': leave one of them out"
+        )
+    return sets
 
 
 def _calibrated(

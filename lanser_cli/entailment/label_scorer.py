@@ -117,8 +117,14 @@ class LabelScorer:
         Where `wanted` `[premises, labels]` is false, nothing is scored and the entry is -inf.
         """
         templates, labels = len(self.templates), len(self.taxonomy.labels)
-        spread = None if wanted is None else np.tile(wanted, (1, templates))
-        scores = self.scorer.score(premises, self.hypotheses, spread)
+        hypotheses = list(dict.fromkeys(self.hypotheses))  # two templates may say the same
+        columns = np.array([hypotheses.index(text) for text in self.hypotheses])
+        asked = None
+        if wanted is not None:
+            asked = np.zeros((len(premises), len(hypotheses)), np.bool_)
+            for each in columns.reshape(templates, labels):
+                asked[:, each] |= wanted
+        scores = self.scorer.score(premises, hypotheses, asked)[:, columns]
         odds = scores.reshape(len(premises), templates, labels).mean(axis=1)
         return odds if wanted is None else np.where(wanted, odds, np.float32(-np.inf))
 

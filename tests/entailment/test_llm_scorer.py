@@ -94,6 +94,19 @@ def test_choice_gives_every_letter_its_probability_in_one_round_or_several(most:
     assert all(len(body["structured_outputs"]["choice"]) <= 20 for body in server.asked)
 
 
+def test_templates_that_say_the_same_are_asked_once_and_at_once_refused(
+    path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--template", "I feel {}.", "--template", "I feel {adjective}.")  # --labels has one
+    by_both = label(path, scripted, *words)
+    asked = [body["messages"][0]["content"] for body in scripted.asked]
+    assert len(set(asked)) == len(asked)
+    by_one = label(path, scripted, *words[:2])
+    assert [one["emotion_scores"] for one in by_both] == [one["emotion_scores"] for one in by_one]
+    label(path, scripted, *words, "--llm-mode", "choice", code=2)
+    assert "two templates say 'I feel joy.'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mode", ["pair", "choice"])
 def test_labels_calibration_and_templates_work_as_with_any_model(
     path: Path, scripted: Scripted, mode: str

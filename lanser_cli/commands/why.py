@@ -51,8 +51,8 @@ def command(
         lang=given.get("lang", ENGLISH),
     )
     settings = options.fill(LabelSettings, given)
-    ledger = Ledger("why", inputs=named)
-    found = why.reasons(record, named, task, settings, words, device=parse_devices(device)[0])
+    ledger, read = Ledger("why", inputs=named), why.sources(given, named)
+    found = why.reasons(record, read, task, settings, words, device=parse_devices(device)[0])
     ledger.read = ledger.done = 1
     console.info(f"why: {found.verdict}")
     return options.result(ledger, found.as_json(), shown=why.shown(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from lanser_cli import jsonl
 from lanser_cli.audio import sound
 from lanser_cli.choices import Calibration
 from lanser_cli.digests import sound_sha256
+from lanser_cli.entailment import gliclass_scorer
 from lanser_cli.entailment.context import InContext, with_context
 from lanser_cli.entailment.entail_label import (
     LabelSettings,
@@ -40,7 +42,7 @@ _SHAPE = {
     **{key: str for key in ("model", "taxonomy", "precision")},
     "calibration": That(str, "none, null or batch", lambda value: value in get_args(Calibration)),
     "templates": [str],
-    **dict.fromkeys(("crosswalk", "lang"), Maybe(str)),
+    **dict.fromkeys(("crosswalk", "lang", "server"), Maybe(str)),
     "candidates": Maybe(int),
     "context": Maybe(int),
 }
@@ -132,26 +134,43 @@ def options_in(record: Record) -> dict[str, Any]:
     """The options of entail-label that a record speaks of, where nothing is beside its file.
 
     Raises:
-        LanserError: it abstained, and its labels were named on the command line.
+        LanserError: it has not all labels that were named on the command line, or was below a
+            limit.
     """
-    about = record.fields["entailment"]
+    about, scores = record.fields["entailment"], record.emotion_scores or {}
     custom = about["taxonomy"] == "custom"
-    if custom and not record.emotion_scores:
+    lacks = None
+    if custom and (
+        sum(scores.values()) < 0.9999  # --top-k left some out, or it abstained
+        or about.get("crosswalk")
+        or about.get("candidates")
+    ):
+        lacks = "which labels it was to choose from"
+    elif about.get("abstained") in ("low score", "low margin"):
+        lacks = "which limit its label was below"
+    if lacks is not None:
         raise LanserError(
-            f"{record.id}: does not say which labels it was to choose from: name the file that "
-            "entail-label wrote with -o, with its FILE.meta.json beside it"
+            f"{record.id}: does not say {lacks}: name the file that entail-label wrote with -o, "
+            "with its FILE.meta.json beside it"
         )
+    is_plain = about["precision"] != SERVED and not about["model"].startswith(
+        gliclass_scorer.PREFIX
+    )
+    asked = (about.get("server") or "").rpartition(", ")[2]
     given = {
-        "labels": list(record.emotion_scores or ()) if custom else None,
+        "labels": list(scores) if custom else None,
         "taxonomy": None if custom else about["taxonomy"],
         "crosswalk": about.get("crosswalk"),
         "lang": about.get("lang"),
         "templates": about["templates"],
         "models": [about["model"]],
-        "precision": None if about["precision"] == SERVED else about["precision"],
+        "precision": about["precision"] if is_plain else None,
+        "llm_mode": "choice" if asked.startswith("choice ") else None,
         "calibrate": about["calibration"],
         "context": about.get("context"),
         "top_k_first": about.get("candidates"),
+        "top_k": None if custom else len(scores),
+        "keep_flagged": bool(record.flags and scores),
     }
     return {name: value for name, value in given.items() if value}
 
@@ -164,8 +183,29 @@ def command_of(given: Mapping[str, Any], inputs: Sequence[str]) -> list[str]:
         value = ",".join(value) if name == "labels" else value
         option = "--" + names.get(name, name).replace("_", "-")
         for one in value if isinstance(value, list) else [value]:
-            words += [option, str(one)]
+            words += [option] if one is True else [option, str(one)]
     return words
+
+
+def sources(given: Mapping[str, Any], inputs: Sequence[str]) -> Sequence[str]:
+    """What a batch prior that no file keeps was the mean over.
+
+    That is the input of the run or, where it is gone, the labelled file, unless that is a part.
+
+    Raises:
+        LanserError: the prior is gone.
+    """
+    prior, read = given.get("prior"), given.get("inputs") or ()
+    if prior is not None and not prior.exists():
+        raise LanserError(f"--prior {prior}: is gone, and with it what this label was made with")
+    if read and all(map(os.path.isfile, read)):
+        return read
+    if given.get("calibrate") == "batch" and given.get("part") and prior is None:
+        raise LanserError(
+            f"{', '.join(inputs)}: is a part of {', '.join(read) or 'a stream'}, whose mean over "
+            "all of it is the prior of this label, and which is not there"
+        )
+    return inputs
 
 
 def reasons(
@@ -178,6 +218,9 @@ def reasons(
     device: str,
 ) -> Reasons:
     """Take the label of a record apart, and compute it again.
+
+    Args:
+        inputs: what a batch prior is the mean over, if no file keeps it.
 
     Raises:
         UsageError, LanserError: as `make_cascade`; or the record cannot be labelled.

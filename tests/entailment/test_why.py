@@ -12,6 +12,9 @@ import pytest
 import soundfile
 from conftest import Lanser, read_jsonl, save_nli, write_jsonl
 
+from lanser_cli.entailment.why import options_in
+from lanser_cli.records import Record
+
 TEXTS = ("i lost my keys", "what a day this was", "he never said goodbye", "")
 
 
@@ -92,3 +95,63 @@ def test_what_cannot_be_explained_is_one_error(heard: Path, lanser: Lanser) -> N
     strange = {"id": "r-0", "text": "so", "entailment": {**about, "templates": []}}
     done = lanser("why", "r-0", input=json.dumps(strange).encode(), check=1)
     assert b"'entailment.calibration' must be none, null or batch" in done.stderr
+
+
+def test_what_a_record_cannot_say_is_not_made_up(heard: Path, lanser: Lanser, nli: Path) -> None:
+    def again(*options: object, code: int = 0) -> tuple[dict, bytes]:
+        made = lanser("entail-label", heard, "--model", nli, "--device", "cpu", *options)
+        first = read_jsonl(made.stdout)[0]
+        done = lanser("why", "r-0", "--device", "cpu", input=json.dumps(first).encode(), check=code)
+        return ({} if code else read_jsonl(done.stdout)[0]), done.stderr
+
+    assert again("-t", "ekman6", "--top-k", 2)[0]["differs"] == []
+    for options, lacks in (
+        (("--labels", "joy,anger,sadness,neutral", "--crosswalk", "iemocap4"), b"which labels"),
+        (("--labels", "joy,anger,fear", "--top-k", 2), b"which labels"),
+        (("-t", "ekman6", "--min-score", 1), b"which limit"),
+    ):
+        assert b"does not say " + lacks in again(*options, code=1)[1]
+
+
+def test_a_flagged_transcript_that_was_labelled_is_labelled_again(
+    lanser: Lanser, nli: Path
+) -> None:
+    value = {"id": "r-0", "text": "so it is", "asr": {"flags": ["no_speech"]}}
+    options = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--keep-flagged")
+    weak = lanser("entail-label", *options, input=json.dumps(value).encode()).stdout
+    [found] = read_jsonl(lanser("why", "r-0", "--device", "cpu", input=weak).stdout)
+    assert found["differs"] == [] and "--keep-flagged" in shlex.split(found["command"])
+
+
+def test_what_a_scorer_of_another_kind_was_asked_is_asked_again() -> None:
+    def given(**about: object) -> dict:
+        common = {"taxonomy": "ekman6", "templates": ["{}"], "calibration": "none"}
+        return options_in(Record({"id": "a", "entailment": {**common, **about}}))
+
+    fast = given(model="gliclass:x", precision="float32")
+    assert "precision" not in fast and "llm_mode" not in fast
+    identity = "other of unknown version, x, choice 0f, {} 0123456789abcdef"
+    asked = [
+        given(model="llm:x", precision="server", server=identity.format(way))
+        for way in ("pair", "choice")
+    ]
+    assert [each.get("llm_mode") for each in asked] == [None, "choice"]
+
+
+def test_a_batch_prior_is_that_of_the_whole_input_or_an_error(
+    heard: Path, lanser: Lanser, nli: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "heard.jsonl"
+    whole.write_bytes(heard.read_bytes())
+    options = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--calibrate", "batch")
+    part, weak, prior = (tmp_path / name for name in ("part.jsonl", "weak.jsonl", "prior.json"))
+    lanser("entail-label", whole, *options, "--part", "1/3", "-o", part)
+    lanser("entail-label", whole, *options, "--prior", prior, "-o", weak)
+    [found] = read_jsonl(lanser("why", "r-0", part, "--device", "cpu").stdout)
+    assert found["differs"] == []
+    whole.unlink()
+    assert b"is a part of" in lanser("why", "r-0", part, "--device", "cpu", check=1).stderr
+    assert read_jsonl(lanser("why", "r-0", weak, "--device", "cpu").stdout)[0]["differs"] == []
+    prior.unlink()
+    assert b"is gone" in lanser("why", "r-0", weak, "--device", "cpu", check=1).stderr
+    assert not prior.exists()

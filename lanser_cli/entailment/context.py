@@ -37,12 +37,12 @@ def with_context(items: Iterable[Outcome], count: int) -> Iterator[Outcome]:
     """
     said: OrderedDict[str, deque[str]] = OrderedDict()
     for item in items:
-        dialogue = item.fields.get("dialogue") if isinstance(item, Record) else None
+        dialogue = item.word("dialogue") if isinstance(item, Record) else None
         if not isinstance(item, Record) or dialogue is None:
             yield item
             continue
-        before = said.setdefault(str(dialogue), deque(maxlen=count))
-        said.move_to_end(str(dialogue))
+        before = said.setdefault(dialogue, deque(maxlen=count))
+        said.move_to_end(dialogue)
         if len(said) > CONVERSATIONS:
             said.popitem(last=False)
         yield InContext(item.fields, tuple(before))

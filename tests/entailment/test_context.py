@@ -46,6 +46,8 @@ def test_empty_utterances_and_rejects_are_no_context() -> None:
     items = [record("a", " hi ", 7), record("b", "", 7), reject, record("c", None, 7)]
     items += [Dropped("d", "why"), record("e", "so", 7)]
     assert contexts(items, 3) == [[], ["hi"], None, ["hi"], None, ["hi"]]
+    strangers = [record("a", "hi", ""), record("b", "so", "")]  # of no conversation
+    assert contexts(strangers, 3) == [None, None]
     texts = ("[Music]", "(laughs) well", "ok")  # which holds what nobody said
     items = [record(str(number), text, 7) for number, text in enumerate(texts)]
     assert contexts(items, 3) == [[], [], ["well"]]

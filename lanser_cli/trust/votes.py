@@ -237,8 +237,15 @@ def read_votes(voters: Sequence[Voter], stage: str) -> Votes:
             )
         )
         for voter, said in reading.votes.items():
-            votes[rows[is_first], voters.index(voter)] = np.asarray(said)[is_first]
-    labels = tuple(sorted(codes))
+            counted = np.asarray(said)[is_first]
+            if len(counted) and counted.max() < FIRST:
+                raise LanserError(
+                    f"{voter.name}: no record has a label in '{voter.field}': name the key that "
+                    "holds them, as FILE:FIELD"
+                )
+            votes[rows[is_first], voters.index(voter)] = counted
+    given = np.unique(votes)  # a label of refused records alone is none
+    labels = tuple(sorted(label for label, code in codes.items() if code in given))
     recode = np.zeros(FIRST + len(codes), np.uint16)
     recode[ABSTAINED] = ABSTAINED
     recode[[codes[label] for label in labels]] = np.arange(FIRST, FIRST + len(labels))
@@ -274,7 +281,7 @@ class _Reading:
         """Read it.
 
         Raises:
-            LanserError: it cannot be read, or a voter has no vote at all.
+            LanserError: it cannot be read.
             UsageError: a key holds no labels.
         """
         for item in _ballots(self.path, list(self.votes), stage):
@@ -291,12 +298,6 @@ class _Reading:
                 raise UsageError(
                     f"{', '.join(voter.name for voter in self.votes)}: more than {MOST_LABELS} "
                     "different labels: name the key that holds them, as FILE:FIELD"
-                )
-        for voter, votes in self.votes.items():
-            if self.ids and max(votes) < FIRST:
-                raise LanserError(
-                    f"{voter.name}: no record has a label in '{voter.field}': name the key that "
-                    "holds them, as FILE:FIELD"
                 )
 
     def _code(self, label: str | None) -> int:

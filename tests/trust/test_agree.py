@@ -251,6 +251,17 @@ def test_lines_that_are_no_votes_are_rejected(lanser: Lanser, tmp_path: Path) ->
     assert "agree: 7 in, 3 out, 4 rejected" in said
 
 
+def test_a_label_of_refused_records_alone_is_none(lanser: Lanser, tmp_path: Path) -> None:
+    twice = [{"id": "u0", "emotion": None}, {"id": "u0", "emotion": "fear"}]
+    a, b = (write_jsonl(tmp_path / f"{name}.jsonl", twice) for name in "ab")
+    done = lanser("agree", a, b, check=1)
+    assert b"a.jsonl: no record has a label in 'emotion'" in done.stderr
+    for path in (a, b):
+        write_jsonl(path, [*twice, {"id": "u1", "emotion": "joy"}])
+    found = read_jsonl(lanser("agree", a, b, check=3).stdout)
+    assert found[-1]["emotion_scores"] == {"joy": 1.0}
+
+
 def test_a_resumed_run_has_the_same_voters(lanser: Lanser, tmp_path: Path) -> None:
     for name in "ab":
         records = [{"id": str(n), "emotion": "joy", "other": "fear"} for n in range(4)]

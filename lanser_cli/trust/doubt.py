@@ -7,6 +7,7 @@ labels", Journal of Artificial Intelligence Research 70, 2021), as cleanlab comp
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -49,13 +50,21 @@ def doubt(
     Raises:
         LanserError: a file cannot be read, there are no scores, or they are no probabilities of
             the same labels; or cleanlab is not installed.
-        UsageError: an input is a stream, or label and scores are of the same answer.
+        UsageError: an input is a stream or names a field, or label and scores are of the same
+            answer.
     """
     require("cleanlab", "quality")
     sources = [Voter.parse(word, FIELD) for word in ([scores] if scores else inputs)]
     labelled = [Voter.parse(path, label).path for path in inputs]
+    for path, word in zip(labelled, inputs, strict=True):
+        if path != word:
+            raise UsageError(
+                f"{word}: is no file: name {path}, the key of its label with --label, and that of "
+                "its scores with --scores FILE:FIELD"
+            )
     best_of = {"emotion": "emotion_scores", "prediction": "scores"}
-    if best_of.get(label) == sources[0].field and sources[0].path in labelled:
+    is_own = os.path.realpath(sources[0].path) in map(os.path.realpath, labelled)
+    if best_of.get(label) == sources[0].field and is_own:
         raise UsageError(
             f"'{label}' is the best of '{sources[0].field}', so it is never in doubt: name scores "
             "of a model that was trained on other records"

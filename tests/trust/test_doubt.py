@@ -118,6 +118,16 @@ def test_a_resumed_run_has_the_same_scores_and_another_file_may_doubt_a_best_lab
             ("--label", "emotion", "--scores", "x.jsonl:emotion_scores"),
             "never in doubt",
         ),
+        (
+            '{"id":"a","emotion":"joy","emotion_scores":{"joy":1,"fear":0}}',
+            ("--label", "emotion", "--scores", "./x.jsonl:emotion_scores"),
+            "never in doubt",
+        ),
+        (
+            '{"id":"a","label":"joy","scores":{"joy":1,"fear":0}}',
+            ("x.jsonl:label",),
+            "x.jsonl:label: is no file",
+        ),
     ],
 )
 def test_scores_that_say_nothing_are_refused(

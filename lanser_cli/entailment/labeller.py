@@ -113,6 +113,7 @@ class Labeller:
         if not premises:
             return {}
         raw = self._cascade.raw(premises)
+        self._about["precision"] = self._main.scorer.precision  # NaN may have made it float32
         scored = np.flatnonzero(~np.isnan(raw).any(axis=1))
         if not len(scored):
             return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from lanser_cli.entailment import (
     Cascade,
     LabelScorer,
+    PairScorer,
     Taxonomy,
     Template,
     label,
@@ -33,6 +35,25 @@ MOODS = Taxonomy(
     ("joyful", "afraid", "angry"),
     ("joy", "fear", "anger"),
 )
+
+
+def test_a_model_that_falls_back_to_float32_amid_a_run_says_so_of_what_it_labels_then(
+    tiny_nli: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = PairScorer(str(tiny_nli), precision="bfloat16")
+    labeller = Labeller(Cascade(LabelScorer(scorer, MOODS, (Template("I feel {}."),))))
+    odds = scorer._odds
+
+    def frail(pairs: Sequence[tuple[list[int], list[int]]]) -> object:
+        return odds(pairs) * (1.0 if scorer.precision == "float32" else math.nan)
+
+    precisions = []
+    for text in ("what a day", "so it is"):
+        [made] = labeller([Record({"id": "a", "text": text})])
+        assert isinstance(made, Record)
+        precisions.append(made.fields["entailment"]["precision"])
+        monkeypatch.setattr(scorer, "_odds", frail)
+    assert precisions == ["bfloat16", "float32"]
 
 
 class CountingScorer:

@@ -67,7 +67,7 @@ class CachedScorer:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._guarded(self._open)
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, sqlite3.DatabaseError) as error:  # the damaged may not be set aside, too
             raise LanserError(
                 f"--cache {folder}: scores cannot be kept there ({error}): name another folder"
             ) from None
@@ -196,6 +196,7 @@ class CachedScorer:
 
     def _open(self) -> None:
         self._ids = {}
+        self._inode = self._path.stat().st_ino if self._path.exists() else None
         self._database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
@@ -231,7 +232,7 @@ class CachedScorer:
             self._database.close()
         with suppress(OSError):
             # Another process may have begun a new one already, which is not to be set aside.
-            if getattr(self, "_inode", None) in (None, self._path.stat().st_ino):
+            if self._inode == self._path.stat().st_ino:
                 os.replace(self._path, self._path.with_name(FILE + ".damaged"))
                 for suffix in ("-journal", "-wal", "-shm"):
                     self._path.with_name(FILE + suffix).unlink(missing_ok=True)

@@ -170,6 +170,31 @@ def test_a_damaged_cache_is_set_aside_and_begun_anew(
     assert scorer.pairs <= 5400
 
 
+def test_of_two_that_find_it_damaged_one_alone_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE).write_text("no database " * 100)
+    set_aside = CachedScorer._set_aside
+
+    def later(late: CachedScorer, reason: str) -> None:
+        monkeypatch.setattr(CachedScorer, "_set_aside", set_aside)
+        CachedScorer(FakeScorer(), tmp_path).score(texts(9), HYPOTHESES)  # the other was quicker
+        set_aside(late, reason)
+
+    monkeypatch.setattr(CachedScorer, "_set_aside", later)
+    scorer = FakeScorer()
+    CachedScorer(scorer, tmp_path).score(texts(9), HYPOTHESES)
+    assert scorer.pairs == 0, "what the other kept is there"
+    assert (tmp_path / (FILE + ".damaged")).read_text().startswith("no database")
+
+
+def test_a_damaged_cache_that_cannot_be_set_aside_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("no database " * 100)
+    (tmp_path / (FILE + ".damaged") / "taken").mkdir(parents=True)
+    with pytest.raises(LanserError, match="scores cannot be kept there"):
+        CachedScorer(FakeScorer(), tmp_path)
+
+
 def test_a_full_cache_is_no_longer_added_to(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     scorer = FakeScorer()
     cached = CachedScorer(scorer, tmp_path, limit_gb=0.0001)

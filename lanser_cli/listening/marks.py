@@ -136,7 +136,7 @@ def _answers(path: Path, sample: Sequence[Record]) -> dict[str, str | None]:
                 f"{path}: the marks are of another page ({said}) than this sample's ({page}): name "
                 "the sample that their page was made of"
             )
-        if "label" not in item.fields or item.label not in labels:
+        if "label" not in item.fields or item.fields["label"] not in labels:
             raise LanserError(
                 f"{path}: the mark of '{item.id}' has no label of the page, nor null: export the "
                 "marks of the page anew"

@@ -117,7 +117,7 @@ def test_two_samples_of_strata_of_one_name_keep_their_own_weights(
 def test_marks_of_another_page_are_refused(lanser: Lanser, tmp_path: Path) -> None:
     values = sample_of(tmp_path / "s.jsonl", {"joy": (3, 10)})
     marks = marks_of(tmp_path / "m.jsonl", values, lambda v: "joy")
-    for label in ("Joy", ...):  # another spelling would be a label of its own; and none at all
+    for label in ("Joy", "", ...):  # another spelling would be a label of its own; and none at all
         told = [mark | {"label": label} for mark in read_jsonl(marks)]
         other = [{k: v for k, v in mark.items() if v is not ...} for mark in told]
         write_jsonl(tmp_path / "hand-made.jsonl", other)

@@ -17,7 +17,10 @@ from lanser_cli.errors import UsageError
 from lanser_cli.records import Outcome, Record, Reject
 from lanser_cli.texts import spoken_form
 
-_PLACE = ("id", "audio_filepath", "offset", "duration", "audio_channel")
+_PLACE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "audio_filepath"), (str, int)),
+    **dict.fromkeys(("offset", "duration", "audio_channel"), (int, float)),
+}
 _KEPT = {
     *_PLACE,
     *("speaker", "voice", "lang", "label", "split", "fold", "dialogue"),
@@ -111,7 +114,7 @@ class Redaction:
         if not isinstance(record, Mapping):
             return {}
         return {
-            key: record[key] for key in _PLACE if isinstance(record.get(key), str | int | float)
+            key: record[key] for key, kind in _PLACE.items() if isinstance(record.get(key), kind)
         }
 
     def _hash(self, text: str) -> str:

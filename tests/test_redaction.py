@@ -184,6 +184,12 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHORT", "secret")
 
 
+def test_words_in_the_place_of_a_number_are_not_kept_of_a_reject() -> None:
+    place = {"id": "a", "audio_filepath": "a.wav", "offset": 1.5, "audio_channel": 0}
+    shifted = {**place, "duration": "so it was said"}  # as of a table whose columns are shifted
+    assert Redaction().refused(shifted) == place
+
+
 def test_every_documented_key_is_kept_but_those_with_words() -> None:
     """A key that a verb comes to write must be in both: else it would be lost without a word."""
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")

@@ -160,9 +160,11 @@ def _gold(path: Path, task: Task, settings: LabelSettings, ledger: Ledger) -> li
 
 
 def _words(model: str, settings: LabelSettings) -> Iterator[str]:
-    """Options besides the task's that a model's scores depend on."""
+    """Options besides the task's that a model's scores depend on, or that it cannot do without."""
     if settings.llm_mode == "choice" and model.startswith(PREFIX):
         yield from ("--llm-mode", "choice")
+    if settings.allow_remote and model.startswith(PREFIX):
+        yield "--allow-remote"
     if settings.entailment_label is not None and model == settings.model:
         yield from ("--entailment-label", settings.entailment_label)
     if settings.precision != "auto":

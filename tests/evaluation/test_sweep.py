@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Lanser, read_jsonl, save_nli, write_jsonl
+from llm_server import served
 
 LABELS = ("joy", "anger", "fear")
 
@@ -86,6 +87,18 @@ def test_rejects_go_to_a_file_if_one_is_named(
     assert [item["record"] for item in read_jsonl(rejects)] == ["no JSON"]
     assert b"40 in, 36 used, 1 rejected" in result.stderr
     assert b"rejected: " not in result.stderr
+
+
+def test_the_command_of_a_model_on_another_machine_may_ask_it(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    items = [{"id": name, "text": f"{name} again", "label": name} for name in LABELS]
+    gold = write_jsonl(tmp_path / "gold.jsonl", items)
+    with served() as server:
+        line = ("entail-label", "--sweep", gold, "--labels", ",".join(LABELS))
+        more = ("--template", "{}", "--model", server.model, "--allow-remote")
+        found = read_jsonl(lanser(*line, *more).stdout)
+    assert all("--allow-remote" in shlex.split(item["command"]) for item in found)
 
 
 def test_nothing_to_compare_with(lanser: Lanser, gold: Path, tiny_nli: Path) -> None:

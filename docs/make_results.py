@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/method.md from the points in docs/results/*.jsonl.
+"""Write the tables of README.md and docs/method.md, and their figure, from docs/results/*.jsonl.
 
     python docs/make_results.py
 
@@ -11,12 +11,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from statistics import fmean, linear_regression, stdev
 from typing import Any
 
+from lanser_cli.evaluation.figures import canvas
+
 PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parent / "method.md")
 FOLDER = Path(__file__).parent / "results"
+FIGURE = FOLDER / "real-voices.svg"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_RUN = "*Not run yet: no point is stored, and nothing is claimed.*\n"
 FEWEST = 5
@@ -296,15 +300,16 @@ def decisive(points: list[Point]) -> list[Point]:
 
 
 def real_voices_decides(points: list[Point]) -> str:
-    """What must come out of `real_voices`, and what did."""
-    rows, points = [], decisive(points)
+    """What must come out of `real_voices` with the longest pre-training, and what did."""
+    most = max(one["pretrain_steps"] for one in points)
+    rows, points = [], decisive([one for one in points if one["pretrain_steps"] == most])
     apart = told(points, REAL_SETTINGS, "corpus", "pretrain_steps", "steps")
     for where, here in groups(points, *REAL_SETTINGS):
         other = [here[0][key] for key in apart]
         by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=("scratch", None))
         for arm, words, answer in judged(REAL, found):
             count = len(paired(by_arm[arm], scratch))
-            row = (f"{where[-2]}, {where[-1]}", words, count, shown(found[arm]), answer)
+            row = (where[-1], words, count, shown(found[arm]), answer)
             rows.append((*other, where[0], *row))
     head = columns(apart) + (
         "| corpus | steps | must come out | seeds | gain, UAR [95 %] | outcome |"
@@ -336,6 +341,49 @@ def simulate_decides(points: list[Point]) -> str:
     return table(head, rows)
 
 
+def curves(points: list[Point]) -> str:
+    """Gain over scratch against the share of labels, of each arm, as SVG.
+
+    Of the corpus and the settings that were run with most shares.
+    """
+    import matplotlib
+
+    apart = [key for key in REAL_SETTINGS if key != "fraction"]
+    (corpus, *_, steps), here = max(
+        groups(points, *apart), key=lambda item: len({one["fraction"] for one in item[1]})
+    )
+    drawn: dict[str, dict[float, list[float]]] = {}
+    for (fraction,), one in groups(here, "fraction"):
+        _, _, found = beside_scratch(one, "arm", "p", scratch=("scratch", None))
+        for (arm, p), values in found.items():
+            name = f"{arm} labels, p = {p}" if arm == "weak" else f"{arm} labels"
+            drawn.setdefault(name, {})[fraction] = values
+    figure, axes = canvas(7, 4)
+    for place, (name, by_share) in enumerate(sorted(drawn.items())):
+        seen = {share: each for share, one in by_share.items() if (each := interval(one))}
+        axes.errorbar(
+            [share * 1.03 ** (place - len(drawn) / 2) for share in seen],  # side by side
+            [mean for mean, _, _ in seen.values()],
+            yerr=[high - mean for mean, _, high in seen.values()],
+            fmt="o-",
+            markersize=4,
+            capsize=3,
+            label=name,
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    shares = sorted({one["fraction"] for one in here})
+    axes.set_xticks(shares, [f"{share:.0%}" for share in shares])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel(f"share of the labels of {corpus}, {steps} steps of fine-tuning")
+    axes.set_ylabel("UAR less scratch's, 95 % interval")
+    axes.legend(fontsize=8)
+    written = StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lanser"}):
+        figure.savefig(written, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return re.sub(r" +$", "", written.getvalue(), flags=re.MULTILINE)
+
+
 TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
     "real-voices": ("real-voices", real_voices),
     "real-voices-decides": ("real-voices", real_voices_decides),
@@ -362,3 +410,4 @@ def rebuilt(page: str, folder: Path = FOLDER) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(rebuilt(page.read_text(encoding="utf-8")), encoding="utf-8")
+    FIGURE.write_text(curves(read(FOLDER / "real-voices.jsonl")), encoding="utf-8")

@@ -370,6 +370,15 @@ def test_the_tables_of_the_pages_are_what_the_data_say():
         assert results.rebuilt(page) == page, "run: python docs/make_results.py"
 
 
+def test_the_figure_is_what_the_data_say():
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is in the extra plots")
+    drawn = results.FIGURE.read_text(encoding="utf-8")
+    if f"Matplotlib v{matplotlib.__version__}," not in drawn:
+        pytest.skip("another matplotlib drew the figure, and draws it in other bytes")
+    points = results.read(results.FOLDER / "real-voices.jsonl")
+    assert results.curves(points) == drawn, "run: python docs/make_results.py"
+
+
 def invented(**fields) -> dict:
     return {
         **{"corpus": "emodb", "model": "m", "crop": 2, "folds": 2, "clips": "all"},

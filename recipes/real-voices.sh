@@ -121,13 +121,13 @@ points() {
     say_points "$found" "$tuned" "$before" "$results"
 }
 
-# Every arm against scratch.
+# Every arm with this share of the labels against scratch.
 compare() {
     local arm fraction compared
     for fraction in $fractions; do
         compared=()
         for arm in scratch "${arms[@]}"; do
-            [ ! -e "$tuned/$arm" ] || compared+=("$tuned/$arm/$fraction")
+            [ ! -e "$tuned/$arm/$fraction" ] || compared+=("$tuned/$arm/$fraction")
         done
         lanser compare "${compared[@]}" --by speaker
     done

@@ -246,6 +246,7 @@ def test_real_voices_in_small(shared, checkout):
     assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
     before = weights(work)
     assert len(before) == 6  # two starts, and two folds of two arms
+    (work / "emodb" / "gold" / "1").mkdir(parents=True)  # an arm that has another share alone
     again = shell(recipe, checkout, **small)
     assert again.returncode == 0, again.stderr[-3000:]
     assert weights(work) == before

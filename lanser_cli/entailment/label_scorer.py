@@ -117,14 +117,15 @@ class LabelScorer:
         Where `wanted` `[premises, labels]` is false, nothing is scored and the entry is -inf.
         """
         templates, labels = len(self.templates), len(self.taxonomy.labels)
-        hypotheses = list(dict.fromkeys(self.hypotheses))  # two templates may say the same
-        columns = np.array([hypotheses.index(text) for text in self.hypotheses])
+        hypotheses = self.hypotheses
+        places = {text: place for place, text in enumerate(dict.fromkeys(hypotheses))}
+        columns = np.array([places[text] for text in hypotheses])  # two templates may say the same
         asked = None
         if wanted is not None:
-            asked = np.zeros((len(premises), len(hypotheses)), np.bool_)
+            asked = np.zeros((len(premises), len(places)), np.bool_)
             for each in columns.reshape(templates, labels):
                 asked[:, each] |= wanted
-        scores = self.scorer.score(premises, hypotheses, asked)[:, columns]
+        scores = self.scorer.score(premises, list(places), asked)[:, columns]
         odds = scores.reshape(len(premises), templates, labels).mean(axis=1)
         return odds if wanted is None else np.where(wanted, odds, np.float32(-np.inf))
 

@@ -191,7 +191,8 @@ def _weak_utterances(
             record = overlay(record, label)
         if not record.emotion:
             return "no weak label"
-        taxonomies.update(filter(None, (taxonomy_of(record),)))
+        if taxonomy := taxonomy_of(record):
+            taxonomies.add(taxonomy)
         return controls.missing(record, control) or WeakUtterance.of(record, targets, kept)
 
     try:

@@ -6,8 +6,8 @@
 A line is one training: what `--set` says, then the share of labels, seed, batch size and steps
 from the run's config.json, its scores with the UAR of each unit, the command, and the versions it
 ran with. docs/formats.md has an example. Of the probe.json that `lanser probe-prosody -o` writes, a
-line has the medians and the verdicts. A line that is there already, with the same settings, is left
-alone.
+line has the medians, the verdicts and the scores of each speaker. A line that is there already,
+with the same settings, is left alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-PROBED = ("median", "verdicts", "fixed_sentence")
+PROBED = ("median", "verdicts", "fixed_sentence", "by_unit")
 RESULTS = ("uar", "wa", "n", "chance", "unit", "by_unit", "command", "versions", *PROBED)
 """What a point found, or how; its other keys say which point it is."""
 
@@ -58,7 +58,7 @@ def probe(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     kept = ("utterances", "speakers", "networks", "folds", "probe", *PROBED)
     return {
         **about,
-        **{key: numbers[key] for key in kept},
+        **{key: numbers[key] for key in kept if key in numbers},  # older ones: no by_unit
         "command": " ".join(numbers["argv"]),
         "versions": numbers["versions"],
     }

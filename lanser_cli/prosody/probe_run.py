@@ -115,12 +115,14 @@ def probe_run(
     duration: dict[str, Any] = {}
     if apart := varying({"duration": every["duration"]}):
         duration = table(columns, apart, speakers, groups, probe=probe, seed=seed).as_json()
+    fixed = words.fixed_sentence(kept, heard.columns, speakers, groups)
     numbers = {
         **_about(run, speakers, parts, groups, missing, probe),
         **found.as_json(),
         "duration": duration["targets"]["duration"] if duration else None,
-        "fixed_sentence": words.fixed_sentence(kept, heard.columns, speakers, groups),
+        "fixed_sentence": fixed and fixed.found,
         "words_against_voice": words.against_voice(kept, heard.answers, speakers),
+        "by_unit": {**found.by_unit(), "fixed_sentence": fixed and fixed.by_unit},
     }
     _say(found, numbers, missing)
     if output is not None:
@@ -235,8 +237,9 @@ def _held_out_in_words(parts: Sequence[Part]) -> str:
 
 
 def _summary(numbers: dict[str, Any]) -> dict[str, Any]:
-    """What the result line holds: all but the tables by target and layer."""
-    return {name: value for name, value in numbers.items() if name not in ("targets", "layers")}
+    """What the result line holds: all but the tables by target, layer and speaker."""
+    left_out = ("targets", "layers", "by_unit")
+    return {name: value for name, value in numbers.items() if name not in left_out}
 
 
 def _say(found: Table, numbers: dict[str, Any], missing: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ class Table:
 
     Attributes:
         targets: in the order of the scores.
+        speakers: in the order of theirs.
         missing: target → utterances whose sound does not define it.
         columns: `trained` and its controls, by name.
         by_layer: layer of the trained network → R2 `[targets]`.
@@ -37,6 +38,7 @@ class Table:
     """
 
     targets: tuple[str, ...]
+    speakers: tuple[str, ...]
     missing: dict[str, int]
     columns: dict[str, Scores]
     by_layer: dict[str, Array]
@@ -45,6 +47,16 @@ class Table:
     @property
     def decisive(self) -> Verdict:
         return self.verdicts["within"]
+
+    def by_unit(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """R2 and R2 within: column → speaker → the median over targets."""
+        return {
+            way: {
+                name: named(self.speakers, verdict.of_speakers(one.by_speaker[place]))
+                for name, one in self.columns.items()
+            }
+            for place, way in enumerate(WAYS)
+        }
 
     def as_json(self) -> dict[str, Any]:
         """JSON has no NaN: what has no score is null."""
@@ -82,6 +94,11 @@ def summary(column: Scores) -> dict[str, Any]:
     return found
 
 
+def named(speakers: Sequence[str], values: Array) -> dict[str, float | None]:
+    """Speaker → value; JSON has no NaN: what has no score is null."""
+    return dict(zip(speakers, map(rounded, values), strict=True))
+
+
 def rounded(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 6)
 
@@ -116,6 +133,7 @@ def table(
         found[name] = scores.average(each)
     return Table(
         tuple(targets),
+        tuple(dict.fromkeys(speakers)),
         {name: int((~np.isfinite(values)).sum()) for name, values in targets.items()},
         found,
         by_layer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,25 @@ from numpy.typing import NDArray
 from lanser_cli.prosody import controls, verdict
 from lanser_cli.prosody.layers import Features
 from lanser_cli.prosody.probes import Answers, Split, answer
-from lanser_cli.prosody.table import TRAINED
+from lanser_cli.prosody.table import TRAINED, named
 from lanser_cli.records import Record
 
 SENTENCE = "sentence"
 """The control that knows the words and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSentence:
+    """Emotion from frozen features, within a sentence.
+
+    Attributes:
+        found: UAR of each column with its interval, `chance`, and the verdict on trained minus the
+            best control.
+        by_unit: column → speaker → UAR.
+    """
+
+    found: dict[str, Any]
+    by_unit: dict[str, dict[str, float | None]]
 
 
 def fixed_sentence(
@@ -24,15 +38,14 @@ def fixed_sentence(
     columns: Mapping[str, Sequence[Features]],
     speakers: Sequence[str],
     folds: Sequence[Split],
-) -> dict[str, Any] | None:
+) -> FixedSentence | None:
     """Emotion from frozen features, where every emotion was spoken with the same words.
 
     Only sentences that have every label count, so that the words say nothing of the label: the
     control `sentence`, which knows them, is at chance.
 
     Returns:
-        UAR of each column with its interval, `chance`, and the verdict on trained minus the best
-        control; None where the records have no two labels on a common sentence.
+        None where the records have no two labels on a common sentence.
     """
     rows = _balanced(records)
     if not len(rows):
@@ -51,8 +64,10 @@ def fixed_sentence(
     shown = {name: verdict.estimate(values) for name, values in by_speaker.items()}
     if not np.isfinite(by_speaker[TRAINED]).any():
         return None
+    names = list(dict.fromkeys(speakers))
+    by_unit = {name: named(names, values) for name, values in by_speaker.items()}
     judged = verdict.judge(by_speaker.pop(TRAINED), by_speaker)
-    return {
+    found = {
         "utterances": len(rows),
         "sentences": len({sentences[row] for row in rows}),
         "labels": labels,
@@ -60,6 +75,7 @@ def fixed_sentence(
         "uar": {name: asdict(one) for name, one in shown.items()},
         **judged.as_json(),
     }
+    return FixedSentence(found, by_unit)
 
 
 def against_voice(

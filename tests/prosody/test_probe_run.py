@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -107,6 +108,11 @@ def test_the_whole_report(lanser: Lanser, speech, pretrained: Path, tmp_path: Pa
     assert list(numbers["layers"]) == ["stem", *(f"block {s}.{b}" for s in "1234" for b in "12")]
     assert set(line["duration"] or {}) <= set(line["median"])
     assert numbers["missing"]["f0_mean"] == 0
+    judged, by_unit = line["verdicts"]["within"], numbers["by_unit"]["within"]
+    pairs = zip(by_unit["trained"].values(), by_unit[judged["control"]].values(), strict=True)
+    mean = fmean(mine - other for mine, other in pairs)
+    assert judged["difference"]["value"] == pytest.approx(mean, abs=2e-6)
+    assert set(by_unit["trained"]) == {record["speaker"] for record in speech}
     for name in ("controls.png", "layers.svg", "report.html"):
         assert (tmp_path / "out" / name).stat().st_size > 1000
     page = (tmp_path / "out/report.html").read_text()
@@ -314,8 +320,9 @@ def test_emotion_that_is_in_the_features_is_found_within_a_sentence() -> None:
     folds = splits(speakers, [np.arange(len(records))], 3)
     found = words.fixed_sentence(records, columns, speakers, folds)
     assert found is not None
-    assert found["uar"]["trained"]["value"] == 1.0 and found["verdict"] == "shown"
-    assert found["uar"]["sentence"]["value"] == pytest.approx(1 / 3)
+    assert found.found["uar"]["trained"]["value"] == 1.0 and found.found["verdict"] == "shown"
+    assert found.found["uar"]["sentence"]["value"] == pytest.approx(1 / 3)
+    assert found.by_unit["trained"] == dict.fromkeys(speakers, 1.0)
 
 
 def test_a_sentence_that_is_not_spoken_in_every_label_does_not_count() -> None:
@@ -325,7 +332,8 @@ def test_a_sentence_that_is_not_spoken_in_every_label_does_not_count() -> None:
     columns = {"trained": [{"": noise}], "untrained": [{"": noise}]}
     folds = splits(speakers, [np.arange(len(records))], 3)
     found = words.fixed_sentence(records, columns, speakers, folds)
-    assert found is not None and (found["utterances"], found["sentences"]) == (36, 1)
+    assert found is not None
+    assert (found.found["utterances"], found.found["sentences"]) == (36, 1)
 
 
 def test_answers_that_follow_the_voice_and_the_words_are_counted() -> None:

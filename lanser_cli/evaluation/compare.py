@@ -96,7 +96,7 @@ def pairwise(
 
 def _difference(pair: tuple[str, str], answers: Mapping[str, Answers], seed: int) -> Difference:
     first, second = (answers[name] for name in pair)
-    if first.seeds and second.seeds and list(first.seeds) != list(second.seeds):
+    if first.seeds and second.seeds and first.seeds.keys() != second.seeds.keys():
         seeds_of = [f"{name} has seeds {', '.join(answers[name].seeds)}" for name in pair]
         raise LanserError(f"{' and '.join(seeds_of)}: compare runs of the same seeds")
     seeds = list(first.seeds or second.seeds)

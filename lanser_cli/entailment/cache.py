@@ -53,7 +53,8 @@ class CachedScorer:
         limit_gb: the file grows no larger.
 
     Raises:
-        LanserError: nothing can be kept in the folder.
+        LanserError: nothing can be kept in the folder; or, later too, its cache is damaged and
+            cannot be set aside.
     """
 
     def __init__(self, scorer: Scorer, folder: Path, limit_gb: float = 10.0) -> None:
@@ -67,7 +68,7 @@ class CachedScorer:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._guarded(self._open)
-        except (OSError, sqlite3.DatabaseError) as error:  # the damaged may not be set aside, too
+        except (OSError, sqlite3.DatabaseError, LanserError) as error:
             raise LanserError(
                 f"--cache {folder}: scores cannot be kept there ({error}): name another folder"
             ) from None
@@ -236,8 +237,14 @@ class CachedScorer:
                 os.replace(self._path, self._path.with_name(FILE + ".damaged"))
                 for suffix in ("-journal", "-wal", "-shm"):
                     self._path.with_name(FILE + suffix).unlink(missing_ok=True)
+        try:
+            self._open()
+        except sqlite3.DatabaseError:  # still the damaged one
+            raise LanserError(
+                f"cache {self._path} is damaged ({reason}) and cannot be set aside: remove it, or "
+                "name another folder"
+            ) from None
         self._say(f"is damaged ({reason}): set aside as {FILE}.damaged and begun anew")
-        self._open()
 
     def _say(self, message: str) -> None:
         if message not in self._said:

@@ -191,8 +191,17 @@ def test_of_two_that_find_it_damaged_one_alone_begins_anew(
 def test_a_damaged_cache_that_cannot_be_set_aside_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("no database " * 100)
     (tmp_path / (FILE + ".damaged") / "taken").mkdir(parents=True)
-    with pytest.raises(LanserError, match="scores cannot be kept there"):
+    with pytest.raises(LanserError, match=r"scores cannot be kept there.*cannot be set aside"):
         CachedScorer(FakeScorer(), tmp_path)
+
+
+def test_a_cache_damaged_in_a_run_that_cannot_be_set_aside_is_one_sentence(tmp_path: Path) -> None:
+    cached = CachedScorer(FakeScorer(), tmp_path)
+    cached.score(texts(900), HYPOTHESES)
+    (tmp_path / (FILE + ".damaged") / "taken").mkdir(parents=True)
+    damage_header(tmp_path / FILE)
+    with pytest.raises(LanserError, match="is damaged .* and cannot be set aside: remove it"):
+        cached.score(texts(900), HYPOTHESES)
 
 
 def test_a_full_cache_is_no_longer_added_to(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -67,6 +67,8 @@ def agree(
         check_writable(summary)
     votes, way = read_votes(voters, STAGE), None
     if not votes.labels:
+        if summary is not None:
+            console.warn(f"{STAGE}: there are no records, so {summary} is not written")
         return pipe.run(votes.items(STAGE), one_process(list))
     if crosswalk is None:
         _check_alike(votes)

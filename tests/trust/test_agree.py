@@ -275,7 +275,8 @@ def test_a_resumed_run_has_the_same_voters(lanser: Lanser, tmp_path: Path) -> No
 def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").touch()
     (tmp_path / "b.jsonl").touch()
-    assert lanser("agree", "a.jsonl", "b.jsonl", cwd=tmp_path).stdout == b""
+    none = lanser("agree", "a.jsonl", "b.jsonl", "--summary", "s.json", cwd=tmp_path)
+    assert none.stdout == b"" and b"no records, so s.json is not written" in none.stderr
     write(tmp_path, "b", ["joy", "anger"])
     done = lanser("agree", "a.jsonl", "b.jsonl", cwd=tmp_path)
     assert [record["emotion"] for record in read_jsonl(done.stdout)] == ["joy", "anger"]

@@ -104,9 +104,7 @@ def test_runs_of_several_seeds_are_compared_by_their_means(tmp_path: Path, lanse
     assert line["units"] == 8 and line["least_p"] == 2**-7
     assert line["uar"]["reference"] == pytest.approx(mean_uar(one[1]), abs=1e-6)
     assert line["uar"]["other"] == pytest.approx(mean_uar(three[1]), abs=1e-6)
-    turned = [
-        one | {"predictions": dict(reversed(one["predictions"].items()))} for one in three[1]
-    ]
+    turned = [one | {"predictions": dict(reversed(one["predictions"].items()))} for one in three[1]]
     write_jsonl(tmp_path / "turned.jsonl", turned)
     [line] = read_jsonl(lanser("compare", three[0], tmp_path / "turned.jsonl").stdout)
     assert line["uar"]["difference"] == 0, "seeds go by their names, not their order"

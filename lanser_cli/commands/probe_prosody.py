@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from lanser_cli.choices import Probe
-from lanser_cli.commands import options
-from lanser_cli.commands.groups import MEASURE
+from lanser_cli.commands import completion, options
+from lanser_cli.commands.groups import MEASURE, MODEL
 from lanser_cli.lock import claimed_folder
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
 lanser probe-prosody corpus.jsonl -r runs/pretrained -o prosody/
 lanser probe-prosody corpus.jsonl -r runs/pretrained --by voice --folds 3
+lanser probe-prosody corpus.jsonl -r runs/seed-0 -r runs/seed-1 -r runs/seed-2
 """
 
 
 def command(
-    run: options.Run,
+    run: Annotated[
+        list[Path],
+        MODEL.option(
+            "-r",
+            "--run",
+            metavar="RUN",
+            autocompletion=completion.run,
+            help="Run folder of pretrain or finetune, with all its folds. Of several, and of the "
+            "seeds of one, the mean is judged.",
+        ),
+    ],
     inputs: options.ShardsOrRecords = None,
     folds: Annotated[int, MEASURE.option(min=2, help="Folds; speakers are kept apart.")] = 5,
     by: Annotated[

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lanser_cli import console
 from lanser_cli.audio.measured import Measured, measured
@@ -17,11 +18,11 @@ from lanser_cli.choices import Probe
 from lanser_cli.devices import parse_devices
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.prosody import controls, layers, words
-from lanser_cli.prosody.held_out import Part, divide
+from lanser_cli.prosody.held_out import Part, divide, rows_of, run_of, seeds_of
 from lanser_cli.prosody.layers import Features
-from lanser_cli.prosody.probes import Split, splits
+from lanser_cli.prosody.probes import splits
 from lanser_cli.prosody.report import write_report
-from lanser_cli.prosody.table import TRAINED, Table, table, varying
+from lanser_cli.prosody.table import TRAINED, Table, mean, table, varying
 from lanser_cli.prosody.targets import TARGETS, UNITS, measurer
 from lanser_cli.records import Record
 from lanser_cli.shards.gather import gather
@@ -40,7 +41,7 @@ SEEDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the networks of a run, and their controls, make of the records.
+    """What the networks of a seed, and their controls, make of the records.
 
     Attributes:
         columns: as `table` takes them.
@@ -51,9 +52,32 @@ class Heard:
     answers: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the probes of a seed's networks found.
+
+    Attributes:
+        parts: its networks.
+        folds: outer folds of all of them.
+        tables: of prosody and, where it differs among utterances, of duration.
+        recalls: as `words.recalls` gives them.
+        answers: as in `Heard`.
+    """
+
+    parts: list[Part]
+    folds: int
+    tables: list[Table]
+    recalls: dict[str, NDArray[np.float64]]
+    answers: list[str]
+
+
+Networks = list[list[Path]]
+"""Of each seed the folders of networks, which hold each speaker out once."""
+
+
 def probe_run(
     inputs: Sequence[str] | None,
-    run: Path,
+    folders: Sequence[Path],
     ledger: Ledger,
     *,
     output: Path | None = None,
@@ -64,12 +88,15 @@ def probe_run(
     seed: int = 0,
     fetch: Path | None = None,
 ) -> dict[str, Any]:
-    """Probe the representations of a run for prosody, next to controls, and judge.
+    """Probe the representations of runs for prosody, next to controls, and judge.
 
-    Every network of a run is probed, each on the speakers that it was not trained on.
+    Every network of a run is probed, each on the speakers that it was not trained on. Of several
+    seeds of a run, or several runs, each is probed by itself on the same records, and the mean of
+    their scores is judged: one network alone may be lucky.
 
     Args:
         inputs, fetch: as `gather` takes them.
+        folders: of the runs.
         output: folder for the report.
         folds: outer folds of each network's probes.
         by: key whose values are taken for speakers, such as `voice` where one voice has several
@@ -79,49 +106,62 @@ def probe_run(
         What the result line holds; docs/formats.md specifies it and `probe.json`.
 
     Raises:
-        UsageError: the run normalises by speaker.
+        UsageError: a run normalises by speaker, or is named twice, or two have networks of unlike
+            layers.
         LanserError: too few utterances could be read, a speaker is not named, or a network has one
             speaker alone to be probed on.
     """
     where = parse_devices(device)[0]
-    if by_speaker(runs.read_architecture(runs.model_folders(run)[0])):
-        raise UsageError(
-            f"{run} was trained with --normalise speaker, and the probe does not tell a network "
-            "who speaks: probe a run without"
-        )
+    networks = _networks(folders)
     records = gather(inputs, ledger, fetch, take=partial(_named, by))
-    held_out = _held_out(run, records, ledger, folds, by)
-    kept = measured(held_out, ledger, measurer, what="probe-prosody: prosody")
+    apart = held_out(networks, records, ledger, folds, by)
+    kept = measured(apart, ledger, measurer, what="probe-prosody: prosody")
     ledger.done = len(kept)
     if len(kept) < FEWEST:
         raise LanserError(f"{len(kept)} utterances could be read; a probe needs {FEWEST} at least")
-    parts = divide(run, kept)
     speakers = [str(record.word(by)) for record in kept]
-    groups = splits(speakers, [part.rows for part in parts], folds)
     every = {name: np.array([one.found[name] for one in kept]) for name in UNITS}
     targets = varying({name: every[name] for name in TARGETS})
+    lasting = varying({"duration": every["duration"]})
     if not targets:
         raise LanserError("no prosodic target differs among these utterances: nothing to probe")
-    heard = _heard(kept, parts, where, seed)
     others, missing = controls.known(kept)
-    columns = {**heard.columns, **{name: [{"": one}] for name, one in others.items()}}
-    columns[controls.SHUFFLED] = [
-        {
-            name: controls.shuffled(one, [part.rows for part in parts], seed)
-            for name, one in heard.columns[TRAINED][0].items()
-        }
-    ]
-    found = table(columns, targets, speakers, groups, probe=probe, seed=seed)
-    duration: dict[str, Any] = {}
-    if apart := varying({"duration": every["duration"]}):
-        duration = table(columns, apart, speakers, groups, probe=probe, seed=seed).as_json()
-    fixed = words.fixed_sentence(kept, heard.columns, speakers, groups)
+    probes: list[Probed] = []
+    for one_seed in networks:  # one after the other, since features are large
+        parts = divide(one_seed, kept)
+        rows = [part.rows for part in parts]
+        groups = splits(speakers, rows, folds)
+        heard = _heard(kept, parts, where, seed)
+        columns = {**heard.columns, **{name: [{"": one}] for name, one in others.items()}}
+        columns[controls.SHUFFLED] = [
+            {
+                name: controls.shuffled(one, rows, seed)
+                for name, one in heard.columns[TRAINED][0].items()
+            }
+        ]
+        tables = [
+            table(columns, these, speakers, groups, probe=probe, seed=seed)
+            for these in (targets, lasting)
+            if these
+        ]
+        recalls = words.recalls(kept, heard.columns, speakers, groups)
+        probes.append(Probed(parts, len(groups), tables, recalls, heard.answers))
+    found, *duration = map(mean, zip(*(one.tables for one in probes), strict=True))
+    fixed = words.fixed_sentence(kept, [one.recalls for one in probes], speakers)
+    parts = [part for one in probes for part in one.parts]
     numbers = {
-        **_about(run, speakers, parts, groups, missing, probe),
+        "runs": [str(folder) for folder in folders],
+        "networks": len(parts),
+        "held_out": _held_out_in_words(parts),
+        "utterances": len(speakers),
+        "speakers": len(set(speakers)),
+        "folds": sum(one.folds for one in probes),
+        "probe": probe,
+        "left_out": list(missing),
         **found.as_json(),
-        "duration": duration["targets"]["duration"] if duration else None,
-        "fixed_sentence": fixed and fixed.found,
-        "words_against_voice": words.against_voice(kept, heard.answers, speakers),
+        "duration": duration[0].as_json()["targets"]["duration"] if duration else None,
+        "fixed_sentence": fixed and fixed.about,
+        "words_against_voice": words.against_voice(kept, [one.answers for one in probes], speakers),
         "by_unit": {**found.by_unit(), "fixed_sentence": fixed and fixed.by_unit},
     }
     _say(found, numbers, missing)
@@ -136,32 +176,59 @@ def _named(by: str, record: Record) -> Record | str:
     return f"no {lacking[0]}" if lacking else record
 
 
-def _held_out(
-    run: Path, records: Sequence[Record], ledger: Ledger, folds: int, by: str
+def _networks(folders: Sequence[Path]) -> Networks:
+    """Those of all runs, a seed each.
+
+    Raises:
+        UsageError: they cannot be probed together, or at all.
+    """
+    found = [networks for folder in folders for networks in seeds_of(folder)]
+    layers_of: dict[str, Path] = {}
+    for networks in found:
+        architecture = runs.read_architecture(networks[0])
+        layers_of.setdefault(architecture.name, run_of(networks))
+        if by_speaker(architecture):
+            raise UsageError(
+                f"{run_of(networks)} was trained with --normalise speaker, and the probe does not "
+                "tell a network who speaks: probe a run without"
+            )
+    if len(layers_of) > 1:
+        named = " and ".join(f"{folder} is a {name}" for name, folder in layers_of.items())
+        raise UsageError(f"{named}: their layers are not the same, so probe them one by one")
+    if len({networks[0].resolve() for networks in found}) < len(found):
+        raise UsageError("--run: a run is named twice, and would count twice")
+    return found
+
+
+def held_out(
+    networks: Networks, records: Sequence[Record], ledger: Ledger, folds: int, by: str
 ) -> list[Record]:
-    """The records of speakers that a network of the run never heard."""
-    parts = divide(run, records)
-    # Refuses one speaker now, and not when all have been measured.
-    splits([str(record.word(by)) for record in records], [part.rows for part in parts], folds)
-    if heard := sum(part.heard for part in parts):
-        console.warn(
-            f"probe-prosody: {run} was trained on {heard} of these {len(records)} records, or on "
-            "their speakers or voices: probe it on others"
-        )
-    elif not all(part.known for part in parts):
-        console.info(
-            f"probe-prosody: {run} names no speakers that it was tested on: make sure that it was "
-            "not trained on the speakers of these records"
-        )
-    rows = np.concatenate([part.rows for part in parts])
-    if len(np.unique(rows)) < len(rows):
+    """The records of speakers whom each seed has a network for that never heard them."""
+    common = set(range(len(records)))
+    for one_seed in networks:
+        parts, run = divide(one_seed, records), run_of(one_seed)
+        common.intersection_update(rows_of(parts).tolist())
+        if heard := sum(part.heard for part in parts):
+            console.warn(
+                f"probe-prosody: {run} was trained on {heard} of these {len(records)} records, or "
+                "on their speakers or voices: probe it on others"
+            )
+        elif not all(part.known for part in parts):
+            console.info(
+                f"probe-prosody: {run} names no speakers that it was tested on: make sure that it "
+                "was not trained on the speakers of these records"
+            )
+    if not common:
         raise LanserError(
-            f"{run}: a speaker of these records was held out from several of its networks: name "
-            "the folder of one fold"
+            "probe-prosody: no speaker was held out in all of these runs: probe them one by one"
         )
-    if lost := len(records) - len(rows):
+    kept = [records[row] for row in sorted(common)]
+    speakers = [str(record.word(by)) for record in kept]
+    for one_seed in networks:  # refuses one speaker now, and not when all have been measured
+        splits(speakers, [part.rows for part in divide(one_seed, kept)], folds)
+    if lost := len(records) - len(kept):
         ledger.dropped["speaker not held out"] += lost
-    return [records[row] for row in np.sort(rows)]
+    return kept
 
 
 def _heard(records: Sequence[Measured], parts: Sequence[Part], device: str, seed: int) -> Heard:
@@ -208,26 +275,6 @@ def _sounds(records: Sequence[Measured]) -> Iterator[list[torch.Tensor]]:
         if lost := next((outcome for outcome in outcomes if outcome is not None), None):
             raise LanserError(f"{lost.id}: could be read before, and now cannot: probe again")
         yield list(waveforms.values())
-
-
-def _about(
-    run: Path,
-    speakers: Sequence[str],
-    parts: Sequence[Part],
-    groups: Sequence[Split],
-    missing: Sequence[str],
-    probe: Probe,
-) -> dict[str, Any]:
-    return {
-        "run": str(run),
-        "networks": len(parts),
-        "held_out": _held_out_in_words(parts),
-        "utterances": len(speakers),
-        "speakers": len(set(speakers)),
-        "folds": len(groups),
-        "probe": probe,
-        "left_out": list(missing),
-    }
 
 
 def _held_out_in_words(parts: Sequence[Part]) -> str:

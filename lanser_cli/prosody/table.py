@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,6 @@ class Table:
         missing: target → utterances whose sound does not define it.
         columns: `trained` and its controls, by name.
         by_layer: layer of the trained network → R2 `[targets]`.
-        verdicts: for R2 and for R2 within speakers: the latter decides, since what is known over
-            all speakers may be no more than who speaks.
     """
 
     targets: tuple[str, ...]
@@ -42,7 +40,13 @@ class Table:
     missing: dict[str, int]
     columns: dict[str, Scores]
     by_layer: dict[str, Array]
-    verdicts: dict[str, Verdict]
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """For R2 and for R2 within speakers: the latter decides, since what is known over all
+        speakers may be no more than who speaks.
+        """
+        return {way: _judged(self.columns, place) for place, way in enumerate(WAYS)}
 
     @property
     def decisive(self) -> Verdict:
@@ -137,7 +141,21 @@ def table(
         {name: int((~np.isfinite(values)).sum()) for name, values in targets.items()},
         found,
         by_layer,
-        {way: _judged(found, place) for place, way in enumerate(WAYS)},
+    )
+
+
+def mean(tables: Sequence[Table]) -> Table:
+    """The mean over networks of one architecture that were probed on the same records."""
+    first = tables[0]
+    return replace(
+        first,
+        columns={
+            name: scores.average([one.columns[name] for one in tables]) for name in first.columns
+        },
+        by_layer={
+            name: np.asarray(np.mean([one.by_layer[name] for one in tables], axis=0))
+            for name in first.by_layer
+        },
     )
 
 

@@ -24,76 +24,95 @@ class FixedSentence:
     """Emotion from frozen features, within a sentence.
 
     Attributes:
-        found: UAR of each column with its interval, `chance`, and the verdict on trained minus the
+        about: UAR of each column with its interval, `chance`, and the verdict on trained minus the
             best control.
         by_unit: column → speaker → UAR.
     """
 
-    found: dict[str, Any]
+    about: dict[str, Any]
     by_unit: dict[str, dict[str, float | None]]
 
 
-def fixed_sentence(
+def recalls(
     records: Sequence[Record],
     columns: Mapping[str, Sequence[Features]],
     speakers: Sequence[str],
     folds: Sequence[Split],
-) -> FixedSentence | None:
-    """Emotion from frozen features, where every emotion was spoken with the same words.
+) -> dict[str, NDArray[np.float64]]:
+    """UAR of emotion from frozen features, where every emotion was spoken with the same words.
 
     Only sentences that have every label count, so that the words say nothing of the label: the
     control `sentence`, which knows them, is at chance.
 
     Returns:
-        None where the records have no two labels on a common sentence.
+        Column → `[speakers]`, in order of first mention; empty where the records have no two
+        labels on a common sentence.
     """
     rows = _balanced(records)
-    if not len(rows):
-        return None
-    labels = sorted({str(records[row].label) for row in rows})
+    if not rows:
+        return {}
+    labels = _labels(records, rows)
     truth = np.full((len(records), len(labels)), np.nan)
     truth[rows] = np.equal.outer([str(records[row].label) for row in rows], labels)
     sentences = [str(record.word("sentence")) for record in records]
     words: list[Features] = [{"": controls.one_hot(sentences)}]
-    by_speaker = {
+    return {
         name: np.mean(
             [_recalls(answer(one, truth, folds), truth, speakers) for one in variants], axis=0
         )
         for name, variants in {**columns, SENTENCE: words}.items()
     }
-    shown = {name: verdict.estimate(values) for name, values in by_speaker.items()}
-    if not np.isfinite(by_speaker[TRAINED]).any():
+
+
+def fixed_sentence(
+    records: Sequence[Record],
+    found: Sequence[Mapping[str, NDArray[np.float64]]],
+    speakers: Sequence[str],
+) -> FixedSentence | None:
+    """The verdict on emotion within a sentence.
+
+    Args:
+        found: what `recalls` found of each seed, whose mean is judged.
+
+    Returns:
+        None where there is nothing to judge.
+    """
+    by_speaker = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+    if not by_speaker or not np.isfinite(by_speaker[TRAINED]).any():
         return None
+    rows = _balanced(records)
+    labels = _labels(records, rows)
+    shown = {name: verdict.estimate(values) for name, values in by_speaker.items()}
     names = list(dict.fromkeys(speakers))
     by_unit = {name: named(names, values) for name, values in by_speaker.items()}
     judged = verdict.judge(by_speaker.pop(TRAINED), by_speaker)
-    found = {
+    about = {
         "utterances": len(rows),
-        "sentences": len({sentences[row] for row in rows}),
+        "sentences": len({records[row].word("sentence") for row in rows}),
         "labels": labels,
         "chance": round(1 / len(labels), 6),
         "uar": {name: asdict(one) for name, one in shown.items()},
         **judged.as_json(),
     }
-    return FixedSentence(found, by_unit)
+    return FixedSentence(about, by_unit)
 
 
 def against_voice(
-    records: Sequence[Record], answers: Sequence[str], speakers: Sequence[str]
+    records: Sequence[Record], answers: Sequence[Sequence[str]], speakers: Sequence[str]
 ) -> dict[str, Any] | None:
     """Whom a network follows where the words say one emotion and the voice another.
 
     Args:
-        answers: the network's own label for each record.
+        answers: of each seed, the network's own label for each record.
 
     Returns:
         Shares of the answers that are the record's `label` (voice) and its `emotion` (words), a
         mean over speakers; None where no record has two that differ and that the network knows.
     """
-    names = set(answers) | {record.label for record in records}
+    names = {record.label for record in records}.union(*answers)
     torn = [
-        (speaker, answer == record.label, answer == record.emotion)
-        for record, answer, speaker in zip(records, answers, speakers, strict=True)
+        (speaker, [one == record.label for one in given], [one == record.emotion for one in given])
+        for record, speaker, *given in zip(records, speakers, *answers, strict=True)
         if record.label and record.emotion in names and record.emotion != record.label
     ]
     if not torn:
@@ -101,10 +120,14 @@ def against_voice(
     who = np.array([speaker for speaker, *_ in torn])
     found: dict[str, Any] = {"utterances": len(torn), "speakers": len(np.unique(who))}
     for name, place in (("voice", 1), ("words", 2)):
-        hits = np.array([bool(one[place]) for one in torn])
+        hits = np.array([np.mean(one[place]) for one in torn])
         shares = np.array([hits[who == speaker].mean() for speaker in np.unique(who)])
         found[name] = asdict(verdict.estimate(shares))
     return found
+
+
+def _labels(records: Sequence[Record], rows: Sequence[int]) -> list[str]:
+    return sorted({str(records[row].label) for row in rows})
 
 
 def _balanced(records: Sequence[Record]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -13,12 +14,15 @@ import soundfile
 import torch
 from conftest import EKMAN, ROOT, Lanser, read_jsonl, write_jsonl
 
+from lanser_cli.errors import LanserError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.prosody import controls, layers, words
-from lanser_cli.prosody.held_out import divide
+from lanser_cli.prosody.held_out import divide, seeds_of
+from lanser_cli.prosody.probe_run import held_out
 from lanser_cli.prosody.probes import splits
 from lanser_cli.prosody.targets import TARGETS
 from lanser_cli.records import Record
+from lanser_cli.tally import Ledger
 from lanser_cli.training import heard
 from lanser_cli.training.runs import RunFolder
 
@@ -164,6 +168,73 @@ def test_every_fold_is_probed_on_the_speakers_it_was_not_trained_on(
     assert b"12 dropped (speaker not held out)" in done.stderr
 
 
+@pytest.mark.slow
+def test_of_several_runs_the_mean_is_judged(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    records = write_jsonl(tmp_path / "x.jsonl", speech)
+    other = save(tmp_path / "other", "pretrain", seed=1)
+
+    def found(*runs: Path) -> dict:
+        out = tmp_path / f"out-{len(runs)}-{runs[0].name}"
+        named = [word for run in runs for word in ("--run", run)]
+        line = ("probe-prosody", records, *named, "--device", "cpu", "--folds", "4", "-o", out)
+        lanser(*line)
+        return json.loads((out / "probe.json").read_text())
+
+    one, two, both = found(pretrained), found(other), found(pretrained, other)
+    assert both["runs"] == [str(pretrained), str(other)]
+    assert (both["networks"], both["folds"], both["utterances"]) == (2, 8, 48)
+    for column in ("trained", "untrained", "label"):
+        for way in ("r2", "within", "spearman"):
+            *each, mean = (each["targets"]["f0_mean"][column][way] for each in (one, two, both))
+            assert mean == pytest.approx(fmean(each), abs=2e-6), (way, column)
+    *single, mean = (each["by_unit"]["fixed_sentence"]["trained"] for each in (one, two, both))
+    for speaker, value in mean.items():
+        assert value == pytest.approx(fmean(each[speaker] for each in single), abs=2e-6)
+    assert one["layers"] != two["layers"]
+    judged, by_unit = both["verdicts"]["within"], both["by_unit"]["within"]
+    pairs = zip(by_unit["trained"].values(), by_unit[judged["control"]].values(), strict=True)
+    truth = [mine - other for mine, other in pairs]
+    assert judged["difference"]["value"] == pytest.approx(fmean(truth), abs=2e-6)
+
+
+def test_seeds_of_a_run_are_probed_by_themselves_on_speakers_that_all_held_out(
+    speech, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create(resume=False)
+    run.write_config("finetune", SMALL)
+    with_folds(tmp_path / "run" / "seed-0", ["s0", "s1", "s2"], ["s3", "s4", "s5"])
+    with_folds(tmp_path / "run" / "seed-1", ["s1", "s2", "s3"], ["s4", "s5", "s6"])
+    networks = seeds_of(tmp_path / "run")
+    assert [[folder.name for folder in one] for one in networks] == [["fold-1", "fold-2"]] * 2
+    with Ledger("probe-prosody") as ledger:
+        records = [Record(one) for one in speech]
+        kept = held_out(networks, records, ledger, 3, "speaker")
+        assert {record.speaker for record in kept} == {"s1", "s2", "s3", "s4", "s5"}
+        assert ledger.dropped == {"speaker not held out": 18}
+        with_folds(tmp_path / "elsewhere", ["s7", "s0"], ["s6", "x"])
+        apart = [*networks, *seeds_of(tmp_path / "elsewhere")]
+        with pytest.raises(LanserError, match="no speaker was held out in all of these runs"):
+            held_out(apart, records, ledger, 3, "speaker")
+
+
+def test_runs_that_have_no_mean_are_refused(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    records = write_jsonl(tmp_path / "x.jsonl", speech)
+    twice = probe(lanser, records, pretrained, "--run", f"{pretrained}/", check=2)
+    assert b"a run is named twice" in twice.stderr
+    deep = RunFolder(tmp_path / "deep")
+    deep.create(resume=False)
+    other = replace(SMALL, name="resnet18")
+    deep.write_config("pretrain", other)
+    deep.write_model(SpeechClassifier(other))
+    unlike = probe(lanser, records, pretrained, "--run", tmp_path / "deep", check=2)
+    assert b"their layers are not the same, so probe them one by one" in unlike.stderr
+
+
 def test_a_run_that_was_tested_on_none_of_the_speakers_is_refused(
     lanser: Lanser, speech, tmp_path: Path
 ) -> None:
@@ -177,13 +248,14 @@ def test_a_speaker_that_was_tested_and_trained_on_is_not_held_out(speech, tmp_pa
     run = with_folds(tmp_path / "run", ["s0", "s1", "s2"])
     marks = ((heard.marks(one), None) for one in records if one.speaker in ("s2", "s3"))
     heard.write(run / "fold-1", heard.heard(marks), None)
-    [part] = divide(run, records)
+    [networks] = seeds_of(run)
+    [part] = divide(networks, records)
     assert {records[row].speaker for row in part.rows} == {"s0", "s1"} and not part.heard
     # One that names none whom it was tested on is probed on all, and says how many it has heard.
     before = save(tmp_path / "before", "pretrain")
-    assert not divide(before, records)[0].known
+    assert not divide([before], records)[0].known
     heard.write(before, heard.read(run / "fold-1"), None)
-    [part] = divide(before, records)
+    [part] = divide([before], records)
     assert (len(part.rows), part.known, part.heard) == (48, True, 12)
 
 
@@ -318,10 +390,11 @@ def test_emotion_that_is_in_the_features_is_found_within_a_sentence() -> None:
     noise = draw.standard_normal((len(records), 4))
     columns = {"trained": [{"": hears + 0.1 * noise[:, :3]}], "untrained": [{"": noise}]}
     folds = splits(speakers, [np.arange(len(records))], 3)
-    found = words.fixed_sentence(records, columns, speakers, folds)
+    recalls = words.recalls(records, columns, speakers, folds)
+    found = words.fixed_sentence(records, [recalls], speakers)
     assert found is not None
-    assert found.found["uar"]["trained"]["value"] == 1.0 and found.found["verdict"] == "shown"
-    assert found.found["uar"]["sentence"]["value"] == pytest.approx(1 / 3)
+    assert found.about["uar"]["trained"]["value"] == 1.0 and found.about["verdict"] == "shown"
+    assert found.about["uar"]["sentence"]["value"] == pytest.approx(1 / 3)
     assert found.by_unit["trained"] == dict.fromkeys(speakers, 1.0)
 
 
@@ -331,21 +404,26 @@ def test_a_sentence_that_is_not_spoken_in_every_label_does_not_count() -> None:
     noise = np.random.default_rng(0).standard_normal((len(records), 4))
     columns = {"trained": [{"": noise}], "untrained": [{"": noise}]}
     folds = splits(speakers, [np.arange(len(records))], 3)
-    found = words.fixed_sentence(records, columns, speakers, folds)
+    found = words.fixed_sentence(
+        records, [words.recalls(records, columns, speakers, folds)], speakers
+    )
     assert found is not None
-    assert (found.found["utterances"], found.found["sentences"]) == (36, 1)
+    assert (found.about["utterances"], found.about["sentences"]) == (36, 1)
 
 
 def test_answers_that_follow_the_voice_and_the_words_are_counted() -> None:
     records = [record.with_fields(emotion="fear") for record in spoken()]
     voices = [str(record.label) for record in records]
     speakers = [str(record.speaker) for record in records]
-    found = words.against_voice(records, voices, speakers)
+    found = words.against_voice(records, [voices], speakers)
     assert found is not None and found["utterances"] == sum(v != "fear" for v in voices)
     assert (found["voice"]["value"], found["words"]["value"]) == (1.0, 0.0)
-    other = words.against_voice(records, ["fear"] * len(records), speakers)
+    fear = ["fear"] * len(records)
+    other = words.against_voice(records, [fear], speakers)
     assert other is not None and (other["voice"]["value"], other["words"]["value"]) == (0.0, 1.0)
-    assert words.against_voice(spoken(), voices, speakers) is None  # no words that say an emotion
+    both = words.against_voice(records, [voices, fear], speakers)
+    assert both is not None and (both["voice"]["value"], both["words"]["value"]) == (0.5, 0.5)
+    assert words.against_voice(spoken(), [voices], speakers) is None  # no words say an emotion
 
 
 @pytest.mark.slow

@@ -36,7 +36,15 @@ _KEPT_WITHIN = {
     },
     "entailment": {
         *("model", "server", "precision", "taxonomy", "crosswalk", "lang", "templates"),
-        *("calibration", "candidates", "context", "margin", "uncalibrated", "truncated"),
+        *(
+            "calibration",
+            "candidates",
+            "first_model",
+            "context",
+            "margin",
+            "uncalibrated",
+            "truncated",
+        ),
         *("doubt", "abstained"),
     },
 }

@@ -80,6 +80,7 @@ class Labeller:
             self._about["server"] = self._main.scorer.fingerprint
         if cascade.small:
             self._about["candidates"] = cascade.candidates
+            self._about["first_model"] = cascade.small.scorer.name
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         items = [attempt(self._premise_or_outcome, record, STAGE) for record in window]

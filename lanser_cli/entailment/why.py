@@ -42,7 +42,7 @@ _SHAPE = {
     **{key: str for key in ("model", "taxonomy", "precision")},
     "calibration": That(str, "none, null or batch", lambda value: value in get_args(Calibration)),
     "templates": [str],
-    **dict.fromkeys(("crosswalk", "lang", "server"), Maybe(str)),
+    **dict.fromkeys(("crosswalk", "lang", "server", "first_model"), Maybe(str)),
     "candidates": Maybe(int),
     "context": Maybe(int),
 }
@@ -169,6 +169,7 @@ def options_in(record: Record) -> dict[str, Any]:
         "calibrate": about["calibration"],
         "context": about.get("context"),
         "top_k_first": about.get("candidates"),
+        "first_model": about.get("first_model"),
         "top_k": None if custom else len(scores),
         "keep_flagged": bool(record.flags and scores),
     }

@@ -123,6 +123,17 @@ def test_a_flagged_transcript_that_was_labelled_is_labelled_again(
     assert found["differs"] == [] and "--keep-flagged" in shlex.split(found["command"])
 
 
+def test_which_model_chose_the_candidates_is_in_the_record(
+    heard: Path, lanser: Lanser, nli: Path
+) -> None:
+    options = ("-t", "ekman6", "--top-k-first", "2", "--first-model", nli, "--device", "cpu")
+    record = read_jsonl(lanser("entail-label", heard, *options).stdout)[0]
+    assert record["entailment"]["first_model"] == str(nli)
+    done = lanser("why", "r-0", "--device", "cpu", input=json.dumps(record).encode())
+    [found] = read_jsonl(done.stdout)
+    assert found["differs"] == [] and f"--first-model {nli}" in found["command"]
+
+
 def test_what_a_scorer_of_another_kind_was_asked_is_asked_again() -> None:
     def given(**about: object) -> dict:
         common = {"taxonomy": "ekman6", "templates": ["{}"], "calibration": "none"}

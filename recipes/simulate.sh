@@ -11,9 +11,9 @@
 #
 # Parts, in this order; without any all are done, and what is there already is not made again:
 #   said                          CORPUS in every emotion
+#   scratch-SEED                  the fine-tuning without pre-training
 #   speech-STRENGTH-SEED          SPEECH in every emotion, and its weak labels
 #   cell-STRENGTH-ACCURACY-SEED   a pre-training, its probe and its fine-tuning
-#   scratch-SEED                  the fine-tuning without pre-training
 #   points                        what each found, as lines of RESULTS
 #   compare                       every cell with scratch, over all seeds there, paired by speaker
 # `recipes/simulate.sh list` names them. A part may be stopped; the next call goes on with it.
@@ -51,9 +51,11 @@ pretrain_steps=${PRETRAIN_STEPS:-1500}
 steps=${STEPS:-200}
 batch=${BATCH:-16}
 
-# say RECORDINGS FOLDER OPTION...
+# say RECORDINGS FOLDER OPTION...: what is said already gets its labels alone, for new accuracies.
 say() {
-    [ -e "$2/speech.jsonl" ] || python "$here/simulated_speech.py" "$1" --out "$2" "${@:3}"
+    local there=()
+    [ ! -e "$2/speech.jsonl" ] || there=(--labels-only)
+    python "$here/simulated_speech.py" "$1" --out "$2" "${there[@]}" "${@:3}"
 }
 
 # cell STRENGTH ACCURACY SEED
@@ -126,7 +128,7 @@ for part in "${parts[@]}"; do
     printf '\n== %s\n' "$part" >&2
     IFS=- read -r _ first second third <<< "$part"
     case $part in
-        said) say "$CORPUS" "$work/said" ;;
+        said) [ -e "$work/said/speech.jsonl" ] || say "$CORPUS" "$work/said" ;;
         speech-*-*)
             # shellcheck disable=SC2086  # accuracies are words
             say "$SPEECH" "$work/$part" --strength "$first" --seed "$second" \

@@ -11,7 +11,8 @@ are taken. At `--strength 0` the emotions differ by chance alone, at 1 as the ta
 
 `speech.jsonl` has the records, with the emotion that each is said in as `label`. Weak labels are
 made, not guessed: `labels-A.jsonl` has as `emotion` that label with probability A, else one of the
-five others; at `chance` (one sixth) it says nothing.
+five others; at `chance` (one sixth) it says nothing. `--labels-only` makes more of them for speech
+that is in the folder already: those that would have been made with it, by the same `--seed`.
 
 Needs pyworld (pip install pyworld-prebuilt).
 """
@@ -162,6 +163,30 @@ def neutral_recordings(path: Path, count: int | None, seed: int) -> list[Record]
     return found
 
 
+def spoken(folder: Path) -> list[dict[str, Any]]:
+    """The records of speech that is in the folder already.
+
+    Raises:
+        LanserError: there is none.
+    """
+    found = jsonl.read_records([str(folder / "speech.jsonl")], "simulated_speech")
+    return [item.fields for item in found if isinstance(item, Record)]
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    make_corpus.write_jsonl(part, records)
+    part.replace(path)
+
+
+def write_labels(records: Sequence[dict[str, Any]], args: argparse.Namespace) -> None:
+    """Weak labels of each accuracy, a file each."""
+    for accuracy in args.accuracies:
+        labels = weak_labels(records, accuracy, args.seed)
+        write(args.out / f"labels-{accuracy}.jsonl", labels)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("recordings", type=Path, help="JSONL, as `lanser manifest` writes it")
@@ -170,16 +195,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--accuracies", nargs="+", default=["chance", "0.7", "1"], help="of the weak labels"
     )
+    parser.add_argument(
+        "--labels-only", action="store_true", help="for speech that is in the folder already"
+    )
     parser.add_argument("--count", type=int, help="of recordings to take (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="all choices are drawn from it")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     args = parser.parse_args(argv)
 
-    if importlib.util.find_spec("pyworld") is None:
+    if not args.labels_only and importlib.util.find_spec("pyworld") is None:
         print("simulated_speech: needs pyworld: pip install pyworld-prebuilt", file=sys.stderr)
         return 2
     one = partial(make_all, strength=args.strength, folder=args.out, seed=args.seed)
     try:
+        if args.labels_only:
+            write_labels(spoken(args.out), args)
+            return 0
         recordings = neutral_recordings(args.recordings, args.count, args.seed)
         args.out.mkdir(parents=True, exist_ok=True)
         with multiprocessing.Pool(args.jobs) as pool:
@@ -188,10 +219,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"simulated_speech: {error}", file=sys.stderr)
         return 1
     records = [record for several in made for record in several]
-    for accuracy in args.accuracies:
-        labels = weak_labels(records, accuracy, args.seed)
-        make_corpus.write_jsonl(args.out / f"labels-{accuracy}.jsonl", labels)
-    make_corpus.write_jsonl(args.out / "speech.jsonl", records)  # last: it says that all is there
+    write_labels(records, args)
+    write(args.out / "speech.jsonl", records)  # last: it says that all is there
     silent = sum(not several for several in made)
     print(
         f"simulated_speech: {len(recordings)} recordings, {silent} of them with hardly any voice "

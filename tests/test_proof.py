@@ -305,6 +305,12 @@ def test_simulation_in_small(shared, checkout):
     assert again.returncode == 0 and weights(work) == before
     assert read_jsonl(work / "results.jsonl") == found
     assert {one["batch_size"] for one in found} == {16}  # of the probe's line too
+    speech = work / "speech-1-0"
+    sound = {path: path.stat().st_mtime_ns for path in speech.glob("*.flac")}
+    later = shell("recipes/simulate.sh speech-1-0", checkout, **small | {"ACCURACIES": "chance 1"})
+    assert later.returncode == 0, later.stderr
+    assert len(read_jsonl(speech / "labels-chance.jsonl")) == len(sound) == 12
+    assert sound == {path: path.stat().st_mtime_ns for path in speech.glob("*.flac")}
     for change in ({"STEPS": "3"}, {"BATCH": "4"}):
         other = shell("recipes/simulate.sh", checkout, **small | change)
         assert other.returncode == 2 and "name another WORK" in other.stderr
@@ -318,6 +324,24 @@ def test_simulated_labels_are_right_as_often_as_stated():
         right = sum(a["emotion"] == b["label"] for a, b in zip(labels, made, strict=True))
         low, high = binomtest(right, 600).proportion_ci(0.999)
         assert low <= value <= high
+
+
+def test_labels_are_added_to_speech_that_is_there_and_none_are_half(tmp_path, monkeypatch):
+    simulated = script("recipes/simulated_speech.py")
+    made = [{"id": f"{n}", "label": simulated.EMOTIONS[n % 6]} for n in range(30)]
+    write_jsonl(tmp_path / "speech.jsonl", made)
+    again = ["none.jsonl", "--out", str(tmp_path), "--labels-only", "--seed", "2", "--accuracies"]
+    assert simulated.main([*again, "0.7"]) == 0
+    assert read_jsonl(tmp_path / "labels-0.7.jsonl") == simulated.weak_labels(made, "0.7", 2)
+
+    def full(path: Path, records: list[dict]) -> None:
+        path.write_text("{")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(simulated.make_corpus, "write_jsonl", full)
+    with pytest.raises(OSError, match="no space"):
+        simulated.main([*again, "1"])
+    assert not (tmp_path / "labels-1.jsonl").exists()
 
 
 def test_at_strength_zero_prosody_is_the_same_for_every_emotion():

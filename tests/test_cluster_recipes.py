@@ -227,6 +227,10 @@ def test_a_second_submission_minds_what_is_queued_and_what_has_changed(
     made = (out / "words.jsonl").read_bytes()
     shutil.rmtree(out / "transcribe")  # merged, so that nobody needs it
     assert submit(LANSER_TRANSCRIBE_DEVICE="cuda") == []  # which is not where this is run
+    assert submit(PRETRAIN="--seed 1")[-1].endswith("pretrain.sbatch")
+    (out / "pretrained").mkdir()
+    (out / "pretrained/model.safetensors").touch()
+    assert "is trained: PRETRAIN is not looked at again" in submit(PRETRAIN="--seed 1")[0]
     shutil.copy(speech / "utt-0001.ogg", speech / "later.ogg")
     assert "name another OUT; if there are new files in" in submit(2)[0]
     (out / "words.jsonl").unlink()

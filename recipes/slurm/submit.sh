@@ -105,5 +105,9 @@ if [ -e "$OUT/shards/index.json" ]; then same "${pack[@]}"; else
 fi
 if [ -n "${PRETRAIN:-}" ]; then
     export SHARDS=$OUT/shards RUN=$OUT/pretrained PRETRAIN
-    submit afterok "$here/pretrain.sbatch"
+    if [ ${#after[@]} -eq 0 ] && [ -e "$RUN/model.safetensors" ]; then
+        echo "$0: $RUN is trained: PRETRAIN is not looked at again; to train anew, move it away" >&2
+    else
+        submit afterok "$here/pretrain.sbatch"
+    fi
 fi

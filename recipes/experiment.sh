@@ -8,10 +8,18 @@ may_reject() { "$@" > /dev/null || [ $? -eq 3 ]; }
 # same_settings FILE WORDS: a folder has one set of settings, since what is done is not looked at again.
 same_settings() {
     mkdir -p "$(dirname "$1")"
-    [ -e "$1" ] || echo "$2" > "$1"
+    [ -e "$1" ] || { echo "$2" > "$1.$$" && mv "$1.$$" "$1"; } # never half there
     [ "$2" = "$(cat "$1")" ] && return
     echo "$0: $1 says '$(cat "$1")', not '$2': name another WORK" >&2
     exit 2
+}
+
+# manifest KIND ROOT CORPUS.jsonl: made once, also where two parts begin at the same time.
+manifest() {
+    [ -e "$3" ] || (
+        flock 9
+        [ -e "$3" ] || may_reject lanser manifest "$1" "$2" -o "$3"
+    ) 9> "$3.lock"
 }
 
 # stored RESULTS: how many points it has.

@@ -80,7 +80,7 @@ pretrain() {
 tune() {
     local fraction seed run number=0 init=(--model "$model" --crop "$crop")
     [ "$1" = scratch ] || init=(--init "$work/pretrained/$1")
-    [ -e "$tuned/corpus.jsonl" ] || may_reject lanser manifest "$kind" "$root" -o "$tuned/corpus.jsonl"
+    manifest "$kind" "$root" "$tuned/corpus.jsonl"
     for fraction in $fractions; do
         for seed in ${SEEDS:-0 1 2}; do
             run="$tuned/$1/$fraction/seed-$seed"

@@ -63,7 +63,7 @@ folds=${FOLDS:-4}
 corpus="$work/$kind/corpus.jsonl"
 same_settings "$work/$kind/settings" \
     "$root, $model, $steps steps, $seeds seeds, $folds folds${OPTIONS:+, $OPTIONS}"
-[ -e "$corpus" ] || may_reject lanser manifest "$kind" "$root" -o "$corpus"
+manifest "$kind" "$root" "$corpus"
 for change in default "${changes[@]}"; do
     run="$work/$kind/$change"
     [ -e "$run/predictions.jsonl" ] && continue

@@ -181,6 +181,30 @@ def test_points_without_a_training_are_an_error_and_not_silence(recipe, checkout
         assert other.returncode == 2 and "name another WORK" in other.stderr
 
 
+LANSER = """\
+#!/bin/bash
+out=${@: -1}
+case $1 in
+    manifest) mkdir "$out.busy" && sleep 0.3 && touch "$out" && rmdir "$out.busy" ;;
+    finetune) mkdir -p "$out" && touch "$out/predictions.jsonl" ;;
+esac
+"""
+
+
+def test_two_parts_that_begin_at_once_make_the_corpus_once(tmp_path):
+    """By a `lanser` that no two may write one file with."""
+    (tmp_path / ".bin").mkdir()
+    (tmp_path / ".bin/lanser").write_text(LANSER)
+    (tmp_path / ".bin/lanser").chmod(0o755)
+    half = f"{ROOT}/recipes/real-voices.sh tune-scratch"
+    both = f"SHARE=1/2 {half} & SHARE=2/2 {half}; wait $!"
+    small = {"NEMO": "n", "TEXT": "t", "CORPUS": "emodb e", "FRACTIONS": "1", "SEEDS": "0 1"}
+    done = shell(both, tmp_path, **small)
+    assert done.returncode == 0, done.stderr
+    made = sorted(tmp_path.glob("runs/real-voices/emodb/scratch/1/*/predictions.jsonl"))
+    assert [path.parent.name for path in made] == ["seed-0", "seed-1"]
+
+
 @pytest.mark.slow
 def test_settings_in_small(shared, checkout):
     few_of_emodb(shared, checkout)

@@ -53,10 +53,10 @@ lint: $(VENV)/dev ## ruff, mypy and shellcheck
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run tests/*.sh $$(find recipes -name '*.s[hb]*')
 
-bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoEmotions, MELD, EmoryNLP)
-	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT))
-	$(BIN)/python tests/bench/labels.py $(if $(TEXT),--text $(TEXT))
-	$(BIN)/python tests/bench/voters.py $(if $(TEXT),--text $(TEXT))
+bench: $(VENV)/dev ## Speed and label quality, next to peers (labels: TEXT=FOLDER of GoEmotions, MELD, EmoryNLP, XED)
+	$(if $(TEXT),$(BIN)/python tests/bench/entail.py --text $(TEXT),@echo "no TEXT=FOLDER: without labels")
+	$(if $(TEXT),$(BIN)/python tests/bench/labels.py --text $(TEXT))
+	$(if $(TEXT),$(BIN)/python tests/bench/voters.py --text $(TEXT))
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/shards.py $(if $(SPEECH),--speech $(SPEECH))
 	$(BIN)/python tests/bench/scale.py $(if $(SPEECH),--speech $(SPEECH))
@@ -65,7 +65,7 @@ bench: $(VENV)/dev ## Speed and label quality, next to peers (TEXT=FOLDER of GoE
 	$(BIN)/python tests/bench/prosody.py $(if $(SPEECH),--speech $(SPEECH))
 
 bench-gpu: $(VENV)/dev ## The same on a GPU
-	$(BIN)/python tests/bench/entail.py $(if $(TEXT),--text $(TEXT)) gpu
+	$(if $(TEXT),$(BIN)/python tests/bench/entail.py --text $(TEXT) gpu,@echo "no TEXT=FOLDER: without labels")
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH)) gpu
 	$(BIN)/python tests/bench/train.py gpu --clips 2000 --workers 8
 

@@ -487,6 +487,15 @@ def test_make_targets_exist():
         subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("texts", [[], ["TEXT=texts"]])
+def test_benchmarks_of_labels_run_where_their_texts_are_named(texts):
+    line = ["make", "-n", "bench", "bench-gpu", *texts]
+    shown = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    of_labels = re.findall(r"bench/(?:entail|labels|voters)\.py.*", shown)
+    assert len(of_labels) == 4 * len(texts) and all("--text texts" in line for line in of_labels)
+    assert "bench/transcribe.py" in shown
+
+
 @pytest.mark.parametrize("script", sorted(ROOT.glob("recipes/**/*.s*")), ids=lambda path: path.name)
 def test_recipes_are_sound_shell(script):
     assert "set -euo pipefail" in script.read_text()

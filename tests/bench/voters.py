@@ -195,6 +195,8 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=TEXT)
     parser.add_argument("--count", type=int, default=1_000_000)
     arguments = parser.parse_args()
+    if arguments.parts != ["speed"] and not (arguments.text / "go_test.tsv").is_file():
+        sys.exit(f"{arguments.text}: there is no go_test.tsv in it: name its folder with --text")
     for part in arguments.parts or PARTS:
         with tempfile.TemporaryDirectory() as work:
             PARTS[part](arguments, Path(work))

@@ -15,7 +15,8 @@
 #   speech-STRENGTH-SEED          SPEECH in every emotion, and its weak labels
 #   cell-STRENGTH-ACCURACY-SEED   a pre-training, its probe and its fine-tuning
 #   points                        what each found, as lines of RESULTS
-#   compare                       every cell with scratch, over all seeds there, paired by speaker
+#   compare                       every cell there with scratch, paired by speaker; all must have the
+#                                 same seeds
 # `recipes/simulate.sh list` names them. A part may be stopped; the next call goes on with it.
 #
 # SPEECH, CORPUS  JSONL of recordings, as `lanser manifest` writes it. The people of CORPUS, six or
@@ -105,7 +106,9 @@ store() {
 compare() {
     local strength accuracy arms=("$work/tuned/scratch")
     for strength in $strengths; do
-        for accuracy in $accuracies; do arms+=("$work/tuned/$strength-$accuracy"); done
+        for accuracy in $accuracies; do
+            [ ! -e "$work/tuned/$strength-$accuracy" ] || arms+=("$work/tuned/$strength-$accuracy")
+        done
     done
     lanser compare "${arms[@]}" --by speaker
 }

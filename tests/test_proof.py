@@ -205,6 +205,23 @@ def test_two_parts_that_begin_at_once_make_the_corpus_once(tmp_path):
     assert [path.parent.name for path in made] == ["seed-0", "seed-1"]
 
 
+@pytest.mark.parametrize("recipe", ["simulate", "real-voices"])
+def test_arms_that_are_there_are_compared_though_others_are_not(recipe, tmp_path):
+    """By a `lanser` that says what it was given."""
+    (tmp_path / ".bin").mkdir()
+    (tmp_path / ".bin/lanser").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / ".bin/lanser").chmod(0o755)
+    arms = {"simulate": "x/tuned/{scratch,1-1}", "real-voices": "x/emodb/{scratch,weak-1}/0.1"}
+    given = {"SPEECH": "a", "CORPUS": "emodb b", "NEMO": "n", "TEXT": "t", "FRACTIONS": "0.1"}
+    both = f"mkdir -p {arms[recipe]}; {ROOT}/recipes/{recipe}.sh compare"
+    done = shell(both, tmp_path, **given, WORK="x")
+    compared = {
+        "simulate": "x/tuned/scratch x/tuned/1-1",
+        "real-voices": "x/emodb/scratch/0.1 x/emodb/weak-1/0.1",
+    }
+    assert done.stdout == f"compare {compared[recipe]} --by speaker\n", done.stderr
+
+
 @pytest.mark.slow
 def test_settings_in_small(shared, checkout):
     few_of_emodb(shared, checkout)

@@ -83,10 +83,16 @@ def shard(
 
     Raises:
         LanserError: an input is not there, or there is nothing to pack.
-        UsageError: the folder holds a set already, or, to be resumed, that of another run.
+        UsageError: the folder holds a set already, or, to be resumed, that of another run; or a
+            part is to find sound that repeats that of other parts.
     """
-    named, inputs = inputs, remote.fetch(inputs, fetch)
     chosen = parts.parse_part(part)
+    if chosen is not None and chosen[1] > 1 and "audio" in selection.repeats:
+        raise UsageError(
+            "--dedupe audio: a part knows the sound of its own slice alone, and repeats in others "
+            "would stay: leave out --part, or audio"
+        )
+    named, inputs = inputs, remote.fetch(inputs, fetch)
     reader.check_inputs(inputs)
     identity = {
         **options(packing, but=("workers", "mix_taxonomies")),

@@ -294,7 +294,8 @@ def test_parts_of_a_selection_hold_the_records_of_the_whole(
 def test_bad_options_end_it_before_anything_is_made(
     labelled: Path, tmp_path: Path, lanser: Lanser
 ) -> None:
-    for words in (["--split", "a=0.5"], ["--dedupe", "x"], ["--split-by", "x"]):
+    across = ["--part", "1/2", "--dedupe", "text,audio"]  # a part does not hear the others
+    for words in (["--split", "a=0.5"], ["--dedupe", "x"], ["--split-by", "x"], across):
         made = lanser("shard", labelled, *words, "-o", tmp_path / "out", check=None)
         assert made.returncode == 2 and len(made.stderr.splitlines()) == 1
         assert not (tmp_path / "out").exists()

@@ -13,8 +13,8 @@
 #   pretrain-ARM     one network an arm, same sound, same steps: weak-P, shuffled, gold (the acted one)
 #   tune-ARM         fine-tune on CORPUS for each share of labels and seed; besides `tune-scratch`
 #   points           what each fine-tuning scored, as lines of RESULTS
-#   compare          each arm with scratch, for each share of labels, over all seeds there, paired
-#                    by speaker
+#   compare          each arm there with scratch, for each share of labels, paired by speaker; all
+#                    must have the same seeds
 # `recipes/real-voices.sh list` names them. A part may be stopped; the next call goes on with it.
 #
 # NEMO       folder of nEMO's clips           TEXT   folder with go_dev.tsv and go_test.tsv

@@ -52,13 +52,15 @@ if ! echo "$checksum  $base/model.safetensors" | sha256sum --check --status; the
 fi
 
 export OMP_WAIT_POLICY=passive  # threads that spin while they wait stall on shared cores
-mkdir -p "$out"
+out=${out%/}
+mkdir -p "$(dirname "$out")"
 teacher=$(mktemp -d)
 trap 'rm -rf "$teacher"' EXIT
 
 # shellcheck disable=SC2086  # the options are words on purpose
-"$python" "$here/train_embedded_entailment.py" --data "$data" --base "$base" --out "$out" \
+"$python" "$here/train_embedded_entailment.py" --data "$data" --base "$base" --out "$out.part" \
     --work "$teacher" --threads "$threads" ${SEED:+--seed "$SEED"} ${TRAIN_OPTIONS:-}
+mv -T "$out.part" "$out" # whole or not at all
 # shellcheck disable=SC2086
 "$python" "$here/train_embedded_entailment.py" --data "$data" --evaluate "$out" \
     --threads "$threads" ${EVALUATE_OPTIONS:-}

@@ -54,6 +54,23 @@ def test_other_weights_are_refused(tiny_nli, tmp_path):
     assert "is missing or not all-MiniLM-L6-v2" in result.stderr
 
 
+def test_a_model_that_was_cut_off_is_not_taken_for_whole(tmp_path):
+    """By weights that count as right, and a Python that dies, or does not, as it writes."""
+    for name, text in {
+        "sha256sum": "exit 0",
+        "python": '''while [ "$1" != --out ]; do shift || exit 0; done
+            mkdir -p "$2" && echo x > "$2/model.safetensors"; exit "$DIES"''',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    given = {"PYTHON": f"{tmp_path}/python", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    out = tmp_path / "a model"
+    for code in (1, 0):
+        done = run(SCRIPT, tmp_path, tmp_path, f"{out}/", **given, DIES=str(code))
+        assert done.returncode == code, done.stderr
+        assert (out / "model.safetensors").exists() == (code == 0)
+
+
 def test_it_trains_and_measures(shared, tmp_path, python):
     """On a five hundredth, from a tiny encoder with the tokenizer of the real one."""
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification

@@ -204,6 +204,7 @@ def _waveform(sound: PathLike | NDArray[Any], sample_rate: int) -> NDArray[np.fl
     if isinstance(sound, (str, Path)):
         return read(str(sound))
     check_rate(sample_rate, "the array")
+    sound = np.asarray(sound)
     if sound.ndim != 1 or not len(sound) or not np.issubdtype(sound.dtype, np.floating):
         raise RecordError(
             f"an array of {sound.dtype} {list(sound.shape)} is no sound: give mono samples, floats "

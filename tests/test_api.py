@@ -42,11 +42,12 @@ def test_a_model_answers_a_file_and_an_array_alike(clips: Path, tiny_run: Path) 
     assert one.scores == other.scores and one.prediction == max(one.scores, key=one.scores.get)
     assert list(one.scores) == list(EKMAN) and sum(one.scores.values()) == pytest.approx(1)
     assert one.embedding is not None and one.embedding.shape == other.embedding.shape
+    assert model.predict(samples.tolist(), sample_rate=rate).scores == other.scores
     slow = model.predict(samples[::2], sample_rate=rate // 2)
     assert slow.scores[slow.prediction] == pytest.approx(one.scores[slow.prediction], abs=0.05)
 
 
-@pytest.mark.parametrize("array", [np.zeros((2, 9)), np.zeros(0), np.zeros(9, np.int16)])
+@pytest.mark.parametrize("array", [np.zeros((2, 9)), np.zeros(0), np.zeros(9, np.int16), None])
 def test_what_is_no_sound_is_an_error(array: np.ndarray, tiny_run: Path) -> None:
     with pytest.raises(RecordError, match="is no sound: give mono samples"):
         lanser_cli.load(tiny_run, device="cpu").predict(array)

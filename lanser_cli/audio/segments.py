@@ -215,7 +215,9 @@ class _Cutter:
         self._longest = int(how.max_seconds * SAMPLE_RATE // FRAME)
         self._pad = frames(how.pad)
         self._pause = max(frames(how.min_silence), self._pad + 1)
-        self._least, self._on = frames(how.min_speech), how.threshold
+        # No more than the shortest utterance can hold: what is all speech is no click.
+        self._least = min(frames(how.min_speech), self._shortest)
+        self._on = how.threshold
         self._off = max(how.threshold - 0.15, 0.01)
         self._now = 0
         self._behind = 0

@@ -188,6 +188,13 @@ def test_a_click_is_no_utterance() -> None:
     assert cuts(speech((0.1, 3), (0.9, 0.1), (0.1, 5)), Segmentation("vad")) == []
 
 
+def test_speech_in_utterances_shorter_than_a_click_is_not_lost() -> None:
+    how = Segmentation("vad", min_seconds=0.1, max_seconds=0.3)
+    found = cuts(speech((0.1, 3), (0.9, 5), (0.1, 2)), how)
+    inside = sum(min(end, frames(8)) - max(start, frames(3)) for start, end in found)
+    assert inside >= frames(5) - frames(0.1)
+
+
 def test_what_never_pauses_is_cut_at_its_quietest() -> None:
     probabilities = speech((0.9, 15.0), (0.6, 0.2), (0.9, 14.8))
     first, second = cuts(probabilities, Segmentation("vad"))

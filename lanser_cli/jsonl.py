@@ -100,6 +100,8 @@ def _stdin() -> io.BufferedReader:
 
 def _unpacked(raw: io.BufferedReader, name: str) -> io.BufferedReader:
     magic = raw.peek(4)[:4]
+    if not magic and name.endswith((".gz", ".zst")):  # which Python takes for nothing, packed
+        raise _broken(name, EOFError("it is empty"))
     if name.endswith(".gz") or magic.startswith(b"\x1f\x8b"):
         return io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), 1 << 18)
     if name.endswith(".zst") or magic == b"\x28\xb5\x2f\xfd":

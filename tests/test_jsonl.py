@@ -84,7 +84,7 @@ def test_a_packed_file_that_is_cut_off_is_not_taken_for_whole(
     data = b"".join(b'{"id":"%d"}\n' % number for number in range(20_000))
     packed, path = pack(data), tmp_path / f"x.jsonl.{suffix}"
     assert len(read(path, packed)) == 20_000
-    for kept in (5, len(packed) // 2, len(packed) - 1):
+    for kept in (0, 5, len(packed) // 2, len(packed) - 1):
         with pytest.raises(LanserError, match="cut-off") as caught:
             read(path, packed[:kept])
         assert str(path) in str(caught.value)

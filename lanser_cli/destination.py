@@ -1,7 +1,7 @@
 """Where an output goes: to a file that appears when it is whole, or to a stream that is written to.
 
 A link stays one: what it leads to is replaced. Devices, pipes and open descriptors, such as
-`/dev/stdout`, are streams, and never replaced.
+`/dev/stdout`, are streams, and never replaced. `-` is standard output.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import IO
 from lanser_cli.errors import LanserError, UsageError
 
 _DESCRIPTOR = re.compile(r"/proc/(\d+)/fd/(\d+)")
+_STDOUT = Path("/proc/self/fd/1")
 
 
 def followed(path: Path) -> Path:
@@ -25,6 +26,7 @@ def followed(path: Path) -> Path:
     Raises:
         UsageError: they lead in a circle.
     """
+    path = _STDOUT if path == Path("-") else path
     for _ in range(40):
         path = Path(os.path.realpath(path.parent), path.name)
         if _DESCRIPTOR.fullmatch(str(path)) or not path.is_symlink():

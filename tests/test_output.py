@@ -602,6 +602,16 @@ def test_a_link_to_standard_output_is_written_to_and_stays(where: str, tmp_path:
     assert (first, json.loads(record)["label"]) == ("before", "joy")
 
 
+def test_a_dash_is_standard_output(quick: Callable[..., Quick], tmp_path: Path) -> None:
+    """As everywhere: no file of that name, of which the next command of a pipe gets nothing."""
+    corpus = _corpus(tmp_path) / "corpus"
+    done = quick("manifest", "folder", corpus, "-o", "-", cwd=tmp_path).wait()
+    assert [line["label"] for line in read_jsonl(done.out)] == ["joy"]
+    assert not (tmp_path / "-").exists()
+    refused = quick("manifest", "folder", corpus, "-o", "-", "--resume", cwd=tmp_path).wait()
+    assert (refused.code, refused.out) == (2, b"")
+
+
 def _corpus(folder: Path) -> Path:
     import numpy as np
     import soundfile

@@ -206,6 +206,15 @@ def test_merged_parts_are_the_bytes_of_the_whole_run(
     assert merged.stat() == before
 
 
+def test_what_is_merged_to_standard_output_is_records_alone(
+    parts: Path, source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "all.jsonl", source)
+    capfd.readouterr()
+    assert app.main(["parts", str(parts), "--of", "4", "--merge", "-"]) == 0
+    assert capfd.readouterr().out == (tmp_path / "all.jsonl").read_text(encoding="utf-8")
+
+
 def test_a_part_that_was_resumed_knows_where_its_lines_stood(
     source: Path, tmp_path: Path, look: Look
 ) -> None:

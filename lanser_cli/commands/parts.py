@@ -10,6 +10,7 @@ import typer
 from lanser_cli import console
 from lanser_cli.commands import options
 from lanser_cli.commands.groups import INPUT, OUTPUT
+from lanser_cli.destination import is_stdout
 from lanser_cli.errors import EXIT_FAILED
 from lanser_cli.job import find_job
 from lanser_cli.output import result_line
@@ -47,6 +48,8 @@ def command(
     job = find_job(folder, of)
     console.info(f"parts: {job}")
     merged = None if merge is None else job.merge(merge, force=force)
+    if merge is not None and is_stdout(merge):
+        return 0  # it holds the records, and nothing else
     with result_line() as write:
         write({**job.as_json(), "merged": merged})
     return 0 if job.is_whole else EXIT_FAILED

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 from lanser_cli.asr.hallucinations import is_known
+from lanser_cli.errors import UsageError
 
 MIN_SPEECH = 0.25
 """Seconds; less speech than this silero-vad's own segmentation takes for none."""
@@ -30,12 +32,20 @@ class Thresholds:
         logprob: a lower mean natural-log probability of a token is unsure.
         no_speech: an unsure text with a higher no-speech probability is of no speech, 0..1.
         words_per_second: conversation runs at 2 to 4; what is faster cannot have been said.
+
+    Raises:
+        UsageError: one is NaN, with which nothing would be distrusted.
     """
 
     compression_ratio: float = 2.4
     logprob: float = -1.0
     no_speech: float = 0.6
     words_per_second: float = 6.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if math.isnan(value):
+                raise UsageError(f"--{name.replace('_', '-')}-threshold: nan is no number")
 
 
 DEFAULTS = Thresholds()

@@ -49,7 +49,7 @@ class TranscribeSettings:
         precision: what the model computes in, as `Options`.
 
     Raises:
-        UsageError: the bounds of an utterance do not fit together.
+        UsageError: the bounds of an utterance do not fit together, or a threshold is NaN.
     """
 
     model: str
@@ -70,7 +70,7 @@ class TranscribeSettings:
     precision: HearingPrecision = "auto"
 
     def __post_init__(self) -> None:
-        _ = self.segmentation  # it checks its bounds
+        _ = self.segmentation, self.limits  # they check themselves
 
     @property
     def segmentation(self) -> Segmentation | None:

@@ -6,6 +6,7 @@ model. A 10-hour file takes the memory of a minute.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class Segmentation:
                 f"--min-seconds {self.min_seconds:g} and --max-seconds {self.max_seconds:g}: the "
                 "longest utterance must be at least twice as long as the shortest"
             )
+        if math.inf in (self.max_seconds, self.min_silence):
+            raise UsageError("--max-seconds and --min-silence: give seconds, not infinity")
 
 
 def segment(items: Iterable[Outcome], how: Segmentation, stage: str) -> Iterator[Outcome]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from lanser_cli.asr.quality import Thresholds, compression_ratio, flags
+from lanser_cli.errors import UsageError
 
 GOOD = "the quick brown fox jumps over the lazy dog"
 
@@ -67,6 +70,13 @@ def test_thresholds_move_the_flags() -> None:
         "no_speech",
     ]
     assert flags(text, 3.0, -0.5, 0.3, limits=Thresholds(5.0, -0.6, 0.2, 4.0)) == []
+
+
+def test_a_threshold_that_is_no_number_is_refused_and_one_without_end_is_none() -> None:
+    with pytest.raises(UsageError, match="--logprob-threshold: nan is no number"):
+        Thresholds(logprob=math.nan)
+    never = Thresholds(math.inf, -math.inf, math.inf, math.inf)
+    assert flags("no " * 60, 2.0, -2.0, 0.9, limits=never) == []
 
 
 @pytest.mark.parametrize(

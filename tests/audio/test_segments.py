@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,9 @@ def test_the_bounds_must_fit() -> None:
         Segmentation("vad", min_seconds=3.0, max_seconds=5.0)
     with pytest.raises(UsageError, match="choose from none, vad, fixed"):
         Segmentation("speakers")
+    for without_end in ({"max_seconds": math.inf}, {"min_silence": math.inf}):
+        with pytest.raises(UsageError, match="give seconds, not infinity"):
+            Segmentation("fixed", **without_end)
 
 
 # ---------------------------------------------------------------- faults

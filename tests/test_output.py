@@ -553,6 +553,17 @@ def test_rejects_that_are_an_input_are_refused(
     assert read_jsonl(source) == RECORDS
 
 
+@pytest.mark.parametrize("option", ["-o", "--rejects"])
+def test_references_to_score_against_are_an_input(
+    option: str, quick: Callable[..., Quick], tmp_path: Path
+) -> None:
+    said = write_jsonl(tmp_path / "said.jsonl", RECORDS)
+    more = ("--force",) if option == "-o" else ()
+    done = quick("transcribe", _corpus(tmp_path), "--score", said, option, said, *more).wait()
+    assert done.code == 2 and f"would overwrite the input {said}" in done.err
+    assert read_jsonl(said) == RECORDS
+
+
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
     store, link = tmp_path / "store", tmp_path / "out.jsonl"
     store.mkdir()

@@ -9,6 +9,7 @@ from lanser_cli.asr import engines
 from lanser_cli.choices import HearingPrecision, Segmenting
 from lanser_cli.commands import options
 from lanser_cli.commands.groups import CHECKS, MODEL, OUTPUT, RUNNING, SEGMENTS
+from lanser_cli.destination import check_apart
 
 EXAMPLES = """
 lanser transcribe speech/ -o heard.jsonl
@@ -133,6 +134,8 @@ def command(
     from lanser_cli.shards import reader, remote
 
     settings = options.fill(TranscribeSettings, locals())
+    if score is not None:
+        check_apart({"-o": output, "--rejects": rejects}, [score])
     pipe = options.pipe("transcribe", locals(), window=WINDOW)
     sources = remote.fetch(inputs or ["-"], fetch)
     reader.check_inputs(sources, bare=True)

@@ -14,6 +14,9 @@ from lanser_cli.audio.lender import borrowed
 from lanser_cli.errors import RecordError
 
 
+_NOT_READ = "may not be read (permissions)"
+
+
 class AudioError(RecordError):
     """This audio cannot be used."""
 
@@ -83,16 +86,18 @@ def _check_file(path: str) -> None:
     """Refuse what no decoder can open. libsndfile would cut a path at a null character."""
     try:
         about = os.stat(path)
+    except PermissionError:
+        raise AudioError(f"{path}: {_NOT_READ}") from None
     except (OSError, ValueError):  # ValueError: a null character or a lone surrogate in the path
         if os.path.islink(path):
             why = "a symbolic link that leads nowhere, or in a circle"
         else:
             why = "there is no such file"
         raise AudioError(f"{path}: {why}") from None
+    if not os.access(path, os.R_OK):
+        raise AudioError(f"{path}: {_NOT_READ}")
     if stat.S_ISDIR(about.st_mode):
         raise AudioError(f"{path}: is a folder, not an audio file")
-    if not os.access(path, os.R_OK):
-        raise AudioError(f"{path}: may not be read (permissions)")
     if about.st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)")
 

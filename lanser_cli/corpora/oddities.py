@@ -109,8 +109,11 @@ def copies_of_itself(
     Args:
         above: the folders that it lies in, and what each holds.
     """
-    with os.scandir(folder) as found:
-        entries = [entry for entry in found if not entry.name.startswith(".")]
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+    except OSError:  # it may not be read, which its reject says
+        return
     names = frozenset(entry.name for entry in entries)
     for outer, others in above:
         inside = os.path.relpath(folder, outer)

@@ -187,8 +187,11 @@ def test_a_fault_is_one_sentence_that_names_the_file(name: str, tmp_path: Path) 
 def test_unreadable(tmp_path: Path) -> None:
     path = save(tmp_path / "locked.wav", tone(0.2))
     path.chmod(0)
-    with pytest.raises(AudioError, match=r"locked\.wav: may not be read \(permissions\)"):
-        read(str(path))
+    folder = tmp_path / "locked"
+    folder.mkdir(0)
+    for name in (path, folder, folder / "a.wav"):
+        with pytest.raises(AudioError, match=r"locked.*: may not be read \(permissions\)"):
+            read(str(name))
 
 
 def test_a_record_without_a_path() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
+from conftest import read_jsonl
 
 from corpora.outcomes import MakeWav
-from lanser_cli import corpora
+from lanser_cli import app, corpora
 from lanser_cli.corpora.oddities import Oddities, copies_of_itself
 
 
@@ -86,6 +90,24 @@ def test_a_folder_inside_itself_is_pointed_out(wav: MakeWav, tmp_path: Path) -> 
     shutil.move(tmp_path / "copy", copy)
     [words] = _odd("folder", corpus)
     assert words.startswith(f"{copy}: this folder is a copy of {corpus}, which it lies in")
+
+
+def test_a_folder_that_may_not_be_read_is_one_reject(
+    wav: MakeWav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wav("corpus/joy/a.wav")
+    wav("corpus/joy/locked/b.wav")
+    scandir = os.scandir
+
+    def locked(folder: str) -> object:
+        if folder.endswith("locked"):  # as for others than root
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    out = tmp_path / "out.jsonl"
+    assert app.main(["manifest", "folder", str(tmp_path / "corpus"), "-o", str(out)]) == 3
+    assert [record["id"] for record in read_jsonl(out)] == ["joy_a"]
 
 
 def test_folders_that_merely_have_the_same_names_are_no_copies(

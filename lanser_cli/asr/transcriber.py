@@ -57,7 +57,7 @@ class Transcriber:
         self._engine, self._batch_size = engine, batch_size
         self._limits, self._voice = limits, voice
         self._speech_threshold = speech_threshold
-        self._said = False
+        self._said = self._said_lang = False
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(window)
@@ -167,12 +167,24 @@ class Transcriber:
             "flags": found + (["cut_off"] if record.cut_off else []),
         }
         known = {key: value for key, value in details.items() if value is not None}
+        self._compare(record, heard.lang)
         lang = {"lang": heard.lang} if heard.lang and not record.fields.get("lang") else {}
         # Of a file that breaks off, or ends before the record does, less is there than is said.
         said = record.duration
         wrong = said is None or record.cut_off or said > seconds + NEAR
         duration = {"duration": round(seconds, 6)} if wrong else {}
         return record.with_fields(**duration, **lang, text=text, asr=known)
+
+    def _compare(self, record: Record, heard: str | None) -> None:
+        """Say once that a text is in another language than its record, as of an English model."""
+        said = record.word("lang")
+        if self._said_lang or not said or not heard or said.lower().startswith(heard):
+            return
+        self._said_lang = True
+        console.warn(
+            f"{STAGE}: '{record.id}' has the 'lang' '{said}', but {self._engine.name} wrote down "
+            f"'{heard}': if there are more of these, choose a --model that understands '{said}'"
+        )
 
 
 def _seconds(clip: Utterance) -> float:

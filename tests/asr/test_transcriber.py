@@ -150,6 +150,25 @@ def test_the_language_heard_does_not_replace_the_one_known(shuffled: list[Record
     assert isinstance(found[0], Record) and "avg_logprob" not in found[0].fields["asr"]
 
 
+def test_a_language_that_is_not_that_of_the_record_is_said_once(
+    shuffled: list[Record], capsys: pytest.CaptureFixture
+) -> None:
+    """As of German speech that a model for English has heard."""
+
+    class English(LengthEngine):
+        def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+            return [Transcript("yeah", lang="en") for _ in clips]
+
+    hear = Transcriber(English(), 8)
+    hear([shuffled[0], shuffled[1].with_fields(lang="EN-US")])
+    assert capsys.readouterr().err == ""
+    hear([record.with_fields(lang="de") for record in shuffled])
+    assert re.fullmatch(
+        r"transcribe: 'n\d+' has the 'lang' 'de', but length wrote down 'en': .*'de'\n",
+        capsys.readouterr().err,
+    )
+
+
 def test_stereo_and_rate_are_settled_before_the_engine(tmp_path: Path) -> None:
     wave = np.stack([tone(0.5, rate=44_100)] * 2, axis=1)
     soundfile.write(tmp_path / "a.wav", wave, 44_100)

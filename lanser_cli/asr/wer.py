@@ -19,6 +19,9 @@ from lanser_cli.stage import Process, watching
 
 STAGE = "transcribe"
 
+_UNPARTED = ("zh", "yue", "ja", "th", "lo", "my")
+"""Languages that are written without blanks between words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Errors:
@@ -46,11 +49,13 @@ def word_errors(said: str, heard: str, lang: str | None = None) -> Errors:
     """The fewest errors that turn one text into the other.
 
     Both are normalised as in Whisper's evaluation. English spelling, numbers and contractions count
-    as equal where `lang` is English or unknown; elsewhere case and punctuation alone do.
+    as equal where `lang` is English or unknown; elsewhere case and punctuation alone do. Where no
+    blanks part words, each letter is one.
     """
     import jiwer
 
-    normalised = _normaliser((lang or "en").lower()[:2] == "en")
+    tag = (lang or "en").lower()
+    normalised = _normaliser(tag[:2] == "en", tag.partition("-")[0] in _UNPARTED)
     said, heard = normalised(said).strip(), normalised(heard).strip()
     if not said:
         return Errors(insertions=len(heard.split()))
@@ -136,8 +141,8 @@ class Score:
         )
 
 
-@lru_cache(maxsize=2)
-def _normaliser(english: bool) -> Any:
+@lru_cache(maxsize=3)
+def _normaliser(english: bool, unparted: bool) -> Any:
     from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
-    return EnglishTextNormalizer() if english else BasicTextNormalizer()
+    return EnglishTextNormalizer() if english else BasicTextNormalizer(split_letters=unparted)

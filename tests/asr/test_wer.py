@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
 
-from lanser_cli.asr.wer import Errors, Score
+from lanser_cli.asr.wer import Errors, Score, word_errors
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record
 from lanser_cli.stage import one_process
@@ -80,6 +80,17 @@ def test_english_is_not_done_to_other_languages(tmp_path: Path) -> None:
         score = Score(path)
         score.add(heard("a", "mister", lang=lang))
         assert score.errors.substitutions == errors
+
+
+@pytest.mark.parametrize(
+    ("lang", "said", "wrong", "count"),
+    [("zh-TW", "今天天氣很好。", "今天天汽很好", 6), ("ja", "そうですね", "そうですか", 5)],
+)
+def test_where_no_blanks_part_words_each_letter_is_one(
+    lang: str, said: str, wrong: str, count: int
+) -> None:
+    """One wrong letter is not a sentence that is wrong as a whole."""
+    assert word_errors(said, wrong, lang) == Errors(substitutions=1, words=count)
 
 
 def test_nothing_to_score(tmp_path: Path, reference: Path) -> None:

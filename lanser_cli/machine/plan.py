@@ -179,6 +179,7 @@ def _commands(name: str, words: str, parts: int, gpus: int) -> list[str]:
         return [f"{ranks}lanser {name} {words} --resume -o {out}"]
     one = f"--part slurm/{parts} --resume -o {made}/$SLURM_ARRAY_TASK_ID.jsonl"
     return [
+        f"mkdir -p {made}/",
         f"lanser {name} {words} {one}",
         f"lanser parts {made}/ --of {parts} --merge {made}.jsonl",
     ]

@@ -37,6 +37,7 @@ def test_a_plan_is_the_work_over_the_rate(capfd: pytest.CaptureFixture[str]) -> 
     assert found["shard"]["files"] == 901
     assert found["transcribe"]["parts"] == found["transcribe"]["files"] == 32
     assert found["transcribe"]["commands"] == [
+        "mkdir -p words/",
         "lanser transcribe SPEECH/ --model embedded --part slurm/32 --resume "
         "-o words/$SLURM_ARRAY_TASK_ID.jsonl",
         "lanser parts words/ --of 32 --merge words.jsonl",
@@ -73,7 +74,7 @@ def test_what_nobody_measured_is_not_invented(
     assert found["transcribe"]["device_hours"] == pytest.approx(1000)
     assert found["transcribe"]["cost"] == pytest.approx(3000)
     assert found["transcribe"]["parts"] == 48  # 125 h on each of 8, in parts of at most a day
-    assert "--model whisper:turbo" in found["transcribe"]["commands"][0]
+    assert "--model whisper:turbo" in found["transcribe"]["commands"][1]
     assert found["pretrain"]["cost"] is None
 
 

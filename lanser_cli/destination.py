@@ -73,11 +73,13 @@ def check_writable(path: Path) -> None:
     """Fail before any work if an output file cannot be made.
 
     Raises:
-        UsageError: it is a folder.
+        UsageError: it is a folder, or to be packed in a way that is not known.
         LanserError: there is no folder for it, or the folder takes no file.
     """
     if is_stream(path):
         return
+    if path.suffix in (".bz2", ".xz"):  # what is in it would be a plain text
+        raise UsageError(f"{path}: packed are .gz and .zst, not {path.suffix}: name one of these")
     folder = followed(path).parent
     if not folder.is_dir():
         raise LanserError(f"{path}: there is no folder {folder}")

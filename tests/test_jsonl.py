@@ -620,6 +620,9 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     for options in ({"output": tmp_path}, {"output": None, "rejects": tmp_path}):
         with pytest.raises(UsageError, match="not a plain file but a folder"):
             Pipe("test", **options)
+    for name in ("out.jsonl.bz2", "out.jsonl.xz"):  # what is in it would be no such thing
+        with pytest.raises(UsageError, match=r"packed are \.gz and \.zst"):
+            Pipe("test", tmp_path / name)
 
 
 # ---------------------------------------------------------------- files

@@ -170,6 +170,8 @@ class JsonlFile:
 def is_whole(path: Path, identity: Mapping[str, str]) -> bool:
     """Whether an output to be resumed is whole already; one being written anew is not.
 
+    Nor is an empty file that no run has made, as `mktemp` and `touch` leave it.
+
     Raises:
         UsageError: it is, but was made otherwise.
     """
@@ -178,6 +180,8 @@ def is_whole(path: Path, identity: Mapping[str, str]) -> bool:
         return False
     # Killed between its two renames, a run has left the second of these under the first name.
     made = identity_in(beside(partial), beside(final))
+    if made is None and not final.stat().st_size:
+        return False
     if made is not None and identity:
         check_same(made, identity, str(path))
     elif identity:

@@ -275,6 +275,18 @@ def test_an_output_that_nobody_knows_is_taken_on_trust_and_that_is_said(
     assert "nothing beside it says what made it" in capsys.readouterr().err
 
 
+def test_an_empty_file_that_no_run_has_made_is_not_taken_for_a_whole_output(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out.jsonl"
+    out.touch()  # as mktemp does
+    assert run(out, CALM, resume=True).tally.done == len(RECORDS)
+    assert read_jsonl(out) == RECORDS
+    nothing = Pipe("test", tmp_path / "none.jsonl")
+    nothing.run([], one_process(list), CALM)
+    assert run(tmp_path / "none.jsonl", CALM, resume=True).tally.read == 0
+
+
 def test_a_killed_run_over_an_older_output_is_what_is_resumed(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     run(out, {"--model": "older"})

@@ -59,7 +59,10 @@ def _is_new(folder: str, root: str, seen: set[tuple[int, int]]) -> bool:
         below = os.path.relpath(os.path.realpath(folder), root).split(os.sep)
         if not any(part.startswith(".") and part != "." for part in below):
             return False
-    identity = _identity(folder)
+    try:
+        identity = _identity(folder)
+    except OSError:  # to list it fails too, and is heard of
+        return True
     if identity in seen:
         return False
     seen.add(identity)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -374,6 +377,28 @@ def test_a_folder_of_hidden_files_holds_no_audio(tmp_path: Path) -> None:
     save(tmp_path / "._x.wav", tone(0.2))
     with pytest.raises(LanserError, match="no audio file in this folder or below it"):
         check_audio_inputs([str(tmp_path)])
+
+
+def test_a_folder_in_one_that_may_be_listed_alone_is_one_reject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For others than root, to whom it has the mode 444."""
+    save(tmp_path / "a.wav", tone(0.2))
+    (tmp_path / "odd" / "sub").mkdir(parents=True)
+
+    def refusing(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *more: Any, **options: Any) -> Any:
+            if str(path).endswith("sub"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return plain(path, *more, **options)
+
+        return call
+
+    for name in ("stat", "scandir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    record, reject = ingested(tmp_path)
+    assert record.id == "a"
+    assert isinstance(reject, Reject) and "odd/sub: may not be read (permissions)" in reject.error
 
 
 def test_paths_that_begin_elsewhere_are_said_once_with_the_folder_to_run_in(

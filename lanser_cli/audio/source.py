@@ -13,7 +13,6 @@ from lanser_cli.audio.archive import index_of
 from lanser_cli.audio.lender import borrowed
 from lanser_cli.errors import RecordError
 
-
 _NOT_READ = "may not be read (permissions)"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lanser_cli import console, lock
-from lanser_cli.destination import check_apart, check_writable
+from lanser_cli.destination import check_apart, check_writable, is_stream
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.jsonl import open_input
 from lanser_cli.origin import (
@@ -148,7 +148,8 @@ class Job:
         if not self.is_whole:
             raise LanserError(f"{self.folder}: not merged before all parts are whole: {self}")
         identity = parts[0].identity
-        if output.exists() and output.stat().st_size and not force:
+        is_there = not is_stream(output) and output.exists() and output.stat().st_size
+        if is_there and not force:
             if identity_in(beside(output)) != identity:
                 raise UsageError(
                     f"{output}: is there already, and no merger of these parts: overwrite it with "

@@ -207,12 +207,20 @@ def test_merged_parts_are_the_bytes_of_the_whole_run(
 
 
 def test_what_is_merged_to_standard_output_is_records_alone(
-    parts: Path, source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    parts: Path,
+    source: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Whatever a file of that name holds."""
     make(tmp_path / "all.jsonl", source)
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("precious", encoding="utf-8")
     capfd.readouterr()
     assert app.main(["parts", str(parts), "--of", "4", "--merge", "-"]) == 0
     assert capfd.readouterr().out == (tmp_path / "all.jsonl").read_text(encoding="utf-8")
+    assert Path("-").read_text(encoding="utf-8") == "precious"
 
 
 def test_a_part_that_was_resumed_knows_where_its_lines_stood(

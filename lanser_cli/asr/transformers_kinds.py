@@ -228,15 +228,16 @@ class WhisperLike(Generating):
 
     def _checked(self, lang: str | None) -> str | None:
         settings = self._model.generation_config
-        self._languages: dict[str, int] = {}
-        if getattr(settings, "is_multilingual", False):
-            self._languages = {key[2:-2]: token for key, token in settings.lang_to_id.items()}
+        english = getattr(settings, "is_multilingual", None) is False  # many settings say nothing
+        known = {} if english else getattr(settings, "lang_to_id", None) or {}
+        self._languages: dict[str, int] = {key[2:-2]: token for key, token in known.items()}
         lang = lang.lower().partition("-")[0] if lang else None
-        if lang and not self._languages and lang != "en":
+        if lang and english and lang != "en":
             raise UsageError(f"--lang '{lang}': {self.name} understands English only")
-        if lang and self._languages and lang not in self._languages:
-            raise UsageError(f"--lang '{lang}': {self.name} knows no such language")
-        return lang or (None if self._languages else "en")
+        if lang and not english and lang not in self._languages:
+            why = "knows no such language" if known else "does not say which languages it knows"
+            raise UsageError(f"--lang '{lang}': {self.name} {why}")
+        return lang or ("en" if english else None)
 
     def _hear(self, clips: list[Waveform], most: int | None = None) -> list[Transcript]:
         model, settings = self._model, self._model.generation_config
@@ -250,8 +251,8 @@ class WhisperLike(Generating):
         silent: list[float | None] = [None] * len(clips)
         if hasattr(settings, "no_timestamps_token_id"):  # it comes behind that of no speech
             silent = first.softmax(-1)[:, settings.no_timestamps_token_id - 1].tolist()
-        langs = [self._lang or "en"] * len(clips)
-        if self._lang is None:
+        langs = [self._lang] * len(clips)
+        if self._lang is None and self._languages:
             codes, tokens = list(self._languages), list(self._languages.values())
             langs = [codes[best] for best in first[:, tokens].argmax(-1).tolist()]
         spoken = {"language": langs, "task": "transcribe"} if self._languages else {}

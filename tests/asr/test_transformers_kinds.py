@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -531,6 +533,24 @@ def test_whisper_knows_its_languages_and_finds_them(folder: Callable[[str], Path
     assert engine_of(folder, "whisper.en", lang="en").max_seconds == 30.0
     with pytest.raises(UsageError, match=r"--lang 'de': hf:.*whisper\.en understands English only"):
         engine_of(folder, "whisper.en", lang="de")
+
+
+def test_of_a_whisper_that_names_no_languages_none_is_said(
+    folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """As of many that were fine-tuned on one language: it may be any, and was taken for English."""
+    shutil.copytree(folder("whisper.en"), tmp_path / "tuned")
+    path = tmp_path / "tuned" / "generation_config.json"
+    settings = json.loads(path.read_text())
+    del settings["is_multilingual"]
+    path.write_text(json.dumps(settings))
+    name = f"hf:{tmp_path / 'tuned'}"
+    found = make_engine(name, Options()).transcribe(clips()[:2])
+    plain = engine_of(folder, "whisper.en").transcribe(clips()[:2])
+    assert found == [replace(transcript, lang=None) for transcript in plain]
+    assert [transcript.lang for transcript in plain] == ["en", "en"]
+    with pytest.raises(UsageError, match="--lang 'de': .* does not say which languages it knows"):
+        make_engine(name, Options(lang="de"))
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "parakeet", "moonshine"])

@@ -168,7 +168,8 @@ def _content(name: str, hold_words: bool) -> str:
     path = Path(name)
     if path.is_dir():
         index = path / "index.json"  # of shards; it has the digest of each
-        return file_sha256(index) if index.exists() else "\n".join(_listing(name))
+        is_set = index.is_file() and b'"shards"' in index.read_bytes()
+        return file_sha256(index) if is_set else "\n".join(_listing(name))
     if path.is_file():
         whole = name.endswith(_TABLES) and not hold_words
         return file_sha256(path) if whole else _size_and_change(os.stat(name))

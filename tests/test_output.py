@@ -138,6 +138,7 @@ def test_a_folder_is_another_input_when_its_sound_changes_but_not_for_results_in
     speech = tmp_path / "speech"
     speech.mkdir()
     (speech / "a.wav").write_bytes(b"sound")
+    (speech / "index.json").write_text('{"clips": 1}')  # of somebody else's, not of shards
     out = speech / "out.jsonl"
     killed(out, CALM, inputs=[speech])
     (speech / "b.wav").write_bytes(b"more")

@@ -14,7 +14,7 @@ from lanser_cli.tally import Ledger
 EXAMPLES = """
 lanser probe-prosody corpus.jsonl -r runs/pretrained -o prosody/
 lanser probe-prosody corpus.jsonl -r runs/pretrained --by voice --folds 3
-lanser probe-prosody corpus.jsonl -r runs/seed-0 -r runs/seed-1 -r runs/seed-2
+lanser probe-prosody corpus.jsonl -r runs/seed-0 -r runs/seed-1
 """
 
 

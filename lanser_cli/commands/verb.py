@@ -106,7 +106,7 @@ class Verb(TyperCommand):
         if ctx.meta.get("print_config"):
             print("\n".join(self._in_force(ctx)))
             return 0
-        missing = [param for param in self._needed if ctx.params[param.name] is None]
+        missing = [param for param in self._needed if ctx.params[param.name] in (None, ())]
         if missing:
             raise UsageError(f"{self.name} needs {_in_words(missing)} (see --help)")
         self._refuse_unread(ctx)

@@ -19,8 +19,8 @@ from lanser_cli.pipe import Pipe
 from lanser_cli.records import Record
 from lanser_cli.stage import one_process
 
-ABSENT = ("whisper:large", "FacebookAI/", "marks.jsonl")
-"""What examples name that is not here: models, and marks, which a person makes."""
+ABSENT = ("whisper:large", "FacebookAI/", "marks.jsonl", "runs/seed-")
+"""What examples name that is not here: models, marks, which a person makes, and further seeds."""
 ELSEWHERE = ("--to onnx",)
 """What takes a tenth of all their time, and has its tests in training/test_export.py."""
 

@@ -29,10 +29,10 @@
 # MODEL, CROP             (default: resnet18-slim, 2 seconds)
 # FRACTION, FOLDS         share of the labels to fine-tune on; by speaker (default: 0.1; 3)
 # PRETRAIN_STEPS, STEPS   (default: 1500, 200)
-# BATCH                   utterances a step of fine-tuning (default: 16; the points stored so far: 32)
+# BATCH                   utterances a step of fine-tuning (default: 16; the points stored: 32)
 #
-# Needs pyworld (pip install pyworld-prebuilt). With 500 recordings and a core without arithmetic for
-# bfloat16 a cell takes about 15 minutes, and the speech of a strength 4.
+# Needs pyworld (pip install pyworld-prebuilt). With 500 recordings a cell takes about 6 minutes of
+# a core that has arithmetic for bfloat16, or 15 of one that has not; the speech of a strength, 2 of two.
 set -euo pipefail
 : "${SPEECH:?JSONL of recordings to pre-train on}" "${CORPUS:?JSONL of recordings by other people}"
 here=$(dirname "$0")

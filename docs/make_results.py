@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/method.md, and their figure, from docs/results/*.jsonl.
+"""Write the tables of README.md and docs/method.md, and their figures, from docs/results/*.jsonl.
 
     python docs/make_results.py
 
@@ -16,11 +16,14 @@ from pathlib import Path
 from statistics import fmean, linear_regression, stdev
 from typing import Any
 
+import numpy as np
+
 from lanser_cli.evaluation.figures import canvas
+from lanser_cli.prosody.table import TRAINED
+from lanser_cli.prosody.verdict import Verdict, judge
 
 PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parent / "method.md")
 FOLDER = Path(__file__).parent / "results"
-FIGURE = FOLDER / "real-voices.svg"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_RUN = "*Not run yet: no point is stored, and nothing is claimed.*\n"
 FEWEST = 5
@@ -40,6 +43,9 @@ SIMULATED_SETTINGS = (
     *("model", "crop", "recordings", "batch_size", "pretrain_steps", "fraction", "steps"),
 )
 """What points must share to be compared."""
+
+PROBED = ("within", "fixed_sentence")
+"""What the probe has a verdict on: prosody within speakers, emotion within a sentence."""
 
 TRANSDUCTIVE = "normalise-speaker"
 """The change of settings with which a model hears the test speakers' other clips."""
@@ -164,8 +170,11 @@ REAL = (
 )
 SIMULATED = (
     ((1, 1), "a gain at strength 1 from labels that are right"),
-    ((0, 1), "no gain at strength 0"),
-    ((1, "chance"), "no gain from labels right by chance"),
+    ((1, "chance"), "no gain at strength 1 from labels right by chance"),
+    ((0.5, "chance"), "no gain at strength 0.5 from labels right by chance"),
+    ((0, 1), "no gain at strength 0 from labels that are right"),
+    ((0, 0.7), "no gain at strength 0 from labels right in 7 of 10"),
+    ((0, "chance"), "no gain at strength 0 from labels right by chance"),
 )
 """Arms that have an answer beforehand, and which."""
 
@@ -224,9 +233,7 @@ def simulate(points: list[Point]) -> str:
         for cell, one in tuned.items():
             name = ("scratch", "") if cell[0] is None else cell
             uar = f"{fmean(each['uar'] for each in one):.3f}" if one else ""
-            probed = [each["verdicts"]["within"] for each in cells[cell] if "verdicts" in each]
-            fixed = [each["fixed_sentence"] for each in cells[cell] if "verdicts" in each]
-            said = (verdicts(probed), verdicts(fixed))
+            said = (probed(cells[cell], way) for way in PROBED)
             rows.append((*other, *name, len(one), uar, shown(found.get(cell, [])), *said))
         which = ", ".join(named(apart, other))
         held += [
@@ -246,14 +253,29 @@ def less_control(one: dict[str, Any]) -> str:
     return f"{difference} ({one['control']})"
 
 
-def verdicts(seeds: Sequence[dict[str, Any]]) -> str:
-    """What the probe says: of one seed with its interval, of several how often it says "shown"."""
-    if len(seeds) < 2:
-        return "".join(f"{one['verdict']}, {less_control(one)}" for one in seeds)
-    count = sum(one["verdict"] == "shown" for one in seeds)
-    differences = ", ".join(f"{one['difference']['value']:+.3f}" for one in seeds)
-    controls = " or ".join(dict.fromkeys(one["control"] for one in seeds))
-    return f"{count} of {len(seeds)} shown: {differences} ({controls})"
+def probed(points: list[Point], way: str) -> str:
+    """What the probes of a cell say, all seeds together, and how many seeds say so alone."""
+    found = [one["by_unit"][way] for one in points if "verdicts" in one]
+    if not found:
+        return ""
+    words = [f"{(pooled := over_seeds(found)).word}, {less_control(pooled.as_json())}"]
+    if len(found) > 1:
+        count = sum(bool(over_seeds([one]).shown) for one in found)
+        words.append(f"shown by {count} of {len(found)} seeds alone")
+    return "; ".join(words)
+
+
+def over_seeds(found: Sequence[dict[str, dict[str, float | None]]]) -> Verdict:
+    """The probe's verdict on the mean over seeds of each speaker's scores.
+
+    Args:
+        found: of each seed, column → speaker → score.
+    """
+    columns = {
+        name: np.mean([np.array(list(seed[name].values()), dtype=float) for seed in found], axis=0)
+        for name in found[0]
+    }
+    return judge(columns.pop(TRAINED), columns)
 
 
 def settings(points: list[Point]) -> str:
@@ -318,7 +340,7 @@ def real_voices_decides(points: list[Point]) -> str:
 
 
 def simulate_decides(points: list[Point]) -> str:
-    """What must come out of `simulate`, what did, and of how many seeds the probe says "shown"."""
+    """What must come out of `simulate`, what did, and what the probe says."""
     rows, points = [], decisive(points)
     apart = told(points, SIMULATED_SETTINGS)
     for _, here in groups(points, *SIMULATED_SETTINGS):
@@ -328,15 +350,12 @@ def simulate_decides(points: list[Point]) -> str:
             [one for one in here if "uar" in one], "strength", "accuracy", scratch=(None, None)
         )
         for cell, words, answer in judged(SIMULATED, found):
-            probes = [one for one in cells[cell] if "verdicts" in one]
-            prosody = sum(one["verdicts"]["within"]["verdict"] == "shown" for one in probes)
-            emotion = sum(one["fixed_sentence"]["verdict"] == "shown" for one in probes)
-            shares = (f"{count} of {len(probes)}" for count in (prosody, emotion))
+            said = (probed(cells[cell], way).partition(" (")[0] for way in PROBED)
             count = len(paired(tuned[cell], scratch))
-            row = (words, count, shown(found[cell]), answer, *shares)
+            row = (words, count, shown(found[cell]), answer, *said)
             rows.append((*other, *row))
     head = columns(apart) + (
-        "| must come out | seeds | gain, UAR [95 %] | outcome | prosody shown | emotion shown |"
+        "| must come out | seeds | gain, UAR [95 %] | outcome | prosody, R² | emotion, UAR |"
     )
     return table(head, rows)
 
@@ -346,23 +365,55 @@ def curves(points: list[Point]) -> str:
 
     Of the corpus and the settings that were run with most shares.
     """
-    import matplotlib
-
     apart = [key for key in REAL_SETTINGS if key != "fraction"]
     (corpus, *_, steps), here = max(
         groups(points, *apart), key=lambda item: len({one["fraction"] for one in item[1]})
     )
-    drawn: dict[str, dict[float, list[float]]] = {}
+    lines: Lines = {}
     for (fraction,), one in groups(here, "fraction"):
         _, _, found = beside_scratch(one, "arm", "p", scratch=("scratch", None))
         for (arm, p), values in found.items():
             name = f"{arm} labels, p = {p}" if arm == "weak" else f"{arm} labels"
-            drawn.setdefault(name, {})[fraction] = values
+            lines.setdefault(name, {})[fraction] = values
+    shares = {share: f"{share:.0%}" for share in sorted({one["fraction"] for one in here})}
+    about = f"share of the labels of {corpus}, {steps} steps of fine-tuning"
+    return drawn(dict(sorted(lines.items())), shares, about, scale="log")
+
+
+def doses(points: list[Point]) -> str:
+    """Gain over scratch against how often weak labels are right, of each strength, as SVG."""
+    lines: Lines = {}
+    ticks = {CHANCE: "chance"}
+    points = [one for one in points if "uar" in one]
+    _, here = max(groups(points, *SIMULATED_SETTINGS), key=lambda item: len(item[1]))
+    _, _, found = beside_scratch(here, "strength", "accuracy", scratch=(None, None))
+    for (strength, accuracy), values in found.items():
+        right = CHANCE if accuracy == "chance" else accuracy
+        ticks.setdefault(right, f"{right:.0%}")
+        lines.setdefault(f"strength {strength}", {})[right] = values
+    in_order = {name: dict(sorted(line.items())) for name, line in sorted(lines.items())}
+    return drawn(in_order, ticks, "weak labels that are right")
+
+
+Lines = dict[str, dict[float, list[float]]]
+"""Of each line of a figure, x -> the gain of each unit."""
+
+
+def drawn(lines: Lines, ticks: dict[float, str], about: str, scale: str = "linear") -> str:
+    """Gains with their intervals as SVG, a line each; those of one x stand side by side.
+
+    Args:
+        ticks: x -> its name.
+        about: what x is.
+    """
+    import matplotlib
+
     figure, axes = canvas(7, 4)
-    for place, (name, by_share) in enumerate(sorted(drawn.items())):
-        seen = {share: each for share, one in by_share.items() if (each := interval(one))}
+    for place, (name, line) in enumerate(lines.items()):
+        seen = {x: each for x, one in line.items() if (each := interval(one))}
+        beside = place - len(lines) / 2
         axes.errorbar(
-            [share * 1.03 ** (place - len(drawn) / 2) for share in seen],  # side by side
+            [x * 1.03**beside if scale == "log" else x + 0.01 * beside for x in seen],
             [mean for mean, _, _ in seen.values()],
             yerr=[high - mean for mean, _, high in seen.values()],
             fmt="o-",
@@ -371,11 +422,10 @@ def curves(points: list[Point]) -> str:
             label=name,
         )
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    shares = sorted({one["fraction"] for one in here})
-    axes.set_xticks(shares, [f"{share:.0%}" for share in shares])
+    axes.set_xscale(scale)
+    axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set_xticks([], minor=True)
-    axes.set_xlabel(f"share of the labels of {corpus}, {steps} steps of fine-tuning")
+    axes.set_xlabel(about)
     axes.set_ylabel("UAR less scratch's, 95 % interval")
     axes.legend(fontsize=8)
     written = StringIO()
@@ -394,6 +444,9 @@ TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
 }
 """Of each table the file, without its suffix, and what makes it."""
 
+FIGURES: dict[str, Callable[[list[Point]], str]] = {"real-voices": curves, "simulate": doses}
+"""Of each file its figure, which is beside it."""
+
 
 def rebuilt(page: str, folder: Path = FOLDER) -> str:
     """The page with its tables as the data say."""
@@ -410,4 +463,6 @@ def rebuilt(page: str, folder: Path = FOLDER) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(rebuilt(page.read_text(encoding="utf-8")), encoding="utf-8")
-    FIGURE.write_text(curves(read(FOLDER / "real-voices.jsonl")), encoding="utf-8")
+    for file, make in FIGURES.items():
+        drawing = make(read(FOLDER / f"{file}.jsonl"))
+        (FOLDER / f"{file}.svg").write_text(drawing, encoding="utf-8")

@@ -436,13 +436,14 @@ def test_the_tables_of_the_pages_are_what_the_data_say():
         assert results.rebuilt(page) == page, "run: python docs/make_results.py"
 
 
-def test_the_figure_is_what_the_data_say():
+@pytest.mark.parametrize("file", results.FIGURES)
+def test_a_figure_is_what_the_data_say(file):
     matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is in the extra plots")
-    drawn = results.FIGURE.read_text(encoding="utf-8")
+    drawn = (results.FOLDER / f"{file}.svg").read_text(encoding="utf-8")
     if f"Matplotlib v{matplotlib.__version__}," not in drawn:
         pytest.skip("another matplotlib drew the figure, and draws it in other bytes")
-    points = results.read(results.FOLDER / "real-voices.jsonl")
-    assert results.curves(points) == drawn, "run: python docs/make_results.py"
+    points = results.read(results.FOLDER / f"{file}.jsonl")
+    assert results.FIGURES[file](points) == drawn, "run: python docs/make_results.py"
 
 
 def invented(**fields) -> dict:
@@ -543,10 +544,35 @@ def test_a_probe_is_a_line_and_a_row(tmp_path):
     [line] = read_jsonl(tmp_path / "probes.jsonl")
     made = results.probes([line])
     assert "| gold | 9 | 0.300 | +0.050 [+0.040, +0.060] (label) | shown | 0.400 | -0.020" in made
-    one, other = verdict(0.05, "label"), verdict(-0.02, "untrained") | {"verdict": "not shown"}
-    assert results.verdicts([one]) == "shown, +0.050 [+0.040, +0.060] (label)"
-    assert results.verdicts([one, one]) == "2 of 2 shown: +0.050, +0.050 (label)"
-    assert results.verdicts([one, other]) == "1 of 2 shown: +0.050, -0.020 (label or untrained)"
+
+
+def test_the_verdict_of_several_seeds_is_on_the_mean_of_their_scores():
+    draw = np.random.default_rng(0)
+    trained = 0.3 + draw.normal(0, 0.02, (2, 8))
+    weak, strong = np.full(8, 0.1), 0.25 + draw.normal(0, 0.02, 8)
+    trained[1] -= 0.05  # which one seed alone does not show
+    seeds = [{"trained": mine, "speaker": weak, "log-mel statistics": strong} for mine in trained]
+    probes = [
+        {
+            "verdicts": {},
+            "by_unit": {
+                "within": {
+                    name: {f"s{i}": value for i, value in enumerate(values)}
+                    for name, values in seed.items()
+                }
+            },
+        }
+        for seed in seeds
+    ]
+    truth = ttest_1samp(trained.mean(axis=0) - strong, 0).confidence_interval()
+    mean = np.mean(trained.mean(axis=0) - strong)
+    assert results.probed(probes, "within") == (
+        f"shown, {mean:+.3f} [{truth.low:+.3f}, {truth.high:+.3f}] (log-mel statistics); "
+        "shown by 1 of 2 seeds alone"
+    )
+    probes[0]["by_unit"]["within"]["trained"]["s0"] = None  # without a score there, it is left out
+    assert "not shown" not in results.probed(probes[:1], "within")
+    assert results.probed([{"uar": 0.5}], "within") == ""
 
 
 def test_too_few_speakers_give_no_interval(tmp_path):

@@ -247,22 +247,32 @@ def simulate(points: list[Point]) -> str:
     return table(head, rows) + ("\n" + "".join(held) if held else "")
 
 
-def less_control(one: dict[str, Any]) -> str:
+def difference(verdict: dict[str, Any]) -> str:
+    """Trained minus the best control."""
+    return "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**verdict["difference"])
+
+
+def less_control(verdict: dict[str, Any]) -> str:
     """Trained minus the best control, and which that is."""
-    difference = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**one["difference"])
-    return f"{difference} ({one['control']})"
+    return f"{difference(verdict)} ({verdict['control']})"
 
 
-def probed(points: list[Point], way: str) -> str:
-    """What the probes of a cell say, all seeds together, and how many seeds say so alone."""
+def probed(points: list[Point], way: str, *, briefly: bool = False) -> str:
+    """What the probes of a cell say, all seeds together.
+
+    Args:
+        briefly: without the control, and how many seeds say "shown" alone.
+    """
     found = [one["by_unit"][way] for one in points if "verdicts" in one]
     if not found:
         return ""
-    words = [f"{(pooled := over_seeds(found)).word}, {less_control(pooled.as_json())}"]
-    if len(found) > 1:
-        count = sum(bool(over_seeds([one]).shown) for one in found)
-        words.append(f"shown by {count} of {len(found)} seeds alone")
-    return "; ".join(words)
+    pooled = over_seeds(found)
+    verdict = pooled.as_json()
+    if briefly:
+        return f"{pooled.word}, {difference(verdict)}"
+    count = sum(bool(over_seeds([one]).shown) for one in found)
+    alone = f"; shown by {count} of {len(found)} seeds alone" if len(found) > 1 else ""
+    return f"{pooled.word}, {less_control(verdict)}{alone}"
 
 
 def over_seeds(found: Sequence[dict[str, dict[str, float | None]]]) -> Verdict:
@@ -350,7 +360,7 @@ def simulate_decides(points: list[Point]) -> str:
             [one for one in here if "uar" in one], "strength", "accuracy", scratch=(None, None)
         )
         for cell, words, answer in judged(SIMULATED, found):
-            said = (probed(cells[cell], way).partition(" (")[0] for way in PROBED)
+            said = (probed(cells[cell], way, briefly=True) for way in PROBED)
             count = len(paired(tuned[cell], scratch))
             row = (words, count, shown(found[cell]), answer, *said)
             rows.append((*other, *row))
@@ -377,7 +387,7 @@ def curves(points: list[Point]) -> str:
             lines.setdefault(name, {})[fraction] = values
     shares = {share: f"{share:.0%}" for share in sorted({one["fraction"] for one in here})}
     about = f"share of the labels of {corpus}, {steps} steps of fine-tuning"
-    return drawn(dict(sorted(lines.items())), shares, about, scale="log")
+    return drawn(lines, shares, about, scale="log")
 
 
 def doses(points: list[Point]) -> str:
@@ -391,8 +401,7 @@ def doses(points: list[Point]) -> str:
         right = CHANCE if accuracy == "chance" else accuracy
         ticks.setdefault(right, f"{right:.0%}")
         lines.setdefault(f"strength {strength}", {})[right] = values
-    in_order = {name: dict(sorted(line.items())) for name, line in sorted(lines.items())}
-    return drawn(in_order, ticks, "weak labels that are right")
+    return drawn(lines, ticks, "weak labels that are right")
 
 
 Lines = dict[str, dict[float, list[float]]]
@@ -409,8 +418,8 @@ def drawn(lines: Lines, ticks: dict[float, str], about: str, scale: str = "linea
     import matplotlib
 
     figure, axes = canvas(7, 4)
-    for place, (name, line) in enumerate(lines.items()):
-        seen = {x: each for x, one in line.items() if (each := interval(one))}
+    for place, (name, line) in enumerate(sorted(lines.items())):
+        seen = {x: each for x, one in sorted(line.items()) if (each := interval(one))}
         beside = place - len(lines) / 2
         axes.errorbar(
             [x * 1.03**beside if scale == "log" else x + 0.01 * beside for x in seen],

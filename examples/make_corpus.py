@@ -384,9 +384,12 @@ def plan_labeled(
     return utterances, records
 
 
+def json_lines(records: list[dict[str, object]]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
 def write_jsonl(path: Path, records: list[dict[str, object]]) -> None:
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
-    path.write_text("".join(lines), encoding="utf-8")
+    path.write_text(json_lines(records), encoding="utf-8")
 
 
 def missing_program() -> str | None:

@@ -32,7 +32,8 @@
 # BATCH                   utterances a step of fine-tuning (default: 16; the points stored: 32)
 #
 # Needs pyworld (pip install pyworld-prebuilt). With 500 recordings a cell takes about 6 minutes of
-# a core that has arithmetic for bfloat16, or 15 of one that has not; the speech of a strength, 2 of two.
+# a core that has arithmetic for bfloat16, or 15 of one that has not. The speech of a strength takes
+# 3 minutes of two.
 set -euo pipefail
 : "${SPEECH:?JSONL of recordings to pre-train on}" "${CORPUS:?JSONL of recordings by other people}"
 here=$(dirname "$0")

@@ -42,6 +42,7 @@ from make_corpus import SAMPLE_RATE, Prosody, Speaker
 from lanser_cli import jsonl
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError
+from lanser_cli.output import write_whole
 from lanser_cli.records import Record, Reject
 
 EMOTIONS = tuple(make_corpus.PROSODY)
@@ -173,18 +174,11 @@ def spoken(folder: Path) -> list[dict[str, Any]]:
     return [item.fields for item in found if isinstance(item, Record)]
 
 
-def write(path: Path, records: list[dict[str, Any]]) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    make_corpus.write_jsonl(part, records)
-    part.replace(path)
-
-
 def write_labels(records: Sequence[dict[str, Any]], args: argparse.Namespace) -> None:
     """Weak labels of each accuracy, a file each."""
     for accuracy in args.accuracies:
         labels = weak_labels(records, accuracy, args.seed)
-        write(args.out / f"labels-{accuracy}.jsonl", labels)
+        write_whole(args.out / f"labels-{accuracy}.jsonl", make_corpus.json_lines(labels))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -220,7 +214,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     records = [record for several in made for record in several]
     write_labels(records, args)
-    write(args.out / "speech.jsonl", records)  # last: it says that all is there
+    write_whole(
+        args.out / "speech.jsonl", make_corpus.json_lines(records)
+    )  # last: it says that all is there
     silent = sum(not several for several in made)
     print(
         f"simulated_speech: {len(recordings)} recordings, {silent} of them with hardly any voice "

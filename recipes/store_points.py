@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 PROBED = ("median", "verdicts", "fixed_sentence", "by_unit")
-RESULTS = ("uar", "wa", "n", "chance", "unit", "by_unit", "command", "versions", *PROBED)
+RESULTS = ("uar", "wa", "n", "chance", "unit", "command", "versions", *PROBED)
 """What a point found, or how; its other keys say which point it is."""
 
 

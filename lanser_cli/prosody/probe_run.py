@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,8 @@ def probe_run(
     if not targets:
         raise LanserError("no prosodic target differs among these utterances: nothing to probe")
     others, missing = controls.known(kept)
-    probes: list[Probed] = []
-    for one_seed in networks:  # one after the other, since features are large
+
+    def probed(one_seed: Sequence[Path]) -> Probed:
         parts = divide(one_seed, kept)
         rows = [part.rows for part in parts]
         groups = splits(speakers, rows, folds)
@@ -145,7 +145,9 @@ def probe_run(
             if these
         ]
         recalls = words.recalls(kept, heard.columns, speakers, groups)
-        probes.append(Probed(parts, len(groups), tables, recalls, heard.answers))
+        return Probed(parts, len(groups), tables, recalls, heard.answers)
+
+    probes = [probed(one_seed) for one_seed in networks]  # in turn, since features are large
     found, *duration = map(mean, zip(*(one.tables for one in probes), strict=True))
     fixed = words.fixed_sentence(kept, [one.recalls for one in probes], speakers)
     parts = [part for one in probes for part in one.parts]
@@ -204,10 +206,10 @@ def held_out(
     networks: Networks, records: Sequence[Record], ledger: Ledger, folds: int, by: str
 ) -> list[Record]:
     """The records of speakers whom each seed has a network for that never heard them."""
-    common = set(range(len(records)))
-    for one_seed in networks:
-        parts, run = divide(one_seed, records), run_of(one_seed)
-        common.intersection_update(rows_of(parts).tolist())
+    divided = [divide(one_seed, records) for one_seed in networks]
+    common = reduce(np.intersect1d, map(rows_of, divided))
+    for one_seed, parts in zip(networks, divided, strict=True):
+        run = run_of(one_seed)
         if heard := sum(part.heard for part in parts):
             console.warn(
                 f"probe-prosody: {run} was trained on {heard} of these {len(records)} records, or "
@@ -218,14 +220,15 @@ def held_out(
                 f"probe-prosody: {run} names no speakers that it was tested on: make sure that it "
                 "was not trained on the speakers of these records"
             )
-    if not common:
+    if not len(common):
         raise LanserError(
             "probe-prosody: no speaker was held out in all of these runs: probe them one by one"
         )
-    kept = [records[row] for row in sorted(common)]
-    speakers = [str(record.word(by)) for record in kept]
-    for one_seed in networks:  # refuses one speaker now, and not when all have been measured
-        splits(speakers, [part.rows for part in divide(one_seed, kept)], folds)
+    speakers = [str(record.word(by)) for record in records]
+    for parts in divided:  # refuses one speaker now, and not when all have been measured
+        shared = [np.intersect1d(part.rows, common) for part in parts]
+        splits(speakers, [rows for rows in shared if len(rows)], folds)
+    kept = [records[row] for row in common]
     if lost := len(records) - len(kept):
         ledger.dropped["speaker not held out"] += lost
     return kept

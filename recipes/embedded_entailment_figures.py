@@ -48,10 +48,10 @@ def score(
             max_length=MAX_TOKENS,
             padding=True,
             return_tensors="pt",
-        )
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        ).to(model.device)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
             logits = model(**pairs).logits.float()
-        out[rows] = log_odds(logits).view(len(rows), -1).numpy()
+        out[rows] = log_odds(logits).view(len(rows), -1).cpu().numpy()
     return out
 
 
@@ -71,6 +71,7 @@ def figures(scores: np.ndarray, gold: list[int]) -> dict[str, dict[str, float]]:
 def evaluate(options: argparse.Namespace) -> dict[str, dict]:
     """The figures of `options.evaluate`, a set and a template each."""
     model = AutoModelForSequenceClassification.from_pretrained(options.evaluate).float().eval()
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = AutoTokenizer.from_pretrained(options.evaluate)
     words = read_words("goemotions") | read_words("more")
     labels = (options.data / "text/go_labels.txt").read_text().split()
@@ -117,7 +118,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, dict]:
                     [item.hypotheses[0] for item in pairs],
                     padding=True,
                     return_tensors="pt",
-                )
+                ).to(model.device)
                 guess = model(**batch).logits.argmax(-1).tolist()
             right = [g == item.nli_class for g, item in zip(guess, pairs, strict=True)]
             out[name] = {"n": len(pairs), "accuracy": round(float(np.mean(right)), 4)}

@@ -74,8 +74,9 @@ from transformers import (
 
 SPOKEN = Path(__file__).parent / "spoken_sentences.tsv"
 ABLE = torch.cpu.get_capabilities()
-FAST = bool(ABLE.get("amx_bf16") or ABLE.get("avx512_bf16"))
-"""Whether this processor multiplies bfloat16; elsewhere training is in float32."""
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+FAST = DEVICE.type == "cuda" or bool(ABLE.get("amx_bf16") or ABLE.get("avx512_bf16"))
+"""Whether a GPU or this processor multiplies bfloat16; elsewhere training is in float32."""
 
 
 @dataclasses.dataclass
@@ -172,7 +173,16 @@ def load(folder: Path, classes: list[str]) -> PreTrainedModel:
         attention_probs_dropout_prob=0.0,
         ignore_mismatched_sizes=True,
         dtype=torch.float32,
-    )
+    ).to(DEVICE)
+
+
+def logits_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: dict[str, list[list[int]]]
+) -> torch.Tensor:
+    """Logits `[rows, classes]`, float32, of tokens that are not yet padded."""
+    padded = tokenizer.pad(ids, return_tensors="pt").to(DEVICE)
+    with torch.autocast(DEVICE.type, torch.bfloat16, enabled=FAST):
+        return model(**padded).logits.float()
 
 
 def lessons(texts: Texts, labels: list[str]) -> tuple[list[str], torch.Tensor]:
@@ -213,13 +223,12 @@ def train_teacher(
 
     def losses() -> Iterator[torch.Tensor]:
         for rows, ids in plan:
-            with torch.autocast("cpu", torch.bfloat16, enabled=FAST):
-                logits = model(**tokenizer.pad(ids, return_tensors="pt")).logits
-            chances = logits.float().log_softmax(-1)
-            mask = right[rows]
+            chances = logits_of(model, tokenizer, ids).log_softmax(-1)
+            mask = right[rows].to(DEVICE)
             each = (chances * mask).sum(-1) / mask.sum(-1)
             together = chances.masked_fill(mask == 0, -math.inf).logsumexp(-1)
-            yield -torch.where(torch.tensor(rows) < comments, each, together).mean()
+            commented = (torch.tensor(rows) < comments).to(DEVICE)
+            yield -torch.where(commented, each, together).mean()
 
     optimise(model, losses(), len(plan), options, f"teacher {seed}")
     return model.eval()
@@ -242,9 +251,7 @@ def posterior_of(
     out = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
     plain = [as_heard(text) for text in texts]
     for rows, ids in encode(plain, tokenizer, 4000, random.Random(0)):
-        with torch.autocast("cpu", torch.bfloat16, enabled=FAST):
-            logits = model(**tokenizer.pad(ids, return_tensors="pt")).logits
-        out[rows] = logits.float().softmax(-1).numpy()
+        out[rows] = logits_of(model, tokenizer, ids).softmax(-1).cpu().numpy()
     return out
 
 
@@ -321,17 +328,16 @@ def train_student(
 
     def losses() -> Iterator[torch.Tensor]:
         for rows, pairs in plan:
-            with torch.autocast("cpu", torch.bfloat16, enabled=FAST):
-                logits = model(**tokenizer.pad(pairs, return_tensors="pt")).logits
-            logits = logits.float()
+            logits = logits_of(model, tokenizer, pairs)
             if rows[0].nli_class >= 0:
-                classes = torch.tensor([item.nli_class for item in rows])
+                classes = torch.tensor([item.nli_class for item in rows], device=DEVICE)
                 yield options.nli_weight * functional.cross_entropy(logits, classes)
                 continue
             scores = log_odds(logits).view(len(rows), -1)
-            known = torch.tensor([item.known for item in rows])
+            known = torch.tensor([item.known for item in rows], device=DEVICE)
             seen = ~known.isnan()
-            listwise = functional.cross_entropy(scores, torch.tensor([i.target for i in rows]))
+            target = torch.tensor([item.target for item in rows], device=DEVICE)
+            listwise = functional.cross_entropy(scores, target)
             own = functional.binary_cross_entropy_with_logits(scores[seen], known[seen])
             yield listwise + options.own_weight * own
 

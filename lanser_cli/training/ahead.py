@@ -1,16 +1,34 @@
-"""Tars that come and go, brought here before anybody waits for the sound in them."""
+"""What is made ready before anybody waits for it: batches, and tars that come and go."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
+from typing import Any, TypeVar
 
 from lanser_cli.audio.lender import borrowed, is_lent
 from lanser_cli.errors import LanserError
 from lanser_cli.training.draws import Key
+
+T = TypeVar("T")
+
+
+def made_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; while one is in use, a thread makes the next.
+
+    The first is made by the caller's thread: processes that it starts die with that one.
+    """
+    end: Any = object()
+    with ThreadPoolExecutor(1) as thread:
+        item = next(items, end)
+        while item is not end:
+            coming = thread.submit(next, items, end)
+            yield item
+            item = coming.result()
 
 
 def fetched_ahead(

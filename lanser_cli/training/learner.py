@@ -66,7 +66,7 @@ class Learner:
             synchronised(model, device)
         groups = _parameters(model, recipe)
         self._trained = [parameter for group in groups for parameter in group["params"]]
-        self._optimizer = torch.optim.AdamW(groups)
+        self._optimizer = torch.optim.AdamW(groups, fused=device.type == "cuda")
         precision = recipe.on(device).precision
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
         self._cast = torch.autocast(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 import torch
@@ -13,6 +13,7 @@ from lanser_cli.devices import Ranks, parse_devices
 from lanser_cli.errors import Stopped, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.origin import check_same
+from lanser_cli.training.ahead import made_ahead
 from lanser_cli.training.batches import Batch, Crops, StepSampler, batches
 from lanser_cli.training.checkpoints import Timetable
 from lanser_cli.training.draws import Draws, Key
@@ -158,11 +159,13 @@ class _Training:
         """Make the steps that are left, and write the model."""
         self._introduce()
         timetable = Timetable(self.recipe.checkpoint_every, self.recipe.checkpoint_minutes)
-        loaded = batches(self.crops, self.sampler, self.recipe.workers, self.device)
+        # A GPU has nothing to do but for the next step; a CPU's cores are busy with this one.
+        prepared = self._prepared()
+        ready = made_ahead(prepared) if self.device.type == "cuda" else prepared
         signals = 0
         with Stop() as stop, self.meter:
-            for keys, batch in zip(self.sampler, self.meter.waiting(loaded), strict=True):
-                signals = self._advance(keys, batch, stop)
+            for keys, batch, draws in self.meter.waiting(ready):
+                signals = self._advance(keys, batch, draws, stop)
                 due = timetable.due(self.step)
                 if self.step < self.total and (due or signals):
                     self._save()
@@ -181,10 +184,16 @@ class _Training:
                 f"{self.total} in all, on {self.device}"
             )
 
-    def _advance(self, keys: Sequence[Key], batch: Batch, stop: Stop) -> int:
+    def _prepared(self) -> Iterator[tuple[list[Key], Batch, Draws]]:
+        """What each step needs, on the device."""
+        loaded = batches(self.crops, self.sampler, self.recipe.workers, self.device)
+        for keys, batch in zip(self.sampler, loaded, strict=True):
+            draws = Draws.of(self.recipe.seed, keys, self.recipe.mixup)
+            yield keys, batch, draws.to(self.device)
+
+    def _advance(self, keys: Sequence[Key], batch: Batch, draws: Draws, stop: Stop) -> int:
         """Make a step; the number of the signal that any rank has got since, or 0."""
         indices = [index for _, index, _ in keys]
-        draws = Draws.of(self.recipe.seed, keys, self.recipe.mixup).to(self.device)
         lr = self.recipe.lr * schedule(self.step / self.total)
         self.step += 1
         ids = [self.crops.ids[index] for index in indices]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +90,19 @@ class Killed(Exception):
     pass
 
 
-def test_a_resumed_run_is_the_uninterrupted_run(corpus, tmp_path, monkeypatch):
-    recipe = Recipe(epochs=3, batch_size=16, precision="float32", checkpoint_every=2)
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [("cpu", "float32"), ("cuda", "float32"), ("cuda", "bfloat16"), ("cuda", "float16")],
+)
+def test_a_resumed_run_is_the_uninterrupted_run(kind, precision, corpus, tmp_path, monkeypatch):
+    if kind == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    device = torch.device(kind)
+    recipe = Recipe(epochs=3, batch_size=16, precision=precision, checkpoint_every=2)
+    recipe = replace(recipe, deterministic=kind == "cuda", workers=2 if kind == "cuda" else 0)
     examples = human_examples(corpus, ("high", "low"))
     whole = run_folder(tmp_path / "whole")
-    train(fresh(), examples, recipe, whole, CPU)
+    train(fresh(), examples, recipe, whole, device)
 
     killed = run_folder(tmp_path / "killed")
     save = Checkpoints.save
@@ -105,9 +114,9 @@ def test_a_resumed_run_is_the_uninterrupted_run(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Checkpoints, "save", save_and_die)
     with pytest.raises(Killed):
-        train(fresh(), examples, recipe, killed, CPU)
+        train(fresh(), examples, recipe, killed, device)
     monkeypatch.setattr(Checkpoints, "save", save)
-    train(fresh(seed=99), examples, recipe, killed, CPU, resume=True)
+    train(fresh(seed=99), examples, recipe, killed, device, resume=True)
     weights = [(run.path / "model.safetensors").read_bytes() for run in (killed, whole)]
     assert weights[0] == weights[1]
     lines = [learnt(read_jsonl(run.path / "metrics.jsonl")) for run in (killed, whole)]

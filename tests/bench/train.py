@@ -42,7 +42,7 @@ sys.path.insert(0, str(ROOT))
 
 from lanser_cli import console
 from lanser_cli.audio.sound import SAMPLE_RATE
-from lanser_cli.devices import Ranks, keep_memory
+from lanser_cli.devices import Ranks, cpu_count, keep_memory
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.records import Record
 from lanser_cli.shards import reader
@@ -182,25 +182,33 @@ def bench_step(arguments: argparse.Namespace, folder: Path) -> None:
 
 def shards(arguments: argparse.Namespace, folder: Path) -> Path:
     """Noise, packed, as long as speech; a decoder works no less on it than on speech."""
-    draw, records = np.random.default_rng(0), []
     (folder / "loose").mkdir()
-    for number in range(arguments.clips):
-        path = folder / "loose" / f"c{number:05d}.flac"
+
+    def clip(number: int) -> Record:
+        draw, path = np.random.default_rng(number), folder / "loose" / f"c{number:05d}.flac"
         length = round(arguments.seconds * SAMPLE_RATE * draw.uniform(0.8, 1.5))
         soundfile.write(path, 0.1 * draw.standard_normal(length), SAMPLE_RATE)
         fields = {"id": path.stem, "audio_filepath": str(path), "label": LABELS[number % 6]}
-        records.append(Record(fields))
-    pack(iter(records), ShardWriter(folder / "shards", max_count=max(8, arguments.clips // 4)))
+        return Record(fields)
+
+    with ThreadPoolExecutor(cpu_count()) as threads:
+        records = threads.map(clip, range(arguments.clips))
+        pack(records, ShardWriter(folder / "shards", max_count=max(8, arguments.clips // 4)))
     return folder / "shards"
 
 
 def trained(
-    arguments: argparse.Namespace, made: Path, run: Path, device: torch.device, **more: bool
+    arguments: argparse.Namespace,
+    made: Path,
+    run: Path,
+    device: torch.device,
+    epochs: int = 2,
+    **more: bool,
 ) -> list[dict[str, float]]:
-    """Train for two epochs; the lines of its metrics."""
+    """Train for so many epochs; the lines of its metrics."""
     found = [item for item in reader.records_of([str(made)], "bench") if isinstance(item, Record)]
     examples = [Example(record, one_hot(str(record.label), LABELS)) for record in found]
-    recipe = Recipe(2, batch_size=arguments.batch, workers=arguments.workers, **more)  # type: ignore[arg-type]
+    recipe = Recipe(epochs, batch_size=arguments.batch, workers=arguments.workers, **more)  # type: ignore[arg-type]
     with process_group(device):
         folder = RunFolder(run)
         folder.create(resume=True)
@@ -311,16 +319,22 @@ def bench_gpu(arguments: argparse.Namespace, folder: Path) -> None:
         },
         arguments.rounds,
     )
-    lines = trained(arguments, shards(arguments, folder), folder / "run", gpu, compile=True)
+    made = shards(arguments, folder)
+    lines = trained(arguments, made, folder / "run", gpu, epochs=8, compile=True)
     rate = arguments.batch / found["lanser"]
     say(
         part="gpu",
         gpu=torch.cuda.get_device_name(gpu),
         model=arguments.model,
+        batch=arguments.batch,
+        seconds=arguments.seconds,
+        lanser_s=round(found["lanser"], 4),
+        hand_tuned_s=round(found["tuned"], 4),
         synthetic_utterances_per_s=round(rate, 1),
         from_shards_utterances_per_s=round(steady(lines, "utterances_per_s"), 1),
         of_synthetic=round(steady(lines, "utterances_per_s") / rate, 3),
         of_hand_tuned=round(found["tuned"] / found["lanser"], 3),
+        waiting=round(steady(lines, "waiting"), 4),
     )
 
 

@@ -319,6 +319,7 @@ def test_the_mean_over_ranks_is_that_of_all_that_counts(quick):
 
 def test_a_rank_trains_on_its_own_gpu(monkeypatch):
     monkeypatch.setattr("lanser_cli.training.loop.parse_devices", lambda text: ["cuda:0"])
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MASTER_ADDR", "localhost")

@@ -67,7 +67,7 @@ bench: $(VENV)/dev ## Speed and label quality, next to peers (labels: TEXT=FOLDE
 bench-gpu: $(VENV)/dev ## The same on a GPU
 	$(if $(TEXT),$(BIN)/python tests/bench/entail.py --text $(TEXT) gpu,@echo "no TEXT=FOLDER: without labels")
 	$(BIN)/python tests/bench/transcribe.py $(if $(SPEECH),--speech $(SPEECH)) gpu
-	$(BIN)/python tests/bench/train.py gpu --clips 2000 --workers 8
+	$(BIN)/python tests/bench/train.py gpu --batch 64 --clips 2000 --workers 8
 
 docs: $(BIN)/lanser ## Write anew what docs/ has from --help, the code and docs/results/
 	$(BIN)/python docs/make_cli.py

@@ -103,7 +103,8 @@ class WithTail(nn.Module):
         own = self._of(heard)
         if self.tail is None:
             return own
-        return torch.cat([own, self.tail.expand(len(own), -1, -1)], dim=1)
+        # On a GPU it hears in float16, with weights of float32.
+        return torch.cat([own, self.tail.to(own.dtype).expand(len(own), -1, -1)], dim=1)
 
 
 def most_tokens(seconds: float, limit: int) -> int:

@@ -19,6 +19,7 @@ from whisper.normalizers import EnglishTextNormalizer
 from lanser_cli.asr import whisper_context, whisper_weights
 from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine, Options
 from lanser_cli.asr.engines import embedded, make_engine
+from lanser_cli.asr.engines.whisper import WhisperEngine
 from lanser_cli.asr.quality import Thresholds
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
@@ -280,3 +281,17 @@ def test_a_damaged_file_is_one_kind_sentence(small: tuple[Path, Any], harm: Any)
         embedded.load("cpu", path)
     message = str(e.value)
     assert str(path) in message and "install lanser again" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["short", "full"])
+def test_in_float16_as_on_a_gpu_it_hears_the_same(
+    full: bool, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lanser_cli.asr.whisper_onednn.accelerate", lambda *_: None)
+    some, options = clips[:4], Options(precision="float32", full_context=full)
+    model = embedded.load("cpu")
+    texts = [found.text for found in WhisperEngine(model, "embedded", options).transcribe(some)]
+    half = WhisperEngine(embedded.load("cpu"), "embedded", options)
+    monkeypatch.setattr(half, "_half", True)
+    for found, text in zip(half.transcribe(some), texts, strict=True):
+        assert found.text.rstrip(".") == text.rstrip("."), "all words"

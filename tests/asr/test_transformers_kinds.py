@@ -388,6 +388,18 @@ def test_a_text_depends_on_its_clip_and_on_no_other(
             assert transcript.avg_logprob == pytest.approx(together[index].avg_logprob, abs=1e-3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_float16_as_on_a_gpu_a_text_is_the_same(
+    kind: str, folder: Callable[[str], Path]
+) -> None:
+    engine, some = engine_of(folder, kind), clips()
+    exact = engine.transcribe(some)
+    engine._model.half()
+    for ours, theirs in zip(engine.transcribe(some), exact, strict=True):
+        assert ours.text[:5] == theirs.text[:5], "with weights by chance later letters may differ"
+        assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=0.05)
+
+
 # ---------------------------------------------------------------- what it says of its text
 
 

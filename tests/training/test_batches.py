@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import pickle
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from lanser_cli.records import Record
 from lanser_cli.shards import reader
 from lanser_cli.shards.pack import pack
 from lanser_cli.shards.writer import ShardWriter
+from lanser_cli.training.ahead import made_ahead
 from lanser_cli.training.batches import Crops, StepSampler, batches
 from lanser_cli.training.examples import (
     Example,
@@ -345,3 +348,26 @@ def test_what_workers_share_is_small():
     ]
     crops = Crops([Example(record, (0.5,) * 6) for record in records], 8_000, seed=0)
     assert len(pickle.dumps(crops)) / 2000 < 150, "bytes an utterance"
+
+
+def test_the_next_item_is_made_while_one_is_in_use_and_the_first_by_the_caller():
+    made, threads = [], []
+
+    def items():
+        for number in range(4):
+            threads.append(threading.current_thread())
+            made.append(number)
+            yield number
+        raise LanserError("the last")
+
+    seen, another = [], made_ahead(items())
+    with pytest.raises(LanserError, match="the last"):
+        for item in another:
+            seen.append(item)
+            deadline = time.monotonic() + 10
+            while len(made) < min(4, item + 2) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            assert len(made) == min(4, item + 2), "one ahead, and no more"
+    assert seen == [0, 1, 2, 3] and threads[0] is threading.main_thread()
+    assert threading.main_thread() not in threads[1:]
+    assert list(made_ahead(iter(()))) == []

@@ -27,7 +27,7 @@
 # EVALUATE_OPTIONS for more options of the Python script. With
 # TRAIN_OPTIONS="--teachers 2 --students 1", as the model that ships was made, it takes 80 minutes on
 # two CPU cores in float32, and about twice that without. Where processors multiply bfloat16, that
-# is taken.
+# is taken, and so is a GPU where there is one.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

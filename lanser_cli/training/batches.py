@@ -172,7 +172,8 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device. A GPU goes on computing meanwhile: pinned memory is copied beside."""
     if device.type != "cuda":
         return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)
+    with torch.cuda.device(device):  # a thread begins with the first GPU, whosever it is
+        return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def as_float(waveform: Tensor) -> Tensor:

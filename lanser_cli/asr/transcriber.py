@@ -112,12 +112,20 @@ class Transcriber:
         """A transcript for each clip. If a batch fails, its clips are tried one by one.
 
         If it fails for want of memory, halves of it are tried, and later batches are smaller.
+
+        Raises:
+            LanserError: the GPU itself failed: it would fail on every later clip as well.
         """
         try:
             return list(self._engine.transcribe(clips))
         except LanserError:
             raise
         except Exception as error:
+            if _is_of_the_gpu(error):
+                raise LanserError(
+                    f"{self._engine.name}: {_first_line(error)}: once a GPU has failed, it fails "
+                    "on all that follows: go on with --resume, on another --device if it does again"
+                ) from error
             if len(clips) == 1:
                 return [f"{self._engine.name} failed on it: {type(error).__name__}: {error}"]
             parts = [[clip] for clip in clips]
@@ -198,7 +206,18 @@ def _is_out_of_memory(error: Exception) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or "out of memory" in words
         or "can't allocate memory" in words
+        or "alloc_failed" in words  # of cuBLAS and cuDNN
     )
+
+
+def _is_of_the_gpu(error: Exception) -> bool:
+    """Whether it is an error of CUDA, which no call of this process survives."""
+    words = str(error).lower()
+    return ("cuda error" in words or "cuda failed" in words) and not _is_out_of_memory(error)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _give_back_memory() -> None:

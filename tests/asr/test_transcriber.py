@@ -206,6 +206,36 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     assert "length ran out of memory with 12 clips at once" in said[0]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in its pages",
+        "CUDA failed with error an illegal memory access was encountered",
+    ],
+)
+def test_a_gpu_that_fails_ends_the_run_instead_of_rejecting_all_that_follows(
+    shuffled: list[Record], said: str
+) -> None:
+    """After such an error no call of the process succeeds, whatever the clip."""
+
+    class Broken(LengthEngine):
+        def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+            raise RuntimeError(said)
+
+    with pytest.raises(LanserError, match=f"length: {said.splitlines()[0]}: .*--resume"):
+        Transcriber(Broken(), 4)(shuffled)
+
+
+def test_no_memory_for_cublas_is_no_failure_of_the_gpu(shuffled: list[Record]) -> None:
+    class Small(SmallMemory):
+        def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+            if len(clips) > 3:
+                raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublas")
+            return super().transcribe(clips)
+
+    assert all(isinstance(outcome, Record) for outcome in Transcriber(Small(), 12)(shuffled))
+
+
 def test_no_memory_for_a_single_clip_is_a_reject(shuffled: list[Record]) -> None:
     class None_(LengthEngine):
         def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:

@@ -38,6 +38,7 @@ class GliclassScorer:
 
     def __init__(self, name: str, sets: Sequence[Sequence[str]], *, device: str = "cpu") -> None:
         require("gliclass", "gliclass")
+        import torch
         from gliclass import GLiClassModel
         from gliclass.pipeline import UniEncoderZeroShotClassificationPipeline
         from transformers import AutoTokenizer
@@ -47,7 +48,7 @@ class GliclassScorer:
         with loading(self._folder, f"--model {EMBEDDED}"):
             _check(self._folder, name)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder)
-            model: Any = GLiClassModel.from_pretrained(self._folder)
+            model: Any = GLiClassModel.from_pretrained(self._folder, dtype=torch.float32)
         limit = min(self._tokenizer.model_max_length, positions(model.model.encoder_model), 1024)
         self._pipeline: Any = UniEncoderZeroShotClassificationPipeline(
             model, self._tokenizer, max_length=limit, device=device, progress_bar=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_scores_are_the_log_odds_of_the_library_and_labels_are_never_cut(tiny: P
     long = " ".join(["go away"] * 200)
     assert scorer.truncates([long, TEXTS[0]], LABELS) == [True, False]
     assert np.isfinite(scorer.score([long], LABELS)).all()
+
+
+@pytest.mark.slow
+def test_weights_that_were_saved_in_bfloat16_compute_in_float32(tiny: Path, tmp_path: Path) -> None:
+    """transformers would compute in what they were saved in, and the records say float32."""
+    import torch
+    from gliclass import GLiClassModel
+
+    folder = shutil.copytree(tiny, tmp_path / "tiny")
+    GLiClassModel.from_pretrained(tiny).to(torch.bfloat16).save_pretrained(folder)
+    scorer = GliclassScorer(f"gliclass:{folder}", [LABELS])
+    found = scorer.score(TEXTS, LABELS)
+    assert scorer.precision == "float32"
+    assert (torch.from_numpy(found) != torch.from_numpy(found).bfloat16()).any()
 
 
 @pytest.mark.slow

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import Stopped, UsageError
+
+PATIENCE = timedelta(hours=2)
+"""How long ranks wait for one that works alone, such as the first as it tests a fold, or for what
+another machine still fetches. By default NCCL ends them after ten minutes. When one dies, its
+launcher ends the others."""
 
 
 @contextmanager
@@ -22,15 +28,19 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.count)
+    dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.count, timeout=PATIENCE)
     try:
         yield ranks
         dist.barrier()
     except Stopped:  # in all of them
         dist.barrier()  # once one has ended, srun or torchrun ends the rest, and one still saves
-        raise
-    finally:
         dist.destroy_process_group()
+        raise
+    except BaseException:  # perhaps in this one alone
+        if backend == "gloo":  # NCCL would wait for the others, which wait for this one
+            dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 def summed(numbers: Sequence[float], ranks: Ranks, device: torch.device) -> list[float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from quick import Main, Quick, as_ranks
 from safetensors.torch import load_file
 
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, Stopped, UsageError
+from lanser_cli.training.ranks import process_group
 
 MEETING = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 VARIABLES = (
@@ -89,6 +92,40 @@ def test_a_rank_alone_is_refused_by_command(labelled: Path, tmp_path: Path, lans
     done = lanser(*line, env={"RANK": "1"}, check=2)
     assert b"RANK=1, but WORLD_SIZE missing" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("ended", "done"),
+    [
+        (None, ["barrier", "destroy"]),
+        (Stopped(15, ""), ["barrier", "destroy"]),
+        (LanserError("the disk is full"), []),
+    ],
+)
+def test_of_gpus_one_that_fails_alone_does_not_wait_for_the_others(
+    monkeypatch: pytest.MonkeyPatch, ended: Exception | None, done: list[str]
+) -> None:
+    """To take NCCL's group apart takes all ranks of a machine; the others wait for this one."""
+    called: list[str] = []
+    patience: list[timedelta] = []
+
+    def join(backend: str, *, timeout: timedelta, **_: object) -> None:
+        assert backend == "nccl"
+        patience.append(timeout)
+
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    monkeypatch.setattr("torch.distributed.init_process_group", join)
+    monkeypatch.setattr("torch.distributed.barrier", lambda: called.append("barrier"))
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: called.append("destroy"))
+    place(monkeypatch, {"RANK": "0", "WORLD_SIZE": "2", **MEETING})
+    with (
+        pytest.raises(type(ended)) if ended else nullcontext(),
+        process_group(torch.device("cuda:0")),
+    ):
+        if ended is not None:
+            raise ended
+    assert called == done
+    assert patience[0] > timedelta(hours=1), "one may test a fold alone, or fetch for long"
 
 
 @pytest.fixture(scope="module")

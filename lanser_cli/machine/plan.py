@@ -175,7 +175,8 @@ def _commands(name: str, words: str, parts: int, gpus: int) -> list[str]:
     made = {"transcribe": "words", "entail-label": "weak", "shard": "shards"}.get(name, "run")
     if name in ("shard", "pretrain") or parts == 1:
         out = f"{made}/" if name in ("shard", "pretrain") else f"{made}.jsonl"
-        ranks = f"srun --ntasks={gpus} " if name == "pretrain" and gpus > 1 else ""
+        several = name == "pretrain" and gpus > 1
+        ranks = f"srun --kill-on-bad-exit --ntasks={gpus} " if several else ""
         return [f"{ranks}lanser {name} {words} --resume -o {out}"]
     one = f"--part slurm/{parts} --resume -o {made}/$SLURM_ARRAY_TASK_ID.jsonl"
     return [

@@ -49,7 +49,9 @@ def test_a_plan_is_of_what_its_commands_do(capfd: pytest.CaptureFixture[str]) ->
     found = planned(capfd, "--hours", 1000, "--max-count", 100_000, "--gpus", 8)
     assert found["shard"]["files"] == -(-found["shard"]["bytes"] // 1024**3) + 1 > 9
     assert "--max-count 100000" in found["shard"]["commands"][0]
-    assert found["pretrain"]["commands"][0].startswith("srun --ntasks=8 lanser pretrain shards/")
+    assert found["pretrain"]["commands"][0].startswith(
+        "srun --kill-on-bad-exit --ntasks=8 lanser pretrain shards/"
+    )
     found = planned(capfd, "--hours", 10, "--cores", 1)
     for stage in found.values():
         assert stage["wall_hours"] == pytest.approx(2 * stage["device_hours"])

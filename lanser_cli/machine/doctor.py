@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.requirements import Requirement
 
@@ -18,6 +18,9 @@ from lanser_cli.devices import cpu_count
 from lanser_cli.errors import LanserError
 from lanser_cli.provenance import versions
 from lanser_cli.surroundings import CROWDED
+
+if TYPE_CHECKING:
+    import torch
 
 Status = Literal["works", "note", "broken"]
 
@@ -93,11 +96,27 @@ def _devices() -> Iterator[Finding]:
         pays = ["float16"] * gpu + ["bfloat16"] * bfloat16_pays(device)
         pays += ["int8"] * (not gpu and int8_pays())
         what = torch.cuda.get_device_name(device) if gpu else f"{torch.get_num_threads()} threads"
+        if fault := _fault(device):
+            advice = "mend its driver, or install the PyTorch that is built for it"
+            yield Finding(f"device {device}", "broken", f"{what}: {fault}", advice)
+            continue
         faster = " and ".join(pays) or "no shorter precision"
         yield Finding(f"device {device}", "works", f"{what}; faster than float32: {faster}")
     if not count:
         advice = "ResNet-50 on many hours wants a GPU: --model resnet18-slim is for a CPU"
         yield Finding("device cuda", "note", "no GPU that PyTorch can use", advice)
+
+
+def _fault(device: torch.device) -> str | None:
+    """Why nothing can be computed there; a GPU that PyTorch is not built for has a name too."""
+    import torch
+
+    try:
+        square = torch.ones(8, 8, device=device)
+        (square @ square).tolist()
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def _transcribes() -> Iterator[Finding]:

@@ -56,6 +56,21 @@ def test_damaged_weights_and_a_broken_driver_are_found(
     assert found["entail-label, without a download"] == "works"  # and the rest is looked at
 
 
+def test_a_gpu_that_has_a_name_and_computes_nothing_is_broken(
+    no_model: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that PyTorch is not built for; here there is none, whatever is said."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "Old 2000")
+    monkeypatch.setattr("lanser_cli.training.recipe.bfloat16_pays", lambda device: False)
+    found = {one.name: one for one in doctor.examine()}
+    assert found["device cpu"].status == "works"
+    assert found["device cuda:0"].status == "broken"
+    assert found["device cuda:0"].found.startswith("Old 2000: ")
+
+
 def test_a_model_that_answers_wrongly_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanser_cli.entailment, "label", lambda records, *_: records)
     assert statuses()["entail-label, without a download"] == "broken"

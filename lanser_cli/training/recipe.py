@@ -135,6 +135,7 @@ class Recipe:
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether this device has arithmetic for bfloat16; elsewhere it is emulated, and slow."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # it is asked of the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities()
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))

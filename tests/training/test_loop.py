@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -325,6 +326,22 @@ def test_a_rank_trains_on_its_own_gpu(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", "29500")
     assert loop.choose_device("auto") == torch.device("cuda:3")
+
+
+def test_bfloat16_pays_where_the_gpu_that_is_asked_about_has_it(monkeypatch):
+    """PyTorch answers for its current GPU, which is the first."""
+    current = [0]
+
+    @contextmanager
+    def made_current(device):
+        current.append(device.index)
+        yield
+        current.pop()
+
+    monkeypatch.setattr("torch.cuda.device", made_current)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: current[-1] == 0)
+    found = {index: Recipe(1).on(torch.device("cuda", index)).precision for index in (0, 1)}
+    assert found == {0: "bfloat16", 1: "float16"}
 
 
 def test_many_devices_are_torchruns_business(monkeypatch):

@@ -131,7 +131,7 @@ class PairScorer:
         with torch.inference_mode():
             for batch in self._batches(lengths[order]):
                 pairs = [(heads[rows[i]][: cuts[i]], tails[columns[i]]) for i in order[batch]]
-                odds.append(self._odds(pairs))
+                odds.append(self._within_memory(pairs))
             found = torch.cat(odds).cpu().numpy()
         if not np.isfinite(found).all():
             if self.precision == "float32":
@@ -188,6 +188,26 @@ class PairScorer:
         self._model.to(self._device).eval()
         with torch.no_grad():
             accelerate(self._model, self.precision, on_cpu)
+
+    def _within_memory(self, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
+        """`_odds`, in halves where a GPU has no memory for all; later batches are smaller."""
+        import torch
+
+        try:
+            return self._odds(pairs)
+        except torch.OutOfMemoryError:
+            if len(pairs) == 1:
+                raise
+        # Behind the handler: while the error is alive, so are the tensors of the frames it was in.
+        torch.cuda.empty_cache()
+        longest = max(len(head) + len(tail) for head, tail in pairs)
+        self._budget = min(self._budget, len(pairs) * longest // 2)
+        console.warn(
+            f"model '{self.name}' ran out of memory with {len(pairs)} pairs at once: going on with "
+            f"{self._budget} tokens at most"
+        )
+        middle = len(pairs) // 2
+        return torch.cat([self._within_memory(part) for part in (pairs[:middle], pairs[middle:])])
 
     def _odds(self, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
         """Log-odds of one batch, on the device: float32 `[pairs]`."""

@@ -99,6 +99,30 @@ def test_a_model_too_frail_for_bfloat16_is_run_in_float32_and_this_is_said_once(
     assert "gives NaN in bfloat16, so it is run in float32" in line
 
 
+def test_a_gpu_without_memory_for_a_batch_is_given_halves_of_it(
+    keen_nli: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    expected = PairScorer(str(keen_nli)).score(PREMISES, HYPOTHESES)
+    scorer, odds, sizes = PairScorer(str(keen_nli), token_budget=9000), PairScorer._odds, []
+
+    def small(self: PairScorer, pairs: list[tuple[list[int], list[int]]]) -> torch.Tensor:
+        sizes.append(len(pairs))
+        if len(pairs) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return odds(self, pairs)
+
+    scorer._enough = 9000  # as on a GPU, whose batches are of unlike lengths
+    monkeypatch.setattr(PairScorer, "_odds", small)
+    found = scorer.score(PREMISES, HYPOTHESES)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert sizes[0] == 18 and "ran out of memory with 18 pairs at once" in capsys.readouterr().err
+    sizes.clear()
+    scorer.score(PREMISES, HYPOTHESES)
+    assert max(sizes) < 10, "later batches are smaller"
+
+
 def test_nothing_to_score(tiny_nli: Path) -> None:
     scorer = PairScorer(str(tiny_nli))
     assert scorer.score([], HYPOTHESES).shape == (0, 3)

@@ -295,3 +295,26 @@ def test_in_float16_as_on_a_gpu_it_hears_the_same(
     monkeypatch.setattr(half, "_half", True)
     for found, text in zip(half.transcribe(some), texts, strict=True):
         assert found.text.rstrip(".") == text.rstrip("."), "all words"
+
+
+def test_what_is_too_large_for_float16_is_heard_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on GPUs whose float16 overflows: from NaN Whisper makes exclamation marks."""
+    monkeypatch.setattr("lanser_cli.asr.whisper_onednn.accelerate", lambda *_: None)
+    loud, soft = (level * np.sin(np.arange(16_000) / 8).astype(np.float32) for level in (0.5, 1e-3))
+    options = Options(precision="float32", lang="en")
+    heard = {}
+    for half in (False, True):
+        model = embedded.load("cpu")
+        with torch.no_grad():
+            model.encoder.conv1.weight *= 1e6
+            model.encoder.conv1.bias *= 1e6
+            model.encoder.conv2.weight *= 1e-6
+        engine = WhisperEngine(model, "embedded", options)
+        monkeypatch.setattr(engine, "_half", half)
+        monkeypatch.setattr(engine, "precision", "float16" if half else "float32")
+        heard[half] = engine.transcribe([loud, soft])
+        assert engine.precision == ("float16" if half else "float32")
+    assert [one.text for one in heard[True]] == [one.text for one in heard[False]]
+    assert [one.precision for one in heard[True]] == ["float32", "float32"]

@@ -102,6 +102,20 @@ class WhisperEngine:
         self.name = name
 
     def transcribe(self, clips: Sequence[Waveform]) -> list[Transcript]:
+        """As every engine; what is too large for float16 is heard in float32."""
+        found = self._transcribed(clips)
+        again = [place for place, heard in enumerate(found) if heard.avg_logprob is None]
+        if self._half and again:
+            self._half, self.precision = False, "float32"
+            try:
+                heard = self._transcribed([clips[place] for place in again])
+            finally:
+                self._half, self.precision = True, "float16"
+            for place, transcript in zip(again, heard, strict=True):
+                found[place] = transcript
+        return found
+
+    def _transcribed(self, clips: Sequence[Waveform]) -> list[Transcript]:
         groups: dict[float, list[int]] = {}
         for index, clip in enumerate(clips):
             seconds = whisper_context.FULL if self._full else context_seconds(len(clip))

@@ -61,10 +61,13 @@ class TransformersEngine:
         noise = np.random.default_rng(0).normal(0, 0.1, 3 * SAMPLE_RATE).astype(np.float32)
         short = noise[: SAMPLE_RATE // 2]
         with torch.inference_mode():
-            (alone,) = self._hear([short], 8)
-            together, _ = self._hear([short, noise], 8)
+            try:
+                (alone,) = self._hear([short], 8)
+                together, _ = self._hear([short, noise], 8)
+            except FloatingPointError as error:
+                raise LanserError(f"{self.name}: {error}, in {self._model.dtype}") from None
         if alone.avg_logprob is None or together.avg_logprob is None:
-            raise LanserError(f"{self.name}: it computes NaN, in {self._model.dtype}")
+            raise LanserError(f"{self.name}: it makes nothing at all of half a second of sound")
         close = 1e-4 if self._model.dtype == torch.float32 else 2e-2
         apart = abs(alone.avg_logprob - together.avg_logprob)
         self._batched = alone.text == together.text and apart < close
@@ -140,8 +143,17 @@ class Ctc(TransformersEngine):
 
 
 def _mean(logprobs: torch.Tensor) -> float | None:
+    """None of nothing.
+
+    Raises:
+        FloatingPointError: the model computed NaN, so that what it wrote is no text.
+    """
+    if not len(logprobs):
+        return None
     mean = float(logprobs.mean())
-    return mean if math.isfinite(mean) else None
+    if not math.isfinite(mean):
+        raise FloatingPointError("it computes NaN")
+    return mean
 
 
 class Path:

@@ -400,6 +400,19 @@ def test_in_float16_as_on_a_gpu_a_text_is_the_same(
         assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=0.05)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_that_overflows_in_float16_is_a_reject_and_no_text(
+    kind: str, folder: Callable[[str], Path]
+) -> None:
+    engine, some = engine_of(folder, kind), clips()
+    weights = engine._model.half().parameters()
+    with torch.no_grad():
+        largest = max(weights, key=lambda weight: weight.numel())
+        largest[...] = float("nan")
+    with pytest.raises(FloatingPointError, match="it computes NaN"):
+        engine.transcribe(some)
+
+
 # ---------------------------------------------------------------- what it says of its text
 
 

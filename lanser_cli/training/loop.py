@@ -42,7 +42,12 @@ def choose_device(text: str) -> torch.device:
             "torchrun --nproc-per-node=gpu -m lanser_cli pretrain ..."
         )
     local = Ranks.from_environment().local
-    if local and devices[0].startswith("cuda") and torch.cuda.device_count() != 1:
+    if local and devices[0].startswith("cuda") and (count := torch.cuda.device_count()) != 1:
+        if local >= count:
+            raise UsageError(
+                f"rank {local} of this machine has no GPU of its own, since there are {count}: "
+                "start as many as there are: torchrun --nproc-per-node=gpu ..."
+            )
         return torch.device(f"cuda:{local}")  # of one alone, srun has given it to this rank
     return torch.device(devices[0])
 

@@ -326,6 +326,9 @@ def test_a_rank_trains_on_its_own_gpu(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", "29500")
     assert loop.choose_device("auto") == torch.device("cuda:3")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(UsageError, match="rank 3 of this machine has no GPU of its own"):
+        loop.choose_device("auto")
 
 
 def test_bfloat16_pays_where_the_gpu_that_is_asked_about_has_it(monkeypatch):

@@ -12,10 +12,10 @@ import torch.distributed as dist
 from lanser_cli.devices import Ranks
 from lanser_cli.errors import Stopped, UsageError
 
-PATIENCE = timedelta(hours=2)
+PATIENCE = timedelta(hours=1)
 """How long ranks wait for one that works alone, such as the first as it tests a fold, or for what
-another machine still fetches. By default NCCL ends them after ten minutes. When one dies, its
-launcher ends the others."""
+another machine still fetches. By default NCCL ends them after ten minutes. One that dies is told
+from one that works by its launcher, or by its broken connections."""
 
 
 @contextmanager

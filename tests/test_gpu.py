@@ -33,6 +33,15 @@ def test_a_gpu_hears_what_a_cpu_does(heard: dict[str, Path]) -> None:
     assert len(same) > 10 and np.mean(same) >= 0.9, "in float16 a few may be others"
 
 
+def test_two_processes_on_gpus_write_what_one_writes(
+    heard: dict[str, Path], lanser: Lanser, tmp_path: Path
+) -> None:
+    """As `--device all` does; here both on the first, for want of a second."""
+    out = tmp_path / "both.jsonl"
+    lanser("transcribe", SPEECH / "unlabeled", "-o", out, "--device", "cuda:0,cuda:0", "-q")
+    assert out.read_bytes() == heard["cuda"].read_bytes()
+
+
 def test_a_gpu_labels_as_a_cpu_does(heard: dict[str, Path], lanser: Lanser) -> None:
     def labelled(device: str, precision: str) -> list[dict]:
         words = ("--device", device, "--precision", precision, "-q")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -304,7 +305,14 @@ def test_what_is_too_large_for_float16_is_heard_in_float32(
     monkeypatch.setattr("lanser_cli.asr.whisper_onednn.accelerate", lambda *_: None)
     loud, soft = (level * np.sin(np.arange(16_000) / 8).astype(np.float32) for level in (0.5, 1e-3))
     options = Options(precision="float32", lang="en")
-    heard = {}
+    heard, asked = {}, Counter[bool]()
+    task = WhisperEngine._task
+
+    def counted(self: WhisperEngine, *given: Any) -> Any:
+        asked[self._half] += 1
+        return task(self, *given)
+
+    monkeypatch.setattr(WhisperEngine, "_task", counted)
     for half in (False, True):
         model = embedded.load("cpu")
         with torch.no_grad():
@@ -318,3 +326,4 @@ def test_what_is_too_large_for_float16_is_heard_in_float32(
         assert engine.precision == ("float16" if half else "float32")
     assert [one.text for one in heard[True]] == [one.text for one in heard[False]]
     assert [one.precision for one in heard[True]] == ["float32", "float32"]
+    assert asked[True] == 2, "once in short, once in full, and not at six temperatures"

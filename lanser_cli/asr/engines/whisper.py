@@ -242,6 +242,8 @@ def _sampler(temperature: float, end: int) -> Any:
 
 def _is_bad(result: DecodingResult, limits: Thresholds) -> bool:
     """Whether openai-whisper's own `transcribe` would fall back to a higher temperature."""
+    if _finite(result.avg_logprob) is None:
+        return False  # at whatever temperature
     if result.no_speech_prob > limits.no_speech and result.avg_logprob < limits.logprob:
         return False
     return _is_unsure(result, limits)

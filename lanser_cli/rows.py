@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lanser_cli.destination import check_writable, is_stream, places
 from lanser_cli.errors import LanserError, UsageError, already_there
@@ -25,6 +25,9 @@ class WithRow(Record):
     """A record and a vector of it, float32. Two are equal if their fields are."""
 
     row: NDArray[np.float32] = field(compare=False)
+
+    def with_fields(self, **updates: Any) -> WithRow:
+        return WithRow({**self.fields, **updates}, self.row)
 
 
 def check_rows(path: Path, *, may_exist: bool) -> None:

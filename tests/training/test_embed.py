@@ -11,6 +11,7 @@ from conftest import Lanser, read_jsonl
 
 from lanser_cli.audio.sound import load
 from lanser_cli.records import Record
+from lanser_cli.training import heard
 from lanser_cli.training.runs import load_model
 
 
@@ -38,6 +39,19 @@ def test_a_row_is_the_mean_over_bands_and_over_the_frames_of_sound(
         count = np.ceil(min(1.0, len(sound) / 16_000) * maps.shape[3])
         wanted = maps[..., : int(count)].mean(dim=(2, 3)).mean(0)
         np.testing.assert_allclose(row, wanted, atol=1e-5)
+
+
+def test_what_the_model_has_heard_has_rows_too(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    known = [Record(fields) for fields in read_jsonl(labelled)[:5]]
+    heard.write(run, heard.heard((heard.marks(one), one.audio_filepath) for one in known), None)
+    embed(lanser, tmp_path, labelled, run)
+    marked = [one for one in read_jsonl(tmp_path / "out.jsonl") if one.get("heard")]
+    assert len(np.load(tmp_path / "rows.npy")) == 12 and {one.id for one in known} <= {
+        one["id"] for one in marked
+    }
 
 
 def test_a_killed_run_goes_on_to_the_same_rows(

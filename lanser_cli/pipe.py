@@ -30,7 +30,7 @@ from lanser_cli.output import (
 from lanser_cli.parts import parse_part, ranges, size_of_part, take_part
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
 from lanser_cli.redaction import Redaction
-from lanser_cli.rows import RowFile, WithRow, check_rows
+from lanser_cli.rows import RowFile, WithRow, check_rows, rows_in
 from lanser_cli.stage import Process, windows
 from lanser_cli.tally import Tally
 
@@ -132,10 +132,16 @@ class Pipe:
             count: says how many items there are, where that can be known.
 
         Raises:
-            UsageError: another run is to be resumed; the message names the first that differs.
+            UsageError: another run is to be resumed, and the message names the first that differs;
+                or its records are whole and its rows are gone.
         """
         identity = self._identity(settings)
         if self._resume and self.output is not None and is_whole(self.output, identity):
+            if self._rows is not None and rows_in(self._rows) is None:
+                raise UsageError(
+                    f"--resume: {self.output} is whole, but {self._rows} has no rows of it: name "
+                    "the file that has them, or make both anew with --force"
+                )
             console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
             return self.tally
         total = None if console.quiet else size_of_part(count(), self.part)

@@ -44,6 +44,16 @@ def check_rows(path: Path, *, may_exist: bool) -> None:
         raise already_there(path)
 
 
+def rows_in(path: Path) -> int | None:
+    """How many rows a whole file has; None if it is none."""
+    import numpy as np
+
+    try:
+        return len(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+
+
 class RowFile:
     """A NumPy array `[rows, width]` of float32 that grows by rows.
 
@@ -55,7 +65,8 @@ class RowFile:
         done: how many records are done.
 
     Raises:
-        LanserError: it cannot be written, or lacks rows of records that are done.
+        LanserError: it cannot be written, lacks rows of records that are done, or is whole and has
+            rows of others.
     """
 
     def __init__(self, path: Path, *, resume: bool, done: int) -> None:
@@ -66,7 +77,7 @@ class RowFile:
         going_on = resume and done > 0
         try:
             if going_on and self._final.exists() and not self._partial.exists():
-                os.replace(self._final, self._partial)
+                self._take_back(done)
             mode = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (0 if going_on else os.O_TRUNC)
             self._stream: BinaryIO = open(os.open(self._partial, mode, 0o666), "r+b")  # noqa: SIM115
         except OSError as error:
@@ -74,6 +85,16 @@ class RowFile:
             raise LanserError(f"{path}: cannot be written: {error.strerror}") from None
         if going_on:
             self._keep(done)
+
+    def _take_back(self, done: int) -> None:
+        """Make the part again of a file that was whole before its records were."""
+        if rows_in(self._final) != done:
+            self._lock.release()
+            raise LanserError(
+                f"{self._final}: is whole, and its rows are not those of the {done} records that "
+                "are done: name the file of this run, or begin anew with --force"
+            )
+        os.replace(self._final, self._partial)
 
     def _keep(self, done: int) -> None:
         from numpy.lib import format as npy

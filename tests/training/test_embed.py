@@ -76,6 +76,24 @@ def test_a_killed_run_goes_on_to_the_same_rows(
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_rows_that_are_gone_or_of_another_run_are_not_passed_over(
+    labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    embed(lanser, tmp_path, labelled, tiny_run)
+    out, rows = tmp_path / "out.jsonl", tmp_path / "rows.npy"
+    records, vectors = out.read_bytes(), rows.read_bytes()
+    rows.unlink()
+    done = embed(lanser, tmp_path, labelled, tiny_run, "--resume", check=2)
+    assert b"is whole, but" in done.stderr and b"rows.npy has no rows of it" in done.stderr
+    rows.write_bytes(vectors)  # as of another run, which nobody said may be overwritten
+    out.unlink()
+    (tmp_path / "out.jsonl.part").write_bytes(b"".join(records.splitlines(keepends=True)[:5]))
+    shutil.move(tmp_path / "out.jsonl.meta.json", tmp_path / "out.jsonl.part.meta.json")
+    done = embed(lanser, tmp_path, labelled, tiny_run, "--resume", check=1)
+    assert b"its rows are not those of the 5 records that are done" in done.stderr
+    assert rows.read_bytes() == vectors
+
+
 def test_parts_have_the_rows_of_their_records(
     labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
 ) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def of_files(names: Sequence[str | Path], *, hold_words: bool = False) -> str:
     """12 hex digits over what files and folders hold, whatever they are called.
 
     Of JSONL and tables every byte counts; of other files, and of those in a folder, their size and
-    time of change. Addresses count by their name, and of streams nothing is known.
+    time of change; of a shard that was relabelled its weak labels as well. Addresses count by their
+    name, and of streams nothing is known.
 
     Args:
         hold_words: that no digest may give away: then files of JSONL count as the others do.
@@ -171,9 +173,24 @@ def _content(name: str, hold_words: bool) -> str:
         is_set = index.is_file() and b'"shards"' in index.read_bytes()
         return file_sha256(index) if is_set else "\n".join(_listing(name))
     if path.is_file():
-        whole = name.endswith(_TABLES) and not hold_words
-        return file_sha256(path) if whole else _size_and_change(os.stat(name))
+        if name.endswith(_TABLES) and not hold_words:
+            return file_sha256(path)
+        return _size_and_change(os.stat(name)) + (_side_file(path) if path.suffix == ".tar" else "")
     return "a stream" if path.exists() else name
+
+
+def _side_file(tar: Path) -> str:
+    """The name of the file with a shard's weak labels, if its set was relabelled; else nothing."""
+    index = tar.with_name("index.json")
+    return _named_in(index, _size_and_change(index.stat())) if index.is_file() else ""
+
+
+@lru_cache(maxsize=16)
+def _named_in(index: Path, _state: str) -> str:
+    try:
+        return f" {json.loads(index.read_bytes())['relabelled']['file']}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def _listing(folder: str) -> Iterator[str]:

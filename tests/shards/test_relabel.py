@@ -11,6 +11,7 @@ from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import FileLock
+from lanser_cli.origin import of_files
 from lanser_cli.records import Record, Reject
 from lanser_cli.shards import reader
 from lanser_cli.shards.pack import pack
@@ -95,6 +96,17 @@ def test_shards_named_one_by_one_are_relabelled_too(copy: Path, tmp_path: Path) 
     for names in (["speech-{000001..000002}.tar"], ["speech-000002.tar", "speech-000000.tar"]):
         found = read(*(copy / name for name in names))
         assert found and all(record.emotion == f"new-{record.id}" for record in found)
+
+
+def test_a_run_over_shards_that_were_relabelled_meanwhile_is_another(
+    copy: Path, tmp_path: Path
+) -> None:
+    """No byte of the tars tells it; both ways to name them do."""
+    before = [of_files([name]) for name in (copy, f"{copy}/*.tar")]
+    relabel(copy, new_labels(tmp_path / "new.jsonl", [one.id for one in read(copy)]))
+    after = [of_files([name]) for name in (copy, f"{copy}/*.tar")]
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    assert after == [of_files([name]) for name in (copy, f"{copy}/*.tar")]
 
 
 def test_again_and_again(copy: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lanser_cli import console
+from lanser_cli import console, jsonl
 from lanser_cli.audio import channels, sound
 from lanser_cli.audio.measured import Load
 from lanser_cli.choices import Channel, Removing
@@ -103,7 +102,7 @@ def predict_files(
 
 
 def _check_files(inputs: Sequence[str], what: str) -> None:
-    if not all(os.path.exists(name) for name in inputs):
+    if any(map(jsonl.is_stream, inputs)):
         raise UsageError(f"{what} reads its input twice: name files, not a stream")
 
 

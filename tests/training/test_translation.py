@@ -59,3 +59,15 @@ def test_predict_answers_in_the_labels_of_the_corpus(
         check=2,
     )
     assert b"reads its input twice" in stream.stderr
+
+
+def test_what_is_read_twice_may_be_named_by_a_pattern(
+    lanser: Lanser, labelled: Path, clips: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """A glob or a range of tars is no stream, although no file is called so."""
+    line = ("--run", tiny_run, "--device", "cpu", "--calibrate", "batch")
+    lanser("shard", labelled, "-o", tmp_path / "set", "--max-count", "7")
+    whole = read_jsonl(lanser("predict", tmp_path / "set", *line).stdout)
+    tars = tmp_path / "set" / "speech-{000000..000001}.tar"
+    assert read_jsonl(lanser("predict", tars, *line).stdout) == whole
+    assert len(read_jsonl(lanser("predict", clips / "*.wav", *line).stdout)) == 12

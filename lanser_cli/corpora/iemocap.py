@@ -10,6 +10,10 @@ activation, dominance), followed by the raters' lines, which are not read:
 
     [6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]
 
+They have all utterances of one speaker, then those of the other. Records of a dialogue come in the
+order in which they were said, as `lanser entail-label --context` needs them; what is left out is no
+context either.
+
 The sound is SessionN/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav, the transcript a line of
 SessionN/dialog/transcriptions/Ses01F_impro01.txt. The letter before the last number is the
 speaker's sex.
@@ -22,6 +26,7 @@ the raters did not agree) are left out and counted.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +45,7 @@ _LEFT_OUT = {
     "xxx": "no label agreed on",
 }
 _LINE = re.compile(r"\[[\d.]+ *- *[\d.]+\]\s+(\S+)\s+(\S+)\s+\[.*\]\s*")
+_BEGIN = re.compile(r"\[(\d+\.?\d*)")
 _NAME = re.compile(r"((Ses\d\d)[FM]_\w+)_([FM])\w*\d+")
 _SPOKEN = re.compile(r"(\S+) +\[[^]]*\]: *(.*)")
 
@@ -72,9 +78,8 @@ def _session(root: Path, fold: str, evaluations: list[Path]) -> Iterator[Outcome
     for evaluation in evaluations:
         spoken = _transcripts(folder / "dialog" / "transcriptions" / evaluation.name)
         lines = evaluation.read_text(encoding="utf-8", errors="replace").splitlines()
-        for number, line in enumerate(lines, 1):
-            if not line.startswith("["):
-                continue
+        numbered = [(at, line) for at, line in enumerate(lines, 1) if line.startswith("[")]
+        for number, line in sorted(numbered, key=_begin):
             where = f"{evaluation}:{number}"
             found = _LINE.fullmatch(line)
             name = found and _NAME.fullmatch(found[1])
@@ -106,6 +111,12 @@ def _session(root: Path, fold: str, evaluations: list[Path]) -> Iterator[Outcome
                 yield utterance(path, fields)
     for stem in unannotated:
         yield Dropped(make_id(stem), "sound without annotation")
+
+
+def _begin(numbered: tuple[int, str]) -> float:
+    """When the utterance of a line begins, s; infinite where the line does not say it."""
+    found = _BEGIN.match(numbered[1])
+    return float(found[1]) if found else math.inf
 
 
 def _transcripts(path: Path) -> dict[str, str]:

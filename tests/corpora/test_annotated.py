@@ -92,6 +92,23 @@ def test_iemocap(iemocap: Path) -> None:
     assert "Ses01F_impro01.txt:14: not of the form" in errors[2]
 
 
+def test_utterances_of_a_dialogue_come_in_the_order_in_which_they_were_said(iemocap: Path) -> None:
+    """The corpus has all of one speaker, then all of the other; context is what was said before."""
+    name = "Ses01F_impro01"
+    by_speaker = "".join(
+        f"[{begin} - {end}]\t{name}_{utterance}\tneu\t[2.5, 2.5, 2.5]\n"
+        for begin, end, utterance in (
+            ("6.2901", "8.2357", "F000"),
+            ("10.0100", "11.3925", "F002"),
+            ("7.5712", "10.4750", "M001"),
+        )
+    )
+    (iemocap / f"Session1/dialog/EmoEvaluation/{name}.txt").write_text(by_speaker)
+    records, _, _ = sorted_out(corpora.read("iemocap", iemocap))
+    said = [record.id for record in records if record.fields["dialogue"] == name]
+    assert said == [f"{name}_{utterance}" for utterance in ("F000", "M001", "F002")]
+
+
 def test_a_second_file_or_line_of_an_utterance_is_counted(
     iemocap: Path, wav: MakeWav, tmp_path: Path
 ) -> None:

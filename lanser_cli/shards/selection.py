@@ -198,7 +198,7 @@ def _flagged(record: Record, unwanted: frozenset[str]) -> str | None:
 
 
 def _split(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
-    splits = parse_splits(selection.split)
+    splits, used = parse_splits(selection.split), set[str]()
     for item in items:
         if not isinstance(item, Record):
             yield item
@@ -208,7 +208,15 @@ def _split(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
         except RecordError as error:
             yield Reject.of(item, _STAGE, error)
             continue
-        yield item.with_fields(split=_split_at(splits, place))
+        name = _split_at(splits, place)
+        if _class(item):  # others are not packed
+            used.add(name)
+        yield item.with_fields(split=name)
+    if used and (empty := [name for name in splits if name not in used]):
+        console.warn(
+            f"--split: nothing is in {', '.join(empty)}: each {selection.split_by} falls to a "
+            "split at random, and here are few: take another --seed, or another --split-by"
+        )
 
 
 def _split_at(splits: Mapping[str, float], place: float) -> str:

@@ -224,6 +224,17 @@ def test_a_split_that_nearly_has_a_common_name_is_pointed_out(
     assert said == "--split: there will be a split 'tran': did you mean 'train'?\n"
 
 
+def test_a_split_that_nobody_falls_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """With three speakers a share of a tenth is mostly nobody's."""
+    few = [weak(f"r{index}", speaker=f"s{index % 3}") for index in range(30)]
+    found = sides(few, split_by="speaker", seed=0)
+    empty = [name for name in THREE if name not in found.values()]
+    said = capsys.readouterr().err
+    assert empty and said.startswith(f"--split: nothing is in {', '.join(empty)}: each speaker")
+    sides([weak(f"r{index}", speaker=f"s{index}") for index in range(90)], split_by="speaker")
+    assert capsys.readouterr().err == ""
+
+
 def test_splits_are_read_in_order() -> None:
     assert list(parse_splits(WRITTEN).items()) == list(THREE.items())
     assert parse_splits("all=1") == {"all": 1.0} and parse_splits(None) == {}

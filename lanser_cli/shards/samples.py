@@ -120,7 +120,10 @@ class _Reading:
         data = b""
         try:
             data = self._read(sample.json.name)
-            return Record.parse({**default, **jsonl.loads(data), **place})
+            fields = {**default, **jsonl.loads(data), **place}
+            if fields["id"] is None:  # the same as absent
+                fields |= default
+            return Record.parse(fields)
         except (ValueError, TypeError, RecordError) as error:
             text = data.decode("utf-8", "backslashreplace")
             return self._reject(f"{name}: bad record: {error}", text)

@@ -285,9 +285,10 @@ def test_further_members_of_a_sample_are_counted_if_they_are_sound(tmp_path: Pat
 
 def test_a_sample_without_an_id_has_the_same_to_every_verb(tmp_path: Path) -> None:
     """So labels made of a tar by transcribe and entail-label find its samples in pretrain."""
-    blocks = member("set/a.flac", flac()) + member("set/a.json", b'{"speaker": "ann"}')
-    for bare in (False, True):
-        assert read(tmp_path / "x.tar", blocks, END, bare=bare) == (["set_a"], [])
+    for fields in (b'{"speaker": "ann"}', b'{"id": null, "speaker": "ann"}'):
+        blocks = member("set/a.flac", flac()) + member("set/a.json", fields)
+        for bare in (False, True):
+            assert read(tmp_path / "x.tar", blocks, END, bare=bare) == (["set_a"], [])
 
 
 def test_two_sounds_of_one_key_are_both_accounted_for(tmp_path: Path) -> None:

@@ -158,6 +158,11 @@ class Job:
             console.info(f"parts: {output} is whole already; nothing to do")
             return {"file": str(output), "records": None, "left_out": None}
         items = _check_lengths(parts)
+        if "--embed" in identity:
+            console.warn(
+                "parts: the rows of --embed stay as they are: row n of a part's file is of line n "
+                f"of that part, not of {output}"
+            )
         _allow_open_files(self.count)
         merged = JsonlFile(output, resume=False, origin=describe(parts[0].verb, identity))
         records = 0

@@ -97,6 +97,7 @@ def test_rows_that_are_gone_or_of_another_run_are_not_passed_over(
 def test_parts_have_the_rows_of_their_records(
     labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
 ) -> None:
+    """Their lines are merged in the order of the input; it is said that the rows are not."""
     found = {}
     for part in ("1/1", "1/2", "2/2"):
         folder = tmp_path / part.replace("/", "-")
@@ -108,6 +109,13 @@ def test_parts_have_the_rows_of_their_records(
     assert sorted(both) == sorted(found["1/1"]) and len(found["1/2"]) == 6
     for name, row in found["1/1"].items():
         np.testing.assert_allclose(both[name], row, atol=1e-5)
+    job = tmp_path / "job"
+    job.mkdir()
+    for part in (1, 2):
+        for path in (tmp_path / f"{part}-2").iterdir():
+            shutil.copy(path, job / path.name.replace("out", f"part-{part}"))
+    done = lanser("parts", job, "--of", "2", "--merge", tmp_path / "all.jsonl")
+    assert b"the rows of --embed stay as they are" in done.stderr
 
 
 def test_what_would_be_lost_or_mean_nothing_is_refused(

@@ -128,6 +128,6 @@ def _tars(path: str, bare: bool = False) -> list[str] | None:
     if not path.endswith(".tar"):
         return None
     names: list[str] = []
-    for name in braced(path):
+    for name in [path] if os.path.exists(path) else braced(path):
         names += [name] if os.path.exists(name) else sorted(glob.glob(name)) or [name]
     return names

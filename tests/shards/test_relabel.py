@@ -109,6 +109,14 @@ def test_a_run_over_shards_that_were_relabelled_meanwhile_is_another(
     assert after == [of_files([name]) for name in (copy, f"{copy}/*.tar")]
 
 
+def test_a_folder_with_braces_in_its_name_is_that_folder(copy: Path, tmp_path: Path) -> None:
+    folder = copy.rename(tmp_path / "takes{1,2}")
+    ids = [one.id for one in read(folder)]
+    relabel(folder, new_labels(tmp_path / "new.jsonl", ids))
+    assert [one.emotion for one in read(folder)] == [f"new-{one}" for one in ids]
+    assert [one.id for tar in sorted(folder.glob("*.tar")) for one in read(tar)] == ids
+
+
 def test_again_and_again(copy: Path, tmp_path: Path) -> None:
     ids = [record.id for record in read(copy)]
     relabel(copy, new_labels(tmp_path / "new.jsonl", ids))

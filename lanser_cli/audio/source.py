@@ -75,6 +75,12 @@ def locate(path: str) -> Place | None:
         return None
 
 
+def file_of(path: str) -> str:
+    """The file that a path speaks of: the tar of `shard.tar#member`, or the path itself."""
+    inside = _inside(path)
+    return inside[0] if inside else path
+
+
 def _inside(path: str) -> tuple[str, str] | None:
     """Tar and member of `shard.tar#member`."""
     archive, mark, member = path.partition(".tar#")

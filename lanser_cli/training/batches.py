@@ -21,6 +21,7 @@ from lanser_cli import console
 from lanser_cli.audio import sound
 from lanser_cli.audio.lender import is_lent
 from lanser_cli.audio.silence import sounding
+from lanser_cli.audio.source import file_of
 from lanser_cli.errors import LanserError, RecordError, of_one_record
 from lanser_cli.training.ahead import fetched_ahead
 from lanser_cli.training.augmentation import Augmentation
@@ -87,7 +88,7 @@ class Crops(Dataset[Batch]):
             [(one.offset, _or_nan(one.duration), _or_nan(one.channel)) for one in records],
             np.float64,
         )
-        homes = [path.partition("#")[0] if "#" in path else dirname(path) for path in paths]
+        homes = [dirname(path) if file_of(path) == path else file_of(path) for path in paths]
         self._homes, self.shards = np.unique(homes, return_inverse=True)
         self._places = np.full((len(paths), 2), -1, np.int64)
         for index in np.argsort(self.shards, kind="stable"):  # so that each tar is listed once

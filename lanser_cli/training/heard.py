@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lanser_cli import console
 from lanser_cli.audio import sound
-from lanser_cli.audio.source import source_of
+from lanser_cli.audio.source import file_of, source_of
 from lanser_cli.digests import file_sha256, sound_sha256, string64
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.output import commit
@@ -231,7 +231,7 @@ def _of_file(path: str, size: int, change: int) -> int:
 
 def _state(path: str) -> tuple[int, int]:
     try:
-        about = os.stat(path.partition("#")[0])
+        about = os.stat(file_of(path))
     except (OSError, ValueError):
         return 0, 0
     return about.st_size, about.st_mtime_ns

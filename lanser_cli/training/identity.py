@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.audio.lender import version
+from lanser_cli.audio.source import file_of
 from lanser_cli.digests import file_sha256
 from lanser_cli.origin import option
 from lanser_cli.records import Record
@@ -78,7 +79,7 @@ def digest_of_data(data: Iterable[tuple[Record, object]]) -> str:
     """
     found = hashlib.sha256()
     for record, target in data:
-        path = (record.audio_filepath or "").partition("#")[0]
+        path = file_of(record.audio_filepath or "")
         channel = () if record.channel is None else (record.channel,)
         span = record.offset, record.duration, *channel
         line = (record.id, *span, *_size_and_change(path), target)

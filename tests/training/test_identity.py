@@ -78,8 +78,9 @@ def test_the_number_of_ranks_counts() -> None:
     assert same(ranks=2) != same()
 
 
-def test_data_is_ids_spans_targets_and_the_files(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
+@pytest.mark.parametrize("name", ["a.wav", "take #1.wav"])
+def test_data_is_ids_spans_targets_and_the_files(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_bytes(b"sound")
     record = Record({"id": "a", "audio_filepath": str(path), "duration": 1.0})
     digest = digest_of_data([(record, "joy")])
@@ -91,8 +92,9 @@ def test_data_is_ids_spans_targets_and_the_files(tmp_path: Path) -> None:
         [(record, "joy")] * 2,
     ):
         assert digest_of_data(other) != digest
-    path.with_name("b.wav").write_bytes(b"other sound")
-    moved = record.with_fields(audio_filepath=str(path.with_name("b.wav")))
+    new = path.with_name(f"b{name}")
+    new.write_bytes(b"other sound")
+    moved = record.with_fields(audio_filepath=str(new))
     assert digest_of_data([(moved, "joy")]) != digest
 
 

@@ -8,10 +8,11 @@ is between the cells; a missing `duration` is read from the file, and one beyond
 Empty cells and columns without a name are left out, and the blanks around a cell. Paths are
 relative to the table, unless they exist from the working directory or another folder is named.
 
-Where no audio column is named, two forms are known by their columns. Common Voice's (`client_id`,
-`path`, `sentence`): they are speaker, audio and text, `locale` is `lang`, the clips are in the
-folder `clips` next to the table, and a table called train, dev or test is that `split`. Hugging
-Face's `metadata.csv` (`file_name`): it is the audio, and `transcription` the text.
+A column `emotion` is a weak label, as lanser writes it; where the table has no other label, that is
+said. Where no audio column is named, two forms are known by their columns. Common Voice's
+(`client_id`, `path`, `sentence`): they are speaker, audio and text, `locale` is `lang`, the clips
+are in the folder `clips` next to the table, and a table called train, dev or test is that `split`.
+Hugging Face's `metadata.csv` (`file_name`): it is the audio, and `transcription` the text.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lanser_cli import console
 from lanser_cli.audio import sound
 from lanser_cli.corpora.base import STAGE, Clip
 from lanser_cli.corpora.table import Table
@@ -79,7 +81,7 @@ def read(
     Raises:
         LanserError: no such file, or no header line.
         UsageError: a column that was named, or the one for the audio, is not there, or one is
-            named twice; or as `read_label_map`.
+            named twice; there is no label to map; or as `read_label_map`.
     """
     columns = (audio_column, label_column, speaker_column, text_column)
     named = dict(zip(_KEYS, columns, strict=True))
@@ -87,6 +89,17 @@ def read(
     wanted = [name for name in named.values() if name] + [*_KEYS, *_COMMON_VOICE, "file_name"]
     table = Table(path, wanted=wanted)
     layout = _layout(table, named, audio_root, labels)
+    keys = set(layout.keys.values())
+    if labels is not None and "label" not in keys:
+        raise UsageError(
+            f"{path}: --label-map has no labels to map: name their column with --label-column; "
+            f"{table.header}"
+        )
+    if "emotion" in keys and not keys & {"label", "emotion_score"}:
+        console.warn(
+            f"{path}: its column 'emotion' is read as a weak label, since there is no column of "
+            "labels: if people gave it, say --label-column emotion"
+        )
     table.anchor = next(name for name, key in layout.keys.items() if key == "audio_filepath")
     return (_outcome(table, where, row, layout) for where, row in table)
 

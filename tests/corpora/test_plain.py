@@ -33,6 +33,26 @@ def test_folder_without_audio(tmp_path: Path) -> None:
         corpora.read("folder", tmp_path)
 
 
+def test_csv_a_column_of_emotions_is_a_weak_label_and_that_is_said(
+    wav: MakeWav, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People's labels are often called so; and a map of labels does not pass over them."""
+    wav("a.wav")
+    table = tmp_path / "clips.csv"
+    table.write_text("audio_filepath,emotion\na.wav,angry\n")
+    [record], _, _ = sorted_out(csv.read(table))
+    assert (record.emotion, record.label) == ("angry", None)
+    assert "'emotion' is read as a weak label" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no labels to map: name their column with --label-column"):
+        csv.read(table, label_map="angry=anger")
+    capsys.readouterr()
+    [record], _, _ = sorted_out(csv.read(table, label_column="emotion", label_map="angry=anger"))
+    assert record.label == "anger"
+    table.write_text("audio_filepath,emotion,emotion_score\na.wav,angry,0.5\n")
+    list(csv.read(table))
+    assert capsys.readouterr().err == ""
+
+
 def test_csv_named_columns_and_passengers(wav: MakeWav, tmp_path: Path) -> None:
     wav("clips/a.wav")
     wav("clips/b.wav")

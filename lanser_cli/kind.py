@@ -109,6 +109,14 @@ def not_table(head: bytes) -> str | None:
     return None if found in (_TABLE, _TEXT) or head.startswith(_UTF16) else found
 
 
+def not_tar(head: bytes) -> str | None:
+    """What a file is by its first bytes, if surely no tar; None where it may be one."""
+    found = other(head)
+    if head[257:262] == b"ustar" or found is None or found in (_TAR, _TABLE, _TEXT):
+        return None
+    return found.partition(":")[0]
+
+
 def _text(head: bytes) -> str | None:
     """A table, or another text: no control characters, and UTF-8 or nearly all ASCII."""
     if head.startswith(_UTF16):

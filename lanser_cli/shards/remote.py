@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from lanser_cli import console
+from lanser_cli import console, kind
 from lanser_cli.digests import file_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
@@ -191,10 +191,17 @@ def _copy(
                 "its SHA-256 is not what it was, or is by its index: if it was replaced, remove "
                 f"{remote.path.parent} and start anew"
             )
+        if remote.path.suffix == ".tar" and (found := kind.not_tar(_head(partial))):
+            raise OSError(f"{found} came, and shards are tars: name each: SET/a-{{000..012}}.tar")
         arrived(partial)
         commit(partial, remote.path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(kind.HEAD)
 
 
 def _fetch_beside(shard: Remote, folder: Path) -> None:

@@ -228,6 +228,23 @@ def test_what_a_server_packs_is_refused_and_an_index_not_passed_over(
             first_of(store, tmp_path / "cache")
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<!DOCTYPE HTML>\n<html><title>Directory listing</title>", "a web page"),
+        (b'{"id": "a", "audio_filepath": "a.wav"}\n', "JSON"),
+    ],
+)
+def test_what_is_no_tar_is_named_and_not_kept(
+    store: Store, tmp_path: Path, body: bytes, said: str
+) -> None:
+    """As of the address of a folder, for which a server sends the list of what is in it."""
+    (store.folder / "listing").write_bytes(body)
+    with pytest.raises(LanserError, match=f"cannot be fetched: {said} came, and shards are tars"):
+        first_of(store, tmp_path / "cache", "listing")
+    assert not list((tmp_path / "cache").rglob("*.tar"))
+
+
 def test_what_may_pass_is_told_from_what_does_not() -> None:
     """Of a connection; a full disk is no matter of patience."""
     passing = [ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), ConnectionResetError()]

@@ -94,14 +94,14 @@ class Redaction:
         """
         kept: dict[str, Any] = {}
         hashed = set[str]()
-        if _is_hash(record.get("text_hash")):
+        if is_hash(record.get("text_hash")):
             hashed = {"text_hash"} if record.get("text") else {"text_hash", "sentence"}
         for name, value in record.items():
             if name in _KEPT:
                 kept[name] = value
             elif name in _KEPT_WITHIN and isinstance(value, Mapping):
                 kept[name] = {key: value[key] for key in value if key in _KEPT_WITHIN[name]}
-            elif name in hashed and _is_hash(value):
+            elif name in hashed and is_hash(value):
                 kept.setdefault(name, value)
             elif self.key is not None and name in ("text", "sentence") and value:
                 said = spoken_form(str(value)) if name == "text" else str(value)
@@ -131,7 +131,8 @@ class Redaction:
         return hashlib.blake2b(data, key=self.key, digest_size=16).hexdigest()
 
 
-def _is_hash(value: object) -> bool:
+def is_hash(value: object) -> bool:
+    """Whether a text or a sentence is given as `Redaction` hashes it."""
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from lanser_cli.choices import Check
 from lanser_cli.evaluation.fingerprint import Prints
 from lanser_cli.records import Record
+from lanser_cli.redaction import is_hash
 from lanser_cli.texts import spoken_form
 
 CHECKS = tuple(check.value for check in Check)
@@ -45,6 +47,8 @@ class Side:
         default_factory=lambda: {name: {} for name in CHECKS if name != "fingerprint"}
     )
     """Of each check but `fingerprint`: value -> the first id that has it, and how many have."""
+    hashed: Counter[str] = field(default_factory=Counter)
+    """Of text and sentence: how many records have a hash in their place, by `--text-key`."""
     rejected: int = 0
     unheard: set[str] = field(default_factory=set)
     """Ids whose sound cannot be read: the other checks look at their records all the same."""
@@ -61,6 +65,7 @@ class Side:
             "text": spoken_form(record.text or "") or record.word("text_hash"),
             "audio": self.sounds[-1].hex(),
         }
+        self.hashed.update(check for check in ("sentence", "text") if is_hash(values[check]))
         for check, value in values.items():
             if value:
                 first, count = self.keys[check].get(value, (record.id, 0))
@@ -71,6 +76,12 @@ class Side:
         if check == "fingerprint":
             return sum(len(words) > 0 for words in self.prints)
         return sum(count for _, count in self.keys[check].values())
+
+    def strange(self, check: str, other: Side) -> int:
+        """How many records have a hash where some of the other side have words, or words there."""
+        written = self.has(check) - self.hashed[check]
+        others = other.has(check) - other.hashed[check]
+        return (self.hashed[check] if others else 0) + (written if other.hashed[check] else 0)
 
     def vouched(self) -> list[str]:
         """The ids that a certificate may be cited for."""
@@ -145,7 +156,11 @@ def compare(
     found = []
     for first, second in combinations(sides, 2):
         for check in CHECKS:
-            missing = len(first.ids) - first.has(check), len(second.ids) - second.has(check)
+            strange = first.strange(check, second), second.strange(check, first)
+            missing = (
+                len(first.ids) - first.has(check) + strange[0],
+                len(second.ids) - second.has(check) + strange[1],
+            )
             absent = [side.name for side in (first, second) if not side.has(check)]
             why = None
             if check in ("audio", "fingerprint") and not decoded:
@@ -153,6 +168,8 @@ def compare(
             elif absent:
                 thing = {"audio": "sound", "fingerprint": "sound of 0.75 s"}.get(check, check)
                 why = f"no {thing} in {' and '.join(absent)}"
+            elif strange == (first.has(check), second.has(check)):
+                why = f"a {check} is a hash in one and words in the other: hash both with one key"
             shared, records = 0, (0, 0)
             examples: list[dict[str, Any]] = []
             if why is None and check == "fingerprint":

@@ -28,6 +28,7 @@ from lanser_cli.evaluation.fingerprint import (
     fingerprint,
 )
 from lanser_cli.records import Record
+from lanser_cli.redaction import Redaction
 from lanser_cli.tally import Ledger
 
 OWN = sorted((ROOT / "examples/speech/unlabeled").glob("*.ogg"))[:8]
@@ -269,6 +270,22 @@ def test_what_is_absent_in_some_is_said(
     both = write_jsonl(tmp_path / "both.jsonl", [{**one, "split": "x"}, {**two, "split": "y"}])
     said = lanser("audit", both, "--workers", 1).stderr.decode()
     assert said == "audit: 2 in, 2 used, 0 rejected\n"
+
+
+def test_hashes_are_not_compared_with_words(apart: tuple[dict, dict], tmp_path: Path) -> None:
+    """What `--no-text --text-key` left of a set, and another set with the same words."""
+    one, two = apart
+    key = Redaction(b"a key of enough bytes")
+    same = {**two, "text": one["text"], "sentence": one["sentence"]}
+    hashed, words = side(tmp_path, "hashed", key.fields(one)), side(tmp_path, "words", same)
+    found = audited(hashed, words, decoded=False)
+    for check in ("text", "sentence"):
+        assert (found[check].shared, found[check].missing) == (0, (1, 1))
+        assert "hash both with one key" in str(found[check]) and not found[check].complete
+    found = audited(hashed, side(tmp_path, "too", key.fields(same)), decoded=False)
+    assert found["text"].shared == found["sentence"].shared == 1 and found["text"].complete
+    some = side(tmp_path, "some", same, {**key.fields(same), "id": "b2"})
+    assert audited(hashed, some, decoded=False)["text"].missing == (1, 1)
 
 
 def test_three_sides_by_split(apart: tuple[dict, dict], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from lanser_cli.choices import SplitBy
 from lanser_cli.digests import StringSet, string64
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.records import Dropped, Outcome, Record, Reject, to_json
-from lanser_cli.redaction import Redaction
+from lanser_cli.redaction import Redaction, is_hash
 from lanser_cli.texts import spoken_form
 
 FLAGS = (
@@ -153,17 +153,25 @@ def select(
 def _limited(items: Iterable[Outcome], selection: Selection) -> Iterator[Outcome]:
     texts, flags, repeats = StringSet(), selection.unwanted_flags, selection.repeats
     lengths = Lengths(selection.min_seconds, selection.max_seconds)
+    kinds = set[bool]()
     for item in items:
         if isinstance(item, Record):
             reason = lengths.fault(item) or _unsure(item, selection) or _flagged(item, flags)
             if reason is None and "text" in repeats and _class(item):  # others are not packed
                 text = spoken_form(item.text or "") or item.word("text_hash")
+                if text:
+                    kinds.add(is_hash(text))
                 if text and not texts.add(text):
                     reason = "same text as an earlier record"
             if reason is not None:
                 yield Dropped(item.id, reason)
                 continue
         yield item
+    if len(kinds) > 1:
+        console.warn(
+            "--dedupe text: some records have words and others hashes of them, so that repeats "
+            "among the two stay: hash all with one key"
+        )
 
 
 def _unsure(record: Record, selection: Selection) -> str | None:

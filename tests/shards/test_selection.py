@@ -224,6 +224,17 @@ def test_a_split_that_nearly_has_a_common_name_is_pointed_out(
     assert said == "--split: there will be a split 'tran': did you mean 'train'?\n"
 
 
+def test_texts_and_hashes_of_texts_are_not_said_to_be_free_of_repeats(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    both = [weak("a", text="so it is"), *(weak(one, text_hash="5f" * 16) for one in "bc")]
+    kept, _ = run(both, Selection(dedupe="text"))
+    assert kept == ["a", "b"]
+    assert "repeats among the two stay" in capsys.readouterr().err
+    run(both[1:], Selection(dedupe="text"))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_split_that_nobody_falls_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """With three speakers a share of a tenth is mostly nobody's."""
     few = [weak(f"r{index}", speaker=f"s{index % 3}") for index in range(30)]

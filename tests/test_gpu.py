@@ -57,7 +57,7 @@ def test_a_gpu_labels_as_a_cpu_does(heard: dict[str, Path], lanser: Lanser) -> N
     assert np.mean(same) >= 0.9
 
 
-def test_the_chain_ends_in_predictions_and_a_probe(
+def test_the_chain_ends_in_the_answers_of_a_cpu(
     labelled: Path, lanser: Lanser, tmp_path: Path
 ) -> None:
     shards, pretrained, tuned = (tmp_path / name for name in ("shards", "pretrained", "tuned"))

@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MAX_TOKENS = 96
 DEV = ["go_dev", "meld_train", "xed_dev"]
 TEST = ["go_test", "meld_test", "emory_test", "xed_test"]
@@ -71,7 +72,7 @@ def figures(scores: np.ndarray, gold: list[int]) -> dict[str, dict[str, float]]:
 def evaluate(options: argparse.Namespace) -> dict[str, dict]:
     """The figures of `options.evaluate`, a set and a template each."""
     model = AutoModelForSequenceClassification.from_pretrained(options.evaluate).float().eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(DEVICE)
     tokenizer = AutoTokenizer.from_pretrained(options.evaluate)
     words = read_words("goemotions") | read_words("more")
     labels = (options.data / "text/go_labels.txt").read_text().split()

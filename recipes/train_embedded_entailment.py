@@ -41,7 +41,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from embedded_entailment_figures import DEV, MAX_TOKENS, TEST, evaluate, log_odds
+from embedded_entailment_figures import DEV, DEVICE, MAX_TOKENS, TEST, evaluate, log_odds
 from embedded_entailment_lists import (
     CLASSES,
     Item,
@@ -74,7 +74,6 @@ from transformers import (
 
 SPOKEN = Path(__file__).parent / "spoken_sentences.tsv"
 ABLE = torch.cpu.get_capabilities()
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FAST = DEVICE.type == "cuda" or bool(ABLE.get("amx_bf16") or ABLE.get("avx512_bf16"))
 """Whether a GPU or this processor multiplies bfloat16; elsewhere training is in float32."""
 

@@ -47,6 +47,8 @@ class Side:
         default_factory=lambda: {name: {} for name in CHECKS if name != "fingerprint"}
     )
     """Of each check but `fingerprint`: value -> the first id that has it, and how many have."""
+    counted: Counter[str] = field(default_factory=Counter)
+    """How many records have what each check looks at."""
     hashed: Counter[str] = field(default_factory=Counter)
     """Of text and sentence: how many records have a hash in their place, by `--text-key`."""
     rejected: int = 0
@@ -66,21 +68,17 @@ class Side:
             "audio": self.sounds[-1].hex(),
         }
         self.hashed.update(check for check in ("sentence", "text") if is_hash(values[check]))
+        self.counted["fingerprint"] += len(self.prints[-1]) > 0
         for check, value in values.items():
             if value:
+                self.counted[check] += 1
                 first, count = self.keys[check].get(value, (record.id, 0))
                 self.keys[check][value] = first, count + 1
 
-    def has(self, check: str) -> int:
-        """Number of records that have what a check looks at."""
-        if check == "fingerprint":
-            return sum(len(words) > 0 for words in self.prints)
-        return sum(count for _, count in self.keys[check].values())
-
     def strange(self, check: str, other: Side) -> int:
         """How many records have a hash where some of the other side have words, or words there."""
-        written = self.has(check) - self.hashed[check]
-        others = other.has(check) - other.hashed[check]
+        written = self.counted[check] - self.hashed[check]
+        others = other.counted[check] - other.hashed[check]
         return (self.hashed[check] if others else 0) + (written if other.hashed[check] else 0)
 
     def vouched(self) -> list[str]:
@@ -158,17 +156,17 @@ def compare(
         for check in CHECKS:
             strange = first.strange(check, second), second.strange(check, first)
             missing = (
-                len(first.ids) - first.has(check) + strange[0],
-                len(second.ids) - second.has(check) + strange[1],
+                len(first.ids) - first.counted[check] + strange[0],
+                len(second.ids) - second.counted[check] + strange[1],
             )
-            absent = [side.name for side in (first, second) if not side.has(check)]
+            absent = [side.name for side in (first, second) if not side.counted[check]]
             why = None
             if check in ("audio", "fingerprint") and not decoded:
                 why = "--no-audio"
             elif absent:
                 thing = {"audio": "sound", "fingerprint": "sound of 0.75 s"}.get(check, check)
                 why = f"no {thing} in {' and '.join(absent)}"
-            elif strange == (first.has(check), second.has(check)):
+            elif strange == (first.counted[check], second.counted[check]):
                 why = f"a {check} is a hash in one and words in the other: hash both with one key"
             shared, records = 0, (0, 0)
             examples: list[dict[str, Any]] = []

@@ -88,7 +88,10 @@ class Crops(Dataset[Batch]):
             [(one.offset, _or_nan(one.duration), _or_nan(one.channel)) for one in records],
             np.float64,
         )
-        homes = [dirname(path) if file_of(path) == path else file_of(path) for path in paths]
+        files = map(file_of, paths)
+        homes = [
+            dirname(path) if file == path else file for path, file in zip(paths, files, strict=True)
+        ]
         self._homes, self.shards = np.unique(homes, return_inverse=True)
         self._places = np.full((len(paths), 2), -1, np.int64)
         for index in np.argsort(self.shards, kind="stable"):  # so that each tar is listed once

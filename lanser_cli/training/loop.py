@@ -164,7 +164,7 @@ class _Training:
         """Make the steps that are left, and write the model."""
         self._introduce()
         timetable = Timetable(self.recipe.checkpoint_every, self.recipe.checkpoint_minutes)
-        # A GPU has nothing to do but for the next step; a CPU's cores are busy with this one.
+        # While a GPU computes, this process only waits; a CPU's cores have no time to spare.
         prepared = self._prepared()
         ready = made_ahead(prepared) if self.device.type == "cuda" else prepared
         signals = 0

@@ -286,16 +286,16 @@ def test_a_damaged_file_is_one_kind_sentence(small: tuple[Path, Any], harm: Any)
 
 @pytest.mark.parametrize("full", [False, True], ids=["short", "full"])
 def test_in_float16_as_on_a_gpu_it_hears_the_same(
-    full: bool, clips: Clips, monkeypatch: pytest.MonkeyPatch
+    full: bool, engine: Engine, exact: Engine, clips: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lanser_cli.asr.whisper_onednn.accelerate", lambda *_: None)
-    some, options = clips[:4], Options(precision="float32", full_context=full)
-    model = embedded.load("cpu")
-    texts = [found.text for found in WhisperEngine(model, "embedded", options).transcribe(some)]
-    half = WhisperEngine(embedded.load("cpu"), "embedded", options)
-    monkeypatch.setattr(half, "_half", True)
-    for found, text in zip(half.transcribe(some), texts, strict=True):
-        assert found.text.rstrip(".") == text.rstrip("."), "all words"
+    half = WhisperEngine(embedded.load("cpu"), "embedded", Options(full_context=full))
+    half.precision = "float16"
+    some = clips[:4]
+    wanted = (exact if full else engine).transcribe(some)
+    for ours, theirs in zip(half.transcribe(some), wanted, strict=True):
+        assert ours.text.rstrip(".") == theirs.text.rstrip("."), "all words"
+        assert ours.precision == "float16"
 
 
 def test_what_is_too_large_for_float16_is_heard_in_float32(
@@ -320,8 +320,7 @@ def test_what_is_too_large_for_float16_is_heard_in_float32(
             model.encoder.conv1.bias *= 1e6
             model.encoder.conv2.weight *= 1e-6
         engine = WhisperEngine(model, "embedded", options)
-        monkeypatch.setattr(engine, "_half", half)
-        monkeypatch.setattr(engine, "precision", "float16" if half else "float32")
+        engine.precision = "float16" if half else "float32"
         heard[half] = engine.transcribe([loud, soft])
         assert engine.precision == ("float16" if half else "float32")
     assert [one.text for one in heard[True]] == [one.text for one in heard[False]]

@@ -88,12 +88,12 @@ class WhisperEngine:
             if not model.is_multilingual and lang != "en":
                 raise UsageError(f"--lang '{lang}': {name} understands English only")
         self._model, self._limits = model, options.limits
-        self._half = model.device.type == "cuda"
-        if self._half and options.precision != "auto":
+        on_gpu = model.device.type == "cuda"
+        if on_gpu and options.precision != "auto":
             raise UsageError(f"--precision {options.precision} is for CPUs: leave it out on a GPU")
         chosen = "float32" if options.precision == "auto" else options.precision
-        self.precision = "float16" if self._half else chosen
-        if not self._half:
+        self.precision = "float16" if on_gpu else chosen
+        if not on_gpu:
             whisper_onednn.accelerate(model, self.precision)
         self._short = whisper_context.ShortContext(model)
         self._lang = lang or (None if model.is_multilingual else "en")
@@ -106,11 +106,11 @@ class WhisperEngine:
         found = self._transcribed(clips)
         again = [place for place, heard in enumerate(found) if heard.avg_logprob is None]
         if self._half and again:
-            self._half, self.precision = False, "float32"
+            self.precision = "float32"
             try:
                 heard = self._transcribed([clips[place] for place in again])
             finally:
-                self._half, self.precision = True, "float16"
+                self.precision = "float16"
             for place, transcript in zip(again, heard, strict=True):
                 found[place] = transcript
         return found
@@ -186,6 +186,10 @@ class WhisperEngine:
             context_seconds=seconds,
             precision=self.precision,
         )
+
+    @property
+    def _half(self) -> bool:
+        return self.precision == "float16"
 
     @property
     def _longest(self) -> int:

@@ -110,18 +110,55 @@ def named(keys: Sequence[str], values: Sequence[Any]) -> list[str]:
     return [f"{key.replace('_', ' ')} {value}" for key, value in zip(keys, values, strict=True)]
 
 
-def paired(arm: list[Point], scratch: list[Point]) -> list[int]:
-    """The seeds that both have, of which a gain is."""
-    return sorted({one["seed"] for one in arm} & {one["seed"] for one in scratch})
+def by_network(points: Iterable[Point]) -> list[list[Point]]:
+    """Points of each pre-trained network, by its seed; one network where none is named."""
+    found: dict[int, list[Point]] = {}
+    for one in points:
+        found.setdefault(one.get("pretrain_seed") or 0, []).append(one)
+    return [found[seed] for seed in sorted(found)]
+
+
+def counted(points: Iterable[Point]) -> str:
+    """How many seeds each network was fine-tuned with: "5", or "5 + 3" of two."""
+    return " + ".join(str(len(one)) for one in by_network(points)) or "0"
+
+
+def paired(arm: list[Point], scratch: list[Point]) -> list[Point]:
+    """Those of an arm whose seed scratch has too, of which a gain is."""
+    seeds = {one["seed"] for one in scratch}
+    return [one for one in arm if one["seed"] in seeds]
 
 
 def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
-    """Of each unit, UAR less that of scratch: the mean over the seeds that both have."""
-    mine = {one["seed"]: one["by_unit"] for one in arm}
+    """Of each unit, UAR less that of scratch.
+
+    The mean over the seeds that both have, then over the arm's networks.
+    """
     others = {one["seed"]: one["by_unit"] for one in scratch}
-    seeds = paired(arm, scratch)
-    units = sorted(others[seeds[0]]) if seeds else []
-    return [fmean(mine[seed][unit] - others[seed][unit] for seed in seeds) for unit in units]
+    units = sorted(next(iter(others.values()), {}))
+    networks = by_network(paired(arm, scratch))
+    return [
+        fmean(
+            fmean(one["by_unit"][unit] - others[one["seed"]][unit] for one in network)
+            for network in networks
+        )
+        for unit in units
+        if networks
+    ]
+
+
+def mean_uar(points: list[Point]) -> str:
+    """UAR, the mean over networks of that over seeds; nothing of no points."""
+    if not points:
+        return ""
+    return f"{fmean(fmean(one['uar'] for one in network) for network in by_network(points)):.3f}"
+
+
+def gained(arm: list[Point], scratch: list[Point]) -> str:
+    """The gain with its interval; of several networks also that of each."""
+    networks = by_network(paired(arm, scratch))
+    each = ", ".join(f"{fmean(gains(one, scratch)):+.3f}" for one in networks)
+    return shown(gains(arm, scratch)) + (f"; networks {each}" if len(networks) > 1 else "")
 
 
 def beside_scratch(
@@ -141,13 +178,12 @@ def real_voices(points: list[Point]) -> str:
         other = [here[0][key] for key in apart]
         by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=("scratch", None))
         for (arm, p), one in {**by_arm, ("scratch", None): scratch}.items():
-            uar = fmean(each["uar"] for each in one) if one else None
             rows.append(
                 (
                     *other,
                     *(where[0], f"{where[1]:g}", arm if p is None else f"{arm}, p = {p}"),
-                    *(f"{where[-2]}, {where[-1]}", len(one), "" if uar is None else f"{uar:.3f}"),
-                    shown(found.get((arm, p), [])),
+                    *(f"{where[-2]}, {where[-1]}", counted(one)),
+                    *(mean_uar(one), "" if arm == "scratch" else gained(one, scratch)),
                 )
             )
         if where[1] == DECIDES:
@@ -340,8 +376,8 @@ def real_voices_decides(points: list[Point]) -> str:
         other = [here[0][key] for key in apart]
         by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=("scratch", None))
         for arm, words, answer in judged(REAL, found):
-            count = len(paired(by_arm[arm], scratch))
-            row = (where[-1], words, count, shown(found[arm]), answer)
+            count = counted(paired(by_arm[arm], scratch))
+            row = (where[-1], words, count, gained(by_arm[arm], scratch), answer)
             rows.append((*other, where[0], *row))
     head = columns(apart) + (
         "| corpus | steps | must come out | seeds | gain, UAR [95 %] | outcome |"

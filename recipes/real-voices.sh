@@ -10,7 +10,7 @@
 #
 # Parts, in this order; without any all are done, and what is there already is not made again:
 #   label            words and weak labels for each P, sound to shards
-#   pretrain-ARM     one network an arm, same sound, same steps: weak-P, shuffled, gold (the acted one)
+#   pretrain-ARM     networks of an arm, same sound, same steps: weak-P, shuffled, gold (the acted one)
 #   tune-ARM         fine-tune on CORPUS for each share of labels and seed; besides `tune-scratch`
 #   points           what each fine-tuning scored, as lines of RESULTS
 #   compare          each arm there with scratch, for each share of labels, paired by speaker; all
@@ -24,10 +24,11 @@
 # P          (default: chance 0.5 1)          CLIPS  of nEMO, balanced (default: all)
 # FRACTIONS  of the labels (default: 0.05 0.1 0.25 1)
 # SEEDS      (default: 0 1 2); each draws its own part of the labels, the same in every arm
+# PRETRAIN_SEEDS                  (default: 0); a network each for every arm
 # MODEL, CROP                     (default: resnet18-slim, 2 seconds)
 # PRETRAIN_STEPS, STEPS, FOLDS    (default: 6000, 400, 4; folds are by speaker, of both sexes)
 # BATCH      utterances a step of fine-tuning (default: 16; points stored before 27 November 2026: 32)
-# SHARE      I/N: of the tune parts, every N-th training from the I-th on
+# SHARE      I/N: of each arm's fine-tunings, every N-th from the I-th on
 #
 # A core with arithmetic for bfloat16 takes about 17 minutes a pre-training and 2 a fine-tuning: with
 # the defaults 4 hours a corpus. Two parts at once with OMP_NUM_THREADS=1 are faster than one after
@@ -53,6 +54,13 @@ steps=${STEPS:-400}
 batch=${BATCH:-16}
 folds=${FOLDS:-4}
 fractions=${FRACTIONS:-0.05 0.1 0.25 1}
+networks=${PRETRAIN_SEEDS:-0}
+
+# networks_of ARM: which it has; from scratch there is none before fine-tuning.
+networks_of() { if [ "$1" = scratch ]; then echo null; else echo "$networks"; fi; }
+
+# folder ARM NETWORK: where a network is, below pretrained, and what is tuned from it.
+folder() { case $2 in null | 0) echo "$1" ;; *) echo "$1-seed-$2" ;; esac; }
 
 label() {
     local p
@@ -70,25 +78,31 @@ label() {
 }
 
 pretrain() {
-    local labels=$1 control=none
+    local labels=$1 control=none network
     case $1 in shuffled | gold) labels=weak-$best control=$1 ;; esac
-    may_reject lanser pretrain "$work/shards" --labels "$work/$labels.jsonl" --control "$control" \
-        --model "$model" --crop "$crop" --steps "$pretrain_steps" --resume \
-        -o "$work/pretrained/$1"
+    for network in $networks; do
+        may_reject lanser pretrain "$work/shards" --labels "$work/$labels.jsonl" --resume \
+            --control "$control" --model "$model" --crop "$crop" --steps "$pretrain_steps" \
+            --seed "$network" -o "$work/pretrained/$(folder "$1" "$network")"
+    done
 }
 
 tune() {
-    local fraction seed run number=0 init=(--model "$model" --crop "$crop")
-    [ "$1" = scratch ] || init=(--init "$work/pretrained/$1")
+    local network fraction seed at number=0 init=(--model "$model" --crop "$crop")
     manifest "$kind" "$root" "$tuned/corpus.jsonl"
-    for fraction in $fractions; do
-        for seed in ${SEEDS:-0 1 2}; do
-            run="$tuned/$1/$fraction/seed-$seed"
-            number=$((number + 1))
-            mine "$number" && [ ! -e "$run/predictions.jsonl" ] || continue
-            may_reject lanser finetune "$tuned/corpus.jsonl" "${init[@]}" --folds "$folds" \
-                --fraction "$fraction" --seed "$seed" --subset-seed "$seed" \
-                --steps "$steps" --batch-size "$batch" --resume -o "$run"
+    for network in $(networks_of "$1"); do
+        at=$(folder "$1" "$network")
+        [ "$1" = scratch ] || init=(--init "$work/pretrained/$at")
+        for fraction in $fractions; do
+            for seed in ${SEEDS:-0 1 2}; do
+                number=$((number + 1))
+                mine "$number" && [ ! -e "$tuned/$at/$fraction/seed-$seed/predictions.jsonl" ] ||
+                    continue
+                may_reject lanser finetune "$tuned/corpus.jsonl" "${init[@]}" --folds "$folds" \
+                    --fraction "$fraction" --seed "$seed" --subset-seed "$seed" \
+                    --steps "$steps" --batch-size "$batch" --resume \
+                    -o "$tuned/$at/$fraction/seed-$seed"
+            done
         done
     done
 }
@@ -103,31 +117,36 @@ labeller() {
 }
 
 points() {
-    local arm p runs found=0 before labeller=none
+    local arm network p runs found=0 before labeller=none
     before=$(stored "$results")
     [ ! -e "$work/weak-$best.jsonl.meta.json" ] || labeller=$(labeller)
     for arm in scratch "${arms[@]}"; do
-        runs=("$tuned/$arm"/*/seed-*/predictions.jsonl)
-        [ -e "${runs[0]}" ] || continue
-        found=$((found + ${#runs[@]}))
         p=null
         [[ $arm = weak-* ]] && p=${arm#weak-}
         [ "$arm" = shuffled ] && p=$best
-        python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=real-voices \
-            "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "crop=$crop" "folds=$folds" \
-            "clips=${CLIPS:-all}" "labeller=$labeller" \
-            "pretrain_steps=$pretrain_steps"
+        for network in $(networks_of "$arm"); do
+            runs=("$tuned/$(folder "$arm" "$network")"/*/seed-*/predictions.jsonl)
+            [ -e "${runs[0]}" ] || continue
+            found=$((found + ${#runs[@]}))
+            python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=real-voices \
+                "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "crop=$crop" "folds=$folds" \
+                "clips=${CLIPS:-all}" "labeller=$labeller" "pretrain_steps=$pretrain_steps" \
+                "pretrain_seed=$network"
+        done
     done
     say_points "$found" "$tuned" "$before" "$results"
 }
 
-# Every arm with this share of the labels against scratch.
+# Every arm with this share of the labels against scratch, each network by itself.
 compare() {
-    local arm fraction compared
+    local arm network fraction at compared
     for fraction in $fractions; do
         compared=()
         for arm in scratch "${arms[@]}"; do
-            [ ! -e "$tuned/$arm/$fraction" ] || compared+=("$tuned/$arm/$fraction")
+            for network in $(networks_of "$arm"); do
+                at=$tuned/$(folder "$arm" "$network")/$fraction
+                [ ! -e "$at" ] || compared+=("$at")
+            done
         done
         lanser compare "${compared[@]}" --by speaker
     done

@@ -266,32 +266,36 @@ def test_real_voices_in_small(shared, checkout):
         "SEEDS": "0",
         "FOLDS": "2",
         "BATCH": "8",
+        "PRETRAIN_SEEDS": "0 3",
     }
     once = shell(recipe, checkout, **small)
     assert once.returncode == 0, once.stderr[-3000:]
     work = checkout / "runs" / "real-voices"
     config = json.loads((work / "pretrained" / "gold" / "config.json").read_text())
     assert config["control"] == "gold"
+    config = json.loads((work / "pretrained" / "gold-seed-3" / "config.json").read_text())
+    assert config["control"] == "gold" and config["recipe"]["seed"] == 3
     right = {
         p: sum(one["emotion"] == one["label"] for one in read_jsonl(work / f"weak-{p}.jsonl"))
         for p in ("chance", "1")
     }
     assert right["1"] > 2 * right["chance"]
-    [compared] = read_jsonl(once.stdout.encode())
-    assert (compared["n"], compared["units"], compared["least_p"]) == (24, 2, 0.5)
-    assert "points: 2 tested, 2 new, 2 in runs/real-voices/results.jsonl" in once.stderr
-    scratch, tuned = read_jsonl(work / "results.jsonl")
+    compared = read_jsonl(once.stdout.encode())
+    assert [(each["n"], each["units"], each["least_p"]) for each in compared] == [(24, 2, 0.5)] * 2
+    assert "points: 3 tested, 3 new, 3 in runs/real-voices/results.jsonl" in once.stderr
+    scratch, tuned, other = read_jsonl(work / "results.jsonl")
+    assert [one["pretrain_seed"] for one in (scratch, tuned, other)] == [None, 0, 3]
     assert (scratch["arm"], scratch["p"], tuned["arm"], tuned["p"]) == ("scratch", None, "weak", 1)
     assert re.fullmatch(r"embedded \([0-9a-f]{12}\)", tuned["labeller"])
     assert scratch["batch_size"] == tuned["batch_size"] == 8
     assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
     before = weights(work)
-    assert len(before) == 6  # two starts, and two folds of two arms
+    assert len(before) == 10  # two arms with two networks each, and two folds of three
     (work / "emodb" / "gold" / "1").mkdir(parents=True)  # an arm that has another share alone
     again = shell(recipe, checkout, **small)
     assert again.returncode == 0, again.stderr[-3000:]
     assert weights(work) == before
-    assert read_jsonl(work / "results.jsonl") == [scratch, tuned]
+    assert read_jsonl(work / "results.jsonl") == [scratch, tuned, other]
     for change in ({"STEPS": "3"}, {"BATCH": "4"}):
         other = shell(recipe, checkout, **small | change)
         assert other.returncode == 2 and "name another WORK" in other.stderr
@@ -472,6 +476,26 @@ def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp
     assert results.rebuilt(page, tmp_path) == page
     page = results.rebuilt("<!-- results: real-voices-decides -->\n<!-- end -->", tmp_path)
     assert "| a gain at p = 1 | 1 | +0.150" in page  # seeds of which the gain is
+
+
+def test_a_gain_is_the_mean_over_networks_and_says_that_of_each(tmp_path):
+    units = {f"s{i}": 0.01 * i for i in range(6)}
+
+    def line(seed: int, uar: float, arm: str = "weak", p: object = 1, **more: object) -> dict:
+        moved = {unit: uar + value for unit, value in units.items()}
+        return invented(arm=arm, p=p, seed=seed, uar=uar, by_unit=moved, **more)
+
+    lines = [line(seed, 0.3, "scratch", None, pretrain_seed=None) for seed in (0, 1, 2)]
+    lines += [line(seed, 0.3 + 0.1 * (seed + 1), pretrain_seed=0) for seed in (0, 1, 2)]
+    lines += [line(0, 0.5, pretrain_seed=4)]  # not so many seeds, and yet half of the mean
+    write_jsonl(tmp_path / "real-voices.jsonl", lines)
+    for name, count in (("real-voices", "| 3 + 1 | 0.500"), ("real-voices-decides", "| 3 + 1")):
+        page = results.rebuilt(f"<!-- results: {name} -->\n<!-- end -->", tmp_path)
+        gain = "+0.200 [+0.200, +0.200]; networks +0.200, +0.200 |"
+        assert f"{count} | {gain}" in page
+    lines[-1] = line(0, 0.7, pretrain_seed=4)
+    assert "networks +0.200, +0.400" in results.real_voices(lines)
+    assert "+0.300 [" in results.real_voices(lines)
 
 
 def test_points_of_unlike_settings_are_apart_and_say_so(tmp_path):

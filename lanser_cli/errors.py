@@ -79,6 +79,11 @@ def of_one_record() -> Iterator[None]:
         raise RecordError(f"{type(error).__name__} in {_where(error)}: {error}") from error
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _where(error: Exception) -> str:
     """The innermost line of lanser that an error came through."""
     frames = traceback.extract_tb(error.__traceback__)

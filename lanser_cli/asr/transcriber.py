@@ -17,7 +17,7 @@ from lanser_cli.audio import sound
 from lanser_cli.audio.lengths import NEAR
 from lanser_cli.audio.utterance import Utterance, with_sound
 from lanser_cli.audio.vad import VoiceActivity
-from lanser_cli.errors import LanserError, RecordError
+from lanser_cli.errors import LanserError, RecordError, first_line
 from lanser_cli.records import Outcome, Record, Reject, attempt
 
 STAGE = "transcribe"
@@ -123,7 +123,7 @@ class Transcriber:
         except Exception as error:
             if _is_of_the_gpu(error):
                 raise LanserError(
-                    f"{self._engine.name}: {_first_line(error)}: once a GPU has failed, it fails "
+                    f"{self._engine.name}: {first_line(error)}: once a GPU has failed, it fails "
                     "on all that follows: go on with --resume, on another --device if it does again"
                 ) from error
             if len(clips) == 1:
@@ -214,10 +214,6 @@ def _is_of_the_gpu(error: Exception) -> bool:
     """Whether it is an error of CUDA, which no call of this process survives."""
     words = str(error).lower()
     return ("cuda error" in words or "cuda failed" in words) and not _is_out_of_memory(error)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _give_back_memory() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from packaging.requirements import Requirement
 
 from lanser_cli.devices import cpu_count
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, first_line
 from lanser_cli.provenance import versions
 from lanser_cli.surroundings import CROWDED
 
@@ -115,7 +115,7 @@ def _fault(device: torch.device) -> str | None:
         square = torch.ones(8, 8, device=device)
         (square @ square).tolist()
     except RuntimeError as error:
-        return str(error).partition("\n")[0]
+        return first_line(error)
     return None
 
 

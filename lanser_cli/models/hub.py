@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lanser_cli.digests import sampled_sha256
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, first_line
 
 
 def snapshot(name: str) -> str | None:
@@ -64,8 +64,9 @@ def loading(name: str, alternative: str) -> Iterator[None]:
         raise
     except Exception as error:  # damaged weights raise what the reader of their format pleases
         if os.path.isdir(name) or not isinstance(error, OSError):
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LanserError(f"{name}: this model cannot be loaded: {reason}") from error
+            raise LanserError(
+                f"{name}: this model cannot be loaded: {first_line(error)}"
+            ) from error
         raise LanserError(
             f"model '{name}' is not in the local cache ({constants.HF_HUB_CACHE}) and could not be "
             "fetched: check the name and the network, copy the model there (HF_HOME says where, "

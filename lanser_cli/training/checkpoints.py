@@ -12,7 +12,7 @@ import torch
 
 from lanser_cli import console
 from lanser_cli.digests import file_sha256
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, first_line
 from lanser_cli.output import commit
 from lanser_cli.training.finite import check_finite
 
@@ -43,7 +43,7 @@ class Checkpoints:
             commit(partial, self._folder / name)
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = getattr(error, "strerror", None) or first_line(error)
             found = self._found()
             kept = f"the one of step {found[0][0]} is whole" if found else "there is none before"
             raise LanserError(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError, UsageError, first_line
 from lanser_cli.lock import FolderLock
 from lanser_cli.origin import check_same
 from lanser_cli.output import commit, write_json, write_whole
@@ -263,8 +263,9 @@ def load_model(folder: Path, device: str = "cpu") -> SpeechClassifier:
             f"{path}: is damaged ({error}): copy it again from where it is whole, or train again"
         ) from None
     except RuntimeError as error:
-        first = str(error).splitlines()[0]
-        raise LanserError(f"{path} does not fit the config next to it: {first}") from error
+        raise LanserError(
+            f"{path} does not fit the config next to it: {first_line(error)}"
+        ) from error
     return model.to(device).eval()
 
 

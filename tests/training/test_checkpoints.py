@@ -87,6 +87,17 @@ def test_a_full_disk_is_one_sentence_and_the_one_before_stays(
     assert found is not None and found["step"] == 900
 
 
+def test_an_error_that_says_nothing_is_named(
+    three: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("torch.save", fail)
+    with pytest.raises(LanserError, match=r"cannot be written \(RuntimeError\); the one of"):
+        three.save(state(901))
+
+
 def test_checkpoints_are_due_by_steps_and_by_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])

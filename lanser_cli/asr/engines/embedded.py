@@ -10,7 +10,7 @@ from whisper.model import Whisper
 from lanser_cli.asr import whisper_weights
 from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Options
 from lanser_cli.asr.engines.whisper import WhisperEngine
-from lanser_cli.errors import LanserError
+from lanser_cli.errors import LanserError, first_line
 from lanser_cli.models.onednn import int8_pays
 
 
@@ -23,10 +23,9 @@ def load(device: str, path: Path = EMBEDDED_WEIGHTS) -> Whisper:
     try:
         return whisper_weights.read(path).to(device)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LanserError(
-            f"{path}: the weights of --model embedded cannot be read ({reason}): install lanser "
-            "again"
+            f"{path}: the weights of --model embedded cannot be read ({first_line(error)}): "
+            "install lanser again"
         ) from error
 
 

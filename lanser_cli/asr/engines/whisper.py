@@ -16,7 +16,7 @@ from lanser_cli.asr.engine import OFFLINE, Options, Transcript
 from lanser_cli.asr.quality import Thresholds
 from lanser_cli.asr.whisper_context import context_seconds
 from lanser_cli.audio.sound import Waveform
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError, UsageError, first_line
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """As in openai-whisper: a clip that decodes badly is tried again, hotter."""
@@ -37,8 +37,7 @@ def load(name: str, device: str) -> Whisper:
             raise UsageError(
                 f"--model whisper:{name}: no such size and no such file; sizes: {sizes}"
             ) from None
-        reason = str(error).splitlines()[0]
-        raise LanserError(f"whisper:{name} cannot be loaded: {reason}") from error
+        raise LanserError(f"whisper:{name} cannot be loaded: {first_line(error)}") from error
     except OSError as error:
         raise LanserError(
             f"the weights of whisper:{name} are not in ~/.cache/whisper and could not be "
@@ -46,8 +45,10 @@ def load(name: str, device: str) -> Whisper:
             f"the model that ships with lanser: {OFFLINE}"
         ) from None
     except Exception as error:  # torch.load on something that is no checkpoint
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise LanserError(f"whisper:{name} is not a Whisper checkpoint: {reason}") from error
+        raise LanserError(
+            f"whisper:{name} is not a Whisper checkpoint: {type(error).__name__}: "
+            f"{first_line(error)}"
+        ) from error
 
 
 def make(name: str, options: Options) -> WhisperEngine:

@@ -155,10 +155,16 @@ def mean_uar(points: list[Point]) -> str:
 
 
 def gained(arm: list[Point], scratch: list[Point]) -> str:
-    """The gain with its interval; of several networks also that of each."""
-    networks = by_network(paired(arm, scratch))
-    each = ", ".join(f"{fmean(gains(one, scratch)):+.3f}" for one in networks)
-    return shown(gains(arm, scratch)) + (f"; networks {each}" if len(networks) > 1 else "")
+    """The gain with its interval; the seeds, if not all; of several networks the gain of each."""
+    both = paired(arm, scratch)
+    networks = by_network(both)
+    more = []
+    if both and counted(both) != counted(scratch):
+        more.append(f"{counted(both)} seeds")
+    if len(networks) > 1:
+        each = (f"{fmean(gains(one, scratch)):+.3f}" for one in networks)
+        more.append(f"networks {', '.join(each)}")
+    return shown(gains(arm, scratch)) + (f" ({'; '.join(more)})" if more else "")
 
 
 def beside_scratch(
@@ -171,31 +177,39 @@ def beside_scratch(
 
 
 def real_voices(points: list[Point]) -> str:
-    """UAR of each corpus, share of labels and arm; its gain over scratch, by seed and unit."""
+    """Of each corpus and share of labels, UAR from scratch and the gain of each arm."""
     rows, held = [], []
     apart = told(points, REAL_SETTINGS, "corpus", "fraction", "pretrain_steps", "steps")
+    arms = sorted({(one["arm"], one["p"]) for one in points} - {SCRATCH}, key=in_order)
     for where, here in groups(points, *REAL_SETTINGS):
         other = [here[0][key] for key in apart]
-        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=("scratch", None))
-        for (arm, p), one in {**by_arm, ("scratch", None): scratch}.items():
-            rows.append(
-                (
-                    *other,
-                    *(where[0], f"{where[1]:g}", arm if p is None else f"{arm}, p = {p}"),
-                    *(f"{where[-2]}, {where[-1]}", counted(one)),
-                    *(mean_uar(one), "" if arm == "scratch" else gained(one, scratch)),
-                )
-            )
+        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=SCRATCH)
+        gain = (gained(by_arm.get(arm, []), scratch) for arm in arms)
+        steps = f"{where[-2]}, {where[-1]}"
+        count = counted(scratch)
+        rows.append((*other, where[0], f"{where[1]:g}", steps, count, mean_uar(scratch), *gain))
         if where[1] == DECIDES:
-            lines = [*outcomes(REAL, found, DECIDES), *trend(found)]
-            which = ", ".join(
-                [where[0], f"{where[-2]} and {where[-1]} steps"] + named(apart, other)
-            )
-            held += [f"* {which}: {line}\n" for line in lines]
-    head = columns(apart) + (
-        "| corpus | labels | pre-trained on | steps | seeds | UAR | gain over scratch [95 %] |"
-    )
+            which = [where[0], *named(apart, other), f"{where[-2]} and {where[-1]} steps"]
+            held.append(outcomes(which, REAL, found, DECIDES, trend(found)))
+    head = columns(apart) + "| corpus | labels | steps | seeds | scratch, UAR |"
+    head += "".join(f" {called(arm)} |" for arm in arms)
     return table(head, rows) + ("\n" + "".join(held) if held else "")
+
+
+SCRATCH = ("scratch", None)
+"""The arm without pre-training."""
+
+
+def in_order(arm: tuple[str, Any]) -> tuple[int, float]:
+    """Weak labels by how many are right, then the controls."""
+    name, p = arm
+    return ("weak", "shuffled", "gold").index(name), CHANCE if p == "chance" else p or 0
+
+
+def called(arm: tuple[str, Any]) -> str:
+    """An arm in words."""
+    name, p = arm
+    return name if p is None else f"{name}, p = {p}"
 
 
 REAL = (
@@ -233,12 +247,17 @@ def judged(
         yield arm, words, answer
 
 
-def outcomes(claims: Claims, found: dict[tuple[Any, ...], list[float]], share: float) -> list[str]:
-    """Whether what is claimed of the gains came out, with this share of the labels."""
-    return [
-        f"{words}, with {share:.0%} of the labels: {answer}."
-        for _, words, answer in judged(claims, found)
-    ]
+def outcomes(
+    which: Sequence[str],
+    claims: Claims,
+    found: dict[tuple[Any, ...], list[float]],
+    share: float,
+    more: Sequence[str] = (),
+) -> str:
+    """What came out, with this share of the labels, of what is claimed of the gains: a line."""
+    where = ", ".join([*which, f"{share:.0%} of the labels"])
+    said = [f"{words}: {answer}" for _, words, answer in judged(claims, found)]
+    return f"* {where}: {'; '.join([*said, *more])}.\n" if said else ""
 
 
 def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
@@ -250,10 +269,7 @@ def trend(found: dict[tuple[str, Any], list[float]]) -> list[str]:
     if (seen := interval(slopes)) is None:
         return []
     answer = "did not come out" if seen[2] < 0 else "not refuted"
-    return [
-        f"no fall of the gain in p, with {DECIDES:.0%} of the labels: {answer}; its slope over p, "
-        f"by speaker, is {shown(slopes)}."
-    ]
+    return [f"no fall of the gain in p: {answer}, its slope over p, by speaker, is {shown(slopes)}"]
 
 
 def simulate(points: list[Point]) -> str:
@@ -271,11 +287,7 @@ def simulate(points: list[Point]) -> str:
             uar = f"{fmean(each['uar'] for each in one):.3f}" if one else ""
             said = (probed(cells[cell], way) for way in PROBED)
             rows.append((*other, *name, len(one), uar, shown(found.get(cell, [])), *said))
-        which = ", ".join(named(apart, other))
-        held += [
-            f"* {which}{': ' if which else ''}{line}\n"
-            for line in outcomes(SIMULATED, found, where[-2])
-        ]
+        held.append(outcomes(named(apart, other), SIMULATED, found, where[-2]))
     head = columns(apart) + (
         "| strength | label accuracy | seeds | UAR | gain over scratch [95 %] | "
         "prosody within speakers, R² | emotion within a sentence, UAR |"
@@ -374,10 +386,9 @@ def real_voices_decides(points: list[Point]) -> str:
     apart = told(points, REAL_SETTINGS, "corpus", "pretrain_steps", "steps")
     for where, here in groups(points, *REAL_SETTINGS):
         other = [here[0][key] for key in apart]
-        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=("scratch", None))
+        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=SCRATCH)
         for arm, words, answer in judged(REAL, found):
-            count = counted(paired(by_arm[arm], scratch))
-            row = (where[-1], words, count, gained(by_arm[arm], scratch), answer)
+            row = (where[-1], words, counted(scratch), gained(by_arm[arm], scratch), answer)
             rows.append((*other, where[0], *row))
     head = columns(apart) + (
         "| corpus | steps | must come out | seeds | gain, UAR [95 %] | outcome |"
@@ -417,7 +428,7 @@ def curves(points: list[Point]) -> str:
     )
     lines: Lines = {}
     for (fraction,), one in groups(here, "fraction"):
-        _, _, found = beside_scratch(one, "arm", "p", scratch=("scratch", None))
+        _, _, found = beside_scratch(one, "arm", "p", scratch=SCRATCH)
         for (arm, p), values in found.items():
             name = f"{arm} labels, p = {p}" if arm == "weak" else f"{arm} labels"
             lines.setdefault(name, {})[fraction] = values

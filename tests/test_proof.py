@@ -471,11 +471,11 @@ def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp
     page = results.rebuilt("<!-- results: real-voices -->\n<!-- end -->", tmp_path)
     truth = ttest_1samp(np.array(list(better.values())) - 0.3, 0).confidence_interval()
     assert f"+0.150 [{truth.low:+.3f}, {truth.high:+.3f}]" in page
-    assert "a gain at p = 1, with 10% of the labels: came out." in page
-    assert "no gain at p = chance, with 10% of the labels: not refuted." in page
+    claims = "a gain at p = 1: came out; no gain at p = chance: not refuted."
+    assert f"\n* emodb, 5 and 4 steps, 10% of the labels: {claims}\n" in page
     assert results.rebuilt(page, tmp_path) == page
     page = results.rebuilt("<!-- results: real-voices-decides -->\n<!-- end -->", tmp_path)
-    assert "| a gain at p = 1 | 1 | +0.150" in page  # seeds of which the gain is
+    assert "| a gain at p = 1 | 1 | +0.150" in page
 
 
 def test_a_gain_is_the_mean_over_networks_and_says_that_of_each(tmp_path):
@@ -489,13 +489,13 @@ def test_a_gain_is_the_mean_over_networks_and_says_that_of_each(tmp_path):
     lines += [line(seed, 0.3 + 0.1 * (seed + 1), pretrain_seed=0) for seed in (0, 1, 2)]
     lines += [line(0, 0.5, pretrain_seed=4)]  # not so many seeds, and yet half of the mean
     write_jsonl(tmp_path / "real-voices.jsonl", lines)
-    for name, count in (("real-voices", "| 3 + 1 | 0.500"), ("real-voices-decides", "| 3 + 1")):
+    for name, before in (("real-voices", "| 3 | 0.300 |"), ("real-voices-decides", "p = 1 | 3 |")):
         page = results.rebuilt(f"<!-- results: {name} -->\n<!-- end -->", tmp_path)
-        gain = "+0.200 [+0.200, +0.200]; networks +0.200, +0.200 |"
-        assert f"{count} | {gain}" in page
+        gain = "+0.200 [+0.200, +0.200] (3 + 1 seeds; networks +0.200, +0.200) |"
+        assert f"{before} {gain}" in page
     lines[-1] = line(0, 0.7, pretrain_seed=4)
-    assert "networks +0.200, +0.400" in results.real_voices(lines)
-    assert "+0.300 [" in results.real_voices(lines)
+    made = results.real_voices(lines)
+    assert "+0.300 [" in made and "networks +0.200, +0.400" in made
 
 
 def test_points_of_unlike_settings_are_apart_and_say_so(tmp_path):
@@ -525,7 +525,7 @@ def test_points_of_unlike_settings_are_apart_and_say_so(tmp_path):
         for start in starts:
             assert f"\n| {start}|" in page
     page = results.rebuilt("<!-- results: simulate -->\n<!-- end -->", tmp_path)
-    assert "* batch size 32: a gain at strength 1 from labels that are right" in page
+    assert "* batch size 32, 10% of the labels: a gain at strength 1 from labels that" in page
 
 
 def test_a_loss_does_not_refute_that_there_is_no_gain():

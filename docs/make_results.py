@@ -120,7 +120,7 @@ def by_network(points: Iterable[Point]) -> list[list[Point]]:
 
 def counted(points: Iterable[Point]) -> str:
     """How many seeds each network was fine-tuned with: "5", or "5 + 3" of two."""
-    return " + ".join(str(len(one)) for one in by_network(points)) or "0"
+    return " + ".join(str(len(one)) for one in by_network(points))
 
 
 def paired(arm: list[Point], scratch: list[Point]) -> list[Point]:
@@ -135,23 +135,16 @@ def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
     The mean over the seeds that both have, then over the arm's networks.
     """
     others = {one["seed"]: one["by_unit"] for one in scratch}
-    units = sorted(next(iter(others.values()), {}))
     networks = by_network(paired(arm, scratch))
+    if not networks:
+        return []
     return [
         fmean(
             fmean(one["by_unit"][unit] - others[one["seed"]][unit] for one in network)
             for network in networks
         )
-        for unit in units
-        if networks
+        for unit in sorted(scratch[0]["by_unit"])
     ]
-
-
-def mean_uar(points: list[Point]) -> str:
-    """UAR, the mean over networks of that over seeds; nothing of no points."""
-    if not points:
-        return ""
-    return f"{fmean(fmean(one['uar'] for one in network) for network in by_network(points)):.3f}"
 
 
 def gained(arm: list[Point], scratch: list[Point]) -> str:
@@ -185,9 +178,9 @@ def real_voices(points: list[Point]) -> str:
         other = [here[0][key] for key in apart]
         by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=SCRATCH)
         gain = (gained(by_arm.get(arm, []), scratch) for arm in arms)
-        steps = f"{where[-2]}, {where[-1]}"
-        count = counted(scratch)
-        rows.append((*other, where[0], f"{where[1]:g}", steps, count, mean_uar(scratch), *gain))
+        uar = f"{fmean(one['uar'] for one in scratch):.3f}" if scratch else ""
+        shares = (f"{where[1]:g}", f"{where[-2]}, {where[-1]}")
+        rows.append((*other, where[0], *shares, len(scratch), uar, *gain))
         if where[1] == DECIDES:
             which = [where[0], *named(apart, other), f"{where[-2]} and {where[-1]} steps"]
             held.append(outcomes(which, REAL, found, DECIDES, trend(found)))
@@ -388,7 +381,7 @@ def real_voices_decides(points: list[Point]) -> str:
         other = [here[0][key] for key in apart]
         by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=SCRATCH)
         for arm, words, answer in judged(REAL, found):
-            row = (where[-1], words, counted(scratch), gained(by_arm[arm], scratch), answer)
+            row = (where[-1], words, len(scratch), gained(by_arm[arm], scratch), answer)
             rows.append((*other, where[0], *row))
     head = columns(apart) + (
         "| corpus | steps | must come out | seeds | gain, UAR [95 %] | outcome |"

@@ -19,8 +19,8 @@ from transformers import (
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MAX_TOKENS = 96
-DEV = ["go_dev", "meld_train", "xed_dev"]
-TEST = ["go_test", "meld_test", "emory_test", "xed_test"]
+DEV = ["go_dev", "meld_train", "xed_dev", "spoken_dev"]
+TEST = ["go_test", "meld_test", "emory_test", "xed_test", "spoken_test"]
 
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:

@@ -61,6 +61,7 @@ class ListOptions:
 
     list_size: int
     coarse: float
+    spoken_coarse: float
     outside: float
     gold: float
     balance: float
@@ -256,7 +257,7 @@ def spoken_items(
     size = options.list_size
     for text, (label,) in sentences * copies:
         common = shipped.common[label]
-        if common in coarse and rng.random() < options.coarse:
+        if common in coarse and rng.random() < options.spoken_coarse:
             far = [words for name, words in coarse.items() if name != common]
             listed = [coarse[common], *rng.sample(far, size - 1)]
         else:

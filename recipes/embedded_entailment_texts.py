@@ -74,6 +74,8 @@ def read_set(data: Path, name: str, labels: list[str]) -> list[Comment]:
     """A set to evaluate on, as it is named on the command line."""
     if name.startswith("go_"):
         return read_comments(data / f"text/{name}.tsv", labels)
+    if name.startswith("spoken_"):
+        return read_spoken(Path(__file__).parent / f"{name}.tsv")
     if name.startswith("xed_"):
         return read_xed(data / "text", name.removeprefix("xed_"))
     return read_utterances(data / f"text/{name}.csv")

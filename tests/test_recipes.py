@@ -102,13 +102,14 @@ def test_it_trains_and_measures(shared, tmp_path, python):
     assert scores.shape == (1, 1)
     measured = python(
         *(train, "--data", shared, "--evaluate", out),
-        *("--sets", "go_dev", "xed_dev", "snli", "--first", 20, "--held-out", 20),
+        *("--sets", "go_dev", "xed_dev", "spoken_dev", "snli", "--first", 20, "--held-out", 20),
     )
     assert measured.code == 0, measured.err[-2000:]
     figures = json.loads(measured.out[measured.out.index(b"{\n") :])
     assert 20 <= figures["snli"]["n"] <= 22  # whole groups of one premise
     [go] = [row for name, row in figures.items() if name.startswith("go_dev | ")]
     assert go["n"] == 20 and 0 <= go["plain"]["uar"] <= 1
+    assert figures["spoken_dev | This person feels {}."]["n"] == 20
 
 
 def test_what_is_tested_on_is_found_in_training_text_in_other_case_and_with_other_words() -> None:
@@ -147,8 +148,36 @@ def test_a_line_of_xed_is_in_one_part_alone(shared) -> None:
     assert len(parts["train"]) == pytest.approx(0.9 * total, rel=0.01)
 
 
+def test_a_share_of_the_spoken_sentences_is_told_from_ekmans_labels_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "recipes")
+    lists = _loaded("embedded_entailment_lists")
+    options = lists.ListOptions(4, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0)
+    sentences = [("we won", ["joy"]), ("he died", ["grief"]), ("i need a smoke", ["craving"])] * 20
+    coarse = {name: lists.read_words("goemotions")[name] for name in lists.LISTS["coarse"]}
+    filled = {
+        template.format(word)
+        for templates in lists.LISTS["templates"].values()
+        for template in templates
+        for words in coarse.values()
+        for word in words.said
+    }
+    made = [*lists.spoken_items(sentences, options, random.Random(0), copies=1, unseen=())]
+    for (text, _), item in zip(sentences, made, strict=True):
+        told = filled.issuperset(item.hypotheses)
+        assert told == (text != "i need a smoke")  # which none of the seven stands for
+        assert item.target == [1.0, 0.0, 0.0, 0.0]
+        if text == "he died":
+            assert any(word in item.hypotheses[0] for word in coarse["sadness"].said)
+
+
 def _texts():
-    path = ROOT / "recipes" / "embedded_entailment_texts.py"
+    return _loaded("embedded_entailment_texts")
+
+
+def _loaded(name: str):
+    path = ROOT / "recipes" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module

@@ -67,6 +67,14 @@ def subtitles(folder: Path) -> Iterator[dict[str, object]]:
             yield {"id": f"x-{n}", "text": as_heard(text), "label": labels[0]}
 
 
+def spoken() -> Iterator[dict[str, object]]:
+    """What a language model wrote as speech, for this project, and the recipe tests on."""
+    from embedded_entailment_texts import read_set
+
+    for n, (text, (label,)) in enumerate(read_set(ROOT, "spoken_test", [])):
+        yield {"id": f"s-{n}", "text": text, "label": label}
+
+
 def utterances(path: Path, dialogue: str) -> Iterator[dict[str, object]]:
     """MELD or EmoryNLP, in the order in which they were said."""
     with path.open(encoding="utf-8", newline="") as file:
@@ -127,10 +135,11 @@ def main() -> None:
                 utterances(options.text / "emory_test.csv", "Season Episode Scene_ID"),
             ),
             "XED, 9": (str(xed), subtitles(options.text)),
+            "Spoken style, 7": ("meld7", spoken()),
         }
         gold = {}
-        for name, (taxonomy, items) in sets.items():
-            path = work / f"{Path(taxonomy).stem}.jsonl"
+        for number, (name, (taxonomy, items)) in enumerate(sets.items()):
+            path = work / f"set-{number}.jsonl"
             lines = [json.dumps(item) + "\n" for item in items][: options.first or None]
             path.write_text("".join(lines), encoding="utf-8")
             gold[name] = (path, "--taxonomy", taxonomy, "--precision", options.precision)

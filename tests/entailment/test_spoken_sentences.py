@@ -16,6 +16,7 @@ from conftest import ROOT
 from lanser_cli.entailment import load_taxonomy, taxonomy_names
 
 FILE = ROOT / "recipes" / "spoken_sentences.tsv"
+APART = [ROOT / "recipes" / f"spoken_{part}.tsv" for part in ("dev", "test")]
 NEAR = 0.8
 """Two sentences that share this part of their words, of all that either has, are nearly equal."""
 
@@ -25,13 +26,17 @@ def words(sentence: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[\w']+", sentence.lower().replace("’", "'")))
 
 
-@pytest.fixture(scope="module")
-def sentences() -> list[tuple[str, str]]:
+def read(path: Path) -> list[tuple[str, str]]:
     """Label and sentence of every line."""
-    with FILE.open(encoding="utf-8", newline="") as lines:
+    with path.open(encoding="utf-8", newline="") as lines:
         head, *rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     assert head == ["label", "sentence"]
     return [(label, sentence) for label, sentence in rows]
+
+
+@pytest.fixture(scope="module")
+def sentences() -> list[tuple[str, str]]:
+    return read(FILE)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,12 @@ def test_every_label_that_ships_has_sixty_and_neutral_twice_as_many(
     assert set(counts) == set(own)
     assert min(counts.values()) >= 60
     assert counts["neutral"] >= 120
+
+
+def test_those_kept_apart_have_forty_of_each_of_seven_labels() -> None:
+    for path in APART:
+        counts = Counter(label for label, _ in read(path))
+        assert counts == dict.fromkeys(load_taxonomy("meld7").labels, 40)
 
 
 def test_none_is_there_twice_too_short_too_long_or_begins_like_many(
@@ -85,6 +96,8 @@ def lines_of_test_sets(text: Path) -> Iterator[str]:
     for name, column in (("go_test.tsv", 0), ("xed_en.tsv", 0), ("xed_neutral.txt", 1)):
         for line in (text / name).read_text(encoding="utf-8").splitlines():
             yield line.split("\t")[column]
+    for path in APART:
+        yield from (sentence for _, sentence in read(path))
     for line in (ROOT / "examples/speech/written.jsonl").read_text(encoding="utf-8").splitlines():
         yield json.loads(line)["written"]
 

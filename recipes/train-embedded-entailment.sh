@@ -19,15 +19,15 @@
 # on the sets that settings are chosen on. When they are, once, for the sets to test on:
 #
 #   python3 recipes/train_embedded_entailment.py --data DATA --evaluate OUT \
-#       --sets go_test meld_test emory_test xed_test snli
+#       --sets go_test meld_test emory_test xed_test spoken_test snli
 #
 # and, once the model is in lanser_cli/entailment/embedded, recipes/everyday_prior.py.
 #
 # Further environment variables: PYTHON (python3), THREADS (2), SEED, and TRAIN_OPTIONS and
 # EVALUATE_OPTIONS for more options of the Python script. With
-# TRAIN_OPTIONS="--teachers 2 --students 1", as the model that ships was made, it takes 80 minutes on
-# two CPU cores in float32, and about twice that without. Where processors multiply bfloat16, that
-# is taken, and so is a GPU where there is one.
+# TRAIN_OPTIONS="--teachers 2 --students 1", as the model that ships was made, it takes 56 minutes on
+# two CPU cores that multiply bfloat16, and about twice that without. Other processors compute in
+# float32; a GPU is taken where there is one.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -69,9 +69,9 @@ def subtitles(folder: Path) -> Iterator[dict[str, object]]:
 
 def spoken() -> Iterator[dict[str, object]]:
     """What a language model wrote as speech, for this project, and the recipe tests on."""
-    from embedded_entailment_texts import read_set
+    from embedded_entailment_texts import read_spoken
 
-    for n, (text, (label,)) in enumerate(read_set(ROOT, "spoken_test", [])):
+    for n, (text, (label,)) in enumerate(read_spoken(ROOT / "recipes/spoken_test.tsv")):
         yield {"id": f"s-{n}", "text": text, "label": label}
 
 

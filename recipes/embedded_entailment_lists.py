@@ -23,11 +23,12 @@ LISTS = json.loads((Path(__file__).parent / "embedded_entailment_words.json").re
 
 @dataclass
 class Words:
-    """The ways to say a label, and the labels too close to it to be called wrong."""
+    """The ways to say a label, the labels too close to it to be called wrong, and the closest."""
 
     noun: list[str]
     adjective: list[str]
     close: set[str]
+    closest: str = ""
 
     @property
     def said(self) -> list[str]:
@@ -74,7 +75,7 @@ def read_words(table: str) -> dict[str, Words]:
     words = {}
     for label, line in LISTS[table].items():
         parts = [[w.strip() for w in part.split(",")] for part in f"{line} | ".split(" | ")[:3]]
-        words[label] = Words(parts[0], parts[1], {w for w in parts[2] if w})
+        words[label] = Words(parts[0], parts[1], {w for w in parts[2] if w}, parts[2][0])
     return words
 
 
@@ -209,14 +210,22 @@ def xed_items(
 
 @dataclass
 class Shipped:
-    """The labels of the taxonomies that ship: their words, and the nearest common emotion."""
+    """The labels that sentences are written for: their words, and the nearest common emotion.
+
+    They are those of the taxonomies that ship, and the other emotions of `LISTS["more"]`, which
+    have none.
+    """
 
     words: dict[str, Words]
     common: dict[str, str | None]
 
     @classmethod
     def read(cls) -> Shipped:
-        """Labels that share a family are close; so are those that are said alike."""
+        """Labels that share a family are close; so are those that are said alike.
+
+        One of no taxonomy is close to the families of those that it names as close, and to all
+        others of no taxonomy that name one of them too.
+        """
         words, common = {}, {}
         synonyms = list((read_words("goemotions") | read_words("more")).values())
         families = [set(line.split(", ")) for line in LISTS["families"]]
@@ -229,13 +238,21 @@ class Shipped:
                 adjectives = known.adjective if known else [adjective]
                 words[label] = Words(nouns, adjectives, close)
                 common[label] = entry.get("common")
+        said = {each.noun[0] for each in words.values()}
+        more = {k: each for k, each in read_words("more").items() if each.noun[0] not in said}
+        for name, each in more.items():
+            near = each.close.union(*(family for family in families if family & each.close))
+            alike = {other for other, its in more.items() if its.close & each.close}
+            words[name] = Words(each.noun, each.adjective, {name} | near | alike)
+            common[name] = None
         return cls(words, common)
 
     def said_as(self, unseen: Collection[str]) -> set[str]:
-        """The labels that are said with a word of these labels of GoEmotions."""
+        """The labels said with a word of these of GoEmotions, or closest to one of these."""
         known = read_words("goemotions")
         said = {noun for name in unseen for noun in known[name].noun}
-        return {name for name, each in self.words.items() if {name, *each.noun[:1]} & said}
+        near = {name for name, each in read_words("more").items() if each.closest in unseen}
+        return near | {name for name, each in self.words.items() if {name, *each.noun[:1]} & said}
 
 
 def spoken_items(
@@ -262,7 +279,11 @@ def spoken_items(
             listed = [coarse[common], *rng.sample(far, size - 1)]
         else:
             close = shipped.words[label].close
-            others = [other for other in labels if other not in close]
+            others = [
+                other
+                for other in labels
+                if other not in close and label not in shipped.words[other].close
+            ]
             said = set(words_of(text))
             named = [other for other in others if said & set(shipped.words[other].said)]
             named = named if label == "neutral" else []

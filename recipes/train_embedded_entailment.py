@@ -7,7 +7,8 @@ text expresses joy.") that starts from the sentence encoder all-MiniLM-L6-v2. It
 1. teachers: the encoder with one softmax over the 28 GoEmotions labels, on the text alone. One pass
    a text tells about all 28 labels, so this is the cheapest way to teach the encoder. A text of
    another source counts for the sum of the labels that its own stands for. The posteriors of
-   several teachers, of different seeds, are averaged;
+   several teachers, of different seeds, are averaged. With `--large` all but the first, from which
+   students start, are of a larger encoder, and only theirs are averaged;
 2. students: the cross-encoder, from the first teacher's encoder. Each text is paired with several
    hypotheses under one template, and the entailment log-odds of that list are fitted to the gold
    labels blended with the teachers' posterior: a listwise softmax, and a lighter binary
@@ -134,13 +135,14 @@ def optimise(
     total: int,
     options: argparse.Namespace,
     name: str,
+    rate: float,
 ) -> None:
     """AdamW over `total` losses, with a warm-up and a cosine decay of the rate to zero."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.01},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=options.rate, fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=rate, fused=True)
     warm = max(1, total // 16)
 
     def factor(n: int) -> float:
@@ -205,17 +207,18 @@ def lessons(texts: Texts, labels: list[str]) -> tuple[list[str], torch.Tensor]:
 
 def train_teacher(
     seed: int,
+    base: Path,
+    rate: float,
     texts: list[str],
     right: torch.Tensor,
     comments: int,
-    tokenizer: PreTrainedTokenizerBase,
     options: argparse.Namespace,
     labels: list[str],
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Stage 1. The first `comments` texts have all their labels, each a share of one."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    model = load(options.base, labels).train()
+    model, tokenizer = load(base, labels).train(), AutoTokenizer.from_pretrained(base)
     plan = []
     for _ in range(options.teacher_epochs):
         heard = [as_heard(text, rng, options.ear) for text in texts]
@@ -230,8 +233,8 @@ def train_teacher(
             commented = (torch.tensor(rows) < comments).to(DEVICE)
             yield -torch.where(commented, each, together).mean()
 
-    optimise(model, losses(), len(plan), options, f"teacher {seed}")
-    return model.eval()
+    optimise(model, losses(), len(plan), options, f"teacher {seed}", rate)
+    return model.eval(), tokenizer
 
 
 def encode(
@@ -255,28 +258,44 @@ def posterior_of(
     return out
 
 
+def teach(texts: Texts, dev: list[Comment], labels: list[str], options: argparse.Namespace) -> None:
+    """Stage 1, all teachers: writes the first, and the posterior of all texts that have one.
+
+    Each says how right it is on the comments of `dev` that have one of these labels alone.
+    """
+    learned, right = lessons(texts, labels)
+    taught = [text for text, _ in texts.comments + texts.lines]
+    asked = [(text, labels.index(n)) for text, (n, *more) in dev if n in labels and not more]
+    posteriors = []
+    for n in range(options.teachers):
+        large = n > 0 and options.large is not None
+        of = (options.large, options.large_rate) if large else (options.base, options.rate)
+        teacher, tokenizer = train_teacher(
+            *(options.seed + n, *of, learned, right, len(texts.comments), options, labels)
+        )
+        if n == 0:
+            teacher.save_pretrained(options.work)
+        guess = posterior_of(teacher, tokenizer, [text for text, _ in asked]).argmax(1)
+        rightly = np.mean(guess == [label for _, label in asked])
+        print(f"teacher {options.seed + n} is right on {rightly:.3f} of GoEmotions dev", flush=True)
+        if large or not options.large:
+            posteriors.append(posterior_of(teacher, tokenizer, taught))
+    np.save(options.work / "posterior.npy", np.mean(posteriors, axis=0))
+
+
 def train(options: argparse.Namespace) -> None:
     """All stages; writes the model in float16 with its tokenizer to `options.out`."""
     labels = (options.data / "text/go_labels.txt").read_text().split()
     if wrong := set(options.unseen).difference(labels) or {"neutral"}.intersection(options.unseen):
         raise SystemExit(f"--unseen {' '.join(wrong)}: choose from the emotions {' '.join(labels)}")
     texts = Texts.read(options, labels)
+    dev = read_set(options.data, "go_dev", labels)
     labels = [name for name in labels if name not in options.unseen]
     options.ear = Ear.of(text for text, _ in texts.comments)
     nli, _ = read_nli(options.data / "nli", options.held_out)
     tokenizer = AutoTokenizer.from_pretrained(options.base)
-    taught = [text for text, _ in texts.comments + texts.lines]
     if not (options.work / "posterior.npy").exists():
-        mean = np.zeros((len(taught), len(labels)), dtype=np.float32)
-        learned, right = lessons(texts, labels)
-        for seed in range(options.seed, options.seed + options.teachers):
-            teacher = train_teacher(
-                *(seed, learned, right, len(texts.comments), tokenizer, options, labels)
-            )
-            if seed == options.seed:
-                teacher.save_pretrained(options.work)
-            mean += posterior_of(teacher, tokenizer, taught) / options.teachers
-        np.save(options.work / "posterior.npy", mean)
+        teach(texts, dev, labels, options)
     posterior = np.load(options.work / "posterior.npy")
     seeds = [options.seed + 1000 + n for n in range(options.students)]
     students = [
@@ -308,7 +327,8 @@ def train_student(
         items = list(emotion_items(texts.comments, of_comments, labels, lists, rng))
         items += xed_items(texts.lines, of_lines, labels, lists, rng)
         items += spoken_items(texts.sentences, lists, rng, copies=options.copies, unseen=apart)
-        items += stated_items(texts.comments, lists, rng, count=count, unseen=options.unseen)
+        unseen = apart.union(options.unseen)
+        items += stated_items(texts.comments, lists, rng, count=count, unseen=unseen)
         if epoch < options.nli_epochs:
             items += rng.sample(nli, math.ceil(len(nli) * min(1.0, options.share)))
         firsts = [item.premise for item in items for _ in item.hypotheses]
@@ -341,7 +361,7 @@ def train_student(
             own = functional.binary_cross_entropy_with_logits(scores[seen], known[seen])
             yield listwise + options.own_weight * own
 
-    optimise(model, losses(), len(plan), options, f"student {seed}")
+    optimise(model, losses(), len(plan), options, f"student {seed}", options.rate)
     return model
 
 
@@ -368,6 +388,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--base", type=Path, help="train from this all-MiniLM-L6-v2 folder")
+    parser.add_argument("--large", type=Path, help="an encoder for the teachers, bigger than base")
     parser.add_argument("--out", type=Path, help="write the model here")
     parser.add_argument("--work", type=Path, help="keep the teacher here (and use a kept one)")
     parser.add_argument("--evaluate", type=Path, help="evaluate this model instead of training")
@@ -387,11 +408,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--nli-epochs", type=int, default=1)
     parser.add_argument("--rate", type=float, default=1.5e-4)
+    parser.add_argument("--large-rate", type=float, default=4e-5, help="of the larger teachers")
     parser.add_argument("--tokens", type=int, default=3000, help="tokens a batch, about")
     parser.add_argument("--list-size", type=int, default=4, help="hypotheses a comment")
     parser.add_argument("--coarse", type=float, default=0.15, help="share of coarse lists")
     parser.add_argument("--outside", type=float, default=0.15, help="share with an outside label")
-    parser.add_argument("--stated", type=int, default=2500, help="lists of stated emotions")
+    parser.add_argument("--stated", type=int, default=4000, help="lists of stated emotions")
     parser.add_argument("--gold", type=float, default=0.7, help="weight of gold against teacher")
     parser.add_argument("--balance", type=float, default=0.25, help="power of the inverse prior")
     parser.add_argument("--keep-neutral", type=float, default=0.8, help="of the neutral comments")
@@ -409,6 +431,8 @@ def main() -> None:
         return
     if not (options.base and options.out):
         parser.error("training needs --base and --out")
+    if options.large and options.teachers < 2:
+        parser.error("--large needs --teachers 2 or more")
     options.work = options.work or options.out / "teacher"
     train(options)
 

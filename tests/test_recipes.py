@@ -52,6 +52,12 @@ def test_other_weights_are_refused(tiny_nli, tmp_path):
     result = run(SCRIPT, tmp_path, tiny_nli, tmp_path / "out")
     assert result.returncode == 1
     assert "is missing or not all-MiniLM-L6-v2" in result.stderr
+    (tmp_path / "sha256sum").write_text("#!/bin/bash\n! grep -q /other/\n")
+    (tmp_path / "sha256sum").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    result = run(SCRIPT, tmp_path, tiny_nli, tmp_path / "out", LARGE="/other", PATH=path)
+    assert result.returncode == 1
+    assert "/other/model.safetensors is missing or not all-mpnet-base-v2" in result.stderr
 
 
 def test_a_model_that_was_cut_off_is_not_taken_for_whole(tmp_path):
@@ -72,32 +78,34 @@ def test_a_model_that_was_cut_off_is_not_taken_for_whole(tmp_path):
 
 
 def test_it_trains_and_measures(shared, tmp_path, python):
-    """On a five hundredth, from a tiny encoder with the tokenizer of the real one."""
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+    """On a five hundredth, from two tiny encoders with the tokenizer of the real one."""
+    from transformers import AutoTokenizer, BertConfig, BertModel, MPNetConfig, MPNetModel
 
     train = ROOT / "recipes" / "train_embedded_entailment.py"
-    base = tmp_path / "base"
+    base, large = tmp_path / "base", tmp_path / "large"
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "lanser_cli" / "entailment" / "embedded")
-    tokenizer.save_pretrained(base)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-    )
-    BertForSequenceClassification(config).save_pretrained(base)
+    size = {"vocab_size": len(tokenizer), "num_hidden_layers": 1, "num_attention_heads": 2}
+    for folder, width, of, model in (
+        (base, 32, BertConfig, BertModel),
+        (large, 48, MPNetConfig, MPNetModel),
+    ):
+        tokenizer.save_pretrained(folder)
+        model(of(**size, hidden_size=width, intermediate_size=64)).save_pretrained(folder)
     out = tmp_path / "model"
     spoken = tmp_path / "spoken.tsv"
     sentences = ("happy\tum we got the house", "neutral\tthe book is called anger")
     spoken.write_text("\n".join(("label\tsentence", *sentences)) + "\n")
     small = ("--share", 0.002, "--tokens", 2000, "--spoken", spoken, "--teachers", 2)
+    small += ("--large", large, "--work", tmp_path / "work")
     made = python(train, "--data", shared, "--base", base, "--out", out, *small)
     assert made.code == 0, made.err[-2000:]
     said = made.out.decode()
     assert "XED 50 texts, removed as in a set to test on" in said
     for stage in ("teacher 20230820", "teacher 20230821", "student 20231820", "student 20231821"):
         assert f"\n{stage} " in said
+    assert "teacher 20230821 is right on 0." in said
+    first = json.loads((tmp_path / "work" / "config.json").read_text("utf-8"))
+    assert first["hidden_size"] == 32, "students start from the small encoder"
     scores = PairScorer(str(out)).score(["i am glad"], ["This person feels joy."])
     assert scores.shape == (1, 1)
     measured = python(

@@ -23,7 +23,9 @@ def heard(lanser: Lanser, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     folder = tmp_path_factory.mktemp("heard")
     found = {device: folder / f"{device}.jsonl" for device in ("cpu", "cuda")}
     for device, path in found.items():
-        lanser("transcribe", SPEECH / "unlabeled", "-o", path, "--device", device, "-q")
+        precision = ("--precision", "float32") if device == "cpu" else ()  # by default int8
+        words = ("-o", path, "--device", device, *precision, "-q")
+        lanser("transcribe", SPEECH / "unlabeled", *words)
     return found
 
 

@@ -39,8 +39,9 @@ def command(
 ) -> int:
     """Say what so many hours of speech take: hours of devices, disk, parts, cost, and the commands.
 
-    From rates that were measured: those that ship are of two cores and the small models that ship.
-    What nobody has measured, as on a GPU, is `null`. Prices are assumed: name a file with yours.
+    From rates that were measured: those that ship are of two cores and the small models that ship,
+    and of one H200 with larger ones. What nobody has measured is `null`. Prices are assumed: name a
+    file with yours.
     Prints a JSON line for each stage, and a table on a terminal.
     """
     import sys

@@ -24,8 +24,8 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.finetune import Start, keyed, seen_by, tune
-from lanser_cli.training.folds import Protocol, divide, subset
+from lanser_cli.training.finetune import Start, identity_of, keyed, seen_by, tune
+from lanser_cli.training.folds import Fold, Protocol, divide, subset
 from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
@@ -154,11 +154,16 @@ def efficiency(
     if Ranks.from_environment().leads:
         _open(output, same, grid, resume=resume or share is not None)
     points = grid.points(recipe.seed)
+    starts = {"init": start, "scratch": scratch}
+    made_with = recipe.on(choose_device(device))
+    theirs = {arm: identity_of(records, protocol, made_with, one) for arm, one in starts.items()}
     rejects: dict[str, Reject] = {}
     by_id = {record.id: record for record in records}
     for number, point in enumerate(take_part(points, share), start=1):
         folder = output / "points" / point.name
+        draw = draws[point.seed - recipe.seed]
         if (folder / "predictions.jsonl").exists():
+            _check_point(folder, theirs[point.arm], point, draw, whole)
             for fold in whole:
                 for name in RunFolder(folder / f"fold-{fold.name}").unread:
                     rejects.setdefault(name, unread_reject(by_id[name], "finetune"))
@@ -167,10 +172,10 @@ def efficiency(
         tune(
             records,
             folder,
-            replace(protocol, fraction=point.fraction, subset_seed=draws[point.seed - recipe.seed]),
+            replace(protocol, fraction=point.fraction, subset_seed=draw),
             replace(recipe, seed=point.seed),
             _Rejects(rejects),
-            start=start if point.arm == "init" else scratch,
+            start=starts[point.arm],
             device=device,
             resume=(folder / "config.json").exists(),
             speakers=speakers,
@@ -227,6 +232,31 @@ def _identity(
         fractions=",".join(f"{fraction:g}" for fraction in grid.fractions),
         seeds=grid.seeds,
     )
+
+
+def _check_point(
+    folder: Path, same: dict[str, str], point: Point, draw: int, folds: Sequence[Fold]
+) -> None:
+    """Refuse a point that is there already and was made otherwise than it would be now.
+
+    Args:
+        same: the identity of its arm.
+        draw: the seed of its part of the labels.
+        folds: with all labels.
+
+    Raises:
+        UsageError: it was, or nothing says how.
+    """
+    if not (folder / "config.json").exists():
+        raise UsageError(f"{folder} has answers, and no config.json says whose: remove it")
+    parts = (replace(f, training=subset(f.training, point.fraction, draw)) for f in folds)
+    own = {
+        "--fraction": str(point.fraction),
+        "--subset-seed": str(draw),
+        "--seed": str(point.seed),
+        SIDES: digest_of_folds(parts),
+    }
+    RunFolder(folder).check_same(same | own)
 
 
 def _open(output: Path, same: dict[str, str], grid: Grid, *, resume: bool) -> None:

@@ -28,8 +28,10 @@ from lanser_cli.evaluation.metrics import (
     result_of,
     scores,
 )
+from lanser_cli.origin import difference
 from lanser_cli.records import Record
 from lanser_cli.tally import Ledger
+from lanser_cli.training.runs import read_config
 
 
 def runs_of(folder: str) -> dict[str, str]:
@@ -45,7 +47,8 @@ def read_run(name: str, ledger: Ledger, *, truth: str, answer: str, by: str | No
     """As `read_answers`; runs `seed-N` in one folder are read as the seeds of one run.
 
     Raises:
-        LanserError: these are not of the same records, or one of them has several seeds itself.
+        LanserError: these are not of the same records, one of them has several seeds itself, or
+            they differ in more than the seed.
     """
     runs = runs_of(name)
     if not runs:
@@ -56,9 +59,29 @@ def read_run(name: str, ledger: Ledger, *, truth: str, answer: str, by: str | No
     for run, one in several.items():
         if one.seeds:
             raise LanserError(f"{run}: has several seeds itself: name it alone")
+    _check_one_run(list(several))
     first, reference = next(iter(several.items()))
     given = (matched((first, run), reference, one).given for run, one in several.items())
     return replace(reference, seeds=dict(zip(runs, given, strict=True)))
+
+
+def _check_one_run(folders: Sequence[str]) -> None:
+    """Refuse to take runs for seeds of one that were made otherwise, by what both say of that.
+
+    Ranks may differ: several learn what one does, up to rounding.
+    """
+    made: dict[str, dict[str, str]] = {}
+    for folder in folders:
+        there = os.path.exists(os.path.join(folder, "config.json"))
+        made[folder] = (there and read_config(Path(folder)).get("identity")) or {}
+    (first, reference), *others = made.items()
+    for folder, one in others:
+        both = (reference.keys() & one.keys()) - {"--seed", "number of ranks"}
+        pair = ({name: of[name] for name in sorted(both)} for of in (reference, one))
+        if differs := difference(*pair):
+            raise LanserError(
+                f"{first} and {folder} are no seeds of one run: they were made with {differs}"
+            )
 
 
 def measure_run(records: Iterable[Record], *, by: str | None = None) -> Result:

@@ -180,12 +180,7 @@ def tune(
     if unused := len(records) - len(used):
         ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
     recipe, top = recipe.on(where), RunFolder(run)
-    same = identity(
-        *(architecture, recipe, keyed(records, protocol, architecture)),
-        Ranks.from_environment().count,
-        init=None if start.init is None else start.source,
-        **asdict(protocol),
-    ) | {SIDES: digest_of_folds(folds)}
+    same = identity_of(records, protocol, recipe, start) | {SIDES: digest_of_folds(folds)}
     several = {"--seeds": str(seeds)} if seeds > 1 else {}
     numbers = range(recipe.seed, recipe.seed + seeds)
     if resume:
@@ -235,6 +230,23 @@ def tune(
     ledger.done += len(used)
     return Tested(
         labels, pooled, seen, protocol.protocol, missing, transductive=by_speaker(architecture)
+    )
+
+
+def identity_of(
+    records: Sequence[Record], protocol: Protocol, recipe: Recipe, start: Start
+) -> dict[str, str]:
+    """What a run must have in common with one that it resumes, but for the sides of its folds.
+
+    Args:
+        recipe: with its precision resolved.
+    """
+    architecture = replace(start.architecture(), labels=human_label_set(records))
+    return identity(
+        *(architecture, recipe, keyed(records, protocol, architecture)),
+        Ranks.from_environment().count,
+        init=None if start.init is None else start.source,
+        **asdict(protocol),
     )
 
 

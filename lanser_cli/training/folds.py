@@ -165,9 +165,10 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
             raise LanserError(f"fold {fold.name}: nothing left to train on or to test on")
         for group in protocol.groups:
             _check_disjoint(fold, group)
-        _warn_of_missing_classes(fold, labels)
     if protocol.validation and not any(fold.validation for fold in folds):
         folds = [_with_validation(fold, protocol) for fold in folds]
+    for fold in folds:
+        _warn_of_missing_classes(fold, labels)
     return [
         replace(fold, training=subset(fold.training, protocol.fraction, protocol.subset_seed))
         for fold in folds

@@ -122,7 +122,7 @@ class Learner:
         finite = math.isfinite(norm)
         if finite:
             self._scaler.step(self._optimizer)
-        elif self._scaler.is_enabled() and self._scaler.get_scale() > 1:
+        elif self._scaler.is_enabled() and self._scaler.get_scale() > 1 and self._all_finite(loss):
             self.guard.put_back()  # too large for float16 at this scale, which now shrinks
         else:
             self.guard.undo_step(number, ids)
@@ -155,6 +155,13 @@ class Learner:
                 self._scaler.scale(loss * factor).backward()
             total += loss.detach()
         return total
+
+    def _all_finite(self, loss: Tensor) -> bool:
+        """Whether the loss of every rank is, which no scale has changed."""
+        wrong = (~loss.isfinite()).float()
+        if self._ranks.count > 1:
+            dist.all_reduce(wrong)
+        return not bool(wrong)
 
     def _apart(self) -> Any:
         """For pieces that are not a step's last: their gradients need not travel."""

@@ -113,6 +113,12 @@ def test_no_two_fractions_share_the_folder_of_a_point():
     assert len({point.name for point in grid.points(0)}) == len(grid.points(0))
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """What each file below holds."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+
 @pytest.fixture(scope="module")
 def whole(
     labelled: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, lanser: Lanser
@@ -248,12 +254,48 @@ def test_another_curve_is_not_put_into_the_folder(
     whole: tuple[Path, dict], labelled: Path, tiny_run: Path, lanser: Lanser
 ) -> None:
     folder, _ = whole
+    before = contents(folder)
     line = ("efficiency", labelled, "--init", tiny_run, *LINE, "-o", folder)
     assert b"holds curves already" in lanser(*line, check=2).stderr
     other = lanser(*line, "--steps", "2", "--resume", check=2)
     assert b"--steps, 1 and not 2" in other.stderr
     other = lanser(*line, "--fractions", "1", "--part", "1/2", check=2)
     assert b"--fractions, 0.5,1 and not 1" in other.stderr
+    assert contents(folder) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--steps", "2"), b"another --steps, 1 and not 2"),
+        (("--subset-seed", "5"), b"another --subset-seed, 0 and not 5"),
+        (("--weight-decay", "0.3"), b"another --weight-decay, "),
+    ],
+)
+def test_points_of_another_curve_are_not_measured(
+    whole: tuple[Path, dict],
+    labelled: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    lanser: Lanser,
+    words: tuple[str, str],
+    named: bytes,
+) -> None:
+    """Such as points that were brought together by hand, under no config of a curve."""
+    shutil.copytree(whole[0] / "points", tmp_path / "curve" / "points")
+    before = contents(tmp_path / "curve" / "points")
+    line = ("efficiency", labelled, "--init", tiny_run, *LINE, "-o", tmp_path / "curve")
+    said = lanser(*line, *words, check=2).stderr
+    assert named in said and b"points/scratch-0.5-seed-0" in said
+    (tmp_path / "curve/points/scratch-0.5-seed-0/config.json").unlink()
+    (tmp_path / "curve/config.json").unlink()
+    said = lanser(*line, *words, "--resume", check=2).stderr
+    assert b"points/scratch-0.5-seed-0 has answers, and no config.json says whose" in said
+    changed = {Path("scratch-0.5-seed-0/config.json")}
+    assert contents(tmp_path / "curve" / "points").items() == {
+        (path, data) for path, data in before.items() if path not in changed
+    }
 
 
 def test_a_curve_needs_a_start_and_a_test(

@@ -176,6 +176,19 @@ def test_runs_in_one_folder_are_compared_as_their_answers_pooled_with_the_seed_b
     assert of_one["other"] == "scratch/seed-0", "one run stands for each seed"
 
 
+def test_runs_that_were_made_otherwise_are_no_seeds_of_one(lanser, tmp_path):
+    save_runs(tmp_path / "a")
+    path = tmp_path / "a" / "seed-1" / "config.json"
+    config = json.loads(path.read_text())
+    steps = config["identity"]["--steps"]
+    for name, other, code in (("--seed", "7", 0), ("--steps", "9", 1), ("--fraction", "0.3", 1)):
+        path.write_text(json.dumps(config | {"identity": config["identity"] | {name: other}}))
+        refused = lanser("compare", "a", "a/seed-0", cwd=tmp_path, check=code).stderr.decode()
+        said = "a/seed-0 and a/seed-1 are no seeds of one run: they were made with another " + name
+        assert (said in refused) == bool(code)
+    assert steps != "9"
+
+
 def test_folders_of_unlike_seeds_or_records_are_refused_in_a_sentence(lanser, tmp_path):
     save_runs(tmp_path / "a")
     save_runs(tmp_path / "b", ("0", "2"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -36,7 +37,7 @@ def trains(arguments: list[str]) -> None:
 
 
 def injects(arguments: list[str]) -> None:
-    """DATA FOLDER: hear NaN at sampled steps of 40, twice and thrice, in one rank of all.
+    """DATA FOLDER: hear NaN at sampled steps of 40, twice and thrice, in each rank of all.
 
     With checkpoints of which there are many, few, and none.
     """
@@ -45,9 +46,9 @@ def injects(arguments: list[str]) -> None:
     ARCHITECTURES["tiny"] = Shape("basic", (1, 1, 1, 1), (8, 8, 8, 8), 8)  # for hundreds of steps
     plain, examples = learner.mixed, _tones(data)[:16]
     with process_group(CPU) as ranks:
-        for place, every in enumerate((1, 4, 7, 500) if ranks.count == 1 else (1, 7)):
+        cases = itertools.product((1, 4, 7, 500), range(ranks.count))
+        for place, (every, culprit) in enumerate(cases):
             steps = random.Random(place).sample(range(1, 41), 3)
-            culprit = place % ranks.count
             for bad in ({40, steps[0]}, set(steps)):
                 count = iter(range(1, 41))
 

@@ -173,6 +173,22 @@ def test_a_class_that_a_fold_lacks_is_said(capsys):
     assert "has no rare in its training" in said and said.count("has no rare in its test") == 2
 
 
+def test_a_class_that_validation_takes_from_training_is_said(capsys):
+    """Said by the test speaker, and by the only one that is set apart."""
+    for apart in ("s1", "s2", "s3"):
+        records = [
+            record.with_fields(label="rare")
+            if record.speaker in ("s0", apart) and record.label == "a"
+            else record
+            for record in corpus()
+        ]
+        [fold] = divide(records, Protocol(test="speaker=s0", validation=1))
+        there = "rare" in {record.label for record in fold.training}
+        assert there == (apart not in speakers(fold.validation))
+        assert ("fold 1 has no rare in its training" in capsys.readouterr().err) != there
+    assert {record.label for record in fold.test} > {"rare"}
+
+
 def test_a_fraction_takes_as_much_of_each_speaker():
     records = corpus(speakers=5, clips=20)
     half, fifth = subset(records, 0.5, seed=3), subset(records, 0.2, seed=3)

@@ -85,6 +85,17 @@ def test_float16_shrinks_its_scale_and_goes_on() -> None:
     assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
 
 
+def test_sound_that_is_not_finite_is_no_matter_of_float16s_scale() -> None:
+    _, found = learner(Recipe(1, precision="float16"))
+    sound, target, weight = batch(torch.ones(4))
+    bad = torch.full_like(sound, float("nan")), target, weight
+    for n in (1, 2):
+        assert not found.step(n, bad, torch.ones(4), draws(4), 1e-3, ["x"] * 4).finite
+        assert found.guard.skipped == n
+    with pytest.raises(LanserError, match="no finite gradient at step 3, .* as 2 before it"):
+        found.step(3, bad, torch.ones(4), draws(4), 1e-3, ["x"] * 4)
+
+
 def test_class_weights_are_those_of_scikit_learn() -> None:
     labels = ["a"] * 6 + ["b"] * 3 + ["c"]
     records = [Record({"id": str(n), "label": label}) for n, label in enumerate(labels)]

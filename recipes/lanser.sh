@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What it does: all of LanSER on your own data, from a folder of speech to the reports: transcribe,
 #   label, pack, pre-train; fine-tune on a labelled corpus with and without pre-training, and
-#   evaluate both; draw UAR against the share of labels; probe prosody. Run again, it goes on where
-#   it stopped. On a cluster slurm/submit.sh makes the first half, in the same places.
+#   evaluate both beside a linear baseline; draw UAR against the share of labels; probe prosody. Run
+#   again, it goes on where it stopped. On a cluster slurm/submit.sh makes the first half, in the
+#   same places.
 # Needs: lanser on the PATH; bash 4.4 or newer; a GPU for more than some hours of speech.
 # Costs: docs/scale.md says it for each stage.
 #
@@ -15,7 +16,8 @@
 # STAGE, STOP_STAGE  first and last stage; a stage is called by its verb (default: all)
 # ASR       default embedded             NLI        default FacebookAI/roberta-large-mnli
 # TAXONOMY  default goemotions           MODEL      default resnet50
-# PRETRAIN, FINETUNE, EFFICIENCY         further options of these verbs
+# PRETRAIN, FINETUNE, EFFICIENCY, BASELINE  further options of these verbs; what divides the corpus,
+#           such as --folds, belongs into the last three alike
 # Any other option is set by a variable, as for all of lanser: LANSER_TRANSCRIBE_SEGMENT=vad cuts long
 # recordings, LANSER_MANIFEST_LABEL_COLUMN=emotion names a column of CORPUS="csv table.csv".
 set -euo pipefail
@@ -27,9 +29,11 @@ read -r kind root <<< "$CORPUS"
 read -r -a pretrain <<< "${PRETRAIN:-}"
 read -r -a finetune <<< "${FINETUNE:-}"
 read -r -a efficiency <<< "${EFFICIENCY:-}"
+read -r -a baseline <<< "${BASELINE:-}"
 [ $# -eq 0 ] || [ "$*" = --dry-run ] || { echo "usage: $0 [--dry-run]" >&2 && exit 2; }
 
-stages=(transcribe entail-label shard pretrain manifest finetune eval efficiency probe-prosody)
+stages=(transcribe entail-label shard pretrain manifest finetune baseline eval efficiency
+    probe-prosody)
 place() {
     for at in "${!stages[@]}"; do [ "${stages[at]}" != "$1" ] || { echo "$at" && return; }; done
     echo "$0: no stage '$1'; there are: ${stages[*]}" >&2
@@ -67,7 +71,11 @@ for start in pretrained scratch; do
     [ "$start" = scratch ] || init=(--init "$work/pretrained")
     stage finetune "$work/corpus.jsonl" "${init[@]}" "${finetune[@]}" --resume -o "$work/$start-tuned"
 done
-stage eval "$work"/{scratch,pretrained}-tuned -o "$work/report" --force
+if [ ! -e "$work/baseline/logistic/config.json" ]; then # a minute: made anew if it was cut off
+    [ -n "$dry" ] || rm -rf "$work/baseline"
+    stage baseline "$work/corpus.jsonl" "${baseline[@]}" -o "$work/baseline"
+fi
+stage eval "$work"/{scratch,pretrained}-tuned "$work/baseline/svm" -o "$work/report" --force
 stage efficiency "$work/corpus.jsonl" --init "$work/pretrained" "${efficiency[@]}" \
     --resume -o "$work/efficiency"
 stage probe-prosody "$work/corpus.jsonl" --run "$work/pretrained" -o "$work/prosody" --force

@@ -381,6 +381,7 @@ ON_EXAMPLES = {
     "PRETRAIN": "--steps 1 --crop 1",
     "FINETUNE": "--steps 1 --test voice=slt --crop 1",
     "EFFICIENCY": "--steps 1 --test voice=slt --fractions 1 --seeds 1",
+    "BASELINE": "--test voice=slt",
 }
 
 
@@ -391,7 +392,7 @@ def test_the_paper_from_a_folder_of_speech_to_the_report(small_checkout):
         done = shell("recipes/lanser.sh", small_checkout, **ON_EXAMPLES, **stages)
         assert done.returncode == 0, done.stderr[-3000:]
     work = small_checkout / "all"
-    assert len(json.loads((work / "report/report.json").read_text())["results"]) == 2
+    assert len(json.loads((work / "report/report.json").read_text())["results"]) == 3
     for words, arms in (
         ("taxonomy ekman6 meld7", ("ekman6", "meld7")),
         ("template 'I am {adjective}.' 'I feel {}.'", ("I_am_adjective_", "I_feel_")),

@@ -22,6 +22,7 @@ class About:
     """What a run folder says of itself.
 
     Attributes:
+        verb: that made it.
         seen: what the model that it started from had heard of its test side; None from scratch.
         validation: UAR on the speakers set apart, by fold, the mean over seeds.
         protocol: the name of its standard protocol, if it has one.
@@ -29,6 +30,7 @@ class About:
         transductive: test speakers' sound, though not their labels, was used to answer.
     """
 
+    verb: str
     seen: Seen | None
     validation: dict[str, float]
     protocol: str | None = None
@@ -47,6 +49,7 @@ class About:
         config = runs.read_config(run)
         seen = config.get("seen")
         return cls(
+            str(config["verb"]),
             None if seen is None else Seen(**seen),
             {fold: round(fmean(found), 6) for fold, found in uars.items()},
             (config.get("protocol") or {}).get("protocol"),

@@ -78,6 +78,13 @@ def evaluation(
     )
     if audit is not None:
         page.text(_audit_words(audit), "" if audit["passed"] else "warning")
+    made_by = {one.about.verb for one in entries.values() if one.about}
+    if "finetune" in made_by and "baseline" not in made_by:
+        page.text(
+            "No baseline stands here: lanser baseline, in the same folds, says what a linear "
+            "classifier reaches without a network.",
+            "note",
+        )
     if len(results) > 1:
         _differences(page, differences)
     uses = {name: entry.use for name, entry in entries.items() if entry.use}

@@ -216,7 +216,8 @@ class _Training:
         if made.finite:
             self.meter.learnt(loss, heard, made.norm)
         if self.meter.due(self.step):
-            self.meter.line(self.step, lr, waited / self.ranks.count)
+            skipped = self.learner.guard.skipped
+            self.meter.line(self.step, lr, waited / self.ranks.count, skipped)
         return next((one.value for one, came in zip(SIGNALS, wished, strict=True) if came), 0)
 
     def _save(self) -> None:

@@ -99,11 +99,12 @@ class Meter:
         for name, number in (("loss", loss), ("heard", heard), ("norm", norm), ("steps", 1.0)):
             self.sums[name] += number
 
-    def line(self, step: int, lr: float, waited: float) -> None:
+    def line(self, step: int, lr: float, waited: float, skipped: int = 0) -> None:
         """Write a line, and begin to count anew.
 
         Args:
             waited: seconds that a rank waited for data since the last line, in the mean.
+            skipped: steps that were undone, since the run began.
         """
         now = time.monotonic()
         seconds = max(now - self._begun, 1e-9)
@@ -119,6 +120,8 @@ class Meter:
                 "utterances_per_s": round(self._asked / seconds, 2),
                 "waiting": round(min(1.0, waited / seconds), 4),
             }
+            if skipped:
+                numbers["skipped"] = skipped
             self._run.log(numbers)
             if self._bar is not None:
                 self._show(self._bar, step, numbers)

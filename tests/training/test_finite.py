@@ -92,6 +92,8 @@ def test_a_step_or_two_are_skipped_and_counted(
     for step in bad:
         assert f"no finite gradient at step {step}, which is skipped" in said
     assert all_finite(tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["skipped"] == len(bad)
 
 
 @pytest.mark.parametrize("every", [1, 500])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
+from quick import Quick, as_ranks
 
 from lanser_cli.models.classifier import Architecture
 from lanser_cli.models.front_end import FrontEnd
@@ -174,6 +176,24 @@ def test_other_weights_to_start_from_are_another_run(
     lanser("pretrain", labelled, *SLIM[:4], "--crop", "1", "--epochs", "1", "-o", again)
     refused(lanser(*line, "--init", again, "--resume", "-o", run, check=None), "--init")
     assert contents(run) == before
+
+
+def test_two_ranks_do_not_go_on_with_the_run_of_one(
+    labelled: Path, tmp_path: Path, lanser: Lanser, quick: Callable[..., Quick]
+) -> None:
+    """Neither with a finished one nor with one that was cut off."""
+    run = tmp_path / "run"
+    line = ["pretrain", labelled, *SLIM, "--epochs", "2", "-o", run]
+    lanser(*line)
+    for missing in (None, "model.safetensors"):
+        if missing:
+            (run / missing).unlink()
+        before = contents(run)
+        ranks = [quick(*line, "--resume", env=place) for place in as_ranks(2)]
+        done = [rank.wait() for rank in ranks]
+        assert [rank.code for rank in done] == [2, 2], done
+        assert any("another number of ranks, 1 and not 2" in rank.err for rank in done), done
+        assert contents(run) == before
 
 
 def test_pre_training_is_not_laundered(labelled: Path, tmp_path: Path, lanser: Lanser) -> None:

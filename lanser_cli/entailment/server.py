@@ -40,7 +40,9 @@ _PATIENCE = 120.0
 _LONGEST = 16 << 20
 """Bytes of an answer: hundreds of times what a list of models takes."""
 
-_OVERLOADED = (408, 425, 429, 502, 503, 504)
+_PASSING = (408, 425, 429)
+_LASTING = (501, 505)
+"""The 5xx that say what a server cannot do at all, which no wait changes."""
 
 Tokens: TypeAlias = list[tuple[str, float]]
 """Tokens that an answer might begin with, each with its log-probability."""
@@ -214,7 +216,7 @@ class Server:
                 if reply.status == 200:
                     return self._json(data)
                 fault = self._refusal(reply, data, path)
-                if reply.status not in (*_OVERLOADED, 500):
+                if not _passes(reply.status):
                     raise fault
                 asked = _retry_after(reply.headers.get("Retry-After"))
             if wait is None or asked > _MOST_WAIT:
@@ -239,10 +241,10 @@ class Server:
             return self._gone("it sends elsewhere, which is not followed: name the server itself")
         if status in (401, 403):
             return self._gone(f"it refuses the key (HTTP {status}): set {LLM_KEY_VARIABLE}")
-        if status in _OVERLOADED:
-            asked = reply.headers.get("Retry-After")
-            wish = f", and asks to wait {asked} s" if asked else ""
-            return self._gone(f"it is overloaded (HTTP {status}{wish})")
+        if _passes(status) and status != 500:  # which one text alone may cause
+            asked = _retry_after(reply.headers.get("Retry-After"))
+            wish = f", and asks to wait {asked:.0f} s" if asked else ""
+            return self._gone(f"it is overloaded or down (HTTP {status}{wish})")
         if status in (404, 405) and path == "/v1/chat/completions":
             return self._gone(f"it has no chat completions (HTTP {status}: {said})")
         return RecordError(f"the server refuses this text: HTTP {status}: {said}")
@@ -327,6 +329,11 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _passes(status: int) -> bool:
+    """Whether a request that was answered so is worth another try."""
+    return status in _PASSING or (500 <= status < 600 and status not in _LASTING)
 
 
 def _retry_after(value: str | None) -> float:

@@ -166,6 +166,23 @@ def test_what_passes_is_tried_again_after_as_long_as_the_server_asks(
     assert seven == 7.0 and 50 < sixty <= 60
 
 
+def test_every_5xx_is_tried_again_but_those_that_no_wait_changes(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(Server, "_wait", lambda _, seconds, given_up: slept.append(seconds))
+    scripted.statuses = {
+        "joy": [(520, {}), (529, {"Retry-After": "9"}), (507, {})],
+        "fear": [(501, {})],
+        "anger": [(505, {})],
+    }
+    path, rejects = said(tmp_path, "what a joy", "fear", "anger"), tmp_path / "rejects.jsonl"
+    [found] = label(path, scripted, "--llm-mode", "choice", "--rejects", rejects, code=3)
+    assert found["id"] == "n0" and sorted(slept) == [0.0, 0.0, 9.0]
+    errors = [item["error"] for item in read_jsonl(rejects)]
+    assert ["HTTP 501" in errors[0], "HTTP 505" in errors[1]] == [True, True]
+
+
 def test_a_server_that_stops_ends_the_run_and_resume_goes_on(
     tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,6 +302,7 @@ def test_a_set_up_that_cannot_work_is_refused_before_anything_is_sent(
         (307, {"Location": "http://127.0.0.1:9/v1/chat/completions"}, "not followed"),
         (404, {}, "no chat completions"),
         (429, {"Retry-After": "86400"}, "asks to wait 86400 s"),
+        (529, {}, "overloaded or down (HTTP 529)"),
         (400, {}, "a plain question fails"),
     ],
 )

@@ -29,7 +29,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 VERSIONS: dict[str, dict[str, dict[str, Any]]] = {
     "vllm": {"/version": {"version": "0.12.0"}},
-    "llama.cpp": {"/props": {"build_info": "b7200-abcdef0", "total_slots": 4}},
+    "llama.cpp": {"/props": {"build_info": "b7200-abcdef0", "model_path": "/tiny.gguf"}},
     "ollama": {
         "/api/version": {"version": "0.13.1"},
         "/api/tags": {"models": [{"name": "tiny:latest", "digest": "a1b2"}]},

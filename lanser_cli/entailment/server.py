@@ -160,8 +160,10 @@ class Server:
             found = self._ask("/version", {"version": str})
             kind, version = "vllm", found and found["version"]
         elif entry.get("owned_by") == "llamacpp":
-            found = self._ask("/props", {"build_info": str})
+            found = self._ask("/props", {"build_info": str, "model_path": Maybe(str)})
             kind, version = "llama.cpp", found and found["build_info"]
+            if found and found.get("model_path"):  # two files may be alike in all that is beside it
+                entry["model_path"] = found["model_path"]
         elif found := self._ask("/api/version", {"version": str}):
             kind, version = "ollama", found["version"]
             tags = self._ask("/api/tags", {"models": [{"name": str, "digest": str}]})

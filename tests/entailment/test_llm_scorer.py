@@ -82,6 +82,16 @@ def test_a_digest_holds_as_long_as_the_server_is_the_same() -> None:
     assert len(fingerprints) == 2
 
 
+def test_two_files_of_llama_cpp_are_two_models_and_no_path_is_shown() -> None:
+    fingerprints = []
+    for file in ("/models/one.gguf", "/models/one.gguf", "/models/other.gguf"):
+        with served("llama.cpp") as server:
+            server.versions["/props"] = {**server.versions["/props"], "model_path": file}
+            fingerprints.append(LlmScorer(Server(server.model)).fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+    assert not [each for each in fingerprints if "gguf" in each]
+
+
 @pytest.mark.parametrize("most", [20, 6, 2])
 def test_choice_gives_every_letter_its_probability_in_one_round_or_several(most: int) -> None:
     options = [f"This person feels {word}." for word in "abcdefghijklmnopqrstuvwxyzäöü"]

@@ -45,6 +45,7 @@ class Scripted(ThreadingHTTPServer):
         asked: bodies of the requests for an answer, in order.
         most: log-probabilities that an answer has at most.
         statuses: by a word of the premise, what its first requests are refused with.
+        refused: by path, what requests for what the server is are refused with.
         dies_after: requests for an answer after which it is gone.
     """
 
@@ -59,6 +60,7 @@ class Scripted(ThreadingHTTPServer):
         self.keys: set[str | None] = set()
         self.most = 20
         self.statuses: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        self.refused: dict[str, tuple[int, dict[str, str]]] = {}
         self.dies_after: int | None = None
         self.lock = threading.Lock()
         self.flying = self.most_flying = 0
@@ -100,7 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         server.keys.add(self.headers.get("Authorization"))
-        if self.path == "/v1/models":
+        if self.path in server.refused:
+            self._send({"error": "no"}, *server.refused[self.path])
+        elif self.path == "/v1/models":
             self._send({"data": [{**ENTRIES[server.kind], "created": time.time()}]})
         elif self.path in server.versions:
             self._send(server.versions[self.path])

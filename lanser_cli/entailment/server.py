@@ -177,7 +177,13 @@ class Server:
         return kind, version or "of unknown version", about
 
     def _ask(self, path: str, shape: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What the server says at an address; None: nothing of this shape."""
+        """What the server says at an address; None: nothing of this shape.
+
+        Some refuse whatever they do not know with 401, 403 or a redirect: it is of another kind.
+
+        Raises:
+            LanserError: it does not answer, or refuses what every kind has.
+        """
         try:
             found: dict[str, Any] = self._request("GET", path)
             check_shape(found, shape)
@@ -239,9 +245,10 @@ class Server:
         """What an answer other than 200 means for the run."""
         status = reply.status
         said = self.shown(data.decode("utf-8", "replace"))
-        if 300 <= status < 400:
+        every_kind_has_it = path.startswith("/v1/")
+        if every_kind_has_it and 300 <= status < 400:
             return self._gone("it sends elsewhere, which is not followed: name the server itself")
-        if status in (401, 403):
+        if every_kind_has_it and status in (401, 403):
             return self._gone(f"it refuses the key (HTTP {status}): set {LLM_KEY_VARIABLE}")
         if _passes(status) and status != 500:  # which one text alone may cause
             asked = _retry_after(reply.headers.get("Retry-After"))

@@ -73,6 +73,32 @@ def test_a_score_is_the_log_odds_of_yes_however_it_is_written(kind: str, own: se
     assert all(set(body) == common | own for body in server.asked)
 
 
+@pytest.mark.parametrize("status", [301, 307, 401, 403, 404, 405, 501])
+@pytest.mark.parametrize("kind", ["vllm", "llama.cpp", "other"])
+def test_a_server_may_refuse_what_other_kinds_have(kind: str, status: int) -> None:
+    with served(kind) as server:
+        elsewhere = {"Location": "http://127.0.0.1:9/login"} if status < 400 else {}
+        paths = ("/version", "/props", "/api/version", "/api/tags")
+        server.refused = dict.fromkeys(paths, (status, elsewhere))
+        scorer = LlmScorer(Server(server.model))
+        assert np.isfinite(scorer.score(["joy"], ["I feel joy."])).all()
+    assert scorer.fingerprint.startswith(f"{kind} of unknown version, tiny")
+
+
+@pytest.mark.parametrize(("status", "message"), [(401, "refuses the key"), (307, "not followed")])
+def test_a_server_that_refuses_to_list_its_models_is_an_error(
+    path: Path,
+    scripted: Scripted,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    message: str,
+) -> None:
+    scripted.refused["/v1/models"] = (status, {"Location": "http://127.0.0.1:9/v1/models"})
+    label(path, scripted, code=1)
+    assert message in capsys.readouterr().err
+    assert not scripted.asked
+
+
 def test_a_digest_holds_as_long_as_the_server_is_the_same() -> None:
     fingerprints = set()
     for version in ("1", "1", "2"):

@@ -1,7 +1,8 @@
 """A scripted server of a language model: recorded shapes of answers, and faults on demand.
 
 What it judges is a rule: a statement is as likely as the words it shares with the premise. A word
-of the premise may ask for a fault: broken, packed, endless, speechless, chatty, onesided.
+of the premise may ask for a fault: broken, packed, endless, speechless, chatty, onesided, parrot,
+garbled.
 """
 
 from __future__ import annotations
@@ -149,6 +150,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(_tokens([("Well", -0.1), ("Yes", -3.0), ("No", -3.5)]))
         elif "onesided" in premise:
             self._send(_tokens([("Yes", -0.1), ("yes", -3.0), ("No", -9999.0)]))
+        elif "parrot" in premise:
+            self._send(_tokens([("." * 20 + str(self.headers.get("Authorization")), -0.1)]))
+        elif "garbled" in premise:
+            reply = _reply(prompt, server.most)
+            [token] = reply["choices"][0]["logprobs"]["content"]
+            token["top_logprobs"][0]["logprob"] = "." * 45 + str(self.headers.get("Authorization"))
+            self._send(reply)
         else:
             self._send(_reply(prompt, server.most))
 

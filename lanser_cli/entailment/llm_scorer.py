@@ -204,7 +204,7 @@ class LlmScorer:
         allowed = {normal(answer) for answer in answers}
         if normal(token.strip()) not in allowed:
             among = f"{answers[0]} to {answers[-1]}" if normal is str else "yes or no"
-            said = self._server.shown(token.strip()[:40])
+            said = self._server.shown(token, 40)
             raise RecordError(f"the model answers '{said}' and not {among}")
         found: dict[str, float] = {}
         for text, odds in likeliest:

@@ -133,7 +133,9 @@ class Server:
             check_shape(reply, _ANSWER)
             answer = reply["choices"][0]["logprobs"]["content"][0]
         except (ValueError, IndexError) as error:
-            said = self.shown(str(error)) if isinstance(error, ValueError) else "there is no token"
+            said = "there is no token"
+            if isinstance(error, ValueError):  # less what is there instead, already cut
+                said = str(error).partition(", not ")[0]
             raise RecordError(
                 f"the server's answer does not have the log-probabilities of its token: {said}"
             ) from None
@@ -151,7 +153,7 @@ class Server:
         entries = {entry["id"]: entry for entry in models["data"]} if models else {}
         entry = entries.get(self.model) or entries.get(f"{self.model}:latest")
         if models and entry is None:
-            there = ", ".join(list(entries)[:8]) or "none"
+            there = self.shown(", ".join(list(entries)[:8])) or "none"
             raise UsageError(
                 f"--model {self.name}: the server has no '{self.model}'; its models: {there}"
             )
@@ -269,13 +271,17 @@ class Server:
         except (ValueError, RecursionError):
             raise RecordError("the server's answer is not JSON") from None
 
-    def shown(self, text: str) -> str:
-        """What the server said, in short, without the key, which it may have repeated."""
+    def shown(self, text: str, most: int = 200) -> str:
+        """What the server said, in short, without the key, which it may have repeated.
+
+        Args:
+            text: whole: half a key would not be found in it.
+        """
         if self._no_text:
             return "..."
         if self._key:
             text = text.replace(self._key, "...")
-        return console.printable(" ".join(text.split())[:200])
+        return console.printable(" ".join(text.split())[:most])
 
 
 def _key() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import read_jsonl, write_jsonl
-from llm_server import KEY, Scripted, log_odds, served
+from llm_server import ENTRIES, KEY, Scripted, log_odds, served
 
 from lanser_cli.app import main
 from lanser_cli.entailment import server as server_module
@@ -278,6 +278,26 @@ def test_the_key_is_sent_and_written_nowhere(
     assert not [file for file in written if KEY.encode() in file.read_bytes()]
     out, err = capfd.readouterr()
     assert KEY not in out + err
+
+
+def test_no_part_of_the_key_is_shown_where_what_a_server_says_is_cut(
+    tmp_path: Path,
+    scripted: Scripted,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, rejects = said(tmp_path, "a parrot", "garbled", "what a joy"), tmp_path / "rejects.jsonl"
+    label(path, scripted, "--rejects", rejects, "--verbose", code=3)
+    errors = [item["error"] for item in read_jsonl(rejects)]
+    assert "Bearer ...' and not yes or no" in errors[0]
+    assert errors[1].endswith("must be a finite number")
+    scripted.statuses["joy"] = [(429, {"Retry-After": KEY})] * 99
+    label(path, scripted, code=1)
+    monkeypatch.setitem(ENTRIES, "vllm", {"id": f"of-{KEY}", "owned_by": "vllm"})
+    label(path, scripted, code=2)
+    shown = "".join([*capfd.readouterr(), *errors])
+    assert "its models: of-..." in shown and "HTTP 429" in shown
+    assert KEY[:4] not in shown
 
 
 def test_no_word_comes_back_from_a_server_that_repeats_them_in_its_refusal(

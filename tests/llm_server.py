@@ -1,8 +1,8 @@
 """A scripted server of a language model: recorded shapes of answers, and faults on demand.
 
-What it judges is a rule: a statement is as likely as the words it shares with the premise. A word
-of the premise may ask for a fault: broken, packed, endless, speechless, chatty, onesided, parrot,
-garbled.
+What it judges is a rule: a statement is as likely as the words it shares with the premise, and
+statements differ whatever the premise. A word of the premise may ask for a fault: broken, packed,
+endless, speechless, chatty, outside, onesided, parrot, garbled.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def served(kind: str = "vllm", latency: float = 0.0, port: int = 0) -> Iterator[
 def log_odds(premise: str, hypothesis: str) -> float:
     """What the server holds of a statement, by rule."""
     words = set(re.findall(r"\w+", premise.lower()))
-    return 2.0 * len(words & set(re.findall(r"\w+", hypothesis.lower()))) - 3.0 + len(premise) % 3
+    shared = len(words & set(re.findall(r"\w+", hypothesis.lower())))
+    return 2.0 * shared - 3.0 + len(premise) % 3 + 0.4 * (len(hypothesis) % 3)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -148,6 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send({"choices": [{"message": {"content": "Yes"}, "logprobs": None}]})
         elif "chatty" in premise:
             self._send(_tokens([("Well", -0.1), ("Yes", -3.0), ("No", -3.5)]))
+        elif "outside" in premise:  # a letter that is none of the options
+            self._send(_tokens([("Z", -0.1), ("A", -3.0), ("B", -3.5), ("C", -4.0)]))
         elif "onesided" in premise:
             self._send(_tokens([("Yes", -0.1), ("yes", -3.0), ("No", -9999.0)]))
         elif "parrot" in premise:

@@ -16,6 +16,7 @@ from llm_server import ENTRIES, KEY, Scripted, log_odds, served
 
 from lanser_cli.app import main
 from lanser_cli.entailment import server as server_module
+from lanser_cli.entailment.calibration import everyday
 from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.server import SLOTS, Server
 from lanser_cli.errors import LanserError
@@ -155,7 +156,7 @@ def test_labels_calibration_and_templates_work_as_with_any_model(
         for word in LABELS.split(","):
             of = [
                 np.mean([log_odds(premise, frame.format(word)) for frame in frames])
-                for premise in (text, "N/A", "[MASK]", "")
+                for premise in (text, *everyday())
             ]
             odds.append(math.exp(of[0] - np.mean(of[1:])))
         scores = [value / sum(odds) for value in odds]
@@ -186,6 +187,16 @@ def test_faults_of_one_answer_are_rejects_with_reasons_and_never_labels(
     }
     assert rejected.keys() == reasons.keys()
     assert all(part in rejected[name] for name, part in reasons.items())
+
+
+def test_a_choice_that_is_none_of_the_labels_is_a_reject_and_never_a_label(
+    tmp_path: Path, scripted: Scripted
+) -> None:
+    path, rejects = said(tmp_path, "outside", "chatty", "what a joy"), tmp_path / "rejects.jsonl"
+    found = label(path, scripted, "--llm-mode", "choice", "--rejects", rejects, code=3)
+    assert [(item["id"], item["emotion"]) for item in found] == [("n2", "joy")]
+    errors = [item["error"] for item in read_jsonl(rejects)]
+    assert errors == [f"the model answers '{answer}' and not A to C" for answer in ("Z", "Well")]
 
 
 def test_what_passes_is_tried_again_after_as_long_as_the_server_asks(

@@ -80,9 +80,7 @@ def command(
     llm_mode: Annotated[
         LlmMode, MODEL.option(help="Ask llm: yes or no to each label, or to choose one of all.")
     ] = "pair",
-    allow_remote: Annotated[
-        bool, MODEL.option("--allow-remote", help="Let llm: send transcripts to another machine.")
-    ] = False,
+    allow_remote: options.AllowRemote = False,
     calibrate: Annotated[
         Calibration,
         LABELS.option(

@@ -121,6 +121,11 @@ Part = Annotated[
 ]
 
 
+AllowRemote = Annotated[
+    bool, MODEL.option("--allow-remote", help="Let llm: send transcripts to another machine.")
+]
+
+
 Device = Annotated[
     str,
     RUNNING.option(

@@ -22,6 +22,7 @@ def command(
         str, typer.Argument(metavar="ID", help="The id of the record.", show_default=False)
     ],
     inputs: options.Records = None,
+    allow_remote: options.AllowRemote = False,
     device: options.OneDevice = "auto",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -37,11 +38,12 @@ def command(
     from lanser_cli.entailment.taxonomy import ENGLISH
 
     named = inputs or ["-"]
+    more = {"allow_remote": True} if allow_remote else {}
     record = why.find(named, identifier)
     if (made := given_beside(named, "entail-label", entail_label.command)) is not None:
-        words, given = made
+        words, given = made[0], made[1] | more
     else:
-        given = why.options_in(record)
+        given = why.options_in(record) | more
         words = why.command_of(given, named)
     console.configure(quiet_=quiet, verbose_=verbose)
     labels, crosswalk = given.get("labels"), given.get("crosswalk")

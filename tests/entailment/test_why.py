@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import Lanser, read_jsonl, save_nli, write_jsonl
+from llm_server import served
 
 from lanser_cli.entailment.why import options_in
 from lanser_cli.records import Record
@@ -147,6 +148,22 @@ def test_what_a_scorer_of_another_kind_was_asked_is_asked_again() -> None:
         for way in ("pair", "choice")
     ]
     assert [each.get("llm_mode") for each in asked] == [None, "choice"]
+
+
+def test_a_server_on_another_machine_is_asked_again_only_where_that_is_allowed(
+    heard: Path, lanser: Lanser
+) -> None:
+    with served() as server:
+        model = server.model.replace("127.0.0.1", "127.1")  # not known to be this machine
+        options = ("-t", "ekman6", "--model", model, "--allow-remote")
+        weak = json.dumps(read_jsonl(lanser("entail-label", heard, *options).stdout)[0]).encode()
+        asked = len(server.asked)
+        assert (
+            b"--allow-remote sends them there" in lanser("why", "r-0", input=weak, check=2).stderr
+        )
+        assert len(server.asked) == asked
+        [found] = read_jsonl(lanser("why", "r-0", "--allow-remote", input=weak).stdout)
+    assert found["differs"] == [] and "--allow-remote" in shlex.split(found["command"])
 
 
 def test_a_batch_prior_is_that_of_the_whole_input_or_an_error(

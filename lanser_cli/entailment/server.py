@@ -70,6 +70,10 @@ _ABSENT = -1000.0
 """Some servers write -9999 or the like for a token that they know nothing of."""
 
 
+class Absent(LanserError):
+    """Nothing answers at the address of a server."""
+
+
 class Server:
     """One model of a server.
 
@@ -77,6 +81,7 @@ class Server:
         name: `llm:NAME@URL`; the URL with or without `/v1`.
         allow_remote: whether transcripts may go to another machine.
         no_text: what it says may hold words of a transcript, and is not shown in any message.
+        last_identity: of one that is absent, which is asked for nothing, even if it comes back.
 
     Attributes:
         kind: vllm, llama.cpp, ollama or other.
@@ -85,10 +90,18 @@ class Server:
 
     Raises:
         UsageError: no such name, another machine, or the server does not have this model.
-        LanserError: it does not answer.
+        Absent: nothing answers there.
+        LanserError: it does not answer as it should.
     """
 
-    def __init__(self, name: str, *, allow_remote: bool = False, no_text: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        allow_remote: bool = False,
+        no_text: bool = False,
+        last_identity: str | None = None,
+    ) -> None:
         self.name, self._no_text = name, no_text
         self.model, self._url = _parse(name, allow_remote)
         self._key = _key()
@@ -100,10 +113,13 @@ class Server:
         )
         self._lock, self._said_to_wait = threading.Lock(), False
         self._given_up = threading.Event()
-        self.kind, version, about = self._look()
+        self._is_absent = last_identity is not None
+        self.kind, self.identity = "other", last_identity or ""
+        if not self._is_absent:
+            self.kind, version, about = self._look()
+            digest = string64(json.dumps(about, sort_keys=True))
+            self.identity = f"{self.kind} {version}, {self.model} {digest:016x}"
         self.most_tokens = 100 if self.kind == "llama.cpp" else 20
-        digest = string64(json.dumps(about, sort_keys=True))
-        self.identity = f"{self.kind} {version}, {self.model} {digest:016x}"
 
     def first_token(self, prompt: str, answers: Sequence[str]) -> tuple[str, Tokens]:
         """The token that the model answers with, and those that it might have.
@@ -115,6 +131,8 @@ class Server:
             RecordError: this prompt gets no answer that can be used.
             LanserError: the server does not answer any more, or refuses to.
         """
+        if self._is_absent:
+            raise self._absent()
         reply = self._request(
             "POST",
             "/v1/chat/completions",
@@ -213,7 +231,7 @@ class Server:
                 )
                 data = _whole(reply)
             except NewConnectionError:
-                fault = self._gone("nothing answers there")
+                fault = self._absent()
                 if method == "GET":  # before the first question: it was not there yet
                     raise fault from None
             except TimeoutError:
@@ -259,6 +277,9 @@ class Server:
         if status in (404, 405) and path == "/v1/chat/completions":
             return self._gone(f"it has no chat completions (HTTP {status}: {said})")
         return RecordError(f"the server refuses this text: HTTP {status}: {said}")
+
+    def _absent(self) -> Absent:
+        return Absent(str(self._gone("nothing answers there")))
 
     def _gone(self, reason: str) -> LanserError:
         return LanserError(

@@ -275,6 +275,42 @@ def test_a_cache_answers_in_place_of_the_server(path: Path, scripted: Scripted) 
     assert len(scripted.asked) > asked
 
 
+def test_a_cache_answers_in_place_of_a_server_that_is_gone_but_for_no_other_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_WAITS", (0.0,))
+    path = said(tmp_path, *TEXTS)
+    words = ("--cache", tmp_path / "cache", "--calibrate", "batch", "--llm-mode", "choice")
+    with served() as one:
+        first = label(path, one, *words)
+        port = one.server_address[1]
+    assert label(path, one, *words) == first
+    assert capsys.readouterr().err.count("scores are those in the cache, of vllm 0.12.0, tiny") == 1
+    label(path, one, *words[2:], code=1)  # without the cache
+    label(path, one, *words[:2], code=1)  # asked otherwise
+    label(said(tmp_path, *TEXTS, "a new one"), one, *words, code=1)
+    assert capsys.readouterr().err.count("error: --model llm:tiny@") == 3
+    with served(port=port) as another:
+        another.versions["/version"] = {"version": "0.13.0"}
+        more = label(said(tmp_path, *TEXTS), another, *words)
+        assert another.asked
+    again = label(path, another, *words)
+    assert again == more and "0.13.0" in again[0]["entailment"]["server"]
+    assert "of vllm 0.13.0, tiny" in capsys.readouterr().err
+    with served() as elsewhere:  # nothing is known of what answered there
+        pass
+    label(path, elsewhere, *words, code=1)
+
+
+def test_a_server_that_comes_back_is_not_asked_in_the_name_of_what_it_was(
+    scripted: Scripted,
+) -> None:
+    scorer = LlmScorer(Server(scripted.model, last_identity="vllm 0.11, tiny 0123456789abcdef"))
+    with pytest.raises(LanserError, match="nothing answers there"):
+        scorer.score(["joy"], ["I feel joy."])
+    assert not scripted.asked
+
+
 def test_the_key_is_sent_and_written_nowhere(
     tmp_path: Path, scripted: Scripted, capfd: pytest.CaptureFixture[str]
 ) -> None:

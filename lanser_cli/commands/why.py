@@ -40,11 +40,9 @@ def command(
     named = inputs or ["-"]
     more = {"allow_remote": True} if allow_remote else {}
     record = why.find(named, identifier)
-    if (made := given_beside(named, "entail-label", entail_label.command)) is not None:
-        words, given = made[0], made[1] | more
-    else:
-        given = why.options_in(record) | more
-        words = why.command_of(given, named)
+    made = given_beside(named, "entail-label", entail_label.command)
+    given = (made[1] if made else why.options_in(record)) | more
+    words = made[0] if made else why.command_of(given, named)
     console.configure(quiet_=quiet, verbose_=verbose)
     labels, crosswalk = given.get("labels"), given.get("crosswalk")
     labels = labels.split(",") if isinstance(labels, str) else labels

@@ -4,9 +4,6 @@ One SQLite file, `scores.sqlite`, for anyone to look into:
 
     hypotheses(id, model, text)                 model: the fingerprint of the scorer
     scores(premise, hypothesis, log_odds)       premise: 64 bits of the transcript's BLAKE2b
-
-Beside it is a file for each model on a server, `server-DIGEST.json`, with what the server said last
-that it is. So its scores are found when it is gone.
 """
 
 from __future__ import annotations
@@ -26,8 +23,6 @@ from lanser_cli import console
 from lanser_cli.digests import string64
 from lanser_cli.entailment.label_scorer import Scorer
 from lanser_cli.errors import LanserError
-from lanser_cli.output import write_json
-from lanser_cli.shape import read_json
 
 T = TypeVar("T")
 
@@ -43,35 +38,6 @@ CREATE TABLE scores(
     premise INTEGER, hypothesis INTEGER, log_odds REAL, PRIMARY KEY(premise, hypothesis)
 ) WITHOUT ROWID;
 """
-
-
-_SERVER = {"model": str, "identity": str}
-_SERVER_SCHEMA = 1
-
-
-def keep_identity(folder: Path, model: str, identity: str) -> None:
-    """Keep what a server and its model are, in place of what they were."""
-    if last_identity(folder, model) == identity:
-        return
-    path = _of_server(folder, model)
-    with suppress(OSError, LanserError):  # a folder that holds nothing is said by the scorer
-        folder.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # whatever comes: it is of another model
-        write_json(path, {"schema": _SERVER_SCHEMA, "model": model, "identity": identity})
-
-
-def last_identity(folder: Path, model: str) -> str | None:
-    """What a server and its model were when they were last asked; None: nothing says so."""
-    path = _of_server(folder, model)
-    try:
-        found = read_json(path, "what a server was", _SERVER, _SERVER_SCHEMA)
-    except LanserError:
-        return None
-    return str(found["identity"]) if found["model"] == model else None
-
-
-def _of_server(folder: Path, model: str) -> Path:
-    return folder / f"server-{string64(model):016x}.json"
 
 
 class CachedScorer:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from lanser_cli import console, jsonl, origin
@@ -14,7 +14,7 @@ from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
 from lanser_cli.entailment import calibration, gliclass_scorer, server
-from lanser_cli.entailment.cache import CachedScorer, keep_identity, last_identity
+from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.cascade import Cascade, measure_tolerance
 from lanser_cli.entailment.context import NO_CONTEXT, with_context
 from lanser_cli.entailment.gliclass_scorer import GliclassScorer
@@ -26,9 +26,9 @@ from lanser_cli.entailment.labeller import (
     premise_of,
     reason_to_abstain,
 )
+from lanser_cli.entailment.last_server import find_server
 from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.scorer import EMBEDDED, EMBEDDED_FOLDER, PairScorer
-from lanser_cli.entailment.server import Absent, Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import Taxonomy
 from lanser_cli.errors import UsageError
@@ -255,39 +255,14 @@ def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: s
 def _load(model: str, task: Task, settings: LabelSettings, device: str) -> Scorer:
     sets = [template.hypotheses(task.taxonomy) for template in task.templates]
     if model.startswith(server.PREFIX):
-        one = _server(model, settings)
+        remote, no_text = settings.allow_remote, settings.no_text
+        one = find_server(model, settings.cache, allow_remote=remote, no_text=no_text)
         return LlmScorer(one, _apart(sets, model) if settings.llm_mode == "choice" else ())
     if model.startswith(gliclass_scorer.PREFIX):
         return GliclassScorer(model, _apart(sets, model), device=device)
     label = settings.entailment_label if model == settings.model else None
     precision = settings.precision
     return PairScorer(model, device=device, precision=precision, entailment_label=label)
-
-
-def _server(model: str, settings: LabelSettings) -> Server:
-    """The server of a model; one that is absent, if the cache knows what it was.
-
-    Raises:
-        UsageError, LanserError: as `Server`.
-    """
-    make = partial(Server, model, allow_remote=settings.allow_remote, no_text=settings.no_text)
-    if settings.cache is None:
-        return make()
-    try:
-        one = make()
-    except Absent:
-        identity = last_identity(settings.cache, model)
-        if identity is None:
-            raise
-        _say_absent(model, identity)
-        return make(last_identity=identity)
-    keep_identity(settings.cache, model, one.identity)
-    return one
-
-
-@cache  # a batch prior looks for the server, too
-def _say_absent(model: str, identity: str) -> None:
-    console.warn(f"{model}: nothing answers there: scores are those in the cache, of {identity}")
 
 
 def _apart(sets: Sequence[Sequence[str]], model: str) -> Sequence[Sequence[str]]:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Tim
 
 from lanser_cli import console
 from lanser_cli.digests import string64
+from lanser_cli.entailment.binding import bound
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.settings import LLM_KEY_VARIABLE
 from lanser_cli.shape import Maybe, That, check_shape
@@ -144,7 +145,7 @@ class Server:
                 "seed": 0,
                 "logprobs": True,
                 "top_logprobs": self.most_tokens,
-                **_BOUND.get(self.kind, _unbound)(answers),
+                **bound(self.kind, answers),
             },
         )
         try:
@@ -382,34 +383,3 @@ def _retry_after(value: str | None) -> float:
         return max(0.0, parsedate_to_datetime(str(value)).timestamp() - time.time())
     except ValueError:
         return 0.0
-
-
-def _of_vllm(answers: Sequence[str]) -> dict[str, Any]:
-    return {
-        "structured_outputs": {"choice": list(answers)},
-        "chat_template_kwargs": {"enable_thinking": False},
-    }
-
-
-def _of_llama_cpp(answers: Sequence[str]) -> dict[str, Any]:
-    return {
-        "grammar": "root ::= " + " | ".join(f'"{answer}"' for answer in answers),
-        "chat_template_kwargs": {"enable_thinking": False},
-    }
-
-
-def _of_ollama(answers: Sequence[str]) -> dict[str, Any]:
-    """It binds answers to JSON alone, whose first token is a quotation mark: so not bound."""
-    return {"reasoning_effort": "none"}
-
-
-def _unbound(answers: Sequence[str]) -> dict[str, Any]:
-    return {}
-
-
-_BOUND: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
-    "vllm": _of_vllm,
-    "llama.cpp": _of_llama_cpp,
-    "ollama": _of_ollama,
-}
-"""What each kind is told so that it answers at once, and with one of the answers."""

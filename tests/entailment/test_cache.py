@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import signal
@@ -16,13 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lanser_cli.entailment.cache import (
-    FILE,
-    CachedScorer,
-    keep_identity,
-    last_identity,
-    premise_key,
-)
+from lanser_cli.entailment.cache import FILE, CachedScorer, premise_key
 from lanser_cli.errors import LanserError
 
 HYPOTHESES = ["joy.", "fear.", "anger."]
@@ -175,29 +168,6 @@ def test_a_damaged_cache_is_set_aside_and_begun_anew(
     said = capsys.readouterr().err
     assert said.count("is damaged") == 1 and "begun anew" in said
     assert scorer.pairs <= 5400
-
-
-def test_what_a_server_was_is_kept_by_its_name_and_never_what_it_was_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "new"
-    keep_identity(folder, "llm:a@http://x", "first")
-    keep_identity(folder, "llm:b@http://x", "other")
-    keep_identity(folder, "llm:a@http://x", "second")
-    assert last_identity(folder, "llm:a@http://x") == "second"
-    assert last_identity(folder, "llm:b@http://x") == "other"
-    assert last_identity(folder, "llm:c@http://x") is None
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", no_space)
-        keep_identity(folder, "llm:a@http://x", "third")
-    assert last_identity(folder, "llm:a@http://x") is None
-    for file in folder.glob("server-*.json"):
-        file.write_text("{damaged")
-    assert last_identity(folder, "llm:b@http://x") is None
-
-
-def no_space(*_: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_of_two_that_find_it_damaged_one_alone_begins_anew(

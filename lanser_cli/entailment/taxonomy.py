@@ -22,6 +22,8 @@ from lanser_cli.shape import load_json
 _FOLDER = Path(__file__).parent / "taxonomies"
 _KEYS = ("name", "source", "labels")
 _WORDS = ("noun", "adjective")
+CUSTOM = "custom"
+"""The name of all taxonomies that are lists of labels on a command line."""
 ENGLISH = "en"
 """The language of a label's own noun and adjective; `words` has those of others."""
 COMMON = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
@@ -64,7 +66,7 @@ class Taxonomy:
         names = tuple(label.strip() for label in labels)
         _check_labels(names, "--labels")
         common = tuple(name if name in COMMON else None for name in names)
-        return cls("custom", "given on the command line", names, names, names, common)
+        return cls(CUSTOM, "given on the command line", names, names, names, common)
 
     def without(self, labels: Sequence[str]) -> Taxonomy:
         """The same less some labels."""

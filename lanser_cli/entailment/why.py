@@ -25,6 +25,7 @@ from lanser_cli.entailment.entail_label import (
 from lanser_cli.entailment.label_scorer import SERVED
 from lanser_cli.entailment.labeller import premise_of, probabilities
 from lanser_cli.entailment.task import Task
+from lanser_cli.entailment.taxonomy import CUSTOM
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record, Reject, attempt
 from lanser_cli.shape import Maybe, That, check_shape
@@ -138,7 +139,7 @@ def options_in(record: Record) -> dict[str, Any]:
             limit.
     """
     about, scores = record.fields["entailment"], record.emotion_scores or {}
-    custom = about["taxonomy"] == "custom"
+    custom = about["taxonomy"] == CUSTOM
     lacks = None
     if custom and (
         sum(scores.values()) < 0.9999  # --top-k left some out, or it abstained

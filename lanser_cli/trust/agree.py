@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 from lanser_cli import console
 from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.entailment.crosswalk import Crosswalk, crosswalk_of_labels
-from lanser_cli.errors import UsageError
+from lanser_cli.entailment.taxonomy import CUSTOM
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.origin import named
 from lanser_cli.output import write_json
 from lanser_cli.pipe import Pipe
@@ -59,7 +61,7 @@ def agree(
 
     Raises:
         UsageError: the voters' labels are of different taxonomies, and there is no crosswalk.
-        LanserError: a file cannot be read, or a voter has no vote.
+        LanserError: a file cannot be read, a voter has no vote, or no utterance has two.
     """
     if summary is not None:
         paths = [voter.path for voter in voters]
@@ -75,6 +77,7 @@ def agree(
     else:
         way = crosswalk_of_labels(crosswalk, votes.labels)
         votes = _translated(votes, way)
+    _check_meeting(votes)
     found = Agreement.of(votes)
     process = one_process(Judge(found, _about(votes, way)))
     files = list(dict.fromkeys(voter.path for voter in voters))
@@ -90,6 +93,20 @@ def agree(
     if summary is not None:
         write_json(summary, found.as_json())
     return tally
+
+
+def _check_meeting(votes: Votes) -> None:
+    """Refuse voters of whom no two vote on the same utterance.
+
+    Raises:
+        LanserError: naming the files and how many ids each has.
+    """
+    if not ((votes.patterns >= FIRST).sum(axis=1) > 1).any():
+        ids = ", ".join(f"{file.path} has {file.is_first.sum()} ids" for file in votes.files)
+        raise LanserError(
+            f"{STAGE}: no utterance has two votes, so nothing can be learnt of how right voters "
+            f"are: {ids}: name files with votes on the same ids"
+        )
 
 
 def _say(found: Agreement) -> None:
@@ -159,7 +176,11 @@ class Judge:
 
 
 def _check_alike(votes: Votes) -> None:
-    """Refuse voters whose labels are not of one taxonomy: by its name, or since they never meet.
+    """Refuse voters whose labels are not of one taxonomy: by its name, or since they seldom meet.
+
+    A voter may say few labels, or always the same one of those that others say. Two that say
+    several are of different taxonomies if most of each one's labels are strange to the other,
+    however often they say the rest. They are not compared where both name one taxonomy.
 
     Raises:
         UsageError: naming the voters.
@@ -175,13 +196,33 @@ def _check_alike(votes: Votes) -> None:
         raise UsageError(f"agree: labels are of different taxonomies, {found}: {advice}")
     said = [votes.said(place) for place in range(len(votes.voters))]
     for place, (voter, mine) in enumerate(zip(votes.voters, said, strict=True)):
-        others = set[str]().union(*(theirs for other, theirs in enumerate(said) if other != place))
+        others = set[str]().union(
+            *(
+                theirs
+                for other, theirs in enumerate(said)
+                if other != place and (len(theirs) > 1 or theirs.keys() - mine.keys())
+            )
+        )
         strange = [label for label in mine if others and label not in others]
         if len(strange) > 1 and 2 * sum(mine[label] for label in strange) > sum(mine.values()):
             raise UsageError(
                 f"agree: most labels of {voter.name} are said by no other voter, such as "
                 f"{' and '.join(strange[:2])}: if they are of another taxonomy, {advice}"
             )
+    for one, other in combinations(range(len(said)), 2):
+        by_name = votes.taxonomies[one] & votes.taxonomies[other] - {CUSTOM}
+        fewer = min(len(said[one]), len(said[other]))
+        if not by_name and fewer > 1 and 2 * len(said[one].keys() & said[other].keys()) < fewer:
+            raise UsageError(
+                f"agree: most labels of {votes.voters[one].name} and {votes.voters[other].name} "
+                f"are said by one of the two alone, such as {_first(said[one], said[other])} and "
+                f"{_first(said[other], said[one])}: if they are of different taxonomies, {advice}"
+            )
+
+
+def _first(mine: Mapping[str, int], theirs: Mapping[str, int]) -> str:
+    """The first label of a voter that another never says."""
+    return next(label for label in mine if label not in theirs)
 
 
 def _about(votes: Votes, crosswalk: Crosswalk | None) -> dict[str, str]:

@@ -210,6 +210,55 @@ def test_labels_of_another_taxonomy_are_refused_or_translated(
         assert mention in done.stderr
 
 
+@pytest.mark.parametrize("shared", [[], ["neutral", "neutral", "neutral", "neutral"]])
+@pytest.mark.parametrize("name", [None, "custom"])
+def test_pairs_of_voters_of_two_taxonomies_are_refused(
+    shared: list[str], name: str | None, lanser: Lanser, tmp_path: Path
+) -> None:
+    about = {"entailment": {"taxonomy": name}} if name else {}
+    files = []
+    for said in (["happy", "sad", "angry"], ["joy", "sadness", "anger"]):
+        for copy in "ab":
+            records = [
+                {"id": f"u{n}", "emotion": label} | about for n, label in enumerate(shared + said)
+            ]
+            files.append(write_jsonl(tmp_path / f"{said[0]}-{copy}.jsonl", records))
+    refused = lanser("agree", *files, check=2).stderr.decode()
+    assert f"most labels of {files[0]} and {files[2]} are said by one of the two alone" in refused
+    assert "such as angry and anger" in refused and "--crosswalk" in refused
+    lanser("agree", *files, "--crosswalk", "iemocap4")
+
+
+def test_voters_with_fewer_labels_or_one_more_are_of_the_same_taxonomy(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    full = ["joy", "anger", "sadness", "fear", "neutral", "joy"]
+    a = write(tmp_path, "a", full)
+    for number, said in enumerate(
+        (
+            ["joy"] * 6,
+            ["joy", "anger", "joy", "neutral", "neutral", "joy"],
+            ["joy", "anger", "sadness", "fear", "love", "love"],
+            ["joy", "love", "anger", "love", "joy", "joy"],
+        )
+    ):
+        lanser("agree", a, write(tmp_path, f"b{number}", said))
+    strange = lanser("agree", a, write(tmp_path, "other", ["calm"] * 6), check=2)
+    assert b"are said by no other voter" in strange.stderr
+    about = {"entailment": {"taxonomy": "goemotions"}}
+    few = [
+        write_jsonl(
+            tmp_path / f"{name}.jsonl",
+            [{"id": f"u{n}", "emotion": label} | about for n, label in enumerate(said)],
+        )
+        for name, said in (
+            ("c", ["neutral", "neutral", "neutral", "neutral", "joy", "love"]),
+            ("d", ["neutral", "neutral", "neutral", "neutral", "anger", "fear"]),
+        )
+    ]
+    lanser("agree", *few)
+
+
 def test_taxonomies_that_records_name_must_be_one(lanser: Lanser, tmp_path: Path) -> None:
     files = []
     for name in ("ekman6", "goemotions"):
@@ -277,10 +326,26 @@ def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").touch()
     none = lanser("agree", "a.jsonl", "b.jsonl", "--summary", "s.json", cwd=tmp_path)
     assert none.stdout == b"" and b"no records, so s.json is not written" in none.stderr
-    write(tmp_path, "b", ["joy", "anger"])
-    done = lanser("agree", "a.jsonl", "b.jsonl", cwd=tmp_path)
-    assert [record["emotion"] for record in read_jsonl(done.stdout)] == ["joy", "anger"]
-    assert "a.jsonl: has no vote" in done.stderr.decode()
+
+
+def test_voters_who_never_meet_teach_nothing(lanser: Lanser, tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").touch()
+    write(tmp_path, "a", ["joy", "anger"])
+    write_jsonl(tmp_path / "b.jsonl", [{"id": "other", "emotion": "joy"}])
+    write_jsonl(
+        tmp_path / "c.jsonl", [{"id": "u0", "emotion": None}, {"id": "v", "emotion": "joy"}]
+    )
+    for second, ids in (("none.jsonl", 0), ("b.jsonl", 1), ("c.jsonl", 2)):
+        done = lanser("agree", "a.jsonl", second, "-o", "o.jsonl", cwd=tmp_path, check=1)
+        said = done.stderr.decode()
+        assert "no utterance has two votes" in said
+        assert f"a.jsonl has 2 ids, {second} has {ids} ids" in said
+        assert not (tmp_path / "o.jsonl").exists()
+    write(tmp_path, "a", ["fear", "joy"])
+    write(tmp_path, "b", ["joy", "fear"])
+    lanser("agree", "a.jsonl", "b.jsonl", cwd=tmp_path)
+    crossed = ("agree", "a.jsonl", "b.jsonl", "--crosswalk", "iemocap4")  # fear leads nowhere
+    assert b"no utterance has two votes" in lanser(*crossed, cwd=tmp_path, check=1).stderr
 
 
 @pytest.mark.parametrize(

@@ -121,5 +121,9 @@ def _stratum(record: Record, by: Stratifying) -> str | Outcome:
     votes = record.fields.get("votes")
     if not isinstance(votes, dict):
         return Reject.of(record, STAGE, "has no 'votes': run lanser agree first")
-    answers = {str(vote) for vote in votes.values() if vote is not None}
-    return f"{len(answers)} answers"
+    given = [vote for vote in votes.values() if vote not in (None, "")]
+    if not all(isinstance(vote, str | int) and not isinstance(vote, bool) for vote in given):
+        return Reject.of(record, STAGE, "'votes' must hold a label for each voter, a string")
+    if not given:
+        return Reject.of(record, STAGE, "nobody gave a label in 'votes'")
+    return f"{len(set(map(str, given)))} answers"

@@ -33,8 +33,11 @@ WINDOW = 1024
 _BATCH = 10_000
 """Records whose scores cleanlab sees at once."""
 
-_NONE, _STRANGE = -1, -2
-"""No label to doubt; one that the scores do not know, or no such key."""
+_NONE, _STRANGE, _UNFIT = -1, -2, -3
+"""No label to doubt; one that the scores do not know, or no such key; scores that do not fit."""
+
+_OFF = 1e-2
+"""How far from 1 the sum of a record's scores may be, for digits that were left out."""
 
 
 def doubt(
@@ -92,12 +95,14 @@ class Scores:
         ids: digests of the ids, sorted.
         rows: where in `values` the scores of each are.
         values: float32 `[records, labels]`, in the order of the files.
+        unfit: which of these rows do not sum to 1.
     """
 
     labels: tuple[str, ...]
     ids: NDArray[np.uint64]
     rows: NDArray[np.int64]
     values: NDArray[np.float32]
+    unfit: NDArray[np.bool_]
 
     @classmethod
     def of(cls, sources: Sequence[Voter], *, may_repeat: bool) -> Scores:
@@ -141,7 +146,8 @@ class Scores:
         if len(distinct) < len(ids) and not may_repeat:
             raise LanserError(f"{sources[0].path}: {len(ids) - len(distinct)} ids are there twice")
         table = np.frombuffer(values, np.float32).reshape(-1, len(labels))
-        return cls(labels, distinct, rows, table)
+        unfit = np.abs(table.sum(axis=1, dtype=np.float64) - 1) > _OFF
+        return cls(labels, distinct, rows, table, unfit)
 
     def find(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The row of each id; -1 where there is none."""
@@ -190,7 +196,7 @@ class Judge:
         key: of the label.
         labels: that the scores know.
         ids: a digest of each record's id, in the order of the input.
-        codes: the label of each record, as its place in `labels`; or `_NONE`, `_STRANGE`.
+        codes: the label of each record, as its place in `labels`; or `_NONE`, `_STRANGE`, `_UNFIT`.
         doubts: of each record, 0 to 1; NaN where it has no scores.
         doubtful: whether confident learning takes the label for wrong.
     """
@@ -219,13 +225,16 @@ class Judge:
                 codes.append(place.get(label, _STRANGE) if label else missing)
         digests, given = np.array(ids, np.uint64), np.array(codes, np.int32)
         rows = scores.find(digests)
+        unfit = (given >= 0) & (rows >= 0) & scores.unfit[rows]
+        given[unfit] = _UNFIT
         known = np.flatnonzero((given >= 0) & (rows >= 0))
         doubts = np.full(len(ids), np.nan, np.float32)
         doubtful = np.zeros(len(ids), np.bool_)
         if len(ids) and len(np.unique(given[known])) < 2:
+            but = f", and those of {unfit.sum()} records do not sum to 1" if unfit.any() else ""
             raise LanserError(
-                f"{', '.join(paths)}: fewer than two different labels in '{key}' have scores: are "
-                "ids and labels those of the scores?"
+                f"{', '.join(paths)}: fewer than two different labels in '{key}' have scores{but}: "
+                "are ids and labels those of the scores?"
             )
         if len(known):
             doubts[known], doubtful[known] = confident(given[known], scores.values, rows[known])
@@ -261,6 +270,8 @@ class Judge:
                 else f"has no '{self.key}': name the key of the label with --label"
             )
             return Reject.of(record, STAGE, why)
+        if code == _UNFIT:
+            return Reject.of(record, STAGE, "its scores do not sum to 1: they are no probabilities")
         if np.isnan(doubt):
             return Reject.of(record, STAGE, "has no scores: name a file of them with --scores")
         found = {"doubt": round(float(doubt), 6), "doubtful": bool(self.doubtful[record.place])}

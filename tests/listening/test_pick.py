@@ -110,6 +110,18 @@ def test_what_cannot_be_picked_is_said(lanser: Lanser, tmp_path: Path) -> None:
         assert b"has no 'margin'" in done.stderr
 
 
+def test_votes_that_are_no_answers_are_rejected(lanser: Lanser, tmp_path: Path) -> None:
+    strange = [["joy"], {"joy": 1}, True, 0.5]
+    values = [{**VALUES[0], "id": f"s-{n}", "votes": {"a": v}} for n, v in enumerate(strange)]
+    mute = [{}, {"a": None}, {"a": ""}]
+    values += [{**VALUES[0], "id": f"m-{n}", "votes": votes} for n, votes in enumerate(mute)]
+    path = write_jsonl(tmp_path / "weak.jsonl", [VALUES[0], *values])
+    done = lanser("pick", path, "-n", "1", "--by", "disagreement", check=3)
+    assert [value["id"] for value in read_jsonl(done.stdout)] == [VALUES[0]["id"]]
+    assert done.stderr.count(b"'votes' must hold a label for each voter") == len(strange)
+    assert done.stderr.count(b"nobody gave a label in 'votes'") == len(mute)
+
+
 def test_at_most_the_sample_of_each_stratum_is_held() -> None:
     seen = 0
     for seen, outcome in enumerate(pick((Record(v) for v in VALUES), 5, "label", 0), 1):

@@ -82,6 +82,22 @@ def test_scores_come_from_another_file_by_id(
     assert f"{COUNT + 1} of {COUNT + 1} scores are of a model that was trained on" in said
 
 
+def test_rows_that_do_not_sum_to_one_are_rejected(lanser: Lanser, tmp_path: Path) -> None:
+    rows = [(0.9, 0.1), (0.3, 0.695)] * 10 + [(0, 0), (1, 1), (0.5, 0.48)]
+    records = [
+        {"id": str(n), "label": ("joy", "fear")[n % 2], "scores": {"joy": joy, "fear": fear}}
+        for n, (joy, fear) in enumerate(rows)
+    ]
+    path = write_jsonl(tmp_path / "x.jsonl", [*records, {**records[20], "id": "n", "label": None}])
+    done = lanser("doubt", path, check=3)
+    assert [record["id"] for record in read_jsonl(done.stdout)] == [*map(str, range(20)), "n"]
+    assert done.stderr.count(b"its scores do not sum to 1") == 3
+    alone = write_jsonl(tmp_path / "fit.jsonl", records[:20])
+    assert read_jsonl(lanser("doubt", alone).stdout) == read_jsonl(done.stdout)[:20]
+    none = lanser("doubt", write_jsonl(tmp_path / "y.jsonl", records[20:]), check=1)
+    assert b"and those of 3 records do not sum to 1" in none.stderr
+
+
 def test_a_label_that_ties_with_another_is_not_taken_for_wrong(
     lanser: Lanser, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lanser_cli import console
 from lanser_cli.digests import string64
 from lanser_cli.entailment.label_scorer import LabelScorer
 from lanser_cli.errors import LanserError, UsageError
@@ -30,6 +31,10 @@ EVERYDAY_PRIOR = _FOLDER / "everyday_prior.json"
 
 SAMPLE = 1000
 """Texts of the input that a batch prior is the mean over."""
+
+_FEW = 20
+"""Different texts below which a mean is no prior: each text would be over 5 % of what is subtracted
+from its own score, and with one text it is all of it."""
 
 _SCHEMA = 1
 
@@ -140,11 +145,24 @@ class Prior:
     def measure(cls, label_scorers: Sequence[LabelScorer], texts: Sequence[str]) -> Prior:
         """The mean over texts, for each label scorer (they share taxonomy and templates).
 
+        Few different texts are a warning.
+
         Raises:
-            LanserError: there is no text.
+            LanserError: there is no text, or all are the same.
         """
         if not texts:
             raise LanserError("--calibrate batch: the input has no text to take a mean over")
+        different = len(set(texts))
+        if different == 1:
+            raise LanserError(
+                "--calibrate batch: all texts of the input are the same, so that their mean would "
+                "take away all they say: use --calibrate null, or give the whole input"
+            )
+        if different < _FEW:
+            console.warn(
+                f"--calibrate batch: a mean over {different} different texts is no prior, and "
+                "takes away much of what they say: use --calibrate null, or give more texts"
+            )
         first = label_scorers[0]
         return cls(
             first.taxonomy.name,

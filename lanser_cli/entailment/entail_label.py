@@ -30,7 +30,7 @@ from lanser_cli.entailment.last_server import find_server
 from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.scorer import EMBEDDED, EMBEDDED_FOLDER, PairScorer
 from lanser_cli.entailment.task import Task
-from lanser_cli.entailment.taxonomy import Taxonomy
+from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.errors import UsageError
 from lanser_cli.models.hub import snapshot
 from lanser_cli.pipe import Pipe
@@ -149,6 +149,11 @@ def label_files(
     prior = None
     if settings.calibrate == "batch":
         prior = batch_prior(inputs, task, settings, devices[0])
+    if settings.calibrate == "null" and task.taxonomy.lang != ENGLISH:
+        console.warn(
+            f"{STAGE}: the prior of --calibrate null is of English sentences, not of any in "
+            f"--lang {task.taxonomy.lang}: --calibrate batch takes one of the input"
+        )
     make = partial(make_labeller, task=task, settings=settings, prior=prior)
     process = Summary(settings.context).watching(spread(make, devices))
     items = read_transcripts(inputs, settings.context)

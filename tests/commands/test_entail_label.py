@@ -59,6 +59,17 @@ def test_the_hypotheses_are_in_the_language_asked_for_and_the_record_says_so(
     assert refused.stdout == b"" and len(refused.stderr.splitlines()) == 1
 
 
+def test_a_prior_of_english_sentences_is_said_once_in_another_language(
+    lanser: Lanser, tiny_nli: Path, path: Path
+) -> None:
+    line = ("entail-label", path, "-t", "ekman6", "--model", tiny_nli, "--device", "cpu", "-q")
+    german = lanser(*line, "--lang", "de", "--calibrate", "null").stderr.decode()
+    assert "the prior of --calibrate null is of English sentences" in german
+    assert "--lang de" in german and len(german.splitlines()) == 1
+    assert lanser(*line, "--calibrate", "null").stderr == b""
+    assert lanser(*line, "--lang", "de").stderr == b""
+
+
 def test_precision_is_in_the_record_and_checked(lanser: Lanser, tiny_nli: Path, path: Path) -> None:
     line = ("entail-label", path, "--model", tiny_nli, "--labels", "joy,fear", "--device", "cpu")
     exact, half, quarter = (

@@ -143,6 +143,37 @@ def test_a_prior_survives_its_file(label_scorer: LabelScorer, tmp_path: Path) ->
         Prior.measure([label_scorer], [])
 
 
+def test_a_mean_over_few_texts_is_said_to_be_no_prior_and_over_one_is_refused(
+    label_scorer: LabelScorer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = [f"oh {n}" for n in range(20)]
+    Prior.measure([label_scorer], several)
+    assert capsys.readouterr().err == ""
+    Prior.measure([label_scorer], several[:19] * 10)
+    said = capsys.readouterr().err
+    assert "a mean over 19 different texts is no prior" in said and "--calibrate null" in said
+    assert len(said.splitlines()) == 1
+    with pytest.raises(LanserError, match="all texts of the input are the same.*--calibrate null"):
+        Prior.measure([label_scorer], ["disgusting"] * 50)
+
+
+def test_a_sure_label_is_not_calibrated_away(
+    lanser: Lanser, tiny_nli: Path, tmp_path: Path
+) -> None:
+    one = {"id": "a", "text": "that sticky green stuff on the wall is disgusting"}
+    path, prior = write_jsonl(tmp_path / "one.jsonl", [one]), tmp_path / "prior.json"
+    line = ("entail-label", "--model", tiny_nli, "-t", "ekman6", "--device", "cpu")
+    line += ("--calibrate", "batch", "--prior", prior)
+    done = lanser(*line, path, check=1)
+    assert done.stdout == b"" and b"all texts of the input are the same" in done.stderr
+    assert not prior.exists()
+    several = [{"id": f"b{n}", "text": f"oh {n}"} for n in range(3)]
+    few = lanser(*line, write_jsonl(tmp_path / "few.jsonl", several), "-q")
+    assert few.stderr.startswith(b"--calibrate batch: a mean over 3 different texts is no prior")
+    again = lanser(*line, "-q", input=path.read_bytes())  # a stream has the prior that is kept
+    assert again.stderr == b"" and len(again.stdout.splitlines()) == 1
+
+
 def test_a_prior_of_something_else_is_refused(label_scorer: LabelScorer, tmp_path: Path) -> None:
     prior = Prior.measure([label_scorer], TEXTS[:5])
     other = LabelScorer(

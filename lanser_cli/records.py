@@ -160,6 +160,11 @@ class Record:
         return margin if abs(margin) <= _LARGEST else None
 
     @property
+    def is_agreed(self) -> bool:
+        """Whether the weak label is what the verb agree made of `votes` (`entailment.model`)."""
+        return (self.fields.get("entailment") or {}).get("model") == "agree"
+
+    @property
     def split(self) -> str | None:
         return self.word("split")
 

@@ -80,6 +80,8 @@ class Reasons:
             them and as they come out now.
         differs: which of these are not the same.
         votes, agreement: of several voters, where the record has them.
+        prior_texts: of how many texts the prior is now, where these may not be all that the record
+            was labelled with.
         command: what makes the label again.
     """
 
@@ -94,6 +96,7 @@ class Reasons:
     differs: list[str]
     votes: Any
     agreement: Any
+    prior_texts: int | None
     command: str
 
     def as_json(self) -> dict[str, Any]:
@@ -102,21 +105,72 @@ class Reasons:
     @property
     def verdict(self) -> str:
         """Whether the label comes out again, in a sentence."""
-        if self.differs:
-            return f"computed again, the label differs in {', '.join(self.differs)}"
-        return "computed again, the label and its scores are the same"
+        if not self.differs:
+            return "computed again, the label and its scores are the same"
+        found = f"computed again, the label differs in {', '.join(self.differs)}"
+        if self.prior_texts is None:
+            return found
+        return (
+            f"{found}; the prior is now of the {self.prior_texts} texts of this file and not of "
+            "those that it was labelled with, from which the difference may come: name the whole "
+            "file that entail-label wrote"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Why a record has the label that `agree` gave it.
+
+    Attributes:
+        stored: `emotion`, `emotion_scores` (the posterior), `margin`, `abstained`.
+        votes: voter -> its label.
+        agreement: the share of voters that gave the label.
+    """
+
+    id: str
+    text: str
+    stored: dict[str, Any]
+    votes: dict[str, Any]
+    agreement: float | None
+
+    @classmethod
+    def of(cls, record: Record) -> Agreed:
+        """What the record says.
+
+        Raises:
+            LanserError: it has no votes.
+        """
+        votes = record.fields.get("votes")
+        if not isinstance(votes, dict):
+            raise LanserError(f"{record.id}: was agreed, but has no 'votes' that say of what")
+        agreement = record.fields.get("agreement")
+        return cls(record.id, record.text or "", _answer(record), votes, agreement)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def verdict(self) -> str:
+        """Where the label is from, in a sentence."""
+        given = sum(vote is not None for vote in self.votes.values())
+        return (
+            f"was agreed from {given} votes, and its scores are the posterior: lanser "
+            "why with the file of a voter takes one vote apart"
+        )
 
 
 def find(inputs: Sequence[str], identifier: str) -> Record:
     """A labelled record by its id, with the context that it was labelled in.
 
     Raises:
-        LanserError: there is none, or nothing says how it was labelled.
+        LanserError: there is none, or nothing says how it was labelled or that it was agreed.
     """
     jsonl.check_files(inputs)
     for item in with_context(jsonl.read_records(inputs, STAGE), _MOST_CONTEXT):
         if not isinstance(item, Record) or item.id != identifier:
             continue
+        if item.is_agreed:
+            return item
         about = item.fields.get("entailment") or {}
         try:
             check_shape(about, _SHAPE, "entailment")
@@ -218,18 +272,21 @@ def reasons(
     command: Sequence[str],
     *,
     device: str,
+    whole: bool,
 ) -> Reasons:
     """Take the label of a record apart, and compute it again.
 
     Args:
         inputs: what a batch prior is the mean over, if no file keeps it.
+        whole: whether these are known to be all texts that the record was labelled with.
 
     Raises:
         UsageError, LanserError: as `make_cascade`; or the record cannot be labelled.
     """
-    prior = None
+    prior, prior_texts = None, None
     if settings.calibrate == "batch":
         prior = batch_prior(inputs, task, settings, device)
+        prior_texts = None if whole else prior.texts
     cascade = make_cascade(device, task, settings, prior)
     [outcome] = labeller_of(cascade, task, settings)([record])
     if not isinstance(outcome, Record):
@@ -268,6 +325,7 @@ def reasons(
         [name for name in stored if not _same(stored[name], computed[name])],
         record.fields.get("votes"),
         record.fields.get("agreement"),
+        prior_texts,
         shlex.join(command),
     )
 
@@ -300,8 +358,14 @@ def _audio(record: Record) -> dict[str, Any] | None:
     return {"path": record.audio_filepath, "sha256": sound_sha256(samples), "seconds": seconds}
 
 
-def shown(found: Reasons) -> Summary:
+def shown(found: Reasons | Agreed) -> Summary:
     """The labels as a table, and the rest under it, for a terminal."""
+    if isinstance(found, Agreed):
+        scores = found.stored["emotion_scores"] or {}
+        ranked = [
+            [name, f"{scores[name]:.3f}"] for name in sorted(scores, key=lambda n: -scores[n])
+        ]
+        return Summary(["label", "probability"], ranked, _sentence(found), [_ballots(found)])
     rows = [
         [
             part.label,
@@ -320,8 +384,16 @@ def shown(found: Reasons) -> Summary:
         f"Again: {found.command}",
     ]
     if isinstance(found.votes, dict):
-        votes = ", ".join(f"{voter}: {vote}" for voter, vote in found.votes.items())
-        notes.insert(0, f"Votes: {votes}; agreement {found.agreement}")
-    label = found.stored["emotion"] or f"no label ({found.stored['abstained']})"
+        notes.insert(0, _ballots(found))
     head = ["label", "hypothesis", "log-odds", "prior", "probability"]
-    return Summary(head, rows, f"{found.id}: {label}; {found.verdict}.", notes)
+    return Summary(head, rows, _sentence(found), notes)
+
+
+def _sentence(found: Reasons | Agreed) -> str:
+    label = found.stored["emotion"] or f"no label ({found.stored['abstained']})"
+    return f"{found.id}: {label}; {found.verdict}."
+
+
+def _ballots(found: Reasons | Agreed) -> str:
+    votes = ", ".join(f"{voter}: {vote or 'no vote'}" for voter, vote in found.votes.items())
+    return f"Votes: {votes}; agreement {found.agreement}"

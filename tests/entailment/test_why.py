@@ -13,7 +13,7 @@ import soundfile
 from conftest import Lanser, read_jsonl, save_nli, write_jsonl
 from llm_server import served
 
-from lanser_cli.entailment.why import options_in
+from lanser_cli.entailment.why import Agreed, options_in, shown
 from lanser_cli.records import Record
 
 TEXTS = ("i lost my keys", "what a day this was", "he never said goodbye", "")
@@ -44,7 +44,7 @@ def test_a_label_is_taken_apart_and_comes_out_again(
     options = ("--model", nli, "--labels", "joy,anger,fear", "--device", "cpu")
     more = ("--template", "It is {}.", "--template", "They feel {}.", "--calibrate", "batch")
     made = lanser("entail-label", heard, *options, *more, "--context", 2, "-q", "-o", weak)
-    assert made.stderr == b""
+    assert made.stderr.startswith(b"--calibrate batch: a mean over 3 different texts is no prior")
     done = lanser("why", "r-2", weak, "--device", "cpu")
     [found] = read_jsonl(done.stdout)
     [stored] = [value for value in read_jsonl(weak) if value["id"] == "r-2"]
@@ -183,3 +183,53 @@ def test_a_batch_prior_is_that_of_the_whole_input_or_an_error(
     prior.unlink()
     assert b"is gone" in lanser("why", "r-0", weak, "--device", "cpu", check=1).stderr
     assert not prior.exists()
+
+
+def test_the_prior_of_a_sample_is_not_that_of_the_whole_and_that_is_said(
+    lanser: Lanser, nli: Path, tmp_path: Path
+) -> None:
+    values = [{"id": f"u{n}", "text": f"what a day number {n} was {'so ' * n}"} for n in range(24)]
+    write_jsonl(tmp_path / "heard.jsonl", values)
+    options = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--calibrate", "batch")
+    lanser("entail-label", "heard.jsonl", *options, "-o", "weak.jsonl", cwd=tmp_path)
+    lanser("pick", "weak.jsonl", "-n", "7", "-o", "some.jsonl", cwd=tmp_path)
+    chosen = read_jsonl(tmp_path / "some.jsonl")[0]["id"]
+    done = lanser("why", chosen, "some.jsonl", "--device", "cpu", cwd=tmp_path)
+    [found] = read_jsonl(done.stdout)
+    assert found["prior_texts"] == 7 and "margin" in found["differs"]
+    assert b"the prior is now of the 7 texts of this file and not of those" in done.stderr
+    assert b"name the whole file" in done.stderr
+    done = lanser("why", chosen, "weak.jsonl", "--device", "cpu", cwd=tmp_path)
+    [found] = read_jsonl(done.stdout)
+    assert found["prior_texts"] is None and found["differs"] == []
+    assert b"the prior is now" not in done.stderr
+
+
+def test_an_agreed_label_is_told_by_its_votes_and_a_new_one_has_none(
+    lanser: Lanser, nli: Path, tmp_path: Path
+) -> None:
+    for name, said in (("a", ("joy", "fear")), ("b", ("joy", "joy")), ("c", (None, "fear"))):
+        values = [{"id": f"u{n}", "text": "so it is", "emotion": one} for n, one in enumerate(said)]
+        write_jsonl(tmp_path / f"{name}.jsonl", values)
+    files = ("a.jsonl", "b.jsonl", "c.jsonl")
+    lanser("agree", *files, "-o", "agreed.jsonl", cwd=tmp_path)
+    stored = read_jsonl(tmp_path / "agreed.jsonl")[1]
+    done = lanser("why", "u1", "agreed.jsonl", cwd=tmp_path)
+    [found] = read_jsonl(done.stdout)
+    assert list(found) == ["id", "text", "stored", "votes", "agreement"]
+    assert found["votes"] == {"a.jsonl": "fear", "b.jsonl": "joy", "c.jsonl": "fear"}
+    assert found["agreement"] == stored["agreement"] == 0.6667
+    assert found["stored"]["emotion_scores"] == stored["emotion_scores"]
+    assert b"was agreed from 3 votes" in done.stderr and b"file of a voter" in done.stderr
+    table = shown(Agreed.of(Record({**stored, "votes": {"a.jsonl": "fear", "c.jsonl": None}})))
+    assert table.rows[0][0] == stored["emotion"] and "c.jsonl: no vote" in table.notes[0]
+    mute = json.dumps({"id": "u1", "entailment": {"model": "agree"}}).encode()
+    assert table.sentence.endswith("takes one vote apart.") and "from 1 votes" in table.sentence
+    assert b"has no 'votes'" in lanser("why", "u1", input=mute, check=1).stderr
+    line = ("entail-label", "--model", nli, "-t", "ekman6", "--device", "cpu")
+    silent = {**stored, "id": "u2", "text": ""}
+    theirs = {"id": "u3", "text": "so it is", "votes": {"up": 3}}
+    lines = "".join(json.dumps(value) + "\n" for value in (stored, silent, theirs))
+    again = read_jsonl(lanser(*line, input=lines.encode()).stdout)
+    assert all("votes" not in value and "agreement" not in value for value in again[:2])
+    assert again[0]["entailment"]["model"] == str(nli) and again[2]["votes"] == {"up": 3}

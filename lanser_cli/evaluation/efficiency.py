@@ -24,13 +24,14 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.finetune import Start, identity_of, keyed, seen_by, tune
+from lanser_cli.training.finetune import Start, seen_by, tune
 from lanser_cli.training.folds import Fold, Protocol, divide, subset
 from lanser_cli.training.identity import SIDES, digest_of_folds, identity
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import known_speakers
+from lanser_cli.training.tuning_identity import identity_of, keyed
 from lanser_cli.training.unread import unread_reject
 
 Arm = Literal["scratch", "init"]
@@ -156,7 +157,11 @@ def efficiency(
     points = grid.points(recipe.seed)
     starts = {"init": start, "scratch": scratch}
     made_with = recipe.on(choose_device(device))
-    theirs = {arm: identity_of(records, protocol, made_with, one) for arm, one in starts.items()}
+    sources = {"init": start.source, "scratch": None}
+    theirs = {
+        arm: identity_of(records, protocol, made_with, one.architecture(), sources[arm])
+        for arm, one in starts.items()
+    }
     rejects: dict[str, Reject] = {}
     by_id = {record.id: record for record in records}
     for number, point in enumerate(take_part(points, share), start=1):

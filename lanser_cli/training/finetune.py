@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import torch
 
 from lanser_cli import console
 from lanser_cli.choices import Normalising
-from lanser_cli.devices import Ranks
 from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
@@ -23,13 +22,14 @@ from lanser_cli.tally import Ledger
 from lanser_cli.training import heard, runs
 from lanser_cli.training.examples import human_examples, human_label_set
 from lanser_cli.training.folds import Fold, Protocol, divide
-from lanser_cli.training.identity import SIDES, digest_of_folds, identity
+from lanser_cli.training.identity import SIDES, digest_of_folds
 from lanser_cli.training.loop import choose_device, train
 from lanser_cli.training.predict import WINDOW, Predictor
 from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import Speakers, by_speaker, known_speakers
+from lanser_cli.training.tuning_identity import identity_of
 from lanser_cli.training.unread import unread_reject
 
 TEST_FOLD = "test_fold"
@@ -180,7 +180,9 @@ def tune(
     if unused := len(records) - len(used):
         ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
     recipe, top = recipe.on(where), RunFolder(run)
-    same = identity_of(records, protocol, recipe, start) | {SIDES: digest_of_folds(folds)}
+    source = None if start.init is None else start.source
+    same = identity_of(records, protocol, recipe, architecture, source)
+    same[SIDES] = digest_of_folds(folds)
     several = {"--seeds": str(seeds)} if seeds > 1 else {}
     numbers = range(recipe.seed, recipe.seed + seeds)
     if resume:
@@ -231,31 +233,6 @@ def tune(
     return Tested(
         labels, pooled, seen, protocol.protocol, missing, transductive=by_speaker(architecture)
     )
-
-
-def identity_of(
-    records: Sequence[Record], protocol: Protocol, recipe: Recipe, start: Start
-) -> dict[str, str]:
-    """What a run must have in common with one that it resumes, but for the sides of its folds.
-
-    Args:
-        recipe: with its precision resolved.
-    """
-    architecture = replace(start.architecture(), labels=human_label_set(records))
-    return identity(
-        *(architecture, recipe, keyed(records, protocol, architecture)),
-        Ranks.from_environment().count,
-        init=None if start.init is None else start.source,
-        **asdict(protocol),
-    )
-
-
-def keyed(
-    records: Iterable[Record], protocol: Protocol, architecture: Architecture
-) -> Iterator[tuple[Record, object]]:
-    """The records, each with what says how it is trained and tested, for `identity`."""
-    keys = [protocol.group, "fold", *(["speaker"] if by_speaker(architecture) else [])]
-    return ((one, (one.label, *(one.word(key) for key in keys))) for one in records)
 
 
 def _of_seed(run: Path, number: int, seeds: int) -> Path:

@@ -1,0 +1,47 @@
+"""What makes two fine-tunings over the same records the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from lanser_cli.devices import Ranks
+from lanser_cli.models.classifier import Architecture
+from lanser_cli.records import Record
+from lanser_cli.training.examples import human_label_set
+from lanser_cli.training.folds import Protocol
+from lanser_cli.training.identity import identity
+from lanser_cli.training.recipe import Recipe
+from lanser_cli.training.speakers import by_speaker
+
+
+def identity_of(
+    records: Sequence[Record],
+    protocol: Protocol,
+    recipe: Recipe,
+    architecture: Architecture,
+    init: Path | None,
+) -> dict[str, str]:
+    """What a run must have in common with one that it resumes, but for the sides of its folds.
+
+    Args:
+        recipe: with its precision resolved.
+        architecture: its labels are replaced by those of the records.
+        init: folder of the model that training starts from.
+    """
+    architecture = replace(architecture, labels=human_label_set(records))
+    return identity(
+        *(architecture, recipe, keyed(records, protocol, architecture)),
+        Ranks.from_environment().count,
+        init=init,
+        **asdict(protocol),
+    )
+
+
+def keyed(
+    records: Iterable[Record], protocol: Protocol, architecture: Architecture
+) -> Iterator[tuple[Record, object]]:
+    """The records, each with what says how it is trained and tested, for `identity`."""
+    keys = [protocol.group, "fold", *(["speaker"] if by_speaker(architecture) else [])]
+    return ((one, (one.label, *(one.word(key) for key in keys))) for one in records)

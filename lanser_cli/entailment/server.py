@@ -185,6 +185,8 @@ class Server:
             kind, version = "llama.cpp", found and found["build_info"]
             if found and found.get("model_path"):  # two files may be alike in all that is beside it
                 entry["model_path"] = found["model_path"]
+            if isinstance(entry.get("meta"), dict):  # as long a text as fits, by the free memory
+                entry["meta"].pop("n_ctx", None)
         elif found := self._ask("/api/version", {"version": str}):
             kind, version = "ollama", found["version"]
             tags = self._ask("/api/tags", {"models": [{"name": str, "digest": str}]})

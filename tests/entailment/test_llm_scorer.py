@@ -119,6 +119,17 @@ def test_two_files_of_llama_cpp_are_two_models_and_no_path_is_shown() -> None:
     assert not [each for each in fingerprints if "gguf" in each]
 
 
+def test_the_room_that_llama_cpp_has_for_texts_is_no_part_of_what_its_model_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fingerprints = []
+    for meta in ({"size": 1, "n_ctx": 1024}, {"size": 1, "n_ctx": 512}, {"size": 2, "n_ctx": 512}):
+        monkeypatch.setitem(ENTRIES["llama.cpp"], "meta", meta)
+        with served("llama.cpp") as server:
+            fingerprints.append(LlmScorer(Server(server.model)).fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
 @pytest.mark.parametrize("most", [20, 6, 2])
 def test_choice_gives_every_letter_its_probability_in_one_round_or_several(most: int) -> None:
     options = [f"This person feels {word}." for word in "abcdefghijklmnopqrstuvwxyzäöü"]

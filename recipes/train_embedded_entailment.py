@@ -8,7 +8,7 @@ text expresses joy.") that starts from the sentence encoder all-MiniLM-L6-v2. It
    a text tells about all 28 labels, so this is the cheapest way to teach the encoder. A text of
    another source counts for the sum of the labels that its own stands for. The posteriors of
    several teachers, of different seeds, are averaged. With `--large` all but the first, from which
-   students start, are of a larger encoder, and only theirs are averaged;
+   students start, are of a larger encoder;
 2. students: the cross-encoder, from the first teacher's encoder. Each text is paired with several
    hypotheses under one template, and the entailment log-odds of that list are fitted to the gold
    labels blended with the teachers' posterior: a listwise softmax, and a lighter binary
@@ -278,8 +278,7 @@ def teach(texts: Texts, dev: list[Comment], labels: list[str], options: argparse
         guess = posterior_of(teacher, tokenizer, [text for text, _ in asked]).argmax(1)
         rightly = np.mean(guess == [label for _, label in asked])
         print(f"teacher {options.seed + n} is right on {rightly:.3f} of GoEmotions dev", flush=True)
-        if large or not options.large:
-            posteriors.append(posterior_of(teacher, tokenizer, taught))
+        posteriors.append(posterior_of(teacher, tokenizer, taught))
     np.save(options.work / "posterior.npy", np.mean(posteriors, axis=0))
 
 
@@ -408,15 +407,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--nli-epochs", type=int, default=1)
     parser.add_argument("--rate", type=float, default=1.5e-4)
-    parser.add_argument("--large-rate", type=float, default=4e-5, help="of the larger teachers")
+    parser.add_argument("--large-rate", type=float, default=6e-5, help="of the larger teachers")
     parser.add_argument("--tokens", type=int, default=3000, help="tokens a batch, about")
     parser.add_argument("--list-size", type=int, default=4, help="hypotheses a comment")
     parser.add_argument("--coarse", type=float, default=0.15, help="share of coarse lists")
     parser.add_argument("--outside", type=float, default=0.15, help="share with an outside label")
     parser.add_argument("--stated", type=int, default=4000, help="lists of stated emotions")
-    parser.add_argument("--gold", type=float, default=0.7, help="weight of gold against teacher")
-    parser.add_argument("--balance", type=float, default=0.25, help="power of the inverse prior")
-    parser.add_argument("--keep-neutral", type=float, default=0.8, help="of the neutral comments")
+    parser.add_argument("--gold", type=float, default=0.5, help="weight of gold against teacher")
+    parser.add_argument("--balance", type=float, default=0.1, help="power of the inverse prior")
+    parser.add_argument("--keep-neutral", type=float, default=1.0, help="of the neutral comments")
     parser.add_argument("--own-weight", type=float, default=0.3, help="of the binary loss")
     parser.add_argument("--nli-weight", type=float, default=0.7, help="of the inference loss")
     parser.add_argument("--held-out", type=int, default=1000, help="SNLI test pairs kept apart")

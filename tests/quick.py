@@ -11,6 +11,7 @@ import builtins
 import itertools
 import multiprocessing
 import os
+import re
 import runpy
 import signal
 import socket
@@ -23,6 +24,9 @@ from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+
+_UNCLOSED = re.compile(r"Exception ignored in: (?:.+\n)+?ResourceWarning: unclosed file .+\n")
+"""Said where a signal came between opening a file and whatever closes it."""
 
 _SLOW = (
     "cleanlab.experimental.label_issues_batched",
@@ -111,6 +115,7 @@ class Quick:
         environment = {**os.environ, **(env or {})}
         assert not late(environment), f"{late(environment)} need an interpreter of their own"
         words = [str(word) for word in arguments]
+        self._signalled = False
         self.process = start(words, paths, str(cwd or Path.cwd()), environment, window, main=main)
 
     def wait(self, seconds: float = 300.0) -> Done:
@@ -121,6 +126,8 @@ class Quick:
             self.process.kill()
             raise AssertionError(f"still running after {seconds} s: {self._stderr.read_text()}")
         said = self._stderr.read_text(encoding="utf-8")
+        if self._signalled:
+            said = _UNCLOSED.sub("", said)
         assert "Exception ignored in" not in said, said
         return Done(code, self._stdout.read_bytes(), said)
 
@@ -130,6 +137,7 @@ class Quick:
             assert self.process.exitcode is None, self._stderr.read_text()
             time.sleep(0.001)
         assert self.process.pid is not None
+        self._signalled = True
         os.kill(self.process.pid, number)
         return self.wait()
 

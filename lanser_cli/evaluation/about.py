@@ -22,7 +22,7 @@ class About:
     """What a run folder says of itself.
 
     Attributes:
-        verb: that made it.
+        verb: that made it; empty where it does not say.
         seen: what the model that it started from had heard of its test side; None from scratch.
         validation: UAR on the speakers set apart, by fold, the mean over seeds.
         protocol: the name of its standard protocol, if it has one.
@@ -49,7 +49,7 @@ class About:
         config = runs.read_config(run)
         seen = config.get("seen")
         return cls(
-            str(config["verb"]),
+            str(config.get("verb") or ""),
             None if seen is None else Seen(**seen),
             {fold: round(fmean(found), 6) for fold, found in uars.items()},
             (config.get("protocol") or {}).get("protocol"),

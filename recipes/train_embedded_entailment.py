@@ -326,8 +326,7 @@ def train_student(
         items = list(emotion_items(texts.comments, of_comments, labels, lists, rng))
         items += xed_items(texts.lines, of_lines, labels, lists, rng)
         items += spoken_items(texts.sentences, lists, rng, copies=options.copies, unseen=apart)
-        unseen = apart.union(options.unseen)
-        items += stated_items(texts.comments, lists, rng, count=count, unseen=unseen)
+        items += stated_items(texts.comments, lists, rng, count=count, unseen=apart)
         if epoch < options.nli_epochs:
             items += rng.sample(nli, math.ceil(len(nli) * min(1.0, options.share)))
         firsts = [item.premise for item in items for _ in item.hypotheses]

@@ -15,7 +15,6 @@ from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import curve, report
 from lanser_cli.evaluation.about import About
 from lanser_cli.evaluation.seeds import measure_run
-from lanser_cli.models.classifier import Architecture
 from lanser_cli.output import write_json, write_jsonl
 from lanser_cli.parts import parse_part, take_part
 from lanser_cli.provenance import command_line, versions
@@ -26,12 +25,12 @@ from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.finetune import Start, seen_by, tune
 from lanser_cli.training.folds import Fold, Protocol, divide, subset
-from lanser_cli.training.identity import SIDES, digest_of_folds, identity
+from lanser_cli.training.identity import INIT, NO_INIT, SIDES, architecture_fields, digest_of_folds
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import known_speakers
-from lanser_cli.training.tuning_identity import identity_of, keyed
+from lanser_cli.training.tuning_identity import identity_of
 from lanser_cli.training.unread import unread_reject
 
 Arm = Literal["scratch", "init"]
@@ -81,6 +80,12 @@ class Grid:
                 "them, such as .05,.1,.25,.5,1"
             )
         return cls(found, seeds)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a resumed call must share with the first."""
+        fractions = ",".join(f"{fraction:g}" for fraction in self.fractions)
+        return {"--fractions": fractions, "--seeds": str(self.seeds)}
 
     def points(self, first_seed: int) -> list[Point]:
         """Both arms, fraction by fraction, seed by seed."""
@@ -136,8 +141,13 @@ def efficiency(
     records = gather(inputs, ledger, fetch, take=protocol.take)
     records, speakers = known_speakers(records, architecture, ledger)
     whole = divide(records, replace(protocol, fraction=1.0))
-    same = _identity(records, architecture, protocol, recipe, grid, start, device)
-    same[SIDES] = digest_of_folds(whole)
+    labels = human_label_set(records)
+    made_with = recipe.on(choose_device(device))
+    trained = replace(architecture, labels=labels)
+    of_init = identity_of(records, protocol, made_with, trained, start.source)
+    untrained = architecture_fields(replace(scratch.architecture(), labels=labels))
+    theirs = {"init": of_init, "scratch": of_init | untrained | {INIT: NO_INIT}}
+    same = of_init | grid.identity | {SIDES: digest_of_folds(whole)}
     if not any(fold.test for fold in whole):
         raise UsageError("efficiency needs a test: leave --folds 0 out")
     tested = {record.id: record for fold in whole for record in fold.test}
@@ -156,12 +166,6 @@ def efficiency(
         _open(output, same, grid, resume=resume or share is not None)
     points = grid.points(recipe.seed)
     starts = {"init": start, "scratch": scratch}
-    made_with = recipe.on(choose_device(device))
-    sources = {"init": start.source, "scratch": None}
-    theirs = {
-        arm: identity_of(records, protocol, made_with, one.architecture(), sources[arm])
-        for arm, one in starts.items()
-    }
     rejects: dict[str, Reject] = {}
     by_id = {record.id: record for record in records}
     for number, point in enumerate(take_part(points, share), start=1):
@@ -217,35 +221,13 @@ class _Rejects(Ledger):
         self._found.setdefault(str(reject.id), reject)
 
 
-def _identity(
-    records: Sequence[Record],
-    architecture: Architecture,
-    protocol: Protocol,
-    recipe: Recipe,
-    grid: Grid,
-    start: Start,
-    device: str,
-) -> dict[str, str]:
-    """What a resumed call must share with the first."""
-    return identity(
-        replace(architecture, labels=human_label_set(records)),
-        recipe.on(choose_device(device)),
-        keyed(records, protocol, architecture),
-        Ranks.from_environment().count,
-        init=start.source,
-        **asdict(protocol),
-        fractions=",".join(f"{fraction:g}" for fraction in grid.fractions),
-        seeds=grid.seeds,
-    )
-
-
 def _check_point(
     folder: Path, same: dict[str, str], point: Point, draw: int, folds: Sequence[Fold]
 ) -> None:
     """Refuse a point that is there already and was made otherwise than it would be now.
 
     Args:
-        same: the identity of its arm.
+        same: the identity of its arm, with other labels and another seed.
         draw: the seed of its part of the labels.
         folds: with all labels.
 

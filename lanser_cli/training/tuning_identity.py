@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from lanser_cli.devices import Ranks
 from lanser_cli.models.classifier import Architecture
 from lanser_cli.records import Record
-from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.folds import Protocol
 from lanser_cli.training.identity import identity
 from lanser_cli.training.recipe import Recipe
@@ -27,19 +26,18 @@ def identity_of(
 
     Args:
         recipe: with its precision resolved.
-        architecture: its labels are replaced by those of the records.
+        architecture: with the labels of the records.
         init: folder of the model that training starts from.
     """
-    architecture = replace(architecture, labels=human_label_set(records))
     return identity(
-        *(architecture, recipe, keyed(records, protocol, architecture)),
+        *(architecture, recipe, _keyed(records, protocol, architecture)),
         Ranks.from_environment().count,
         init=init,
         **asdict(protocol),
     )
 
 
-def keyed(
+def _keyed(
     records: Iterable[Record], protocol: Protocol, architecture: Architecture
 ) -> Iterator[tuple[Record, object]]:
     """The records, each with what says how it is trained and tested, for `identity`."""

@@ -87,6 +87,20 @@ def test_a_page_shows_counts_classes_losses_mistakes_the_difference_and_what_mad
     assert [one["uar"]["p"] for one in kept] == [2 / 64]
 
 
+def test_a_page_says_where_no_baseline_stands_beside_fine_tuned_runs(
+    runs: Path, report: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    said = "No baseline stands here"
+    assert said in (report / "report.html").read_text()
+    linear = tmp_path / "svm"
+    linear.mkdir()
+    config = json.loads((runs / "worse" / "config.json").read_text())
+    (linear / "config.json").write_text(json.dumps(config | {"verb": "baseline"}))
+    (linear / "predictions.jsonl").write_bytes((runs / "worse/predictions.jsonl").read_bytes())
+    lanser("eval", "worse", linear, "-o", tmp_path / "report", cwd=runs)
+    assert said not in (tmp_path / "report" / "report.html").read_text()
+
+
 def test_mistakes_can_be_heard_and_the_same_input_gives_the_same_page(
     report: Path, runs: Path, lanser: Lanser
 ) -> None:

@@ -47,6 +47,7 @@ _WANTED: dict[tuple[type[Any], ...], str] = {
 }
 _SPANS = ("offset", "duration")
 _LARGEST = sys.float_info.max
+_WEAK_LABEL = ("emotion", "emotion_score", "emotion_scores", "entailment")
 
 MOST_SECONDS = 1e9
 """The latest time that a record may speak of, 31 years: far below where floats lose samples."""
@@ -165,6 +166,12 @@ class Record:
         return (self.fields.get("entailment") or {}).get("model") == "agree"
 
     @property
+    def weak_label(self) -> dict[str, Any]:
+        """What is said of the weak label; of an agreed one its votes, too."""
+        keys = (*_WEAK_LABEL, "votes", "agreement") if self.is_agreed else _WEAK_LABEL
+        return {key: self.fields[key] for key in keys if key in self.fields}
+
+    @property
     def split(self) -> str | None:
         return self.word("split")
 
@@ -184,6 +191,12 @@ class Record:
         """
         value = self.fields.get(key)
         return value or None if value is None or isinstance(value, str) else json.dumps(value)
+
+    def relabelled(self, label: dict[str, Any]) -> Record:
+        """With another weak label; keys keep their place, and nothing of the old one is left."""
+        stale = self.weak_label.keys() - label.keys()
+        kept = {key: value for key, value in self.fields.items() if key not in stale}
+        return Record({**kept, **label})
 
     def with_fields(self, **updates: Any) -> Record:
         """A copy with keys set: known ones keep their place, new ones go to the end."""

@@ -10,7 +10,7 @@
 #
 # Parts, in this order; without any all are done, and what is there already is not made again:
 #   label            words and weak labels for each P, sound to shards
-#   pretrain-ARM     networks of an arm, same sound, same steps: weak-P, shuffled, gold (the acted one)
+#   pretrain-ARM     networks of an arm, same sound, same steps: weak-P, and each of CONTROLS
 #   tune-ARM         fine-tune on CORPUS for each share of labels and seed; besides `tune-scratch`
 #   points           what each fine-tuning scored, as lines of RESULTS
 #   compare          each arm there with scratch, for each share of labels, paired by speaker; all
@@ -22,6 +22,8 @@
 # WORK       folder for all it makes (default: runs/real-voices); call it again with another CORPUS
 # RESULTS    file the points are appended to (default: WORK/results.jsonl)
 # P          (default: chance 0.5 1)          CLIPS  of nEMO, balanced (default: all)
+# CONTROLS   as lanser pretrain has them, of the last P; gold is the acted emotion (default: shuffled
+#            gold; there are prior, clusters and sentiment, too)
 # FRACTIONS  of the labels (default: 0.05 0.1 0.25 1)
 # SEEDS      (default: 0 1 2); each draws its own part of the labels, the same in every arm
 # PRETRAIN_SEEDS                  (default: 0); a network each for every arm
@@ -45,8 +47,9 @@ results=${RESULTS:-$work/results.jsonl}
 model=${MODEL:-resnet18-slim}
 read -r -a ps <<< "${P:-chance 0.5 1}"
 read -r kind root <<< "$CORPUS"
-best=${ps[-1]} # the arm whose labels are shuffled
-arms=("${ps[@]/#/weak-}" shuffled gold)
+best=${ps[-1]} # the arm that the controls are of
+read -r -a controls <<< "${CONTROLS:-shuffled gold}"
+arms=("${ps[@]/#/weak-}" "${controls[@]}")
 tuned="$work/$kind"
 crop=${CROP:-2}
 pretrain_steps=${PRETRAIN_STEPS:-6000}
@@ -79,7 +82,7 @@ label() {
 
 pretrain() {
     local labels=$1 control=none network
-    case $1 in shuffled | gold) labels=weak-$best control=$1 ;; esac
+    [[ $1 = weak-* ]] || labels=weak-$best control=$1
     for network in $networks; do
         may_reject lanser pretrain "$work/shards" --labels "$work/$labels.jsonl" --resume \
             --control "$control" --model "$model" --crop "$crop" --steps "$pretrain_steps" \
@@ -122,8 +125,10 @@ points() {
     [ ! -e "$work/weak-$best.jsonl.meta.json" ] || labeller=$(labeller)
     for arm in scratch "${arms[@]}"; do
         p=null
-        [[ $arm = weak-* ]] && p=${arm#weak-}
-        [ "$arm" = shuffled ] && p=$best
+        case $arm in
+            weak-*) p=${arm#weak-} ;;
+            shuffled | prior | clusters | sentiment) p=$best ;;
+        esac
         for network in $(networks_of "$arm"); do
             runs=("$tuned/$(folder "$arm" "$network")"/*/seed-*/predictions.jsonl)
             [ -e "${runs[0]}" ] || continue

@@ -210,8 +210,7 @@ def fault_of(record: Record) -> str | None:
 def _with_answer(record: Record, answer: dict[str, Any]) -> Record:
     """The record with its answer, which says how many utterances of context came with it.
 
-    And whether the text is one that Whisper is known to invent, if no `asr` says what it heard. Of
-    votes that made another label nothing is left.
+    And whether the text is one that Whisper is known to invent, if no `asr` says what it heard.
     """
     about: dict[str, Any] = {}
     if isinstance(record, context.InContext):
@@ -220,8 +219,4 @@ def _with_answer(record: Record, answer: dict[str, Any]) -> Record:
         about["doubt"] = "hallucination"
     if about:
         answer = {**answer, "entailment": {**answer["entailment"], **about}}
-    labelled = record.with_fields(**answer)
-    if not record.is_agreed:
-        return labelled
-    kept = labelled.fields.items()
-    return Record({key: value for key, value in kept if key not in ("votes", "agreement")})
+    return record.relabelled(answer)

@@ -14,7 +14,7 @@ from lanser_cli.provenance import command_line
 from lanser_cli.records import Record, Reject, to_json
 from lanser_cli.shards import reader
 from lanser_cli.shards.index import INDEX, Contents, read_index, side_file_name, taxonomy_of
-from lanser_cli.shards.side_file import Labels, SideFile, overlay, weak_label
+from lanser_cli.shards.side_file import Labels, SideFile
 
 _HELD = "{holder} is writing this set: wait for its end"
 
@@ -68,12 +68,12 @@ def _relabel(folder: Path, labels: Labels, mix_taxonomies: bool) -> dict[str, An
                         raise LanserError(f"{why}: see lanser shard --verify {folder}")
                     new = labels.get(item.id)
                     found += new is not None
-                    label = weak_label(item) if new is None else new
+                    label = item.weak_label if new is None else new
                     line = (to_json({"id": item.id, **label}) + "\n").encode()
                     stream.write(line)
                     digest.update(line)
                     size += len(line)
-                    labelled = overlay(item, label)
+                    labelled = item.relabelled(label)
                     contents.add(labelled)
                     if labelled.emotion is not None and (taxonomy := taxonomy_of(labelled)):
                         taxonomies[taxonomy] = None

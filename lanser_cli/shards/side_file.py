@@ -18,20 +18,6 @@ from lanser_cli.errors import LanserError, RecordError
 from lanser_cli.jsonl import read_records
 from lanser_cli.records import Outcome, Record, Reject, to_json
 
-WEAK_KEYS = ("emotion", "emotion_score", "emotion_scores", "entailment")
-
-
-def weak_label(record: Record) -> dict[str, Any]:
-    """What a record says of its weak label."""
-    return {key: record.fields[key] for key in WEAK_KEYS if key in record.fields}
-
-
-def overlay(record: Record, label: dict[str, Any]) -> Record:
-    """The record with another weak label; known keys keep their place, nothing old is left."""
-    stale = set(WEAK_KEYS) - set(label)
-    kept = {key: value for key, value in record.fields.items() if key not in stale}
-    return Record({**kept, **label})
-
 
 class Labels:
     """The weak labels of a JSONL file, by id. They are held in a temporary file, not in memory.
@@ -57,7 +43,7 @@ class Labels:
                     "entail-label wrote"
                 )
             try:
-                row = (item.id, to_json(weak_label(item)))
+                row = (item.id, to_json(item.weak_label))
                 self._base.execute("INSERT INTO labels VALUES (?, ?)", row)
             except sqlite3.IntegrityError:
                 raise LanserError(f"{option} {path}: '{item.id}' is there twice") from None
@@ -120,7 +106,7 @@ class SideFile:
             for line in stream:  # a sample that cannot be read any more still has its line
                 label = Record.parse(json.loads(line))
                 if label.id == record.id:
-                    return overlay(record, weak_label(label))
+                    return record.relabelled(label.weak_label)
         except (ValueError, RecursionError, RecordError):
             pass
         raise LanserError(

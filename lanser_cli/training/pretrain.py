@@ -20,7 +20,7 @@ from lanser_cli.records import Record
 from lanser_cli.shards.cache import stream
 from lanser_cli.shards.gather import gather
 from lanser_cli.shards.index import taxonomy_of
-from lanser_cli.shards.side_file import Labels, overlay
+from lanser_cli.shards.side_file import Labels
 from lanser_cli.tally import Ledger
 from lanser_cli.texts import near
 from lanser_cli.training import controls, heard
@@ -188,7 +188,7 @@ def _weak_utterances(
         label = None if new is None else new.get(record.id)
         if label is not None:
             relabelled += 1
-            record = overlay(record, label)
+            record = record.relabelled(label)
         if not record.emotion:
             return "no weak label"
         if taxonomy := taxonomy_of(record):

@@ -20,7 +20,6 @@ from lanser_cli.origin import named
 from lanser_cli.output import write_json
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
-from lanser_cli.shards.side_file import overlay
 from lanser_cli.stage import one_process, watching
 from lanser_cli.tally import Tally
 from lanser_cli.trust.agreement import Agreement
@@ -142,7 +141,7 @@ class Judge:
         if verdict is None:
             fields = " or ".join(sorted({f"'{v.field}'" for v in self._found.votes.voters}))
             return Reject.of(record, STAGE, f"nobody votes: it has no {fields} in any file")
-        return overlay(record, verdict)
+        return record.relabelled(verdict)
 
     def _judge(self, pattern: int) -> dict[str, Any] | None:
         """What records of a pattern get; None if no voter has the key."""

@@ -16,7 +16,7 @@ from lanser_cli.records import Record, Reject
 from lanser_cli.shards import reader
 from lanser_cli.shards.pack import pack
 from lanser_cli.shards.relabel import relabel_shards
-from lanser_cli.shards.side_file import Labels, overlay
+from lanser_cli.shards.side_file import Labels
 from lanser_cli.shards.verify import verify_shards
 from lanser_cli.shards.writer import ShardWriter
 
@@ -277,6 +277,33 @@ def test_labels_at_training_time_are_the_same_labels(copy: Path, tmp_path: Path)
     source = new_labels(tmp_path / "new.jsonl", [record.id for record in before[2:]])
     labels = Labels(str(source), "--labels")
     found = [(record, labels.get(record.id)) for record in before]
-    in_memory = [record if label is None else overlay(record, label) for record, label in found]
+    in_memory = [record if label is None else record.relabelled(label) for record, label in found]
     relabel(copy, source)
     assert read(copy) == in_memory
+
+
+def test_votes_come_and_go_with_the_label_that_they_made(copy: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in read(copy)]
+    agreed = [
+        {
+            "id": one,
+            "emotion": "joy",
+            "entailment": {"model": "agree", "taxonomy": "ekman6", "margin": 1.0},
+            "votes": {"a.jsonl": "joy", "b.jsonl": None},
+            "agreement": 0.5,
+        }
+        for one in ids
+    ]
+    relabel(copy, write_jsonl(tmp_path / "agreed.jsonl", agreed))
+    assert {str(record.fields["votes"]) for record in read(copy)} == {str(agreed[0]["votes"])}
+    relabel(copy, new_labels(tmp_path / "new.jsonl", ids))
+    assert not [record for record in read(copy) if {"votes", "agreement"} & record.fields.keys()]
+
+
+def test_votes_of_another_kind_stay() -> None:
+    record = Record.parse({"id": "a", "emotion": "joy", "emotion_score": 1.0, "votes": 3})
+    assert record.relabelled({"emotion": "fear"}).fields == {
+        "id": "a",
+        "emotion": "fear",
+        "votes": 3,
+    }

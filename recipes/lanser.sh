@@ -44,11 +44,16 @@ last=$(place "${STOP_STAGE:-probe-prosody}")
 ((first <= last)) || { echo "$0: STAGE $STAGE comes after STOP_STAGE $STOP_STAGE" >&2 && exit 2; }
 dry=${1:-}
 
-# stage VERB...: run it, if it is asked for. Exit 3 is done, with some records rejected: go on.
-stage() {
+# asked VERB: whether it is among the stages to run.
+asked() {
     local at
     at=$(place "$1")
-    ((first <= at && at <= last)) || return 0
+    ((first <= at && at <= last))
+}
+
+# stage VERB...: run it, if it is asked for. Exit 3 is done, with some records rejected: go on.
+stage() {
+    asked "$1" || return 0
     printf 'lanser%s\n' "$(printf ' %q' "$@")" >&"$([ -n "$dry" ] && echo 1 || echo 2)"
     [ -n "$dry" ] || lanser "$@" || [ $? -eq 3 ]
 }
@@ -71,7 +76,7 @@ for start in pretrained scratch; do
     [ "$start" = scratch ] || init=(--init "$work/pretrained")
     stage finetune "$work/corpus.jsonl" "${init[@]}" "${finetune[@]}" --resume -o "$work/$start-tuned"
 done
-if [ ! -e "$work/baseline/logistic/config.json" ]; then # a minute: made anew if it was cut off
+if asked baseline && [ ! -e "$work/baseline/logistic/config.json" ]; then # a minute: made anew if it was cut off
     [ -n "$dry" ] || rm -rf "$work/baseline"
     stage baseline "$work/corpus.jsonl" "${baseline[@]}" -o "$work/baseline"
 fi

@@ -424,6 +424,14 @@ def test_the_paper_is_shown_and_its_stages_are_checked_before_anything_runs(tmp_
     assert [path.name for path in tmp_path.iterdir()] == [".bin"]
 
 
+def test_stages_that_are_not_asked_for_leave_what_is_there(tmp_path):
+    half = tmp_path / "all/baseline/svm"
+    half.mkdir(parents=True)
+    done = shell(f"{ROOT}/recipes/lanser.sh", tmp_path, **ON_EXAMPLES, STAGE="probe-prosody")
+    assert done.returncode == 1 and "all/corpus.jsonl: there is no such file" in done.stderr
+    assert half.is_dir()
+
+
 @pytest.mark.parametrize("words", ["model embedded gliclass:x", "labels joy,anger joy,sadness"])
 def test_an_ablation_may_change_what_it_else_sets_itself(words, tmp_path):
     done = shell(f"{ROOT}/recipes/ablate.sh {words}", tmp_path, WORK="none")

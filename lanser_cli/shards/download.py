@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 from lanser_cli import console
 from lanser_cli.provenance import disclosed
 
-_HTTP = ("http://", "https://")
+HTTP = ("http://", "https://")
 _WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each further try."""
 
@@ -85,7 +85,7 @@ class _Passing(OSError):
 
 def tells_absent(url: str) -> bool:
     """Whether it is known of such an address if there is nothing, or only that nothing came."""
-    return url.startswith((*_HTTP, *_CLIENTS))
+    return url.startswith((*HTTP, *_CLIENTS))
 
 
 def download(
@@ -127,7 +127,7 @@ def download(
 
 
 def _source(url: str) -> _Web | _Store | _Opener:
-    if url.startswith(_HTTP):
+    if url.startswith(HTTP):
         return _Web(url)
     clients = (client for scheme, client in _CLIENTS.items() if url.startswith(scheme))
     client = next(clients, None)

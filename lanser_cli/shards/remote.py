@@ -17,7 +17,7 @@ from lanser_cli.lock import turn
 from lanser_cli.origin import braced
 from lanser_cli.output import commit
 from lanser_cli.provenance import disclosed
-from lanser_cli.shards.download import Absent, download, tells_absent
+from lanser_cli.shards.download import HTTP, Absent, download, tells_absent
 from lanser_cli.shards.index import INDEX, ShardInfo, find_index
 
 _SCHEME = re.compile(r"(pipe:|[a-z0-9]+://)")
@@ -56,7 +56,9 @@ class Remote:
         if url.startswith(_PIPE):
             return cls(url, folder / f"pipe-{_digest(url)}.tar")
         place = _sibling(url, "")
-        name = unquote(urlsplit(url).path.rpartition("/")[2])
+        name = urlsplit(url).path.rpartition("/")[2]
+        if url.startswith(HTTP):  # a store's keys are not percent-encoded
+            name = unquote(name)
         if not _NAME.fullmatch(name):  # which no index has
             name = f"{_plain(name)}-{_digest(url)}.tar"
         set_ = _plain(urlsplit(place).path.rstrip("/").rpartition("/")[2]) or "shards"

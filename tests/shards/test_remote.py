@@ -315,7 +315,8 @@ def test_an_address_that_the_command_would_take_for_a_pattern_is_refused(tmp_pat
 
 def test_each_address_has_a_file_of_its_own(tmp_path: Path) -> None:
     urls = [f"{host}/{name}" for host in ("s3://a", "s3://b/set") for name in ("x.tar", "y.tar")]
-    urls += ["s3://b/set/x", "s3://b/set/x y.tar", "s3://b/set/x_y.tar", "s3://b/set/{0}.tar"]
+    urls += ["s3://b/set/x", "s3://b/set/x y.tar", "s3://b/set/x%20y.tar", "s3://b/set/x_y.tar"]
+    urls += ["s3://b/set/{0}.tar"]
     urls += ["https://b/set/x.tar", "https://b/set/x.tar?one", "https://b/set/.tar", "pipe:x.tar"]
     paths = {remote.Remote.of(url, tmp_path).path for url in urls}
     assert len(paths) == len(urls) and all(path.suffix == ".tar" for path in paths)

@@ -20,6 +20,7 @@ ranks: they are new processes in each.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -49,6 +50,7 @@ from lanser_cli.shards import reader
 from lanser_cli.shards.pack import pack
 from lanser_cli.shards.writer import ShardWriter
 from lanser_cli.surroundings import SPINS
+from lanser_cli.training.ahead import made_ahead
 from lanser_cli.training.draws import Draws
 from lanser_cli.training.examples import Example, one_hot
 from lanser_cli.training.learner import Learner
@@ -105,15 +107,17 @@ def synthetic(arguments: argparse.Namespace, device: torch.device) -> tuple[Tens
 def our_step(
     arguments: argparse.Namespace, device: torch.device, **more: bool
 ) -> Callable[[], object]:
-    """A step of `Learner`, its draws included."""
+    """A step of `Learner` with its draws, which on a GPU a thread makes ahead, as in training."""
     recipe = Recipe(1, batch_size=arguments.batch, **more)  # type: ignore[arg-type]
     learner = Learner(network(arguments), recipe, device, Ranks(), "bench")
     batch, even = synthetic(arguments, device), torch.ones(arguments.batch, device=device)
     keys, ids = [(0, place, True) for place in range(arguments.batch)], [""] * arguments.batch
 
+    prepared = (Draws.of(0, keys, 0.2).to(device) for _ in itertools.count())
+    draws = made_ahead(prepared) if device.type == "cuda" else prepared
+
     def step() -> object:
-        draws = Draws.of(0, keys, 0.2).to(device)
-        return learner.step(1, batch, even, draws, 1e-4, ids)
+        return learner.step(1, batch, even, next(draws), 1e-4, ids)
 
     return step
 

@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/method.md, and their figures, from docs/results/*.jsonl.
+"""Write the tables of README.md and docs/evidence.md, and their figures, from docs/results/*.jsonl.
 
     python docs/make_results.py
 
@@ -22,7 +22,7 @@ from lanser_cli.evaluation.figures import canvas
 from lanser_cli.prosody.table import TRAINED
 from lanser_cli.prosody.verdict import Verdict, judge
 
-PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parent / "method.md")
+PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parent / "evidence.md")
 FOLDER = Path(__file__).parent / "results"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_RUN = "*Not run yet: no point is stored, and nothing is claimed.*\n"

@@ -288,8 +288,8 @@ def test_commands_that_download_say_so_kindly_offline(command, small_checkout):
 
 @pytest.mark.slow
 def test_from_scratch_on_ravdess(shared, tmp_path):
-    """The measurement of docs/method.md with 4 of its 60 epochs: well above chance (0.125)."""
-    [script] = blocks("docs/method.md", "sh ravdess")
+    """The measurement of docs/evidence.md with 4 of its 60 epochs: well above chance (0.125)."""
+    [script] = blocks("docs/evidence.md", "sh ravdess")
     assert "--epochs 60" in script
     (tmp_path / "RAVDESS").symlink_to(shared / "ravdess")
     result = shell(script.replace("--epochs 60", "--epochs 4"), tmp_path)

@@ -1,7 +1,7 @@
 """F0 by SwiftF0, and how steady and how clean the voice is: jitter, shimmer, harmonics to noise.
 
 SwiftF0 (MIT) is a small network in its wheel. On real voices it and pYIN agree where our
-autocorrelation, which stood here, did not: docs/method.md has the figures.
+autocorrelation, which stood here, did not: docs/evidence.md has the figures.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class WhisperEngine:
             whisper_onednn.accelerate(model, self.precision)
         self._short = whisper_context.ShortContext(model)
         self._lang = lang or (None if model.is_multilingual else "en")
-        # Short windows cost German three points of word error rate: see docs/method.md.
+        # Short windows cost German three points of word error rate: see docs/evidence.md.
         self._full = options.full_context or self._lang != "en"
         self.name = name
 

@@ -175,6 +175,7 @@ def beside_scratch(
 def real_voices(points: list[Point]) -> str:
     """Of each corpus and share of labels, UAR from scratch and the gain of each arm."""
     rows, held = [], []
+    points = without_further(points)
     apart = told(points, REAL_SETTINGS, "corpus", "fraction", "pretrain_steps", "steps")
     arms = sorted({(one["arm"], one["p"]) for one in points} - {SCRATCH}, key=in_order)
     for where, here in groups(points, *REAL_SETTINGS):
@@ -195,11 +196,41 @@ def real_voices(points: list[Point]) -> str:
 SCRATCH = ("scratch", None)
 """The arm without pre-training."""
 
+CONTROLS = ("shuffled", "prior", "clusters", "sentiment", "gold")
+FURTHER = ("prior", "clusters", "sentiment")
+"""Controls on the weak label, and those of them that a table of their own has."""
+
+BEST = ("weak", 1)
+"""The weak labels that the controls are of."""
+
+
+def without_further(points: list[Point]) -> list[Point]:
+    return [one for one in points if one["arm"] not in FURTHER]
+
+
+def controls(points: list[Point]) -> str:
+    """Where all controls were run, the gain of each, and what weak labels have over it."""
+    rows = []
+    for where, here in groups(points, *REAL_SETTINGS):
+        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=SCRATCH)
+        if not {name for name, _ in found}.issuperset(FURTHER):
+            continue
+        for arm in sorted(found, key=in_order):
+            if arm != BEST and arm[0] not in CONTROLS:
+                continue
+            one = by_arm[arm]
+            uar = f"{fmean(each['uar'] for each in one):.3f}"
+            less = "" if arm == BEST else shown(gains(by_arm[BEST], one))
+            name = called(arm)
+            rows.append((where[0], name, len(one), uar, gained(one, scratch), less))
+    head = "| corpus | pre-trained on | seeds | UAR | gain over scratch | weak, p = 1, less this |"
+    return table(head, rows)
+
 
 def in_order(arm: tuple[str, Any]) -> tuple[int, float]:
     """Weak labels by how many are right, then the controls."""
     name, p = arm
-    return ("weak", "shuffled", "gold").index(name), CHANCE if p == "chance" else p or 0
+    return ("weak", *CONTROLS).index(name), CHANCE if p == "chance" else p or 0
 
 
 def called(arm: tuple[str, Any]) -> str:
@@ -419,7 +450,7 @@ def curves(points: list[Point]) -> str:
     Of the settings that were run with most shares of `DRAWN`.
     """
     apart = [key for key in REAL_SETTINGS if key != "fraction"]
-    points = [one for one in points if one["corpus"] == DRAWN]
+    points = [one for one in without_further(points) if one["corpus"] == DRAWN]
     (corpus, *_, steps), here = max(
         groups(points, *apart), key=lambda item: len({one["fraction"] for one in item[1]})
     )
@@ -490,6 +521,7 @@ def drawn(lines: Lines, ticks: dict[float, str], about: str, scale: str = "linea
 TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
     "real-voices": ("real-voices", real_voices),
     "real-voices-decides": ("real-voices", real_voices_decides),
+    "real-voices-controls": ("real-voices", controls),
     "probes": ("probes", probes),
     "simulate": ("simulate", simulate),
     "simulate-decides": ("simulate", simulate_decides),

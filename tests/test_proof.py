@@ -253,10 +253,11 @@ def test_settings_in_small(shared, checkout):
 def test_real_voices_in_small(shared, checkout):
     """Two values of p, one seed: every file is there, and a second call makes nothing anew."""
     few_of_emodb(shared, checkout)
-    parts = "label pretrain-weak-1 pretrain-gold tune-scratch tune-weak-1 points compare"
-    recipe = f"recipes/real-voices.sh {parts}"
+    parts = "label pretrain-weak-1 pretrain-gold pretrain-prior tune-scratch tune-weak-1"
+    recipe = f"recipes/real-voices.sh {parts} points compare"
     small = {
         **TINY,
+        "CONTROLS": "gold prior",
         "NEMO": str(shared / "nemo"),
         "TEXT": str(shared / "text"),
         "CORPUS": "emodb emodb",
@@ -275,6 +276,8 @@ def test_real_voices_in_small(shared, checkout):
     assert config["control"] == "gold"
     config = json.loads((work / "pretrained" / "gold-seed-3" / "config.json").read_text())
     assert config["control"] == "gold" and config["recipe"]["seed"] == 3
+    config = json.loads((work / "pretrained" / "prior" / "config.json").read_text())
+    assert config["control"] == "prior"
     right = {
         p: sum(one["emotion"] == one["label"] for one in read_jsonl(work / f"weak-{p}.jsonl"))
         for p in ("chance", "1")
@@ -290,7 +293,7 @@ def test_real_voices_in_small(shared, checkout):
     assert scratch["batch_size"] == tuned["batch_size"] == 8
     assert scratch["n"] == tuned["n"] == 24 and set(tuned["by_unit"]) == {"03", "08"}
     before = weights(work)
-    assert len(before) == 10  # two arms with two networks each, and two folds of three
+    assert len(before) == 12  # three arms with two networks each, and two folds of three
     (work / "emodb" / "gold" / "1").mkdir(parents=True)  # an arm that has another share alone
     again = shell(recipe, checkout, **small)
     assert again.returncode == 0, again.stderr[-3000:]
@@ -476,6 +479,27 @@ def test_a_table_has_the_gain_with_its_interval_and_says_whether_it_came_out(tmp
     assert results.rebuilt(page, tmp_path) == page
     page = results.rebuilt("<!-- results: real-voices-decides -->\n<!-- end -->", tmp_path)
     assert "| a gain at p = 1 | 1 | +0.150" in page
+
+
+def test_all_controls_have_a_table_that_says_what_weak_labels_have_over_each(tmp_path):
+    def line(arm: str, p: object, uar: float, **more: object) -> dict:
+        units = {f"s{i}": uar + 0.01 * i for i in range(6)}
+        return invented(arm=arm, p=p, uar=uar, by_unit=units, **more)
+
+    arms = (("scratch", None, 0.3), ("weak", "chance", 0.31), ("weak", 1, 0.4), ("gold", None, 0.5))
+    controls = [(name, 1, 0.32 + 0.01 * i) for i, name in enumerate(("shuffled", "prior"))]
+    lines = [line(*arm) for arm in (*arms, *controls)]
+    few = results.controls(lines)
+    lines += [line("clusters", 1, 0.35), line("sentiment", 1, 0.36)]
+    assert few.count("\n") == 2, "they are not all there: no row"
+    write_jsonl(tmp_path / "real-voices.jsonl", lines)
+    page = results.rebuilt("<!-- results: real-voices-controls -->\n<!-- end -->", tmp_path)
+    rows = [row.split(" | ")[1:] for row in page.splitlines() if row.startswith("| emodb")]
+    names = ["weak, p = 1", *(f"{name}, p = 1" for name in results.CONTROLS[:-1]), "gold"]
+    assert [row[0] for row in rows] == names
+    assert rows[2][2:4] == ["0.330", "+0.030 [+0.030, +0.030]"]
+    assert rows[2][4] == "+0.070 [+0.070, +0.070] |" and rows[0][4] == " |"
+    assert "prior" not in results.real_voices(lines)
 
 
 def test_a_gain_is_the_mean_over_networks_and_says_that_of_each(tmp_path):

@@ -151,6 +151,8 @@ def probe_run(
     found, *duration = map(mean, zip(*(one.tables for one in probes), strict=True))
     fixed = words.fixed_sentence(kept, [one.recalls for one in probes], speakers)
     parts = [part for one in probes for part in one.parts]
+    known = set.intersection(*(set(runs.read_architecture(one.folder).labels) for one in parts))
+    answers = [one.answers for one in probes]
     numbers = {
         "runs": [str(folder) for folder in folders],
         "networks": len(parts),
@@ -161,9 +163,9 @@ def probe_run(
         "probe": probe,
         "left_out": list(missing),
         **found.as_json(),
-        "duration": duration[0].as_json()["targets"]["duration"] if duration else None,
+        "duration": duration[0].by_target()["duration"] if duration else None,
         "fixed_sentence": fixed and fixed.about,
-        "words_against_voice": words.against_voice(kept, [one.answers for one in probes], speakers),
+        "words_against_voice": words.against_voice(kept, answers, speakers, known),
         "by_unit": {**found.by_unit(), "fixed_sentence": fixed and fixed.by_unit},
     }
     _say(found, numbers, missing)

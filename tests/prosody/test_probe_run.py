@@ -415,15 +415,43 @@ def test_answers_that_follow_the_voice_and_the_words_are_counted() -> None:
     records = [record.with_fields(emotion="fear") for record in spoken()]
     voices = [str(record.label) for record in records]
     speakers = [str(record.speaker) for record in records]
-    found = words.against_voice(records, [voices], speakers)
+    found = words.against_voice(records, [voices], speakers, EKMAN)
     assert found is not None and found["utterances"] == sum(v != "fear" for v in voices)
     assert (found["voice"]["value"], found["words"]["value"]) == (1.0, 0.0)
     fear = ["fear"] * len(records)
-    other = words.against_voice(records, [fear], speakers)
+    other = words.against_voice(records, [fear], speakers, EKMAN)
     assert other is not None and (other["voice"]["value"], other["words"]["value"]) == (0.0, 1.0)
-    both = words.against_voice(records, [voices, fear], speakers)
+    both = words.against_voice(records, [voices, fear], speakers, EKMAN)
     assert both is not None and (both["voice"]["value"], both["words"]["value"]) == (0.5, 0.5)
-    assert words.against_voice(spoken(), [voices], speakers) is None  # no words say an emotion
+    assert words.against_voice(spoken(), [voices], speakers, EKMAN) is None  # no words say one
+
+
+def test_words_and_voice_are_compared_where_the_networks_know_both_alone() -> None:
+    records = [
+        Record({"id": f"{s}-{voice}-{said}", "speaker": f"s{s}", "label": voice, "emotion": said})
+        for s in range(6)
+        for voice, said in (("anger", "joy"), ("anger", None), (None, "joy"), ("rage", "joy"))
+    ]
+    speakers = [str(record.speaker) for record in records]
+    anger = ["anger"] * len(records)  # joy is known, though never answered
+    found = words.against_voice(records, [anger], speakers, {"anger", "joy"})
+    assert found is not None and (found["utterances"], found["speakers"]) == (6, 6)
+    assert (found["voice"]["value"], found["words"]["value"]) == (1.0, 0.0)
+    assert words.against_voice(records, [anger], speakers, {"anger", "fear"}) is None
+    half = ["anger"] * 12 + ["joy"] * 12
+    share = words.against_voice(records, [half], speakers, {"anger", "joy"})
+    assert share is not None
+    assert share["words"] == {"value": 0.5, "low": 0.0, "high": 1.0}  # no share lies beyond
+
+
+@pytest.mark.slow
+def test_a_duration_that_is_the_same_within_each_speaker_ends_no_probe(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    cut = [{**one, "duration": 1.0 + int(one["speaker"][-1]) / 8} for one in speech]
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", cut), pretrained, "--folds", "4")
+    trained = read_jsonl(done.stdout)[0]["duration"]["trained"]
+    assert trained["r2"] is not None and trained["within"] is None
 
 
 @pytest.mark.slow

@@ -126,6 +126,7 @@ def probe_run(
     if not targets:
         raise LanserError("no prosodic target differs among these utterances: nothing to probe")
     others, missing = controls.known(kept)
+    missing += [f"{name}: nothing that differs" for name in TARGETS if name not in targets]
 
     def probed(one_seed: Sequence[Path]) -> Probed:
         parts = divide(one_seed, kept)

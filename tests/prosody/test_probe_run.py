@@ -106,7 +106,8 @@ def test_the_whole_report(lanser: Lanser, speech, pretrained: Path, tmp_path: Pa
         "shuffled",
     ]
     assert (line["utterances"], line["speakers"], line["networks"]) == (48, 8, 1)
-    assert line["verdict"] in ("shown", "not shown") and line["left_out"] == []
+    assert line["verdict"] in ("shown", "not shown")
+    assert line["left_out"] == ["pause_ratio: nothing that differs"]
     assert line["held_out"] == "not known" and b"names no speakers that it was" in done.stderr
     assert set(numbers["targets"]) <= set(TARGETS) and "f0_mean" in numbers["targets"]
     assert list(numbers["layers"]) == ["stem", *(f"block {s}.{b}" for s in "1234" for b in "12")]
@@ -151,7 +152,8 @@ def test_without_transcripts_labels_and_sex_their_columns_are_left_out_and_said(
     assert list(line["median"]) == [
         *("trained", "untrained", "log-mel statistics", "speaker", "shuffled")
     ]
-    assert [words.split(":")[0] for words in line["left_out"]] == ["transcript", "label", "sex"]
+    names = [words.split(":")[0] for words in line["left_out"]]
+    assert names == ["transcript", "label", "sex", "pause_ratio"]
     assert b"left out: transcript: 48 records have no text" in done.stderr
     assert line["fixed_sentence"] is None and line["words_against_voice"] is None
 
@@ -293,6 +295,22 @@ def test_silent_and_short_clips_are_counted_and_harm_nothing(
     [line] = read_jsonl(probe(lanser, records, pretrained).stdout)
     assert line["utterances"] == 50
     assert line["missing"]["f0_mean"] == line["missing"]["intensity_mean"] == 2
+
+
+@pytest.mark.slow
+def test_targets_that_no_utterance_has_are_said_to_be_left_out(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    draw, hiss = np.random.default_rng(0), []
+    for number, one in enumerate(speech[:24]):
+        path = tmp_path / f"hiss-{number:02d}.wav"
+        soundfile.write(path, draw.uniform(0.01, 0.1) * draw.standard_normal(RATE), RATE)
+        hiss.append({**one, "audio_filepath": str(path)})
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", hiss), pretrained)
+    [line] = read_jsonl(done.stdout)
+    probed = set(TARGETS) - {words.split(":")[0] for words in line["left_out"]}
+    assert "f0_mean" not in probed and probed == set(line["missing"])
+    assert b"left out: f0_mean: nothing that differs" in done.stderr
 
 
 def test_a_run_without_its_weights_is_one_error(lanser: Lanser, speech, tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def _heard(records: Sequence[Measured], parts: Sequence[Part], device: str, seed
             for clips in _sounds([records[row] for row in part.rows]):
                 for name, network in networks.items():
                     collected[name].append(layers.embed(network, clips))
-                statistics.append(controls.log_mel_statistics(trained.front_end, clips))
+                statistics.append(controls.log_mel_statistics(trained, clips))
                 probabilities = per_utterance(trained, clips, lambda x, m=trained: m(x).softmax(-1))
                 labels = trained.architecture.labels
                 answers += [labels[int(index)] for index in probabilities.argmax(dim=1)]

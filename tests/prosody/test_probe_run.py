@@ -287,14 +287,14 @@ def test_silent_and_short_clips_are_counted_and_harm_nothing(
     lanser: Lanser, speech, pretrained: Path, tmp_path: Path
 ) -> None:
     odd = []
-    for number, samples in enumerate((RATE, 320)):
+    for number, samples in enumerate((RATE, 320, 1)):
         path = tmp_path / f"odd-{number}.wav"
         soundfile.write(path, np.zeros(samples, np.float32), RATE)
         odd.append({**speech[number], "id": path.stem, "audio_filepath": str(path)})
     records = write_jsonl(tmp_path / "x.jsonl", [*speech, *odd])
     [line] = read_jsonl(probe(lanser, records, pretrained).stdout)
-    assert line["utterances"] == 50
-    assert line["missing"]["f0_mean"] == line["missing"]["intensity_mean"] == 2
+    assert line["utterances"] == 51
+    assert line["missing"]["f0_mean"] == line["missing"]["intensity_mean"] == 3
 
 
 @pytest.mark.slow
@@ -373,7 +373,7 @@ def test_records_with_an_empty_text_are_counted_among_those_without() -> None:
 def test_log_mel_statistics_are_those_of_the_front_end() -> None:
     model = SpeechClassifier(SMALL).eval()
     sound = torch.from_numpy(voice(3, 150.0))
-    [found] = controls.log_mel_statistics(model.front_end, [sound])
+    [found] = controls.log_mel_statistics(model, [sound])
     with torch.inference_mode():
         bands = model.front_end(sound[None])[0, 0].numpy()
     np.testing.assert_allclose(found[:64], bands.mean(axis=1), atol=1e-5)
@@ -382,6 +382,17 @@ def test_log_mel_statistics_are_those_of_the_front_end() -> None:
         found[128:192], np.abs(bands[:, 1:] - bands[:, :-1]).mean(1), atol=1e-5
     )
     np.testing.assert_allclose(found[320:384], np.median(bands, axis=1), atol=1e-5)
+
+
+def test_log_mel_statistics_are_of_what_the_network_is_given() -> None:
+    model = SpeechClassifier(replace(SMALL, trim=True)).eval()
+    sound = torch.from_numpy(voice(4, 150.0))
+    edged = torch.cat([torch.zeros(RATE), sound, torch.zeros(RATE)])
+    assert len(model.trimmed(edged)) < len(sound) + RATE // 2
+    bare, found = controls.log_mel_statistics(model, [model.trimmed(edged), edged])
+    np.testing.assert_array_equal(found, bare)
+    [short] = controls.log_mel_statistics(model, [sound[:1]])
+    assert np.isfinite(short).all() and len(short) == len(bare)
 
 
 # ---------------------------------------------------------------- words

@@ -61,13 +61,16 @@ def known(records: Sequence[Record]) -> tuple[dict[str, Matrix], list[str]]:
         found[TRANSCRIPT] = text_vectors([str(text) for text in texts])
     else:
         missing.append(f"{TRANSCRIPT}: {_lacking(texts)} records have no text")
-    label = "label" if all(record.label for record in records) else "emotion"
+    labels = [record.label for record in records]
+    label = "label" if all(labels) else "emotion"
     for name, key in ((LABEL, label), (SEX, "sex"), (SPEAKER, "speaker")):
         words = [record.word(key) for record in records]
         if all(words):
             found[name] = one_hot([str(word) for word in words])
         else:
             missing.append(f"{name}: {_lacking(words)} records have none")
+    if LABEL in found and label != "label":
+        missing.append(f"human label: {_lacking(labels)} records have none: weak ones stand for it")
     return found, missing
 
 

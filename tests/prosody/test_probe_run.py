@@ -370,6 +370,15 @@ def test_records_with_an_empty_text_are_counted_among_those_without() -> None:
     assert "transcript: 2 records have no text" in controls.known([Record(v) for v in values])[1]
 
 
+def test_weak_labels_that_stand_for_human_ones_are_said() -> None:
+    values = [{"id": f"u{n}", "speaker": "s", "label": "joy", "emotion": "fear"} for n in range(3)]
+    assert not any("weak" in line for line in controls.known([Record(v) for v in values])[1])
+    del values[1]["label"]
+    found, missing = controls.known([Record(v) for v in values])
+    assert "label" in found
+    assert "human label: 1 records have none: weak ones stand for it" in missing
+
+
 def test_log_mel_statistics_are_those_of_the_front_end() -> None:
     model = SpeechClassifier(SMALL).eval()
     sound = torch.from_numpy(voice(3, 150.0))

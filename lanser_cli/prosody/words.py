@@ -39,7 +39,7 @@ def recalls(
     speakers: Sequence[str],
     folds: Sequence[Split],
 ) -> dict[str, NDArray[np.float64]]:
-    """UAR of emotion from frozen features, where every emotion was spoken with the same words.
+    """UAR of emotion by ridge from frozen features, where the words of every emotion are the same.
 
     Only sentences that have every label count, so that the words say nothing of the label: the
     control `sentence`, which knows them, is at chance.

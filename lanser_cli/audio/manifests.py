@@ -210,10 +210,12 @@ def _span(record: Record, seconds: float) -> tuple[float, float]:
     start, left = record.offset, seconds - record.offset
     duration = left if record.duration is None else record.duration
     if left <= 0 or duration > left + NEAR:
+        where = f"begin at {start:g} s" if left <= 0 else f"end at {start + duration:g} s"
         raise RecordError(
-            f"{record.audio_filepath}: has {seconds:g} s, and the utterance would end at "
-            f"{start + duration:g} s"
+            f"{record.audio_filepath}: has {seconds:g} s, and the utterance would {where}"
         )
+    if not duration:
+        raise RecordError(f"{record.audio_filepath}: a duration of 0 s holds no sample")
     return start, min(duration, left)
 
 

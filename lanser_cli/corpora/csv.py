@@ -190,7 +190,9 @@ def _outcome(table: Table, where: str, row: dict[str, str] | Reject, layout: Lay
         if seconds <= 0:
             raise RecordError(f"{as_written}: offset {offset} s lies behind its end")
         stated, whole = cells.get("duration"), round(seconds, 6)
-        head["duration"] = min(stated or whole, whole)
+        if stated == 0:
+            raise RecordError(f"{as_written}: a duration of 0 s holds no sample")
+        head["duration"] = whole if stated is None else min(stated, whole)
         fields = Record.parse(head | {key: cells[key] for key in cells if key not in head}).fields
         return Clip(fields, None if offset else stated, seconds)
     except RecordError as error:

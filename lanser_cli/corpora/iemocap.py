@@ -58,11 +58,10 @@ def read(root: Path) -> Iterator[Outcome]:
     """
     check_folder(root)
     sessions = {
-        str(number): files
+        str(number): sorted(root.glob(f"Session{number}/dialog/EmoEvaluation/Ses*.txt"))
         for number in range(1, 6)
-        if (files := sorted(root.glob(f"Session{number}/dialog/EmoEvaluation/Ses*.txt")))
     }
-    if not sessions:
+    if not any(sessions.values()):
         raise LanserError(
             f"{root}: no IEMOCAP annotations in it (Session1..5/dialog/EmoEvaluation/Ses*.txt); "
             "name the folder that holds Session1"

@@ -12,10 +12,10 @@ both are looked for anywhere below the folder named. A table that is alone in it
 its clips right beside it. Dialogue numbers start again in each split, therefore ids begin with the
 split: train_dia0_utt0.
 
-A split without its clips is left out and counted. In the original two clips are broken or missing
-(train dia125_utt3, dev dia110_utt7); they become rejects. A few clips are minutes long where the
-table's StartTime and EndTime are seconds apart; they are pointed out. The
-main characters speak in all splits.
+A split without its clips is left out and counted, and so are clips without their table. In the
+original two clips are broken or missing (train dia125_utt3, dev dia110_utt7); they become rejects.
+A few clips are minutes long where the table's StartTime and EndTime are seconds apart; they are
+pointed out. The main characters speak in all splits.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def read(root: Path) -> Iterator[Outcome]:
     """
     check_folder(root)
     tables = {
-        split: Table(found, needs=_COLUMNS)
+        split: Table(found[0], needs=_COLUMNS) if found else None
         for split in _FOLDERS
-        if (found := next(iter(sorted(root.rglob(f"{split}_sent_emo.csv"))), None))
+        for found in [sorted(root.rglob(f"{split}_sent_emo.csv"))]
     }
-    clips = {split: _clips(root, table.path, split) for split, table in tables.items()}
-    if not any(clips.values()):
+    clips = {split: _clips(root, table, split) for split, table in tables.items()}
+    if not any(table and clips[split] for split, table in tables.items()):
         raise LanserError(
             f"{root}: no MELD in it: looked for train_sent_emo.csv, dev_sent_emo.csv and "
             "test_sent_emo.csv and for clips named like 'dia0_utt0.mp4' in folders "
@@ -65,7 +65,7 @@ def read(root: Path) -> Iterator[Outcome]:
     )
 
 
-def _clips(root: Path, table: Path, split: str) -> list[Path]:
+def _clips(root: Path, table: Table | None, split: str) -> list[Path]:
     """The clips of one split."""
     found = [sorted(root.rglob(name)) for name in _FOLDERS[split]]
     folders = [path for paths in found for path in paths if path.is_dir()]
@@ -73,16 +73,17 @@ def _clips(root: Path, table: Path, split: str) -> list[Path]:
         clips = list(audio_files(folder))
         if any(path.stem.startswith("dia") for path in clips):
             return clips
-    if len(list(table.parent.glob("*_sent_emo.csv"))) > 1:
+    if table is None or len(list(table.path.parent.glob("*_sent_emo.csv"))) > 1:
         return []  # clips beside several tables could belong to any of them
-    return [path for path in audio_files(table.parent) if path.parent == table.parent]
+    beside = table.path.parent
+    return [path for path in audio_files(beside) if path.parent == beside]
 
 
-def _split(split: str, table: Table, files: Sequence[Path]) -> Iterator[Outcome]:
+def _split(split: str, table: Table | None, files: Sequence[Path]) -> Iterator[Outcome]:
     clips, doubled = clips_in(files)
     yield from doubled
     unannotated = dict(clips)
-    for where, row in table:
+    for where, row in table or ():
         if isinstance(row, Reject):
             yield row
             continue

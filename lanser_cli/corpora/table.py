@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lanser_cli import kind
+from lanser_cli import console, kind
 from lanser_cli.corpora.base import STAGE
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Reject
@@ -196,10 +196,15 @@ class Table:
 
 
 def column_beside(root: Path, name: str, key: str, value: str) -> dict[str, str]:
-    """A column by another, of a table in a folder or the one above; empty without the table."""
+    """A column by another, of a table in a folder or the one above; empty without the table.
+
+    Rows that cannot be read are said.
+    """
     for path in (root / name, root / ".." / name):
         if path.is_file():
-            rows = (row for _, row in Table(path, needs=(key, value)))
+            rows = [row for _, row in Table(path, needs=(key, value))]
+            if bad := [row.error for row in rows if isinstance(row, Reject)]:
+                console.warn(f"{STAGE}: rows passed over: {len(bad)}, such as {bad[0]}")
             return {row[key]: row[value] for row in rows if isinstance(row, dict)}
     return {}
 

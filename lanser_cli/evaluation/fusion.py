@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError
@@ -23,21 +24,26 @@ def fuse(
 ) -> Answers:
     """The answers of all inputs together: the label with the best mean log-probability.
 
-    Labels that not all of them know are left out, which is said.
+    Labels that not all of them know are left out, which is said. A record that one model has heard
+    is heard.
 
     Args:
         reference: takes the place of the records' own truth.
 
     Raises:
-        LanserError: a record has no `scores`, or an input has other ids or truths than the first.
+        LanserError: a record has no `scores`, or some that are no probabilities, or an input has
+            other ids or truths than the first.
     """
     first, *others = [_scored(name, truth, reference) for name in names]
     for name, other in zip(names[1:], others, strict=True):
         _check_alike((names[0], name), first, other, truth)
     records: list[Record] = []
     lost: dict[str, None] = {}
+    heard = 0
     for identifier, record in first.items():
-        several = [table[identifier].scores or {} for table in (first, *others)]
+        answers = [table[identifier] for table in (first, *others)]
+        heard += any(one.fields.get("heard") is True for one in answers)
+        several = [one.scores or {} for one in answers]
         labels = [label for label in several[0] if all(label in one for one in several)]
         if not labels:
             raise LanserError(
@@ -53,7 +59,7 @@ def fuse(
         console.warn(
             f"eval: --fuse: not all inputs have a score of {', '.join(lost)}: never answered"
         )
-    return Answers.of(records, truth=truth, by=by)
+    return replace(Answers.of(records, truth=truth, by=by), heard=heard)
 
 
 def _scored(name: str, truth: str, reference: Reference | None) -> dict[str, Record]:
@@ -69,6 +75,11 @@ def _scored(name: str, truth: str, reference: Reference | None) -> dict[str, Rec
         raise LanserError(f"--fuse: no record of {name} has 'scores'")
     if lacking:
         raise LanserError(f"--fuse: '{lacking[0]}' in {name} has no 'scores'")
+    for one, record in found.items():
+        if not all(0 <= score <= 1 for score in (record.scores or {}).values()):
+            raise LanserError(
+                f"--fuse: the 'scores' of '{one}' in {name} are no probabilities from 0 to 1"
+            )
     return found
 
 

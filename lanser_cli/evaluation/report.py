@@ -33,6 +33,7 @@ class Entry:
         mistakes: its surest.
         perturbed: of a run, by change of sound: the difference it makes.
         heard: how many records the model was trained on, or their speakers.
+        transductive: test speakers' sound was used to answer, by one run at least.
     """
 
     result: Result
@@ -41,6 +42,7 @@ class Entry:
     mistakes: Sequence[Mistake] = ()
     perturbed: Mapping[str, Difference] | None = None
     heard: int = 0
+    transductive: bool = False
 
 
 def evaluation(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lanser_cli import jsonl
+from lanser_cli import console, jsonl
 from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
 from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
@@ -61,7 +61,7 @@ def text_only(
 
     Raises:
         LanserError: no record has both, or they cannot be divided so.
-        UsageError: there is no crosswalk to the labels.
+        UsageError: there is no crosswalk to the labels, or it leads to none of them.
     """
     records = _records(inputs or ["-"], protocol, ledger)
     labels = human_label_set(records)
@@ -123,7 +123,19 @@ def _way(taxonomy: str, crosswalk: str | None, labels: Sequence[str]) -> Crosswa
             f"no taxonomy that ships has the labels {', '.join(labels)}: write a crosswalk file "
             "from --taxonomy to them, and name it with --crosswalk"
         )
-    return load_crosswalk(target, load_taxonomy(taxonomy), partial=True)
+    way = load_crosswalk(target, load_taxonomy(taxonomy), partial=True)
+    lost = [label for label in labels if label not in way.target.labels]
+    if len(lost) == len(labels):
+        raise UsageError(
+            f"--crosswalk {target}: no label of {taxonomy} leads to one of {', '.join(labels)}, "
+            "which the records have: name another"
+        )
+    if lost:
+        console.warn(
+            f"{STAGE}: no label of {taxonomy} leads to {', '.join(lost)}: entailment never "
+            "answers so"
+        )
+    return way
 
 
 def _answered(records: Sequence[Record], chances: Array, labels: Sequence[str]) -> list[Record]:

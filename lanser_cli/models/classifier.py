@@ -97,7 +97,7 @@ class SpeechClassifier(nn.Module):
         The last crop ends where the sound ends; a shorter sound is filled up with silence. Every
         crop has the length of training, and an answer does not depend on what else is in a batch.
         """
-        size, waveform = self.crop_samples, self._trimmed(waveform)
+        size, waveform = self.crop_samples, self.trimmed(waveform)
         if len(waveform) <= size:
             return nn.functional.pad(waveform, (0, size - len(waveform))).unsqueeze(0)
         starts = [*range(0, len(waveform) - size, size // 2), len(waveform) - size]
@@ -105,9 +105,10 @@ class SpeechClassifier(nn.Module):
 
     def share(self, waveform: Tensor) -> float:
         """How much of each crop of a waveform is sound: 1, or less where it had to be filled up."""
-        return min(1.0, len(self._trimmed(waveform)) / self.crop_samples)
+        return min(1.0, len(self.trimmed(waveform)) / self.crop_samples)
 
-    def _trimmed(self, waveform: Tensor) -> Tensor:
+    def trimmed(self, waveform: Tensor) -> Tensor:
+        """What the network is given of a waveform `[samples]`, as its architecture says."""
         return waveform[sounding(waveform.numpy())] if self.architecture.trim else waveform
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lanser_cli.entailment.text_vectors import text_vectors
-from lanser_cli.models.front_end import LogMel
+from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.records import Record
 
 Matrix = NDArray[Any]
@@ -30,15 +30,17 @@ LOG_MEL, TRANSCRIPT, LABEL, SEX, SPEAKER, SHUFFLED, UNTRAINED = (
 
 
 @torch.inference_mode()
-def log_mel_statistics(front_end: LogMel, waveforms: Sequence[Tensor]) -> Matrix:
+def log_mel_statistics(model: SpeechClassifier, waveforms: Sequence[Tensor]) -> Matrix:
     """Mean, sd, mean absolute step and percentiles over time of each band: `[n, 8 mels]`.
 
     What the network is given, in plain numbers that know of time: a mean alone says nothing of how
     a voice moves.
     """
-    device = next(front_end.buffers()).device
+    front_end, device = model.front_end, next(model.parameters()).device
+    fewest = front_end.mel.n_fft // 2 + 1  # half a window is mirrored at each end
     rows = []
-    for waveform in waveforms:
+    for waveform in map(model.trimmed, waveforms):
+        waveform = nn.functional.pad(waveform, (0, max(0, fewest - len(waveform))))
         bands = front_end(waveform[None].to(device))[0, 0].float().cpu().numpy()
         steps = np.abs(np.diff(bands, axis=1))
         moves = steps.mean(axis=1) if steps.shape[1] else np.zeros(len(bands))
@@ -59,13 +61,16 @@ def known(records: Sequence[Record]) -> tuple[dict[str, Matrix], list[str]]:
         found[TRANSCRIPT] = text_vectors([str(text) for text in texts])
     else:
         missing.append(f"{TRANSCRIPT}: {_lacking(texts)} records have no text")
-    label = "label" if all(record.label for record in records) else "emotion"
+    labels = [record.label for record in records]
+    label = "label" if all(labels) else "emotion"
     for name, key in ((LABEL, label), (SEX, "sex"), (SPEAKER, "speaker")):
         words = [record.word(key) for record in records]
         if all(words):
             found[name] = one_hot([str(word) for word in words])
         else:
             missing.append(f"{name}: {_lacking(words)} records have none")
+    if LABEL in found and label != "label":
+        missing.append(f"human label: {_lacking(labels)} records have none: weak ones stand for it")
     return found, missing
 
 

@@ -126,6 +126,7 @@ def probe_run(
     if not targets:
         raise LanserError("no prosodic target differs among these utterances: nothing to probe")
     others, missing = controls.known(kept)
+    missing += [f"{name}: nothing that differs" for name in TARGETS if name not in targets]
 
     def probed(one_seed: Sequence[Path]) -> Probed:
         parts = divide(one_seed, kept)
@@ -151,6 +152,8 @@ def probe_run(
     found, *duration = map(mean, zip(*(one.tables for one in probes), strict=True))
     fixed = words.fixed_sentence(kept, [one.recalls for one in probes], speakers)
     parts = [part for one in probes for part in one.parts]
+    known = set.intersection(*(set(runs.read_architecture(one.folder).labels) for one in parts))
+    answers = [one.answers for one in probes]
     numbers = {
         "runs": [str(folder) for folder in folders],
         "networks": len(parts),
@@ -161,9 +164,9 @@ def probe_run(
         "probe": probe,
         "left_out": list(missing),
         **found.as_json(),
-        "duration": duration[0].as_json()["targets"]["duration"] if duration else None,
+        "duration": duration[0].by_target()["duration"] if duration else None,
         "fixed_sentence": fixed and fixed.about,
-        "words_against_voice": words.against_voice(kept, [one.answers for one in probes], speakers),
+        "words_against_voice": words.against_voice(kept, answers, speakers, known),
         "by_unit": {**found.by_unit(), "fixed_sentence": fixed and fixed.by_unit},
     }
     _say(found, numbers, missing)
@@ -251,7 +254,7 @@ def _heard(records: Sequence[Measured], parts: Sequence[Part], device: str, seed
             for clips in _sounds([records[row] for row in part.rows]):
                 for name, network in networks.items():
                     collected[name].append(layers.embed(network, clips))
-                statistics.append(controls.log_mel_statistics(trained.front_end, clips))
+                statistics.append(controls.log_mel_statistics(trained, clips))
                 probabilities = per_utterance(trained, clips, lambda x, m=trained: m(x).softmax(-1))
                 labels = trained.architecture.labels
                 answers += [labels[int(index)] for index in probabilities.argmax(dim=1)]

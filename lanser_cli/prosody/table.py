@@ -62,6 +62,21 @@ class Table:
             for place, way in enumerate(WAYS)
         }
 
+    def by_target(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Target → column → its scores, without a verdict on them."""
+        return {
+            target: {
+                name: {
+                    "n": int(one.n[k]),
+                    "r2": rounded(one.r2[k]),
+                    "within": rounded(one.within[k]),
+                    "spearman": rounded(one.spearman[k]),
+                }
+                for name, one in self.columns.items()
+            }
+            for k, target in enumerate(self.targets)
+        }
+
     def as_json(self) -> dict[str, Any]:
         """JSON has no NaN: what has no score is null."""
         return {
@@ -69,18 +84,7 @@ class Table:
             "verdicts": {way: one.as_json() for way, one in self.verdicts.items()},
             "missing": self.missing,
             "median": {name: summary(one) for name, one in self.columns.items()},
-            "targets": {
-                target: {
-                    name: {
-                        "n": int(one.n[k]),
-                        "r2": rounded(one.r2[k]),
-                        "within": rounded(one.within[k]),
-                        "spearman": rounded(one.spearman[k]),
-                    }
-                    for name, one in self.columns.items()
-                }
-                for k, target in enumerate(self.targets)
-            },
+            "targets": self.by_target(),
             "layers": {
                 name: {target: rounded(values[k]) for k, target in enumerate(self.targets)}
                 for name, values in self.by_layer.items()

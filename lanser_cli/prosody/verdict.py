@@ -16,6 +16,10 @@ from lanser_cli.prosody.scores import median
 FEWEST_SPEAKERS = 6
 """Below that there are values and no verdict."""
 
+ANYWHERE = (-np.inf, np.inf)
+SHARE = (0.0, 1.0)
+"""Where a recall or a share can lie."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -51,8 +55,8 @@ class Verdict:
         return f"Not shown: nothing here says that training taught the network {what}. {compared}"
 
 
-def estimate(values: NDArray[np.float64]) -> Estimate:
-    """Mean of one value a speaker and Student's t interval, NaN left out."""
+def estimate(values: NDArray[np.float64], room: tuple[float, float] = ANYWHERE) -> Estimate:
+    """Mean of one value a speaker and Student's t interval within `room`, NaN left out."""
     from scipy.stats import t as student
 
     values = values[np.isfinite(values)]
@@ -60,9 +64,9 @@ def estimate(values: NDArray[np.float64]) -> Estimate:
         return Estimate(float("nan"))
     mean, count = float(values.mean()), len(values)
     if count < FEWEST_SPEAKERS:
-        return Estimate(round(mean, 6))
+        return Estimate.of(mean, None, room)
     reach = float(student.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
-    return Estimate(round(mean, 6), round(mean - reach, 6), round(mean + reach, 6))
+    return Estimate.of(mean, reach, room)
 
 
 def of_speakers(by_target: NDArray[np.float64]) -> NDArray[np.float64]:

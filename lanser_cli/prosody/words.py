@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ def recalls(
     speakers: Sequence[str],
     folds: Sequence[Split],
 ) -> dict[str, NDArray[np.float64]]:
-    """UAR of emotion from frozen features, where every emotion was spoken with the same words.
+    """UAR of emotion by ridge from frozen features, where the words of every emotion are the same.
 
     Only sentences that have every label count, so that the words say nothing of the label: the
     control `sentence`, which knows them, is at chance.
@@ -82,7 +82,7 @@ def fixed_sentence(
         return None
     rows = _balanced(records)
     labels = _labels(records, rows)
-    shown = {name: verdict.estimate(values) for name, values in by_speaker.items()}
+    shown = {name: verdict.estimate(values, verdict.SHARE) for name, values in by_speaker.items()}
     names = list(dict.fromkeys(speakers))
     by_unit = {name: named(names, values) for name, values in by_speaker.items()}
     judged = verdict.judge(by_speaker.pop(TRAINED), by_speaker)
@@ -98,22 +98,25 @@ def fixed_sentence(
 
 
 def against_voice(
-    records: Sequence[Record], answers: Sequence[Sequence[str]], speakers: Sequence[str]
+    records: Sequence[Record],
+    answers: Sequence[Sequence[str]],
+    speakers: Sequence[str],
+    known: Collection[str],
 ) -> dict[str, Any] | None:
     """Whom a network follows where the words say one emotion and the voice another.
 
     Args:
         answers: of each seed, the network's own label for each record.
+        known: the labels that every network could give.
 
     Returns:
         Shares of the answers that are the record's `label` (voice) and its `emotion` (words), a
-        mean over speakers; None where no record has two that differ and that the network knows.
+        mean over speakers; None where no record has two that differ and that the networks know.
     """
-    names = {record.label for record in records}.union(*answers)
     torn = [
         (speaker, [one == record.label for one in given], [one == record.emotion for one in given])
         for record, speaker, *given in zip(records, speakers, *answers, strict=True)
-        if record.label and record.emotion in names and record.emotion != record.label
+        if record.label in known and record.emotion in known and record.emotion != record.label
     ]
     if not torn:
         return None
@@ -122,7 +125,7 @@ def against_voice(
     for name, place in (("voice", 1), ("words", 2)):
         hits = np.array([np.mean(one[place]) for one in torn])
         shares = np.array([hits[who == speaker].mean() for speaker in np.unique(who)])
-        found[name] = asdict(verdict.estimate(shares))
+        found[name] = asdict(verdict.estimate(shares, verdict.SHARE))
     return found
 
 

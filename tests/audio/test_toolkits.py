@@ -162,7 +162,15 @@ def test_a_set_with_flags_and_abstentions_is_a_webdataset(
         ("hf", {"audio_filepath": "x.tar#a.flac"}, "load_dataset('webdataset', ...)"),
         ("lhotse", {"audio_filepath": "stereo.wav"}, "has 2 channels"),
         ("nemo", {"audio_filepath": "mono.wav", "duration": 9.0}, "would end at 9 s"),
-        ("nemo", {"audio_filepath": "mono.wav", "offset": 3.0}, "has 1 s"),
+        (
+            "nemo",
+            {"audio_filepath": "mono.wav", "offset": 3.0},
+            "has 1 s, and the utterance would begin at 3 s",
+        ),
+        *(
+            (to, {"audio_filepath": "mono.wav", "duration": 0}, "0 s holds no sample")
+            for to in ("lhotse", "nemo", "hf")
+        ),
         ("hf", {"audio_filepath": "../outside.wav"}, "lies outside"),
         ("nemo", {"audio_filepath": "gone.wav"}, "there is no such file"),
         *(

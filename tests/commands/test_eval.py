@@ -167,6 +167,26 @@ def test_runs_are_fused_by_their_mean_log_probability(lanser: Lanser, tmp_path: 
     assert b"has 'scores'" in done.stderr
 
 
+def test_what_is_doubtful_of_one_input_is_doubtful_of_what_is_fused(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    plain = answers([("a", "a"), ("b", "b")], scores={"a": 0.7, "b": 0.3})
+    known = [plain[0] | {"heard": True}, plain[1]]
+    config = {"schema": 1, "verb": "baseline", "init": "svm", "normalise": "speaker"}
+    for name, values in (("known", known), ("plain", plain)):
+        (tmp_path / name).mkdir()
+        write_jsonl(tmp_path / name / "predictions.jsonl", values)
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        config = config | {"normalise": "none"}
+    lines = read_jsonl(lanser("eval", tmp_path / "plain", tmp_path / "known", "--fuse").stdout)
+    assert [line.get("heard") for line in lines] == [None, 1, 1]
+    assert [line.get("transductive") for line in lines] == [None, True, True]
+    odds = [one | {"scores": {"a": 1.2, "b": -0.4}} for one in plain]
+    paths = [write_jsonl(tmp_path / name, found) for name, found in (("a", plain), ("b", odds))]
+    done = lanser("eval", *paths, "--fuse", check=1)
+    assert b"the 'scores' of 'r0' in" in done.stderr and b"are no probabilities" in done.stderr
+
+
 def test_only_answers_to_the_same_records_are_fused(lanser: Lanser, tmp_path: Path) -> None:
     base = answers([("a", "a"), ("b", "b"), ("a", "b")], scores={"a": 0.7, "b": 0.3})
     path = write_jsonl(tmp_path / "base.jsonl", base)

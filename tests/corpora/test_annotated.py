@@ -136,6 +136,24 @@ def test_a_second_file_or_line_of_an_utterance_is_counted(
     )
 
 
+def test_clips_of_a_part_without_annotations_are_counted(
+    iemocap: Path, wav: MakeWav, tmp_path: Path
+) -> None:
+    """Such as a session, or a split, of which the sound alone was unpacked."""
+    wav("Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_F000.wav")
+    _, _, dropped = sorted_out(corpora.read("iemocap", iemocap))
+    assert ("Ses02F_impro01_F000", "sound without annotation") in [
+        (item.id, item.reason) for item in dropped
+    ]
+    meld = tmp_path / "meld"
+    _meld(meld, "test", "1,Hi.,Ross,joy,positive,0,0,8")
+    wav("meld/output_repeated_splits_test/dia0_utt0.wav")
+    wav("meld/train_splits/dia0_utt0.wav")
+    [record], _, [other] = sorted_out(corpora.read("meld", meld))
+    assert (record.id, other.id) == ("test_dia0_utt0", "train_dia0_utt0")
+    assert other.reason == "clip without annotation"
+
+
 def test_iemocap_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(LanserError, match="name the folder that holds Session1"):
         corpora.read("iemocap", tmp_path)

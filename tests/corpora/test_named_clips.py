@@ -111,6 +111,18 @@ def test_crema_d_real_with_demographics(data: Data, tmp_path: Path) -> None:
     assert [record.fields for record in again] == [record.fields for record in records]
 
 
+def test_rows_of_a_side_table_that_cannot_be_read_are_said(
+    wav: MakeWav, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for actor in ("1001", "1002"):
+        wav(f"AudioWAV/{actor}_IEO_ANG_HI.wav")
+    (tmp_path / "VideoDemographics.csv").write_text("ActorID,Age,Sex\n1001,51,Male\n1002,Female\n")
+    records, _, _ = sorted_out(corpora.read("crema-d", tmp_path))
+    assert [record.fields.get("sex") for record in records] == ["male", None]
+    said = capsys.readouterr().err
+    assert "rows passed over: 1, such as" in said and "VideoDemographics.csv:3: 2 fields" in said
+
+
 def test_crema_d_in_video_and_mp3(data: Data) -> None:
     pytest.importorskip("av")
     records, rejects, _ = sorted_out(corpora.read("crema-d", data("containers")))

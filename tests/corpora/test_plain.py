@@ -78,6 +78,17 @@ def test_csv_named_columns_and_passengers(wav: MakeWav, tmp_path: Path) -> None:
     assert records[1].label is None and "take" not in records[1].fields
 
 
+def test_an_utterance_of_no_length_is_not_the_rest_of_its_file(
+    wav: MakeWav, tmp_path: Path
+) -> None:
+    wav("a.wav")
+    table = tmp_path / "clips.csv"
+    table.write_text("audio_filepath,offset,duration\na.wav,0.1,0\na.wav,0.1,\n")
+    [record], [reject], _ = sorted_out(corpora.read("csv", table))
+    assert record.duration == 0.15
+    assert reject.error.endswith("clips.csv:2: a.wav: a duration of 0 s holds no sample")
+
+
 def test_tsv_defaults_parts_of_files_and_stray_quotes(wav: MakeWav, tmp_path: Path) -> None:
     long = wav("a.wav")
     table = tmp_path / "clips.tsv"

@@ -81,6 +81,18 @@ def test_labels_of_no_shipped_taxonomy_need_a_crosswalk(lanser: Lanser, tmp_path
     assert b"up" in done.stderr and b"--crosswalk" in done.stderr
 
 
+def test_labels_that_entailment_cannot_answer_are_said(lanser: Lanser, tmp_path: Path) -> None:
+    values = [
+        {"id": f"r{n}", "speaker": f"s{n % 4}", "label": ("calm", "sad")[n // 4 % 2], "text": "so"}
+        for n in range(16)
+    ]
+    line = ("text-only", write_jsonl(tmp_path / "said.jsonl", values), "--device", "cpu")
+    done = lanser(*line, "-o", tmp_path / "run")
+    assert b"no label of goemotions leads to calm: entailment never answers so" in done.stderr
+    done = lanser(*line, "--crosswalk", "ekman6", "-o", tmp_path / "other", check=2)
+    assert b"no label of goemotions leads to one of calm, sad" in done.stderr
+
+
 def test_the_vector_of_a_text_does_not_depend_on_its_company() -> None:
     from lanser_cli.entailment.text_vectors import text_vectors
 

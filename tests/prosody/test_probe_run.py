@@ -106,7 +106,8 @@ def test_the_whole_report(lanser: Lanser, speech, pretrained: Path, tmp_path: Pa
         "shuffled",
     ]
     assert (line["utterances"], line["speakers"], line["networks"]) == (48, 8, 1)
-    assert line["verdict"] in ("shown", "not shown") and line["left_out"] == []
+    assert line["verdict"] in ("shown", "not shown")
+    assert line["left_out"] == ["pause_ratio: nothing that differs"]
     assert line["held_out"] == "not known" and b"names no speakers that it was" in done.stderr
     assert set(numbers["targets"]) <= set(TARGETS) and "f0_mean" in numbers["targets"]
     assert list(numbers["layers"]) == ["stem", *(f"block {s}.{b}" for s in "1234" for b in "12")]
@@ -151,7 +152,8 @@ def test_without_transcripts_labels_and_sex_their_columns_are_left_out_and_said(
     assert list(line["median"]) == [
         *("trained", "untrained", "log-mel statistics", "speaker", "shuffled")
     ]
-    assert [words.split(":")[0] for words in line["left_out"]] == ["transcript", "label", "sex"]
+    names = [words.split(":")[0] for words in line["left_out"]]
+    assert names == ["transcript", "label", "sex", "pause_ratio"]
     assert b"left out: transcript: 48 records have no text" in done.stderr
     assert line["fixed_sentence"] is None and line["words_against_voice"] is None
 
@@ -285,14 +287,30 @@ def test_silent_and_short_clips_are_counted_and_harm_nothing(
     lanser: Lanser, speech, pretrained: Path, tmp_path: Path
 ) -> None:
     odd = []
-    for number, samples in enumerate((RATE, 320)):
+    for number, samples in enumerate((RATE, 320, 1)):
         path = tmp_path / f"odd-{number}.wav"
         soundfile.write(path, np.zeros(samples, np.float32), RATE)
         odd.append({**speech[number], "id": path.stem, "audio_filepath": str(path)})
     records = write_jsonl(tmp_path / "x.jsonl", [*speech, *odd])
     [line] = read_jsonl(probe(lanser, records, pretrained).stdout)
-    assert line["utterances"] == 50
-    assert line["missing"]["f0_mean"] == line["missing"]["intensity_mean"] == 2
+    assert line["utterances"] == 51
+    assert line["missing"]["f0_mean"] == line["missing"]["intensity_mean"] == 3
+
+
+@pytest.mark.slow
+def test_targets_that_no_utterance_has_are_said_to_be_left_out(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    draw, hiss = np.random.default_rng(0), []
+    for number, one in enumerate(speech[:24]):
+        path = tmp_path / f"hiss-{number:02d}.wav"
+        soundfile.write(path, draw.uniform(0.01, 0.1) * draw.standard_normal(RATE), RATE)
+        hiss.append({**one, "audio_filepath": str(path)})
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", hiss), pretrained)
+    [line] = read_jsonl(done.stdout)
+    probed = set(TARGETS) - {words.split(":")[0] for words in line["left_out"]}
+    assert "f0_mean" not in probed and probed == set(line["missing"])
+    assert b"left out: f0_mean: nothing that differs" in done.stderr
 
 
 def test_a_run_without_its_weights_is_one_error(lanser: Lanser, speech, tmp_path: Path) -> None:
@@ -352,10 +370,19 @@ def test_records_with_an_empty_text_are_counted_among_those_without() -> None:
     assert "transcript: 2 records have no text" in controls.known([Record(v) for v in values])[1]
 
 
+def test_weak_labels_that_stand_for_human_ones_are_said() -> None:
+    values = [{"id": f"u{n}", "speaker": "s", "label": "joy", "emotion": "fear"} for n in range(3)]
+    assert not any("weak" in line for line in controls.known([Record(v) for v in values])[1])
+    del values[1]["label"]
+    found, missing = controls.known([Record(v) for v in values])
+    assert "label" in found
+    assert "human label: 1 records have none: weak ones stand for it" in missing
+
+
 def test_log_mel_statistics_are_those_of_the_front_end() -> None:
     model = SpeechClassifier(SMALL).eval()
     sound = torch.from_numpy(voice(3, 150.0))
-    [found] = controls.log_mel_statistics(model.front_end, [sound])
+    [found] = controls.log_mel_statistics(model, [sound])
     with torch.inference_mode():
         bands = model.front_end(sound[None])[0, 0].numpy()
     np.testing.assert_allclose(found[:64], bands.mean(axis=1), atol=1e-5)
@@ -364,6 +391,17 @@ def test_log_mel_statistics_are_those_of_the_front_end() -> None:
         found[128:192], np.abs(bands[:, 1:] - bands[:, :-1]).mean(1), atol=1e-5
     )
     np.testing.assert_allclose(found[320:384], np.median(bands, axis=1), atol=1e-5)
+
+
+def test_log_mel_statistics_are_of_what_the_network_is_given() -> None:
+    model = SpeechClassifier(replace(SMALL, trim=True)).eval()
+    sound = torch.from_numpy(voice(4, 150.0))
+    edged = torch.cat([torch.zeros(RATE), sound, torch.zeros(RATE)])
+    assert len(model.trimmed(edged)) < len(sound) + RATE // 2
+    bare, found = controls.log_mel_statistics(model, [model.trimmed(edged), edged])
+    np.testing.assert_array_equal(found, bare)
+    [short] = controls.log_mel_statistics(model, [sound[:1]])
+    assert np.isfinite(short).all() and len(short) == len(bare)
 
 
 # ---------------------------------------------------------------- words
@@ -415,15 +453,43 @@ def test_answers_that_follow_the_voice_and_the_words_are_counted() -> None:
     records = [record.with_fields(emotion="fear") for record in spoken()]
     voices = [str(record.label) for record in records]
     speakers = [str(record.speaker) for record in records]
-    found = words.against_voice(records, [voices], speakers)
+    found = words.against_voice(records, [voices], speakers, EKMAN)
     assert found is not None and found["utterances"] == sum(v != "fear" for v in voices)
     assert (found["voice"]["value"], found["words"]["value"]) == (1.0, 0.0)
     fear = ["fear"] * len(records)
-    other = words.against_voice(records, [fear], speakers)
+    other = words.against_voice(records, [fear], speakers, EKMAN)
     assert other is not None and (other["voice"]["value"], other["words"]["value"]) == (0.0, 1.0)
-    both = words.against_voice(records, [voices, fear], speakers)
+    both = words.against_voice(records, [voices, fear], speakers, EKMAN)
     assert both is not None and (both["voice"]["value"], both["words"]["value"]) == (0.5, 0.5)
-    assert words.against_voice(spoken(), [voices], speakers) is None  # no words say an emotion
+    assert words.against_voice(spoken(), [voices], speakers, EKMAN) is None  # no words say one
+
+
+def test_words_and_voice_are_compared_where_the_networks_know_both_alone() -> None:
+    records = [
+        Record({"id": f"{s}-{voice}-{said}", "speaker": f"s{s}", "label": voice, "emotion": said})
+        for s in range(6)
+        for voice, said in (("anger", "joy"), ("anger", None), (None, "joy"), ("rage", "joy"))
+    ]
+    speakers = [str(record.speaker) for record in records]
+    anger = ["anger"] * len(records)  # joy is known, though never answered
+    found = words.against_voice(records, [anger], speakers, {"anger", "joy"})
+    assert found is not None and (found["utterances"], found["speakers"]) == (6, 6)
+    assert (found["voice"]["value"], found["words"]["value"]) == (1.0, 0.0)
+    assert words.against_voice(records, [anger], speakers, {"anger", "fear"}) is None
+    half = ["anger"] * 12 + ["joy"] * 12
+    share = words.against_voice(records, [half], speakers, {"anger", "joy"})
+    assert share is not None
+    assert share["words"] == {"value": 0.5, "low": 0.0, "high": 1.0}  # no share lies beyond
+
+
+@pytest.mark.slow
+def test_a_duration_that_is_the_same_within_each_speaker_ends_no_probe(
+    lanser: Lanser, speech, pretrained: Path, tmp_path: Path
+) -> None:
+    cut = [{**one, "duration": 1.0 + int(one["speaker"][-1]) / 8} for one in speech]
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", cut), pretrained, "--folds", "4")
+    trained = read_jsonl(done.stdout)[0]["duration"]["trained"]
+    assert trained["r2"] is not None and trained["within"] is None
 
 
 @pytest.mark.slow

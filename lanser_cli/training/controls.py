@@ -147,4 +147,10 @@ def _clusters(texts: Sequence[str], count: int, seed: int) -> list[str]:
     if len(set(texts)) < count:
         raise LanserError(f"--control clusters: {count} labels, but only {len(set(texts))} texts")
     means = MiniBatchKMeans(count, random_state=seed, n_init=4, batch_size=4096)
-    return [f"cluster {number:02d}" for number in means.fit_predict(text_vectors(texts))]
+    found = means.fit_predict(text_vectors(texts)).tolist()
+    if (made := len(set(found))) < count:
+        console.warn(
+            f"--control clusters: {count} labels, but only {made} clusters: the texts are too few, "
+            "or too much alike"
+        )
+    return [f"cluster {number:02d}" for number in found]

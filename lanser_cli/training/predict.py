@@ -42,6 +42,9 @@ WINDOW = 64
 SAMPLE = 1000
 """Records that the mean of `--calibrate batch` is taken over."""
 
+_FEW = 20
+"""Different answers below which a mean is no prior: each is over 5 % of what it is divided by."""
+
 _CROPS_AT_ONCE = 64
 
 
@@ -67,7 +70,8 @@ def predict_files(
 
     Raises:
         UsageError, LanserError: there is no such run or device; the input is a stream, which
-            cannot be read twice where it must; or as `Translation.of`.
+            cannot be read twice where it must; there is no mean to divide by; or as
+            `Translation.of`.
     """
     reader.check_inputs(inputs)
     items = partial(_unique, inputs, channel)
@@ -119,7 +123,11 @@ def _records(items: Iterable[Outcome]) -> Iterator[Record]:
 
 
 def _sampled(items: Iterable[Outcome], predictor: Predictor) -> NDArray[np.float64]:
-    """Probabilities of the run's labels for a sample of the input: `[n, labels]`."""
+    """Probabilities of the run's labels for a sample of the input: `[n, labels]`.
+
+    Raises:
+        LanserError: there is none, or all are the same.
+    """
     sample = heapq.nsmallest(SAMPLE, _records(items), key=lambda record: string64(record.id))
     rows = [
         list((outcome.scores or {}).values())
@@ -129,7 +137,19 @@ def _sampled(items: Iterable[Outcome], predictor: Predictor) -> NDArray[np.float
     ]
     if not rows:
         raise LanserError("--calibrate batch: no sound of the input can be read")
-    return np.array(rows)
+    found = np.array(rows)
+    different = len(np.unique(found, axis=0))
+    if different == 1:
+        raise LanserError(
+            "--calibrate batch: the model answers all of the input alike, so that the mean would "
+            "take away all it says: leave it out, or give the whole input"
+        )
+    if different < _FEW:
+        console.warn(
+            f"--calibrate batch: a mean over {different} different answers is no prior, and takes "
+            "away much of what they say: leave it out, or give more speech"
+        )
+    return found
 
 
 def make_predictor(

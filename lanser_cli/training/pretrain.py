@@ -72,7 +72,8 @@ def pretrain(
         What was made: run, utterances, labels, and the control if there is one.
 
     Raises:
-        LanserError: fewer than two different weak labels, or none of `labels` is for the data.
+        LanserError: fewer than two different weak labels, no scores for soft targets, or none of
+            `labels` is for the data.
     """
     controls.check(control, targets)
     where = choose_device(device)
@@ -85,6 +86,8 @@ def pretrain(
     )
     architecture = Architecture(model, (), crop, FrontEnd(normalise=normalise), trim)
     found, speakers = known_speakers(found, architecture, ledger)
+    if targets == "soft":
+        _check_scored(found, ledger)
     records = controls.controlled(found, control, recipe.seed)
     architecture = replace(architecture, labels=weak_label_set(records))
     examples = weak_examples(records, architecture.labels, by_score=recipe.score_weighted)
@@ -149,6 +152,25 @@ def _check_in_blocks(recipe: Recipe, normalise: Normalising) -> None:
         )
     if normalise == "speaker":
         raise UsageError("--normalise speaker reads all sound first: leave --fetch-limit out")
+
+
+def _check_scored(records: Sequence[WeakUtterance], ledger: Ledger) -> None:
+    """Say how many records have no scores, which are learned by their label alone.
+
+    Raises:
+        LanserError: none has any.
+    """
+    bare = sum(not any(record.probabilities) for record in records)
+    if bare == len(records):
+        raise LanserError(
+            "--targets soft: no record has 'emotion_scores': label the data with lanser "
+            "entail-label, or take hard targets"
+        )
+    if bare and ledger.leads:
+        console.warn(
+            f"pretrain: --targets soft: {bare} of {len(records)} records have no 'emotion_scores', "
+            "and are learned by their label alone"
+        )
 
 
 def _reject_unread(records: Sequence[Record], run: RunFolder, ledger: Ledger) -> None:

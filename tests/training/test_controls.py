@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Lanser, read_jsonl
+from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.entailment import load_taxonomy, taxonomy_names
 from lanser_cli.errors import LanserError, UsageError
@@ -95,6 +95,18 @@ def test_clusters_are_of_what_is_said_and_as_many_as_labels():
         controls.controlled(alike, "clusters", seed=0)
 
 
+def test_fewer_clusters_than_labels_are_said(capsys):
+    """Texts that differ by case alone are different words for k-means, and one vector."""
+    texts = ("so it goes", "So it goes", "SO IT GOES", "the train is late")
+    alike = [
+        replace(one, fields={**one.fields, "emotion": "abc"[n % 3], "text": texts[n % 4]})
+        for n, one in enumerate(weak("clusters"))
+    ]
+    after = controls.controlled(alike, "clusters", seed=0)
+    assert len({one.emotion for one in after}) == 2
+    assert "--control clusters: 3 labels, but only 2 clusters" in capsys.readouterr().err
+
+
 def test_sentiment_and_gold_are_hard_labels():
     after = controls.controlled(weak("sentiment"), "sentiment", seed=0)
     assert [one.emotion for one in after[:3]] == ["positive", "positive", "negative"]
@@ -151,3 +163,15 @@ def test_records_without_what_a_control_reads_are_dropped(
     for control, reason in (("clusters", "no text"), ("gold", "no label")):
         done = lanser("pretrain", path, *SLIM, "--control", control, "-o", tmp_path / control)
         assert f"12 in, 11 used, 0 rejected, 1 dropped ({reason})" in done.stderr.decode()
+
+
+def test_soft_targets_without_scores_are_refused_and_of_some_said(
+    labelled: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    values = [{**one, "emotion_scores": None} for one in read_jsonl(labelled)]
+    data, line = tmp_path / "data.jsonl", ("--targets", "soft", *SLIM, "-o", tmp_path / "run")
+    refused = lanser("pretrain", write_jsonl(data, values), *line, check=1)
+    assert b"--targets soft: no record has 'emotion_scores'" in refused.stderr
+    values[:3] = read_jsonl(labelled)[:3]
+    some = lanser("pretrain", write_jsonl(data, values), *line)
+    assert b"9 of 12 records have no 'emotion_scores'" in some.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Lanser, read_jsonl
+from conftest import Lanser, read_jsonl, write_jsonl
 
 from lanser_cli.errors import UsageError
 from lanser_cli.training.translation import Translation
@@ -71,3 +71,16 @@ def test_what_is_read_twice_may_be_named_by_a_pattern(
     tars = tmp_path / "set" / "speech-{000000..000001}.tar"
     assert read_jsonl(lanser("predict", tars, *line).stdout) == whole
     assert len(read_jsonl(lanser("predict", clips / "*.wav", *line).stdout)) == 12
+
+
+def test_a_mean_that_takes_away_all_that_is_answered_is_refused_and_one_of_few_is_said(
+    lanser: Lanser, labelled: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """Divided by themselves all answers are one and the same, and the first label wins."""
+    line = ("--run", tiny_run, "--device", "cpu", "--calibrate", "batch")
+    first = read_jsonl(labelled)[0]
+    same = write_jsonl(tmp_path / "same.jsonl", [first, {**first, "id": "again"}])
+    refused = lanser("predict", same, *line, check=1)
+    assert b"the model answers all of the input alike" in refused.stderr and not refused.stdout
+    few = lanser("predict", labelled, *line)
+    assert b"a mean over 12 different answers is no prior" in few.stderr

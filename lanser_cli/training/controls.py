@@ -53,10 +53,11 @@ def missing(record: Record, control: Control) -> str | None:
     return f"no {lacking[0]}" if lacking else None
 
 
-def check(control: Control, targets: Targets) -> None:
-    """Raise UsageError unless the control can have these targets."""
-    if targets == "soft" and control not in ("none", "shuffled"):
-        raise UsageError(f"--control {control} has no scores: leave --targets soft out")
+def check(control: Control, targets: Targets, score_weighted: bool) -> None:
+    """Raise UsageError if what is asked for needs scores, which the control has none of."""
+    wanted = "--targets soft" if targets == "soft" else "--score-weighted" if score_weighted else ""
+    if wanted and control not in ("none", "shuffled"):
+        raise UsageError(f"--control {control} has no scores: leave {wanted} out")
 
 
 def controlled(

@@ -75,7 +75,7 @@ def pretrain(
         LanserError: fewer than two different weak labels, no scores for soft targets, or none of
             `labels` is for the data.
     """
-    controls.check(control, targets)
+    controls.check(control, targets, recipe.score_weighted)
     where = choose_device(device)
     inputs, cache = stream(inputs, fetch, fetch_limit)
     if cache is not None:

@@ -132,9 +132,14 @@ def test_every_label_that_ships_has_one_sentiment_and_goemotions_has_its_authors
 
 
 @pytest.mark.parametrize("control", ["prior", "clusters", "sentiment", "gold"])
-def test_what_has_no_scores_has_no_soft_targets(control):
-    with pytest.raises(UsageError, match=f"--control {control} has no scores"):
-        controls.check(control, "soft")
+def test_what_has_no_scores_has_no_soft_targets_and_no_weights(control):
+    for targets, weighted, option in (
+        ("soft", False, "--targets soft"),
+        ("hard", True, "--score-"),
+    ):
+        with pytest.raises(UsageError, match=f"--control {control} has no scores: .*{option}"):
+            controls.check(control, targets, weighted)
+    controls.check(control, "hard", score_weighted=False)
 
 
 @pytest.mark.parametrize("control", ["shuffled", "prior", "clusters", "sentiment", "gold"])

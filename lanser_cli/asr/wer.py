@@ -50,18 +50,23 @@ def word_errors(said: str, heard: str, lang: str | None = None) -> Errors:
 
     Both are normalised as in Whisper's evaluation. English spelling, numbers and contractions count
     as equal where `lang` is English or unknown; elsewhere case and punctuation alone do. Where no
-    blanks part words, each letter is one.
+    blanks part words, each letter is one. The stop that Whisper's normaliser leaves of "well..." is
+    none.
     """
     import jiwer
 
     tag = (lang or "en").lower()
     normalised = _normaliser(tag[:2] == "en", tag.partition("-")[0] in _UNPARTED)
-    said, heard = normalised(said).strip(), normalised(heard).strip()
+    said, heard = _words(normalised(said)), _words(normalised(heard))
     if not said:
         return Errors(insertions=len(heard.split()))
     found = jiwer.process_words(said, heard)
     words = found.hits + found.substitutions + found.deletions
     return Errors(found.substitutions, found.deletions, found.insertions, words)
+
+
+def _words(text: str) -> str:
+    return " ".join(word for word in text.split() if any(map(str.isalnum, word)))
 
 
 class Score:
@@ -131,6 +136,11 @@ class Score:
 
     def __str__(self) -> str:
         found = self.errors
+        if not found.words and self.utterances:
+            return (
+                f"word error rate: no words in the references of {self.utterances} utterances, "
+                f"{found.insertions} in their transcripts"
+            )
         if not found.words:
             return f"word error rate: none of {len(self._references)} references was transcribed"
         return (

@@ -93,6 +93,21 @@ def test_where_no_blanks_part_words_each_letter_is_one(
     assert word_errors(said, wrong, lang) == Errors(substitutions=1, words=count)
 
 
+@pytest.mark.parametrize("lang", ["en", "de"])
+def test_an_ellipsis_is_no_word(lang: str) -> None:
+    assert word_errors("Well, no", "Well... no...", lang) == Errors(words=2)
+    assert word_errors("...", "no", lang) == Errors(insertions=1)
+    assert word_errors("no", "...", lang) == Errors(deletions=1, words=1)
+
+
+def test_references_without_words_are_not_called_untranscribed(tmp_path: Path) -> None:
+    score = Score(write_jsonl(tmp_path / "r.jsonl", [{"id": "a", "text": "[noise]"}]))
+    score.add(heard("a", "thank you"))
+    assert str(score) == (
+        "word error rate: no words in the references of 1 utterances, 2 in their transcripts"
+    )
+
+
 def test_nothing_to_score(tmp_path: Path, reference: Path) -> None:
     assert "none of 5 references was transcribed" in str(Score(reference))
     path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a"}])

@@ -146,7 +146,7 @@ def _stages(amount: Amount, known: dict[str, Any]) -> Iterator[Stage]:
         count_of_devices = amount.gpus if on == "gpu" else amount.cores / _CORES
         device, rate = known[on], known[on]["rates"].get(name)
         hours = rate and units / rate["rate"] / 3600
-        model = (rate and rate["model"]) or "MODEL"
+        model = (rate and rate.get("model")) or "MODEL"
         parts = 1
         if name in ("transcribe", "entail-label"):
             parts = min(_MOST_PARTS, _parts(hours, math.ceil(count_of_devices), count))

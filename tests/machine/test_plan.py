@@ -89,6 +89,13 @@ def test_the_rates_of_the_documentation_can_be_used(
     assert found["transcribe"]["wall_hours"] == pytest.approx(1)
 
 
+def test_a_rate_may_name_no_model(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rate = {"rate": 100.0, "source": "ours"}
+    mine = {**SHIPPED, "cpu": {**SHIPPED["cpu"], "rates": {"transcribe": rate}}}
+    found = planned(capfd, "--hours", 1, "--rates", write_jsonl(tmp_path / "mine.json", [mine]))
+    assert "--model MODEL" in found["transcribe"]["commands"][0]
+
+
 def test_rates_that_are_none_are_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rate = {"model": None, "rate": 0, "source": ""}
     wrong = {**SHIPPED, "cpu": {**SHIPPED["cpu"], "rates": {"shard": rate}}}

@@ -65,10 +65,10 @@ def transcribe(
 def label(
     texts: Text | Iterable[Text],
     *,
-    taxonomy: str = "goemotions",
+    taxonomy: PathLike = "goemotions",
     labels: Sequence[str] | None = None,
     model: str = "embedded",
-    templates: Sequence[str] = (),
+    templates: str | Sequence[str] = (),
     device: str = "auto",
     on_reject: OnReject | None = None,
 ) -> Iterator[Record]:
@@ -92,7 +92,8 @@ def label(
         for number, text in enumerate([texts] if isinstance(texts, _ONE) else texts)
     )
     words = [labels] if isinstance(labels, str) else labels
-    task = load_task(taxonomy, words, None, templates)
+    hypotheses = [templates] if isinstance(templates, str) else templates
+    task = load_task(str(taxonomy), words, None, hypotheses)
     function = make_labeller(_device(device), task, LabelSettings([model]))
     given = _items(items, labeller.STAGE)
     return _records(given, function, labeller.STAGE, labeller.WINDOW, on_reject)

@@ -87,6 +87,15 @@ def test_a_label_may_hold_a_comma(tiny_nli: Path) -> None:
     assert list(record.emotion_scores or ()) == options_in(record)["labels"] == labels
 
 
+def test_a_template_is_one_and_a_taxonomy_may_be_a_path(tiny_nli: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes((ROOT / "lanser_cli/entailment/taxonomies/ekman6.json").read_bytes())
+    found = lanser_cli.label(
+        "so sad", taxonomy=path, templates="They feel {}.", model=str(tiny_nli), device="cpu"
+    )
+    assert [record.fields["entailment"]["templates"] for record in found] == [["They feel {}."]]
+
+
 def test_a_wrong_call_fails_at_once(clips: Path, tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(LanserError, match="there is no such run folder"):
         lanser_cli.predict(str(clips), run=str(tmp_path / "none"))

@@ -179,12 +179,20 @@ class _Worker:
             self._connection.send((function, argument))
             answer, error, trace = self._connection.recv()
         except (EOFError, OSError) as broken:
-            raise LanserError(
-                "a worker process died (out of memory?): use fewer workers, then --resume"
-            ) from broken
+            raise LanserError(self._fate()) from broken
         if error is not None:
             raise error from _Remote(trace)
         return cast(T, answer)
+
+    def _fate(self) -> str:
+        """What to say of a process that is gone."""
+        self._process.join(_PATIENCE_S)
+        if self._process.exitcode == 1:  # Python's, of an error in the script, which it imports
+            return (
+                "a worker process could not begin, its error stands above: let a script do its "
+                "work below  if __name__ == '__main__':  since workers import it"
+            )
+        return "a worker process died (out of memory?): use fewer workers, then --resume"
 
     def kill(self) -> None:
         self._process.kill()

@@ -251,6 +251,20 @@ def test_workers_end_with_their_parent_whatever_ends_it(
     until(lambda: not any(map(runs, os.listdir(there))), seconds=5)
 
 
+def test_a_script_without_a_guard_is_told_to_have_one(tmp_path: Path) -> None:
+    """Workers import it, and would start workers of their own."""
+    script = tmp_path / "script.py"
+    script.write_text(PARENT.replace('if __name__ == "__main__":', "if True:"))
+    done = subprocess.run(
+        [sys.executable, script, tmp_path],
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        timeout=60,
+    )
+    assert b"below  if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+    assert b"out of memory" not in done.stderr
+
+
 def _hear_interrupts() -> None:
     """Also where these tests were started in a shell's background, which ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -196,11 +196,15 @@ def records_on(path: Path | None) -> Iterator[IO[str]]:
         with records_on_stdout() as stream:
             yield stream
         return
+    stream = open_stream(path)
     try:
-        with open_stream(path) as stream:
-            yield stream
+        yield stream
+        stream.flush()
     except BrokenPipeError:
         raise ReaderGone from None
+    finally:
+        with suppress(OSError):  # the write or the flush that failed has raised it already
+            stream.close()
 
 
 @contextmanager

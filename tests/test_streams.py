@@ -21,6 +21,7 @@ def shell(tmp_path: Path) -> Shell:
         {"id": f"a{number}", "label": "ab"[number % 2], "prediction": "a"} for number in range(8)
     ]
     write_jsonl(tmp_path / "answers.jsonl", [*values, {"id": "a.b"}])
+    write_jsonl(tmp_path / "weak.jsonl", [{"id": "a", "emotion": "joy"}])
 
     def run(words: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -42,6 +43,13 @@ def test_a_stderr_that_takes_nothing_changes_neither_records_nor_code(shell: She
     for redirection in ("2>&-", "2>/dev/full", "2> >(exec 0<&-)"):
         done = shell(f"eval answers.jsonl {redirection}")
         assert (done.returncode, done.stdout, done.stderr) == (3, good.stdout, b""), redirection
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_device_is_named(shell: Shell) -> None:
+    done = shell("pick weak.jsonl -q -o /dev/full")
+    assert done.returncode == 1
+    assert b"error: /dev/full: cannot be written: No space left on device" in done.stderr
 
 
 def test_an_error_never_goes_to_stdout(shell: Shell) -> None:

@@ -73,7 +73,8 @@ def share(drawn: Drawn) -> Estimate | None:
     value, n, z = drawn.value, drawn.effective, 1.959964
     middle = (value + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * np.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    return Estimate(*(round(float(one), 6) for one in (value, middle - reach, middle + reach)))
+    low, high = max(middle - reach, 0.0), min(middle + reach, 1.0)  # but for rounding, they are so
+    return Estimate(*(round(float(one), 6) for one in (value, low, high)))
 
 
 def lower_bound(drawn: Drawn) -> float:

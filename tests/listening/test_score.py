@@ -114,6 +114,14 @@ def test_two_samples_of_strata_of_one_name_keep_their_own_weights(
     assert every["precision"]["value"] == pytest.approx(990 / 1010, abs=1e-6)
 
 
+def test_an_interval_of_a_share_lies_between_0_and_1() -> None:
+    for right in (False, True):
+        for count in range(1, 40):
+            found = share(Drawn(*(np.full(count, one) for one in (right, True, 1.0, 0))))
+            assert found is not None and "-" not in str(found)
+            assert 0 <= (found.low or 0) <= (found.high or 0) <= 1
+
+
 def test_marks_of_another_page_are_refused(lanser: Lanser, tmp_path: Path) -> None:
     values = sample_of(tmp_path / "s.jsonl", {"joy": (3, 10)})
     marks = marks_of(tmp_path / "m.jsonl", values, lambda v: "joy")

@@ -142,7 +142,8 @@ class Pipe:
                     f"--resume: {self.output} is whole, but {self._rows} has no rows of it: name "
                     "the file that has them, or make both anew with --force"
                 )
-            console.info(f"{self.stage}: {self.output} is whole already; nothing to do")
+            unknown = "" if self._known_input else ", if it is of this stream, which is not read"
+            console.info(f"{self.stage}: {self.output} is whole already; nothing to do{unknown}")
             return self.tally
         total = None if console.quiet else size_of_part(count(), self.part)
         started = time.monotonic()

@@ -192,6 +192,18 @@ def test_a_stream_that_lacks_what_was_done_is_another_input(tmp_path: Path) -> N
     assert run(out, CALM, inputs=["-"], resume=True).tally.already_done == 2
 
 
+def test_that_nobody_knows_whether_a_whole_output_is_of_a_stream_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.jsonl"
+    plain = write_jsonl(tmp_path / "in.jsonl", RECORDS)
+    for source, said in (("-", ", if it is of this stream, which is not read"), (plain, "")):
+        run(out, CALM, inputs=[source])
+        capsys.readouterr()
+        run(out, CALM, inputs=[source], resume=True)
+        assert capsys.readouterr().err.endswith(f"is whole already; nothing to do{said}\n")
+
+
 def test_a_stream_that_begins_otherwise_spoils_no_unfinished_output(tmp_path: Path) -> None:
     """Work is not done in vain either: the first record that is new says that it is another."""
     out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"

@@ -140,7 +140,7 @@ def _secret(text_key: str) -> bytes:
     """The key in a file or a variable, without the blanks around it."""
     name = text_key.removeprefix("env:")
     try:
-        secret = os.environ[name].encode() if name != text_key else Path(name).read_bytes()
+        secret = os.fsencode(os.environ[name]) if name != text_key else Path(name).read_bytes()
     except KeyError:
         raise UsageError(f"--text-key {text_key}: there is no variable {name}") from None
     except OSError as error:

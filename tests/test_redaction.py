@@ -178,6 +178,15 @@ def test_a_key_that_is_none_is_refused(
     assert why in capfd.readouterr().err
 
 
+def test_a_key_may_be_any_bytes_in_a_file_or_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, secret = tmp_path / "key", b"\xff\xfe and more, 16 or longer"
+    key.write_bytes(secret)
+    monkeypatch.setenv("BYTES", os.fsdecode(secret))
+    assert Redaction.asked(True, "env:BYTES") == Redaction.asked(True, str(key))
+
+
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", KEY)

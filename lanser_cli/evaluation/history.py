@@ -51,7 +51,7 @@ def _points(path: Path) -> Iterator[tuple[float, float]]:
         try:
             numbers = jsonl.loads(line)
             yield float(numbers["epoch"]), float(numbers["loss"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             continue
 
 

@@ -16,6 +16,8 @@ import pytest
 import soundfile
 from conftest import ROOT, Lanser, tone, write_jsonl
 
+from lanser_cli.evaluation.history import losses
+
 WORDS = "the lift is stuck again"
 LONG = "runs/a-run-folder-with-a-very-long-name-that-goes-on-and-on-without-any-blank-whatsoever"
 
@@ -64,6 +66,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(runs: Path, lanser: Lanser) -> Path:
     lanser("eval", "worse", LONG, "-o", "report", cwd=runs)
     return runs / "report"
+
+
+def test_a_loss_beyond_all_bounds_is_left_out(tmp_path: Path) -> None:
+    lines = ('{"epoch": 1, "loss": 2}', '{"epoch": 2, "loss": 1%s}' % ("0" * 400), "torn")
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert losses(tmp_path) == {".": [(1, 2)]}
 
 
 def test_a_page_shows_counts_classes_losses_mistakes_the_difference_and_what_made_the_runs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class Stage:
         wall_hours: of all devices that there are, side by side; as if twice as many took half as
             long.
         cost: in the currency of the rates.
-        bytes, files: of what it writes.
+        bytes, files: of what it writes, parts and the file that they are merged into.
         parts: tasks to cut it into.
         commands: with the places to fill in, in capitals; a part is a task of a Slurm array.
         source: where the rate was measured.
@@ -136,8 +137,8 @@ def _stages(amount: Amount, known: dict[str, Any]) -> Iterator[Stage]:
     shape = f"--codec {amount.codec} --max-count {amount.max_count}"
     epochs = f"--epochs {amount.epochs}"
     work = (  # units that the rate counts a second, bytes and files written, what the command says
-        ("transcribe", amount.hours * 3600, count * _HEARD, None, "SPEECH/ {on}"),
-        ("entail-label", count * amount.labels, count * labelled, None, "words.jsonl {on}"),
+        ("transcribe", amount.hours * 3600, count * _HEARD, 0, "SPEECH/ {on}"),
+        ("entail-label", count * amount.labels, count * labelled, 0, "words.jsonl {on}"),
         ("shard", count, packed, shards + 1, f"weak.jsonl {shape}"),
         ("pretrain", count * amount.epochs, 0, 0, f"shards/ {{on}} {epochs}"),
     )
@@ -146,11 +147,13 @@ def _stages(amount: Amount, known: dict[str, Any]) -> Iterator[Stage]:
         count_of_devices = amount.gpus if on == "gpu" else amount.cores / _CORES
         device, rate = known[on], known[on]["rates"].get(name)
         hours = rate and units / rate["rate"] / 3600
-        model = (rate and rate.get("model")) or "MODEL"
+        model = shlex.quote((rate and rate.get("model")) or "MODEL")
         parts = 1
         if name in ("transcribe", "entail-label"):
             parts = min(_MOST_PARTS, _parts(hours, math.ceil(count_of_devices), count))
             count_of_devices = min(count_of_devices, parts)  # each has one of them
+            outputs = parts + (parts > 1)  # with the one they are merged into
+            size, files = size * min(outputs, 2), 2 * outputs  # FILE.meta.json is beside each
         yield Stage(
             stage=name,
             device=device["device"],
@@ -158,7 +161,7 @@ def _stages(amount: Amount, known: dict[str, Any]) -> Iterator[Stage]:
             wall_hours=hours and hours / count_of_devices,
             cost=hours and hours * device["price"],
             bytes=size,
-            files=parts if files is None else files,
+            files=files,
             parts=parts,
             commands=_commands(name, words.format(on=f"--model {model}"), parts, amount.gpus),
             source=rate and rate["source"],

@@ -10,6 +10,9 @@ import pytest
 from conftest import ROOT, read_jsonl, write_jsonl
 
 from lanser_cli import app
+from lanser_cli.pipe import Pipe
+from lanser_cli.records import Record
+from lanser_cli.stage import one_process
 
 SHIPPED = json.loads((ROOT / "lanser_cli/machine/rates.json").read_text())
 
@@ -35,7 +38,7 @@ def test_a_plan_is_the_work_over_the_rate(capfd: pytest.CaptureFixture[str]) -> 
         assert found[stage]["cost"] == pytest.approx(hours * SHIPPED["cpu"]["price"])
         assert found[stage]["source"] == rates[stage]["source"]
     assert found["shard"]["files"] == 901
-    assert found["transcribe"]["parts"] == found["transcribe"]["files"] == 32
+    assert found["transcribe"]["parts"] == 32
     assert found["transcribe"]["commands"] == [
         "mkdir -p words/",
         "lanser transcribe SPEECH/ --model embedded --part slurm/32 --resume "
@@ -87,6 +90,33 @@ def test_the_rates_of_the_documentation_can_be_used(
     path.write_text(page.split("```json rates\n")[1].split("```")[0])
     found = planned(capfd, "--hours", 1001, "--gpus", 2, "--rates", path)
     assert found["transcribe"]["wall_hours"] == pytest.approx(1)
+
+
+def test_parts_are_written_twice_and_each_file_has_one_beside_it(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As by the commands of a plan, carried out with few records."""
+    one = planned(capfd, "--hours", 1)["entail-label"]
+    several = planned(capfd, "--hours", 1, "--cores", 6)["entail-label"]
+    assert one["files"] == 2 and several["bytes"] == 2 * one["bytes"]
+    records = [{"id": name} for name in "abcd"]
+    source, parts = write_jsonl(tmp_path / "in.jsonl", records), tmp_path / "weak"
+    parts.mkdir()
+    for number in (1, 2, 3):
+        pipe = Pipe("test", parts / f"{number}.jsonl", inputs=[source], part=f"{number}/3")
+        pipe.run(map(Record, records), one_process(list))
+    assert (
+        app.main(["parts", str(parts), "--of", "3", "--merge", str(tmp_path / "weak.jsonl")]) == 0
+    )
+    written = [*parts.iterdir(), *tmp_path.glob("weak.jsonl*")]
+    assert several["files"] == len(written)
+
+
+def test_the_name_of_a_model_is_quoted(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rate = {"model": "whisper:my model.pt", "rate": 100.0, "source": "ours"}
+    mine = {**SHIPPED, "cpu": {**SHIPPED["cpu"], "rates": {"transcribe": rate}}}
+    found = planned(capfd, "--hours", 1, "--rates", write_jsonl(tmp_path / "mine.json", [mine]))
+    assert "--model 'whisper:my model.pt' " in found["transcribe"]["commands"][0]
 
 
 def test_a_rate_may_name_no_model(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

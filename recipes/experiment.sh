@@ -10,7 +10,8 @@ same_settings() {
     mkdir -p "$(dirname "$1")"
     [ -e "$1" ] || { echo "$2" > "$1.$$" && mv "$1.$$" "$1"; } # never half there
     [ "$2" = "$(cat "$1")" ] && return
-    echo "$0: $1 says '$(cat "$1")', not '$2': name another WORK" >&2
+    echo "$0: $1 says '$(cat "$1")', not '$2': name another WORK," \
+        "or remove that file if nothing is made there yet" >&2
     exit 2
 }
 

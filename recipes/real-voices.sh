@@ -17,7 +17,8 @@
 #                    must have the same seeds
 # `recipes/real-voices.sh list` names them. A part may be stopped; the next call goes on with it.
 #
-# NEMO       folder of nEMO's clips           TEXT   folder with go_dev.tsv and go_test.tsv
+# NEMO       folder of nEMO's clips
+# TEXT       folder with dev.tsv and test.tsv of GoEmotions, called go_dev.tsv and go_test.tsv
 # CORPUS     kind and folder of the labelled corpus, as lanser manifest takes them
 # WORK       folder for all it makes (default: runs/real-voices); call it again with another CORPUS
 # RESULTS    file the points are appended to (default: WORK/results.jsonl)
@@ -37,8 +38,6 @@
 # the other.
 # Taxonomy: meld7, which is Ekman's six and neutral, as nEMO has it.
 set -euo pipefail
-: "${NEMO:?folder of nEMO}" "${TEXT:?folder with go_dev.tsv and go_test.tsv}"
-: "${CORPUS:?kind and folder of the labelled corpus}"
 here=$(dirname "$0")
 # shellcheck source=recipes/experiment.sh
 . "$here/experiment.sh"
@@ -46,11 +45,9 @@ work=${WORK:-runs/real-voices}
 results=${RESULTS:-$work/results.jsonl}
 model=${MODEL:-resnet18-slim}
 read -r -a ps <<< "${P:-chance 0.5 1}"
-read -r kind root <<< "$CORPUS"
 best=${ps[-1]} # the arm that the controls are of
 read -r -a controls <<< "${CONTROLS:-shuffled gold}"
 arms=("${ps[@]/#/weak-}" "${controls[@]}")
-tuned="$work/$kind"
 crop=${CROP:-2}
 pretrain_steps=${PRETRAIN_STEPS:-6000}
 steps=${STEPS:-400}
@@ -159,6 +156,10 @@ compare() {
 
 parts=(label "${arms[@]/#/pretrain-}" tune-scratch "${arms[@]/#/tune-}" points compare)
 [ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
+: "${NEMO:?folder of nEMO}" "${TEXT:?folder with go_dev.tsv and go_test.tsv}"
+: "${CORPUS:?kind and folder of the labelled corpus}"
+read -r kind root <<< "$CORPUS"
+tuned="$work/$kind"
 [ $# -eq 0 ] || parts=("$@")
 same_settings "$work/speech-settings" "$NEMO, $TEXT"
 same_settings "$work/settings" \

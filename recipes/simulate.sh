@@ -35,7 +35,6 @@
 # a core that has arithmetic for bfloat16, or 15 of one that has not. The speech of a strength takes
 # 3 minutes of two.
 set -euo pipefail
-: "${SPEECH:?JSONL of recordings to pre-train on}" "${CORPUS:?JSONL of recordings by other people}"
 here=$(dirname "$0")
 # shellcheck source=recipes/experiment.sh
 . "$here/experiment.sh"
@@ -124,6 +123,7 @@ for seed in $seeds; do
 done
 parts+=(points compare)
 [ "${1:-}" = list ] && printf '%s\n' "${parts[@]}" && exit
+: "${SPEECH:?JSONL of recordings to pre-train on}" "${CORPUS:?JSONL of recordings by other people}"
 [ $# -eq 0 ] || parts=("$@")
 same_settings "$work/settings" \
     "$SPEECH, ${recordings:-all} recordings, $CORPUS, $model crop $crop, $pretrain_steps steps; \

@@ -181,6 +181,14 @@ def test_points_without_a_training_are_an_error_and_not_silence(recipe, checkout
         assert other.returncode == 2 and "name another WORK" in other.stderr
 
 
+@pytest.mark.parametrize("recipe", ["simulate", "real-voices", "settings"])
+def test_the_parts_are_listed_before_any_data_is_named(recipe, tmp_path):
+    listed = shell(f"{ROOT}/recipes/{recipe}.sh list", tmp_path)
+    assert listed.returncode == 0 and len(listed.stdout.split()) > 9, listed.stderr
+    assert shell(f"{ROOT}/recipes/{recipe}.sh", tmp_path).returncode == 1
+    assert not (tmp_path / "runs").exists()
+
+
 LANSER = """\
 #!/bin/bash
 out=${@: -1}

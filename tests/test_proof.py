@@ -307,6 +307,10 @@ def test_real_voices_in_small(shared, checkout):
     assert again.returncode == 0, again.stderr[-3000:]
     assert weights(work) == before
     assert read_jsonl(work / "results.jsonl") == [scratch, tuned, other]
+    two = small | {"SEEDS": "0 1", "PRETRAIN_SEEDS": "0"}
+    more = shell("recipes/real-voices.sh tune-scratch tune-weak-1 compare", checkout, **two)
+    [compared] = read_jsonl(more.stdout.encode())
+    assert compared["n"] == 48, "each seed deals its own folds, the same in both arms"
     for change in ({"STEPS": "3"}, {"BATCH": "4"}):
         other = shell(recipe, checkout, **small | change)
         assert other.returncode == 2 and "name another WORK" in other.stderr

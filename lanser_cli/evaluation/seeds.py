@@ -65,18 +65,19 @@ def read_run(name: str, ledger: Ledger, *, truth: str, answer: str, by: str | No
     return replace(reference, seeds=dict(zip(runs, given, strict=True)))
 
 
-def _check_one_run(folders: Sequence[str]) -> None:
-    """Refuse to take runs for seeds of one that were made otherwise, by what both say of that.
+_DRAWN = {"--seed", "--seed of folds", "--subset-seed", "folds (who is on which side)"}
+"""What a seed may decide. Nor does the number of ranks tell runs apart, which is rounding."""
 
-    Ranks may differ: several learn what one does, up to rounding.
-    """
+
+def _check_one_run(folders: Sequence[str]) -> None:
+    """Refuse to take runs for seeds of one that were made otherwise, by what both say of that."""
     made: dict[str, dict[str, str]] = {}
     for folder in folders:
         there = os.path.exists(os.path.join(folder, "config.json"))
         made[folder] = (there and read_config(Path(folder)).get("identity")) or {}
     (first, reference), *others = made.items()
     for folder, one in others:
-        both = (reference.keys() & one.keys()) - {"--seed", "number of ranks"}
+        both = (reference.keys() & one.keys()) - _DRAWN - {"number of ranks"}
         pair = ({name: of[name] for name in sorted(both)} for of in (reference, one))
         if differs := difference(*pair):
             raise LanserError(

@@ -181,7 +181,8 @@ def test_runs_that_were_made_otherwise_are_no_seeds_of_one(lanser, tmp_path):
     path = tmp_path / "a" / "seed-1" / "config.json"
     config = json.loads(path.read_text())
     steps = config["identity"]["--steps"]
-    for name, other, code in (("--seed", "7", 0), ("--steps", "9", 1), ("--fraction", "0.3", 1)):
+    seeds = [(name, "7", 0) for name in ("--seed", "--seed of folds", "--subset-seed")]
+    for name, other, code in (*seeds, ("--steps", "9", 1), ("--fraction", "0.3", 1)):
         path.write_text(json.dumps(config | {"identity": config["identity"] | {name: other}}))
         refused = lanser("compare", "a", "a/seed-0", cwd=tmp_path, check=code).stderr.decode()
         said = "a/seed-0 and a/seed-1 are no seeds of one run: they were made with another " + name

@@ -76,7 +76,8 @@ for start in pretrained scratch; do
     [ "$start" = scratch ] || init=(--init "$work/pretrained")
     stage finetune "$work/corpus.jsonl" "${init[@]}" "${finetune[@]}" --resume -o "$work/$start-tuned"
 done
-if asked baseline && [ ! -e "$work/baseline/logistic/config.json" ]; then # a minute: made anew if it was cut off
+# It takes a minute: made anew if it was cut off.
+if asked baseline && [ ! -e "$work/baseline/logistic/config.json" ]; then
     [ -n "$dry" ] || rm -rf "$work/baseline"
     stage baseline "$work/corpus.jsonl" "${baseline[@]}" -o "$work/baseline"
 fi

@@ -24,15 +24,16 @@ class Curves:
         results: of each arm at each fraction.
         differences: UAR of the init arm less that of scratch, at each fraction.
         area: the mean difference along the logarithm of the fraction, by the trapezoid rule.
-        reaches: the fraction at which the init arm has the UAR that scratch has at the largest,
-            interpolated along the logarithm; the smallest fraction if it has it there already;
-            None if nowhere.
+        best: the fraction at which scratch has its best UAR; of several the smallest.
+        reaches: the fraction at which the init arm has that UAR, interpolated along the logarithm;
+            the smallest fraction if it has it there already; None if nowhere.
     """
 
     fractions: tuple[float, ...]
     results: dict[str, tuple[Result, ...]]
     differences: tuple[Estimate, ...]
     area: Estimate
+    best: float
     reaches: float | None
 
     @classmethod
@@ -63,16 +64,18 @@ class Curves:
         values = np.append(gaps, area(fractions, gaps[:, None]))
         left_out = np.vstack([gaps_of_units, area(fractions, gaps_of_units)])
         *differences, between = _estimates(values, left_out)
-        reaches = crossing(fractions, uars[1], uars[0, -1])
-        return cls(fractions, results, tuple(differences), between, reaches)
+        place = int(uars[0].argmax())
+        reaches = crossing(fractions, uars[1], uars[0, place])
+        return cls(fractions, results, tuple(differences), between, fractions[place], reaches)
 
     def summary(self) -> dict[str, Any]:
         """What the result line holds."""
-        saved = None if self.reaches is None else round(1 - self.reaches / self.fractions[-1], 6)
+        saved = None if self.reaches is None else round(1 - self.reaches / self.best, 6)
         return {
             "fractions": list(self.fractions),
             **{arm: [one.uar.value for one in found] for arm, found in self.results.items()},
             "area": asdict(self.area),
+            "scratch_best": self.best,
             "reaches": self.reaches,
             "labels_saved": saved,
         }

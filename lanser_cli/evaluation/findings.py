@@ -46,15 +46,18 @@ def of_differences(differences: Sequence[Difference]) -> Summary:
     )
 
 
+SHORT = (
+    "More labels bring scratch nothing: it may be short of --steps, and then steps are saved and "
+    "not labels."
+)
+"""What to say where scratch is best with less than most labels."""
+
+
 def of_curves(made: Mapping[str, Any]) -> Summary | None:
     """UAR of both arms at each fraction, from a result line; None of a part without curves."""
     if "area" not in made:
         return None
-    between, saved = signed(Estimate(**made["area"])), made["labels_saved"]
-    if saved is None:
-        reached = "it nowhere has the UAR of scratch with most labels"
-    else:
-        reached = f"it has the UAR of scratch with most labels with {saved:.0%} fewer labels"
+    between = signed(Estimate(**made["area"]))
     return Summary(
         ["labels used", "scratch", "--init", "difference"],
         [
@@ -63,8 +66,21 @@ def of_curves(made: Mapping[str, Any]) -> Summary | None:
                 made["fractions"], made["scratch"], made["init"], strict=True
             )
         ],
-        f"--init is {between} in UAR over the curve (95 % interval); {reached}.",
+        f"--init is {between} in UAR over the curve (95 % interval). {labels_saved(made)}",
     )
+
+
+def labels_saved(made: Mapping[str, Any]) -> str:
+    """With how many labels --init has scratch's best UAR, from a result line."""
+    fractions, best, reaches = made["fractions"], made["scratch_best"], made["reaches"]
+    if reaches is None:
+        there = "nowhere has that UAR"
+    else:
+        there = f"has that UAR with {'at most ' if reaches == fractions[0] else ''}{reaches:g}"
+    said = f"Scratch is best with {best:g} of the labels; --init {there}."
+    if best == fractions[-1]:
+        return said
+    return f"{said} {SHORT}"
 
 
 def of_audit(certificate: Mapping[str, Any]) -> Summary:

@@ -15,6 +15,7 @@ from lanser_cli.evaluation.answers import heard_in_words
 from lanser_cli.evaluation.curve import Curves
 from lanser_cli.evaluation.difference import COMPARED, Difference, signed
 from lanser_cli.evaluation.figures import MOST_DRAWN
+from lanser_cli.evaluation.findings import labels_saved
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.mistakes import SECONDS, Mistake
 from lanser_cli.evaluation.page import Page
@@ -263,15 +264,7 @@ def efficiency(folder: Path, curves: Curves, about: About) -> None:
         ],
     )
     page.text(f"Mean difference along the logarithm of the labels used: {curves.area}.")
-    scratch_best = curves.results["scratch"][-1].uar.value
-    if curves.reaches is None:
-        page.text(f"--init nowhere has the UAR of scratch with most labels, {scratch_best:.3f}.")
-    else:
-        most = "at most " if curves.reaches == curves.fractions[0] else ""
-        page.text(
-            f"--init has the UAR of scratch with most labels, {scratch_best:.3f}, with {most}"
-            f"{curves.reaches:g} of the labels."
-        )
+    page.text(labels_saved(curves.summary()))
     page.text(
         f"Both arms make the same steps from the same labels, folds and seeds; {first.interval}, "
         "Student's t on the jackknife, each left out of both curves at once."

@@ -70,9 +70,16 @@ def test_a_comparison_and_an_audit_say_their_verdict_on_a_terminal(
 
 def test_of_curves_is_said_how_many_labels_are_saved_and_of_a_part_nothing() -> None:
     made = {"fractions": [0.5, 1.0], "scratch": [0.3, 0.4], "init": [0.42, 0.5]}
-    made |= {"area": {"value": 0.11, "low": 0.05, "high": 0.17}, "labels_saved": 0.5}
+    made |= {"area": {"value": 0.11, "low": 0.05, "high": 0.17}, "scratch_best": 1, "reaches": 0.5}
     shown = of_curves(made)
     assert isinstance(shown, Summary)
     assert shown.rows[0] == ["0.5", "0.300", "0.420", "+0.120"]
-    assert "+0.110 [+0.050, +0.170]" in shown.sentence and "with 50% fewer labels" in shown.sentence
+    assert "+0.110 [+0.050, +0.170]" in shown.sentence
+    assert (
+        "Scratch is best with 1 of the labels; --init has that UAR with at most 0.5."
+        in shown.sentence
+    )
+    assert "short of --steps" not in shown.sentence
+    short = of_curves(made | {"scratch_best": 0.5})
+    assert short is not None and "More labels bring scratch nothing" in short.sentence
     assert of_curves({"run": "curve", "points": 4}) is None

@@ -97,6 +97,22 @@ def test_labels_saved_are_read_off_the_curve(goal, expected):
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-6))
 
 
+def test_labels_are_saved_of_those_with_which_scratch_is_best():
+    """Where more labels bring scratch nothing, they are not saved by leaving them out."""
+    points = made_up()
+    curves = Curves.of(points)
+    assert curves.best == FRACTIONS[2]
+    swapped = dict(zip(FRACTIONS, (FRACTIONS[0], FRACTIONS[2], FRACTIONS[1]), strict=True))
+    turned = {
+        (arm, swapped[fraction] if arm == "scratch" else fraction, seed): records
+        for (arm, fraction, seed), records in points.items()
+    }
+    curves = Curves.of(turned)
+    assert curves.best == FRACTIONS[1]
+    made = curves.summary()
+    assert made["labels_saved"] == pytest.approx(1 - made["reaches"] / FRACTIONS[1], abs=1e-6)
+
+
 def test_the_area_of_one_fraction_is_its_difference():
     assert area((1.0,), np.array([[0.25, 0.5]])).tolist() == [0.25, 0.5]
 

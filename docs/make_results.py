@@ -196,12 +196,15 @@ def real_voices(points: list[Point]) -> str:
 SCRATCH = ("scratch", None)
 """The arm without pre-training."""
 
-CONTROLS = ("shuffled", "prior", "clusters", "sentiment", "gold")
 FURTHER = ("prior", "clusters", "sentiment")
-"""Controls on the weak label, and those of them that a table of their own has."""
+CONTROLS = ("shuffled", *FURTHER, "gold")
+"""Controls on the weak label; some of them stand in a table of their own alone."""
 
 BEST = ("weak", 1)
 """The weak labels that the controls are of."""
+
+COMPARED = (BEST, *((name, None if name == "gold" else 1) for name in CONTROLS))
+"""The rows of that table."""
 
 
 def without_further(points: list[Point]) -> list[Point]:
@@ -212,17 +215,14 @@ def controls(points: list[Point]) -> str:
     """Where all controls were run, the gain of each, and what weak labels have over it."""
     rows = []
     for where, here in groups(points, *REAL_SETTINGS):
-        by_arm, scratch, found = beside_scratch(here, "arm", "p", scratch=SCRATCH)
-        if not {name for name, _ in found}.issuperset(FURTHER):
+        by_arm, scratch, _ = beside_scratch(here, "arm", "p", scratch=SCRATCH)
+        if not by_arm.keys() >= set(COMPARED):
             continue
-        for arm in sorted(found, key=in_order):
-            if arm != BEST and arm[0] not in CONTROLS:
-                continue
+        for arm in COMPARED:
             one = by_arm[arm]
             uar = f"{fmean(each['uar'] for each in one):.3f}"
             less = "" if arm == BEST else shown(gains(by_arm[BEST], one))
-            name = called(arm)
-            rows.append((where[0], name, len(one), uar, gained(one, scratch), less))
+            rows.append((where[0], called(arm), len(one), uar, gained(one, scratch), less))
     head = "| corpus | pre-trained on | seeds | UAR | gain over scratch | weak, p = 1, less this |"
     return table(head, rows)
 

@@ -199,11 +199,11 @@ def records_on(path: Path | None) -> Iterator[IO[str]]:
     stream = open_stream(path)
     try:
         yield stream
-        stream.flush()
+        stream.close()
     except BrokenPipeError:
         raise ReaderGone from None
     finally:
-        with suppress(OSError):  # the write or the flush that failed has raised it already
+        with suppress(OSError):  # what failed above has raised it already
             stream.close()
 
 

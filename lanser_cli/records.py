@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -194,9 +194,7 @@ class Record:
 
     def relabelled(self, label: dict[str, Any]) -> Record:
         """With another weak label; keys keep their place, and nothing of the old one is left."""
-        stale = self.weak_label.keys() - label.keys()
-        kept = {key: value for key, value in self.fields.items() if key not in stale}
-        return Record({**kept, **label})
+        return self._with_instead(label, self.weak_label)
 
     def with_fields(self, **updates: Any) -> Record:
         """A copy with keys set: known ones keep their place, new ones go to the end."""
@@ -204,8 +202,12 @@ class Record:
 
     def with_answer(self, **answer: Any) -> Record:
         """A copy with a model's answer; of what another has answered before nothing is left."""
-        kept = {key: self.fields[key] for key in self.fields if key in answer or key not in _ANSWER}
-        return Record({**kept, **answer})
+        return self._with_instead(answer, _ANSWER)
+
+    def _with_instead(self, updates: Mapping[str, Any], old: Container[str]) -> Record:
+        """A copy with keys set, and without what else there is of the old ones."""
+        kept = {key: self.fields[key] for key in self.fields if key in updates or key not in old}
+        return Record({**kept, **updates})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lanser_cli.audio.decoder import no_sample
 from lanser_cli.audio.lengths import NEAR
 from lanser_cli.audio.sound import path_of, probe
 from lanser_cli.choices import Toolkit
@@ -215,7 +216,7 @@ def _span(record: Record, seconds: float) -> tuple[float, float]:
             f"{record.audio_filepath}: has {seconds:g} s, and the utterance would {where}"
         )
     if not duration:
-        raise RecordError(f"{record.audio_filepath}: a duration of 0 s holds no sample")
+        raise no_sample(str(record.audio_filepath), duration)
     return start, min(duration, left)
 
 

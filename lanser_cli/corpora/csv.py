@@ -27,6 +27,7 @@ from typing import Any
 
 from lanser_cli import console
 from lanser_cli.audio import sound
+from lanser_cli.audio.decoder import no_sample
 from lanser_cli.corpora.base import STAGE, Clip
 from lanser_cli.corpora.table import Table
 from lanser_cli.errors import LanserError, RecordError, UsageError
@@ -191,7 +192,7 @@ def _outcome(table: Table, where: str, row: dict[str, str] | Reject, layout: Lay
             raise RecordError(f"{as_written}: offset {offset} s lies behind its end")
         stated, whole = cells.get("duration"), round(seconds, 6)
         if stated == 0:
-            raise RecordError(f"{as_written}: a duration of 0 s holds no sample")
+            raise no_sample(as_written, stated)
         head["duration"] = whole if stated is None else min(stated, whole)
         fields = Record.parse(head | {key: cells[key] for key in cells if key not in head}).fields
         return Clip(fields, None if offset else stated, seconds)

@@ -48,11 +48,7 @@ def read(root: Path) -> Iterator[Outcome]:
         LanserError: no table or no clips of any split below `root`, or a table lacks a column.
     """
     check_folder(root)
-    tables = {
-        split: Table(found[0], needs=_COLUMNS) if found else None
-        for split in _FOLDERS
-        for found in [sorted(root.rglob(f"{split}_sent_emo.csv"))]
-    }
+    tables = {split: _table(root, split) for split in _FOLDERS}
     clips = {split: _clips(root, table, split) for split, table in tables.items()}
     if not any(table and clips[split] for split, table in tables.items()):
         raise LanserError(
@@ -63,6 +59,11 @@ def read(root: Path) -> Iterator[Outcome]:
     return (
         outcome for split, table in tables.items() for outcome in _split(split, table, clips[split])
     )
+
+
+def _table(root: Path, split: str) -> Table | None:
+    found = sorted(root.rglob(f"{split}_sent_emo.csv"))
+    return Table(found[0], needs=_COLUMNS) if found else None
 
 
 def _clips(root: Path, table: Table | None, split: str) -> list[Path]:

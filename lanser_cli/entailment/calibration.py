@@ -32,9 +32,9 @@ EVERYDAY_PRIOR = _FOLDER / "everyday_prior.json"
 SAMPLE = 1000
 """Texts of the input that a batch prior is the mean over."""
 
-_FEW = 20
-"""Different texts below which a mean is no prior: each text would be over 5 % of what is subtracted
-from its own score, and with one text it is all of it."""
+FEW = 20
+"""Different texts, or answers, below which a mean is no prior: each would be over 5 % of what is
+taken from its own score, and one alone is all of it."""
 
 _SCHEMA = 1
 
@@ -158,7 +158,7 @@ class Prior:
                 "--calibrate batch: all texts of the input are the same, so that their mean would "
                 "take away all they say: use --calibrate null, or give the whole input"
             )
-        if different < _FEW:
+        if different < FEW:
             console.warn(
                 f"--calibrate batch: a mean over {different} different texts is no prior, and "
                 "takes away much of what they say: use --calibrate null, or give more texts"

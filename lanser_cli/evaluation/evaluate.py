@@ -112,10 +112,9 @@ def evaluate(
         if changes and name != fusion.FUSED:
             changed = _under(changes, name, truth=truth, by=by, device=device)
         use = runs.use_of_labels(Path(name)) if about else None
-        joined = names if name == fusion.FUSED else [name]
-        transductive = any(abouts[one].transductive for one in joined if one in abouts)
+        joined = list(abouts.values()) if name == fusion.FUSED else []
         entries[name] = Entry(
-            *(result, about, use, mistakes.surest, changed, answers.heard), transductive
+            *(result, about, use, mistakes.surest, changed, answers.heard), joined
         )
     if output is not None:
         said = None if cited is None else cited.about
@@ -142,7 +141,7 @@ def _apart(names: Sequence[str], answers: Mapping[str, Answers]) -> list[Differe
 def line_of(name: str, entry: Entry) -> dict[str, Any]:
     """The result line of an input."""
     line: dict[str, Any] = {"input": name, **entry.result.as_json()}
-    if entry.transductive:
+    if any(about.transductive for about in entry.abouts):
         line["transductive"] = True
     if entry.heard:
         line["heard"] = entry.heard

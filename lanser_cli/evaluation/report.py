@@ -34,7 +34,7 @@ class Entry:
         mistakes: its surest.
         perturbed: of a run, by change of sound: the difference it makes.
         heard: how many records the model was trained on, or their speakers.
-        transductive: test speakers' sound was used to answer, by one run at least.
+        joined: what the runs say of themselves whose answers it fuses.
     """
 
     result: Result
@@ -43,7 +43,12 @@ class Entry:
     mistakes: Sequence[Mistake] = ()
     perturbed: Mapping[str, Difference] | None = None
     heard: int = 0
-    transductive: bool = False
+    joined: Sequence[About] = ()
+
+    @property
+    def abouts(self) -> list[About]:
+        """What every run says of itself that had a part in the answers."""
+        return [*self.joined, *([self.about] if self.about else [])]
 
 
 def evaluation(
@@ -118,8 +123,8 @@ def _entry(page: Page, number: int, name: str, entry: Entry, audio: bool) -> Non
     result, about = entry.result, entry.about
     page.heading(name)
     page.text(f"{name}: {result.interval}.")
-    if about and about.warning:
-        page.text(f"WARNING: {name}: {about.warning}.", "warning")
+    for warning in dict.fromkeys(one.warning for one in entry.abouts if one.warning):
+        page.text(f"WARNING: {name}: {warning}.", "warning")
     if entry.heard:
         page.text(f"WARNING: {heard_in_words(entry.heard, result.n)}.", "warning")
     if result.strays or result.missing:

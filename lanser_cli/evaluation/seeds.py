@@ -31,6 +31,7 @@ from lanser_cli.evaluation.metrics import (
 from lanser_cli.origin import difference
 from lanser_cli.records import Record
 from lanser_cli.tally import Ledger
+from lanser_cli.training.identity import SIDES
 from lanser_cli.training.runs import read_config
 
 
@@ -65,8 +66,8 @@ def read_run(name: str, ledger: Ledger, *, truth: str, answer: str, by: str | No
     return replace(reference, seeds=dict(zip(runs, given, strict=True)))
 
 
-_DRAWN = {"--seed", "--seed of folds", "--subset-seed", "folds (who is on which side)"}
-"""What a seed may decide. Nor does the number of ranks tell runs apart, which is rounding."""
+_FREE = {"--seed", "--seed of folds", "--subset-seed", SIDES, "number of ranks"}
+"""In what seeds of one run may differ: what a seed draws, and ranks, which is rounding."""
 
 
 def _check_one_run(folders: Sequence[str]) -> None:
@@ -77,7 +78,7 @@ def _check_one_run(folders: Sequence[str]) -> None:
         made[folder] = (there and read_config(Path(folder)).get("identity")) or {}
     (first, reference), *others = made.items()
     for folder, one in others:
-        both = (reference.keys() & one.keys()) - _DRAWN - {"number of ranks"}
+        both = (reference.keys() & one.keys()) - _FREE
         pair = ({name: of[name] for name in sorted(both)} for of in (reference, one))
         if differs := difference(*pair):
             raise LanserError(

@@ -18,6 +18,7 @@ from lanser_cli.audio.measured import Load
 from lanser_cli.choices import Channel, Removing
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
+from lanser_cli.entailment.calibration import FEW
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.origin import named
@@ -41,9 +42,6 @@ WINDOW = 64
 
 SAMPLE = 1000
 """Records that the mean of `--calibrate batch` is taken over."""
-
-_FEW = 20
-"""Different answers below which a mean is no prior: each is over 5 % of what it is divided by."""
 
 _CROPS_AT_ONCE = 64
 
@@ -144,7 +142,7 @@ def _sampled(items: Iterable[Outcome], predictor: Predictor) -> NDArray[np.float
             "--calibrate batch: the model answers all of the input alike, so that the mean would "
             "take away all it says: leave it out, or give the whole input"
         )
-    if different < _FEW:
+    if different < FEW:
         console.warn(
             f"--calibrate batch: a mean over {different} different answers is no prior, and takes "
             "away much of what they say: leave it out, or give more speech"

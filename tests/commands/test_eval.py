@@ -178,7 +178,9 @@ def test_what_is_doubtful_of_one_input_is_doubtful_of_what_is_fused(
         write_jsonl(tmp_path / name / "predictions.jsonl", values)
         (tmp_path / name / "config.json").write_text(json.dumps(config))
         config = config | {"normalise": "none"}
-    lines = read_jsonl(lanser("eval", tmp_path / "plain", tmp_path / "known", "--fuse").stdout)
+    both = (tmp_path / "plain", tmp_path / "known", "-o", tmp_path / "report")
+    lines = read_jsonl(lanser("eval", *both, "--fuse").stdout)
+    assert "WARNING: fused: transductive" in (tmp_path / "report" / "report.html").read_text()
     assert [line.get("heard") for line in lines] == [None, 1, 1]
     assert [line.get("transductive") for line in lines] == [None, True, True]
     odds = [one | {"scores": {"a": 1.2, "b": -0.4}} for one in plain]

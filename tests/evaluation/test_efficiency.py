@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -111,6 +112,8 @@ def test_labels_are_saved_of_those_with_which_scratch_is_best():
     assert curves.best == FRACTIONS[1]
     made = curves.summary()
     assert made["labels_saved"] == pytest.approx(1 - made["reaches"] / FRACTIONS[1], abs=1e-6)
+    late = replace(curves, reaches=FRACTIONS[2])
+    assert late.summary()["labels_saved"] < 0, "it takes more"
 
 
 def test_the_area_of_one_fraction_is_its_difference():

@@ -16,6 +16,7 @@ from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.metrics import measure
 from lanser_cli.evaluation.seeds import measure_run
 from lanser_cli.records import Record
+from lanser_cli.training.identity import SIDES
 
 SEEDS = ("0", "1", "2")
 
@@ -181,7 +182,7 @@ def test_runs_that_were_made_otherwise_are_no_seeds_of_one(lanser, tmp_path):
     path = tmp_path / "a" / "seed-1" / "config.json"
     config = json.loads(path.read_text())
     steps = config["identity"]["--steps"]
-    seeds = [(name, "7", 0) for name in ("--seed", "--seed of folds", "--subset-seed")]
+    seeds = [(name, "7", 0) for name in ("--seed", "--seed of folds", "--subset-seed", SIDES)]
     for name, other, code in (*seeds, ("--steps", "9", 1), ("--fraction", "0.3", 1)):
         path.write_text(json.dumps(config | {"identity": config["identity"] | {name: other}}))
         refused = lanser("compare", "a", "a/seed-0", cwd=tmp_path, check=code).stderr.decode()

@@ -14,7 +14,6 @@ from lanser_cli.devices import Ranks
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import curve, report
 from lanser_cli.evaluation.about import About
-from lanser_cli.evaluation.findings import SHORT
 from lanser_cli.evaluation.seeds import measure_run
 from lanser_cli.output import write_json, write_jsonl
 from lanser_cli.parts import parse_part, take_part
@@ -297,8 +296,6 @@ def _measure(
         lines.append({**asdict(point), "steps": recipe.steps, **numbers, **units})
     write_jsonl(output / "points.jsonl", lines)
     curves = curve.Curves.of({(p.arm, p.fraction, p.seed): r for p, r in found.items()}, by)
-    if curves.best < curves.fractions[-1]:
-        console.warn(f"efficiency: {SHORT}")
     [init] = [p for p in list(found)[:2] if p.arm == "init"]
     about = About.of(output / "points" / init.name)
     report.efficiency(output, curves, about)

@@ -46,13 +46,6 @@ def of_differences(differences: Sequence[Difference]) -> Summary:
     )
 
 
-SHORT = (
-    "More labels bring scratch nothing: it may be short of --steps, and then steps are saved and "
-    "not labels."
-)
-"""What to say where scratch is best with less than most labels."""
-
-
 def of_curves(made: Mapping[str, Any]) -> Summary | None:
     """UAR of both arms at each fraction, from a result line; None of a part without curves."""
     if "area" not in made:
@@ -80,7 +73,10 @@ def labels_saved(made: Mapping[str, Any]) -> str:
     said = f"Scratch is best with {best:g} of the labels; --init {there}."
     if best == fractions[-1]:
         return said
-    return f"{said} {SHORT}"
+    return (
+        f"{said} More labels bring scratch nothing: it may be short of --steps, and then steps are "
+        "saved and not labels."
+    )
 
 
 def of_audit(certificate: Mapping[str, Any]) -> Summary:

@@ -118,11 +118,13 @@ def check_apart(outputs: Mapping[str, Path | None], inputs: Sequence[str | Path]
         taken |= dict.fromkeys(names, f"{option} {path}")
     for source in inputs:
         file = _standard_input(taken) if source == "-" else followed(Path(source))
-        if file in taken:
-            raise UsageError(
-                f"{taken[file]}: would overwrite the input {source}, or its unfinished file is "
-                "that: name another output"
-            )
+        of_it = [] if file is None else [file, file.parent / f"{file.name}.meta.json"]
+        for each in of_it:
+            if each in taken:
+                raise UsageError(
+                    f"{taken[each]}: would overwrite the input {source} or a file beside it that "
+                    "is its own: name another output"
+                )
 
 
 def _names_of(path: Path) -> list[Path]:

@@ -275,8 +275,11 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(
     before = out.stat()
     code, _, said = look(parts, "--of", "4", "--merge", out)
     assert code == 0 and "whole already; nothing to do" in said and out.stat() == before
-    code, _, said = look(parts, "--of", "4", "--merge", parts / "3.jsonl", "--force")
-    assert code == 2 and "would overwrite the input" in said
+    for name in ("3.jsonl", "3.jsonl.meta.json"):
+        held = (parts / name).read_bytes()
+        code, _, said = look(parts, "--of", "4", "--merge", parts / name, "--force")
+        assert code == 2 and "would overwrite the input" in said
+        assert (parts / name).read_bytes() == held
 
 
 def cut(path: Path) -> None:

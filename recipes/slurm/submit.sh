@@ -38,7 +38,8 @@ now="$SPEECH in $parts parts, ${ASR:-embedded}, ${NLI:-embedded}, ${TAXONOMY:-go
 mkdir -p "$OUT"
 [ -e "$OUT/settings" ] || echo "$now" > "$OUT/settings"
 if [ "$now" != "$(cat "$OUT/settings")" ]; then
-    echo "$0: $OUT/settings says '$(cat "$OUT/settings")', not '$now': name another OUT" >&2
+    echo "$0: $OUT/settings says '$(cat "$OUT/settings")', not '$now': name another OUT," \
+        "or remove that file if nothing is made there yet" >&2
     exit 2
 fi
 

@@ -108,8 +108,8 @@ def probe_run(
     Raises:
         UsageError: a run normalises by speaker, or is named twice, or two have networks of unlike
             layers.
-        LanserError: too few utterances could be read, a speaker is not named, or a network has one
-            speaker alone to be probed on.
+        LanserError: too few utterances could be read, a speaker is not named, a network has one
+            speaker alone to be probed on, or every speaker one utterance.
     """
     where = parse_devices(device)[0]
     networks = _networks(folders)
@@ -231,6 +231,11 @@ def held_out(
     for parts in divided:  # refuses one speaker now, and not when all have been measured
         shared = [np.intersect1d(part.rows, common) for part in parts]
         splits(speakers, [rows for rows in shared if len(rows)], folds)
+    if len({speakers[row] for row in common}) == len(common):
+        raise LanserError(
+            f"probe-prosody: each {by} has one utterance, and scores are of what differs within "
+            "one: give two or more of some"
+        )
     kept = [records[row] for row in common]
     if lost := len(records) - len(kept):
         ledger.dropped["speaker not held out"] += lost

@@ -269,6 +269,14 @@ def test_a_fold_of_one_speaker_is_refused_with_the_reason(
     assert b"all utterances to probe one network on are by 's3'" in done.stderr
 
 
+def test_one_utterance_of_each_speaker_is_refused_with_the_reason(
+    lanser: Lanser, speech, tmp_path: Path
+) -> None:
+    before = save(tmp_path / "before", "pretrain")
+    done = probe(lanser, write_jsonl(tmp_path / "x.jsonl", speech[:8]), before, check=1)
+    assert b"each speaker has one utterance" in done.stderr
+
+
 @pytest.mark.slow
 def test_five_speakers_have_values_and_no_verdict(
     lanser: Lanser, speech, pretrained: Path, tmp_path: Path

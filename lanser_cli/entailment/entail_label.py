@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lanser_cli import console, jsonl, origin
 from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
+from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
 from lanser_cli.entailment import calibration, gliclass_scorer, server
@@ -144,6 +145,7 @@ def label_files(
     """
     if len(settings.models) > 1:
         raise UsageError("--model may be repeated with --sweep only")
+    pipe.check_apart({"--prior": settings.prior}, inputs)
     devices = parse_devices(device)[: 1 if settings.model.startswith(server.PREFIX) else None]
     jsonl.check_files(inputs)
     prior = None
@@ -314,6 +316,8 @@ def batch_prior(
             "--calibrate batch reads its input twice, so a stream will not do: measure the prior "
             "on a file of records with --prior FILE once, then name that FILE with the stream"
         )
+    if path is not None:
+        check_writable(path)
     models = [settings.model] + ([settings.first_model] if settings.top_k_first is not None else [])
     label_scorers = [make_label_scorer(model, task, settings, device) for model in models]
     scorer = label_scorers[0].scorer

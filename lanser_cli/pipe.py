@@ -115,6 +115,20 @@ class Pipe:
         self._waiting: deque[_Waiting] = deque()
         self._left_out = array("q")  # of a part: places of items that gave no record, as known
 
+    def check_apart(
+        self, others: Mapping[str, Path | None], inputs: Sequence[str | Path] = ()
+    ) -> None:
+        """Refuse what would destroy an output of the pipe, or be destroyed by it.
+
+        Args:
+            others: outputs besides, by the option that names each.
+            inputs: that the pipe was not told of.
+
+        Raises:
+            UsageError: naming both.
+        """
+        check_apart({"-o": self.output, "--rejects": self._rejects, **others}, inputs)
+
     def run(
         self,
         items: Iterable[Outcome],

@@ -67,13 +67,13 @@ def _reasons(
         made: the command line that made the file and its options, if one is known.
     """
     from lanser_cli.devices import parse_devices
-    from lanser_cli.entailment import load_task, why
+    from lanser_cli.entailment import load_task, made_by, why
     from lanser_cli.entailment.entail_label import LabelSettings
     from lanser_cli.entailment.taxonomy import ENGLISH
 
     more = {"allow_remote": True} if allow_remote else {}
-    given = (made[1] if made else why.options_in(record)) | more
-    words = made[0] if made else why.command_of(given, named)
+    given = (made[1] if made else made_by.options_in(record)) | more
+    words = made[0] if made else made_by.command_of(given, named)
     labels, crosswalk = given.get("labels"), given.get("crosswalk")
     labels = labels.split(",") if isinstance(labels, str) else labels
     task = load_task(
@@ -81,5 +81,6 @@ def _reasons(
         lang=given.get("lang", ENGLISH),
     )
     settings = options.fill(LabelSettings, given)
-    read, first = why.sources(given, named), parse_devices(device)[0]
+    read, first = made_by.sources(given, named, record), parse_devices(device)[0]
+    record = why.in_its_context(record, named, read)
     return why.reasons(record, read, task, settings, words, device=first, whole=made is not None)

@@ -179,7 +179,7 @@ class CachedScorer:
             elif found:
                 for key, number, score in self._database.execute(f"SELECT * {query}"):
                     scores[row_of[key], known[number]] = score
-        return scores
+        return scores[[row_of[key] for key in keys]]  # a premise may be there twice
 
     def _register(self, hypotheses: set[str]) -> None:
         """Know the number of each hypothesis; inside a transaction."""

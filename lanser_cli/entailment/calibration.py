@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,7 @@ from lanser_cli.entailment.label_scorer import LabelScorer
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import write_json
 from lanser_cli.shape import COUNT, Maybe, That, read_json
+from lanser_cli.stage import windows
 
 _FOLDER = Path(__file__).parent
 EVERYDAY_PRIOR = _FOLDER / "everyday_prior.json"
@@ -55,11 +57,12 @@ def mean_odds(label_scorer: LabelScorer, texts: Sequence[str]) -> NDArray[np.flo
         LanserError: none has.
     """
     total, count = np.zeros(len(label_scorer.taxonomy.labels)), 0
-    for start in range(0, len(texts), 100):
-        some = texts[start : start + 100]
+    times = Counter(texts)  # sentences of a corpus may be few, and each is scored once
+    for some in windows(times, 100):
         raw = label_scorer.raw(some)
-        raw = raw[~np.isnan(raw).any(axis=1)]
-        total, count = total + raw.astype(np.float64).sum(axis=0), count + len(raw)
+        has = ~np.isnan(raw).any(axis=1)
+        weights = np.array([times[text] for text in some])[has]
+        total, count = total + weights @ raw[has].astype(np.float64), count + int(weights.sum())
     if not count:
         raise _unscored(label_scorer, some[0])
     return (total / count).astype(np.float32)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lanser_cli import console, jsonl, origin
 from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
+from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
 from lanser_cli.digests import string64
 from lanser_cli.entailment import calibration, gliclass_scorer, server
@@ -29,9 +30,10 @@ from lanser_cli.entailment.labeller import (
 from lanser_cli.entailment.last_server import find_server
 from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.scorer import EMBEDDED, EMBEDDED_FOLDER, PairScorer
+from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
-from lanser_cli.errors import UsageError
+from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.hub import snapshot
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record
@@ -144,6 +146,7 @@ def label_files(
     """
     if len(settings.models) > 1:
         raise UsageError("--model may be repeated with --sweep only")
+    pipe.check_apart({"--prior": settings.prior}, inputs)
     devices = parse_devices(device)[: 1 if settings.model.startswith(server.PREFIX) else None]
     jsonl.check_files(inputs)
     prior = None
@@ -176,17 +179,30 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
 
 
 def _snapshots(settings: LabelSettings) -> dict[str, object]:
-    """Which files of a hub or a folder the models are, by option."""
+    """Which files of a hub or a folder, or what of a server, the models are, by option."""
     chosen = {"--model": settings.model}
     if settings.top_k_first is not None:
         chosen["--first-model"] = settings.first_model
     return {
         option + origin.ITS_FILES: found
         for option, model in chosen.items()
-        if model != EMBEDDED
-        and not model.startswith(server.PREFIX)
-        and (found := snapshot(model.removeprefix(gliclass_scorer.PREFIX)))
+        if model != EMBEDDED and (found := _snapshot(model, settings))
     }
+
+
+def _snapshot(model: str, settings: LabelSettings) -> str | None:
+    """What a model is now, if anything says it."""
+    if not model.startswith(server.PREFIX):
+        return snapshot(model.removeprefix(gliclass_scorer.PREFIX))
+    try:
+        return _server(model, settings).identity
+    except LanserError:  # the labeller will say it, if anything is left to label
+        return None
+
+
+def _server(model: str, settings: LabelSettings) -> Server:
+    remote, no_text = settings.allow_remote, settings.no_text
+    return find_server(model, settings.cache, allow_remote=remote, no_text=no_text)
 
 
 def _in_short(taxonomy: Taxonomy) -> str:
@@ -258,31 +274,15 @@ def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: s
 
 
 def _load(model: str, task: Task, settings: LabelSettings, device: str) -> Scorer:
-    sets = [template.hypotheses(task.taxonomy) for template in task.templates]
     if model.startswith(server.PREFIX):
-        remote, no_text = settings.allow_remote, settings.no_text
-        one = find_server(model, settings.cache, allow_remote=remote, no_text=no_text)
-        return LlmScorer(one, _apart(sets, model) if settings.llm_mode == "choice" else ())
+        one = _server(model, settings)
+        at_once = settings.llm_mode == "choice"
+        return LlmScorer(one, task.hypothesis_sets(model) if at_once else ())
     if model.startswith(gliclass_scorer.PREFIX):
-        return GliclassScorer(model, _apart(sets, model), device=device)
+        return GliclassScorer(model, task.hypothesis_sets(model), device=device)
     label = settings.entailment_label if model == settings.model else None
     precision = settings.precision
     return PairScorer(model, device=device, precision=precision, entailment_label=label)
-
-
-def _apart(sets: Sequence[Sequence[str]], model: str) -> Sequence[Sequence[str]]:
-    """The hypotheses of each template, for a model that is asked for all of them at once.
-
-    Raises:
-        UsageError: one is of two templates, so that it would have two scores.
-    """
-    said = Counter(text for each in sets for text in dict.fromkeys(each))
-    if twice := [text for text, count in said.items() if count > 1]:
-        raise UsageError(
-            f"--model {model} is asked for all hypotheses of a template at once, and two templates "
-            f"say '{twice[0]}': leave one of them out"
-        )
-    return sets
 
 
 def _calibrated(
@@ -314,6 +314,8 @@ def batch_prior(
             "--calibrate batch reads its input twice, so a stream will not do: measure the prior "
             "on a file of records with --prior FILE once, then name that FILE with the stream"
         )
+    if path is not None:
+        check_writable(path)
     models = [settings.model] + ([settings.first_model] if settings.top_k_first is not None else [])
     label_scorers = [make_label_scorer(model, task, settings, device) for model in models]
     scorer = label_scorers[0].scorer

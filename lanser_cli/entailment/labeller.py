@@ -131,7 +131,8 @@ class Labeller:
         answers = []
         for row, scores in enumerate(rounded):
             about = {**self._about, "margin": margins[row]}
-            if before is not None:
+            left_out = self._crosswalk is not None and first[row] == chances[row].min()
+            if before is not None and not left_out:
                 about["uncalibrated"] = self._labels[before[row]]
             if cut[row]:
                 about["truncated"] = True
@@ -142,7 +143,7 @@ class Labeller:
                 "emotion_scores": self._kept(scores, order[row]),
                 "entailment": about,
             }
-            if self._crosswalk and first[row] == chances[row].min():
+            if left_out:
                 about["abstained"] = "left out"
             elif first[row] < self._min_score:
                 about["abstained"] = "low score"

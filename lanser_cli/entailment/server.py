@@ -195,7 +195,8 @@ class Server:
                     entry["digest"] = tag["digest"]
         else:
             kind, version = "other", None
-        passing = ("created", "permission")  # of the moment, not of the model
+        # Of the moment, not of the model; vLLM may fit the length of texts to the free memory.
+        passing = ("created", "permission", "max_model_len")
         about = {name: value for name, value in entry.items() if name not in passing}
         return kind, version or "of unknown version", about
 

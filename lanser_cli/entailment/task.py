@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
 from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy, load_taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template, load_templates
+from lanser_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,21 @@ class Task:
     def labels(self) -> tuple[str, ...]:
         """The labels that are written."""
         return (self.crosswalk.target if self.crosswalk else self.taxonomy).labels
+
+    def hypothesis_sets(self, model: str) -> list[list[str]]:
+        """The hypotheses of each template, for a model that is asked for all of them at once.
+
+        Raises:
+            UsageError: one is of two templates, so that it would have two scores.
+        """
+        sets = [template.hypotheses(self.taxonomy) for template in self.templates]
+        said = Counter(text for each in sets for text in dict.fromkeys(each))
+        if twice := [text for text, count in said.items() if count > 1]:
+            raise UsageError(
+                f"--model {model} is asked for all hypotheses of a template at once, and two "
+                f"templates say '{twice[0]}': leave one of them out"
+            )
+        return sets
 
 
 def load_task(

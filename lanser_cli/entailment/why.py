@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -14,18 +13,17 @@ from lanser_cli import jsonl
 from lanser_cli.audio import sound
 from lanser_cli.choices import Calibration
 from lanser_cli.digests import sound_sha256
-from lanser_cli.entailment import gliclass_scorer
 from lanser_cli.entailment.context import InContext, with_context
 from lanser_cli.entailment.entail_label import (
     LabelSettings,
     batch_prior,
     labeller_of,
     make_cascade,
+    read_transcripts,
 )
-from lanser_cli.entailment.label_scorer import SERVED
 from lanser_cli.entailment.labeller import premise_of, probabilities
+from lanser_cli.entailment.made_by import has_context
 from lanser_cli.entailment.task import Task
-from lanser_cli.entailment.taxonomy import CUSTOM
 from lanser_cli.errors import LanserError
 from lanser_cli.records import Record, Reject, attempt
 from lanser_cli.shape import Maybe, That, check_shape
@@ -82,6 +80,7 @@ class Reasons:
         votes, agreement: of several voters, where the record has them.
         prior_texts: of how many texts the prior is now, where these may not be all that the record
             was labelled with.
+        context: how many utterances were put before it, where these may be others than then.
         command: what makes the label again.
     """
 
@@ -97,6 +96,7 @@ class Reasons:
     votes: Any
     agreement: Any
     prior_texts: int | None
+    context: int | None
     command: str
 
     def as_json(self) -> dict[str, Any]:
@@ -108,12 +108,21 @@ class Reasons:
         if not self.differs:
             return "computed again, the label and its scores are the same"
         found = f"computed again, the label differs in {', '.join(self.differs)}"
-        if self.prior_texts is None:
+        if self.prior_texts is not None:
+            found += (
+                f"; the prior is now of the {self.prior_texts} texts of this file and not of those "
+                "that it was labelled with"
+            )
+        if self.context is not None:
+            found += (
+                "; what was said before it is now what this file has of its dialogue, which may "
+                "not be what it was labelled after"
+            )
+        if self.prior_texts is None and self.context is None:
             return found
         return (
-            f"{found}; the prior is now of the {self.prior_texts} texts of this file and not of "
-            "those that it was labelled with, from which the difference may come: name the whole "
-            "file that entail-label wrote"
+            f"{found}, from which the difference may come: name the whole file that entail-label "
+            "wrote"
         )
 
 
@@ -159,8 +168,34 @@ class Agreed:
         )
 
 
+def in_its_context(record: Record, inputs: Sequence[str], read: Sequence[str]) -> Record:
+    """A record from labelled files with the utterances of its dialogue that it was labelled after.
+
+    Args:
+        inputs: the labelled files.
+        read: where the utterances are: these files, or the input of the run.
+
+    Raises:
+        LanserError: they are not there.
+    """
+    if not has_context(record):
+        return Record(record.fields)
+    its: Record | None = record
+    if list(read) != list(inputs):
+        items = read_transcripts(read, _MOST_CONTEXT)
+        its = next((i for i in items if isinstance(i, Record) and i.id == record.id), None)
+    count = record.fields["entailment"]["context"]
+    said = its.said if isinstance(its, InContext) else ()
+    if len(said) < min(count, _MOST_CONTEXT):
+        raise LanserError(
+            f"{record.id}: came after {count} utterances of its dialogue, and {len(said)} are in "
+            f"{', '.join(read)}: name the whole file that entail-label wrote"
+        )
+    return InContext(record.fields, said[-count:])
+
+
 def find(inputs: Sequence[str], identifier: str) -> Record:
-    """A labelled record by its id, with the context that it was labelled in.
+    """A labelled record by its id, after what is said in these files before it.
 
     Raises:
         LanserError: there is none, or nothing says how it was labelled or that it was agreed.
@@ -178,90 +213,8 @@ def find(inputs: Sequence[str], identifier: str) -> Record:
             raise LanserError(
                 f"{identifier}: was not labelled by lanser entail-label: {error}"
             ) from None
-        said = about.get("context") or 0
-        if isinstance(item, InContext):
-            return InContext(item.fields, item.said[-said:]) if said else Record(item.fields)
         return item
     raise LanserError(f"{', '.join(inputs)}: there is no record '{identifier}' in it")
-
-
-def options_in(record: Record) -> dict[str, Any]:
-    """The options of entail-label that a record speaks of, where nothing is beside its file.
-
-    Raises:
-        LanserError: it has not all labels that were named on the command line, or was below a
-            limit.
-    """
-    about, scores = record.fields["entailment"], record.emotion_scores or {}
-    custom = about["taxonomy"] == CUSTOM
-    lacks = None
-    if custom and (
-        sum(scores.values()) < 0.9999  # --top-k left some out, or it abstained
-        or about.get("crosswalk")
-        or about.get("candidates")
-    ):
-        lacks = "which labels it was to choose from"
-    elif about.get("abstained") in ("low score", "low margin"):
-        lacks = "which limit its label was below"
-    if lacks is not None:
-        raise LanserError(
-            f"{record.id}: does not say {lacks}: name the file that entail-label wrote with -o, "
-            "with its FILE.meta.json beside it"
-        )
-    is_plain = about["precision"] != SERVED and not about["model"].startswith(
-        gliclass_scorer.PREFIX
-    )
-    asked = (about.get("server") or "").rpartition(", ")[2]
-    given = {
-        "labels": list(scores) if custom else None,
-        "taxonomy": None if custom else about["taxonomy"],
-        "crosswalk": about.get("crosswalk"),
-        "lang": about.get("lang"),
-        "templates": about["templates"],
-        "models": [about["model"]],
-        "precision": about["precision"] if is_plain else None,
-        "llm_mode": "choice" if asked.startswith("choice ") else None,
-        "calibrate": about["calibration"],
-        "context": about.get("context"),
-        "top_k_first": about.get("candidates"),
-        "first_model": about.get("first_model"),
-        "top_k": None if custom else len(scores),
-        "keep_flagged": bool(record.flags and scores),
-    }
-    return {name: value for name, value in given.items() if value}
-
-
-def command_of(given: Mapping[str, Any], inputs: Sequence[str]) -> list[str]:
-    """A command line with these options."""
-    names = {"models": "model", "templates": "template"}
-    words = ["lanser", "entail-label", *inputs]
-    for name, value in given.items():
-        value = ",".join(value) if name == "labels" else value
-        option = "--" + names.get(name, name).replace("_", "-")
-        for one in value if isinstance(value, list) else [value]:
-            words += [option] if one is True else [option, str(one)]
-    return words
-
-
-def sources(given: Mapping[str, Any], inputs: Sequence[str]) -> Sequence[str]:
-    """What a batch prior that no file keeps was the mean over.
-
-    That is the input of the run or, where it is gone, the labelled file, unless that is a part.
-
-    Raises:
-        LanserError: the prior is gone.
-    """
-    prior, read = given.get("prior"), given.get("inputs") or ()
-    if prior is not None and not prior.exists():
-        raise LanserError(f"--prior {prior}: is gone, and with it what this label was made with")
-    if read and all(map(os.path.isfile, read)):
-        return read
-    if given.get("calibrate") == "batch" and given.get("part") and prior is None:
-        raise LanserError(
-            f"{', '.join(inputs)}: is a part of {', '.join(read) or 'a stream'}, whose mean over "
-            "all of it is the prior of this label, and which is not there"
-        )
-    return inputs
 
 
 def reasons(
@@ -278,7 +231,7 @@ def reasons(
 
     Args:
         inputs: what a batch prior is the mean over, if no file keeps it.
-        whole: whether these are known to be all texts that the record was labelled with.
+        whole: whether these are known to be all texts that the record was labelled among.
 
     Raises:
         UsageError, LanserError: as `make_cascade`; or the record cannot be labelled.
@@ -326,6 +279,7 @@ def reasons(
         record.fields.get("votes"),
         record.fields.get("agreement"),
         prior_texts,
+        len(record.said) if isinstance(record, InContext) and not whole else None,
         shlex.join(command),
     )
 

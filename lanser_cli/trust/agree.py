@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lanser_cli import console
-from lanser_cli.destination import check_apart, check_writable
+from lanser_cli.destination import check_writable
 from lanser_cli.entailment.crosswalk import Crosswalk, crosswalk_of_labels
 from lanser_cli.entailment.taxonomy import CUSTOM
 from lanser_cli.errors import LanserError, UsageError
@@ -63,8 +63,7 @@ def agree(
         LanserError: a file cannot be read, a voter has no vote, or no utterance has two.
     """
     if summary is not None:
-        paths = [voter.path for voter in voters]
-        check_apart({"-o": pipe.output, "--summary": summary}, paths)
+        pipe.check_apart({"--summary": summary}, [voter.path for voter in voters])
         check_writable(summary)
     votes, way = read_votes(voters, STAGE), None
     if not votes.labels:

@@ -72,6 +72,7 @@ def doubt(
             f"'{label}' is the best of '{sources[0].field}', so it is never in doubt: name scores "
             "of a model that was trained on other records"
         )
+    pipe.check_apart({}, [source.path for source in sources])
     known = Scores.of(sources, may_repeat=scores is None)
     judge = Judge.of(labelled, label, known)
     settings = {

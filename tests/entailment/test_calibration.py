@@ -214,6 +214,21 @@ def test_a_file_that_is_no_prior_is_a_usage_error(text: str, tmp_path: Path) -> 
         Prior.load(tmp_path / "p.json")
 
 
+@pytest.mark.parametrize("other", ["-o", "--rejects"])
+def test_a_prior_is_neither_another_output_nor_lost_for_want_of_a_folder(
+    other: str, lanser: Lanser, tmp_path: Path
+) -> None:
+    path = records(tmp_path)
+    line = ("entail-label", path, "--calibrate", "batch", "--prior")
+    done = lanser(*line, "x.json", other, "x.json", cwd=tmp_path, check=2)
+    assert f"is that of {other} x.json".encode() in done.stderr
+    done = lanser(*line, path, cwd=tmp_path, check=2)
+    assert b"would overwrite the input" in done.stderr
+    done = lanser(*line, "gone/x.json", "--model", "nowhere", cwd=tmp_path, check=1)
+    assert b"there is no folder" in done.stderr  # which is said before a model is looked for
+    assert not (tmp_path / "x.json").exists()
+
+
 @pytest.mark.slow
 def test_parts_and_streams_agree_with_the_whole(
     lanser: Lanser, tiny_nli: Path, tmp_path: Path

@@ -359,12 +359,16 @@ def test_a_crosswalk_adds_probabilities_up() -> None:
 def test_a_text_whose_candidates_lead_nowhere_has_no_label() -> None:
     emotions = Taxonomy.of_labels(["joy", "fear", "surprise", "anger"])
     crosswalk = Crosswalk(emotions, Taxonomy.of_labels(["sad", "glad"]), (1, None, None, 0))
-    scorer, first = CountingScorer(), FearScorer()
-    two = (LabelScorer(one, emotions, (Template("{}"),)) for one in (scorer, first))
-    found = only(Labeller(Cascade(*two, 2), crosswalk=crosswalk), record())
+    two = (CountingScorer(), FearScorer())
+    plain = (LabelScorer(one, emotions, (Template("{}"),)) for one in two)
+    found = only(Labeller(Cascade(*plain, 2), crosswalk=crosswalk), record())
     assert found.emotion is None and found.fields["emotion_score"] is None
     assert found.emotion_scores == {"sad": 0.5, "glad": 0.5}
     assert found.fields["entailment"]["abstained"] == "left out"
+    priors = (LabelScorer(one, emotions, (Template("{}"),), np.ones(4, np.float32)) for one in two)
+    found = only(Labeller(Cascade(*priors, 2), calibrate="null", crosswalk=crosswalk), record())
+    assert found.fields["entailment"]["abstained"] == "left out"
+    assert "uncalibrated" not in found.fields["entailment"]
 
 
 class FearScorer(CountingScorer):

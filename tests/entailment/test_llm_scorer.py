@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import read_jsonl, write_jsonl
-from llm_server import ENTRIES, KEY, Scripted, log_odds, served
+from llm_server import ENTRIES, KEY, VERSIONS, Scripted, log_odds, served
 
 from lanser_cli.app import main
 from lanser_cli.entailment import server as server_module
@@ -117,6 +117,18 @@ def test_two_files_of_llama_cpp_are_two_models_and_no_path_is_shown() -> None:
             fingerprints.append(LlmScorer(Server(server.model)).fingerprint)
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
     assert not [each for each in fingerprints if "gguf" in each]
+
+
+def test_the_room_that_vllm_has_for_texts_is_no_part_of_what_its_model_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fingerprints = []
+    for room, root in ((2048, "one"), (1024, "one"), (1024, "two")):
+        monkeypatch.setitem(ENTRIES["vllm"], "max_model_len", room)
+        monkeypatch.setitem(ENTRIES["vllm"], "root", root)
+        with served() as server:
+            fingerprints.append(LlmScorer(Server(server.model)).fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
 def test_the_room_that_llama_cpp_has_for_texts_is_no_part_of_what_its_model_is(
@@ -258,6 +270,21 @@ def test_a_server_that_stops_ends_the_run_and_resume_goes_on(
     assert resumed == whole
 
 
+def test_a_run_is_not_resumed_with_another_model_of_the_server(
+    tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = said(tmp_path, *(f"joy number {number}" for number in range(260)))
+    scripted.dies_after = 3 * 256 + 2
+    assert label(path, scripted, code=1) == []
+    with served("llama.cpp", port=scripted.server_address[1]) as again:
+        assert label(path, again, "--resume", code=2) == []
+        assert not again.asked
+        said_so = "made with another --model (its files), vllm 0.12.0, tiny"
+        assert said_so in capsys.readouterr().err
+        again.kind, again.versions = "vllm", dict(VERSIONS["vllm"])
+        assert len(label(path, again, "--resume")) == 260
+
+
 def test_a_run_that_ends_leaves_no_question_that_is_asked_again(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +338,17 @@ def test_a_cache_answers_in_place_of_a_server_that_is_gone_but_for_no_other_mode
     with served() as elsewhere:  # nothing is known of what answered there
         pass
     label(path, elsewhere, *words, code=1)
+
+
+def test_a_text_that_is_there_twice_is_asked_of_once_and_found_in_the_cache(
+    tmp_path: Path, scripted: Scripted
+) -> None:
+    path = said(tmp_path, *TEXTS, *TEXTS)
+    words = ("--cache", tmp_path / "cache", "--calibrate", "batch")
+    first = label(path, scripted, *words)
+    assert len(scripted.asked) == 1 + len(TEXTS) * 3
+    assert label(path, scripted, *words) == first
+    assert len(scripted.asked) == 1 + len(TEXTS) * 3
 
 
 def test_a_server_that_comes_back_is_not_asked_in_the_name_of_what_it_was(

@@ -13,7 +13,8 @@ import soundfile
 from conftest import Lanser, read_jsonl, save_nli, write_jsonl
 from llm_server import served
 
-from lanser_cli.entailment.why import Agreed, options_in, shown
+from lanser_cli.entailment.made_by import options_in
+from lanser_cli.entailment.why import Agreed, shown
 from lanser_cli.records import Record
 
 TEXTS = ("i lost my keys", "what a day this was", "he never said goodbye", "")
@@ -203,6 +204,43 @@ def test_the_prior_of_a_sample_is_not_that_of_the_whole_and_that_is_said(
     [found] = read_jsonl(done.stdout)
     assert found["prior_texts"] is None and found["differs"] == []
     assert b"the prior is now" not in done.stderr
+
+
+def test_what_was_said_before_a_record_is_that_of_the_run_or_an_error(
+    lanser: Lanser, nli: Path, tmp_path: Path
+) -> None:
+    texts = ("what a day", "i lost my keys", "so it is", "he never said goodbye", "so it is")
+    values = [{"id": f"u{n}", "dialogue": "d", "text": text} for n, text in enumerate(texts)]
+    heard, part, some = (tmp_path / f"{name}.jsonl" for name in ("heard", "part", "some"))
+    write_jsonl(heard, values)
+    line = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--context", 1)
+    lanser("entail-label", heard, *line, "--part", "1/2", "-o", part)
+    [found] = read_jsonl(lanser("why", "u4", part, "--device", "cpu").stdout)
+    assert found["premise"] == 'Earlier: "he never said goodbye" Now: "so it is"'
+    assert found["differs"] == [] and found["context"] is None
+    whole = read_jsonl(lanser("entail-label", heard, *line).stdout)
+    write_jsonl(some, [whole[2], whole[4]])
+    done = lanser("why", "u2", some, "--device", "cpu", check=1)
+    assert b"came after 1 utterances of its dialogue, and 0 are in" in done.stderr
+    done = lanser("why", "u4", some, "--device", "cpu")
+    [found] = read_jsonl(done.stdout)
+    assert found["context"] == 1 and "emotion_scores" in found["differs"]
+    assert b"what this file has of its dialogue, which may not be" in done.stderr
+    heard.unlink()
+    done = lanser("why", "u4", part, "--device", "cpu", check=1)
+    assert b"what was said before this record is of all of that" in done.stderr
+
+
+def test_an_input_that_is_another_by_now_is_not_what_a_prior_was_measured_on(
+    lanser: Lanser, nli: Path, tmp_path: Path
+) -> None:
+    values = [{"id": f"u{n}", "text": f"what a day number {n} was {'so ' * n}"} for n in range(24)]
+    write_jsonl(tmp_path / "heard.jsonl", values)
+    line = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--calibrate", "batch")
+    lanser("entail-label", "heard.jsonl", *line, "-o", "weak.jsonl", cwd=tmp_path)
+    write_jsonl(tmp_path / "heard.jsonl", values[:7])
+    [found] = read_jsonl(lanser("why", "u3", "weak.jsonl", "--device", "cpu", cwd=tmp_path).stdout)
+    assert found["differs"] == [] and found["prior_texts"] is None
 
 
 def test_an_agreed_label_is_told_by_its_votes_and_a_new_one_has_none(

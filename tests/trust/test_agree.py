@@ -358,6 +358,10 @@ def test_voters_who_never_meet_teach_nothing(lanser: Lanser, tmp_path: Path) -> 
         (("a.jsonl", "a.jsonl:feeling"), "no record has a label in 'feeling'"),
         (("a.jsonl", "gone.jsonl:prediction"), "no such file as gone.jsonl"),
         (("a.jsonl", "a.jsonl:id", "--summary", "a.jsonl"), "would overwrite the input"),
+        (
+            ("a.jsonl", "a.jsonl:id", "--summary", "s.json", "--rejects", "s.json"),
+            "is that of --rejects s.json",
+        ),
     ],
 )
 def test_what_cannot_vote_is_refused(

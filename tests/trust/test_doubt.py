@@ -123,6 +123,18 @@ def test_a_resumed_run_has_the_same_scores_and_another_file_may_doubt_a_best_lab
     assert b"made with another --scores" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["-o", "--rejects"])
+def test_a_file_of_scores_is_an_input_too(option: str, lanser: Lanser, tmp_path: Path) -> None:
+    for name in ("x", "s"):
+        values = [{"id": one, "label": one, "scores": {"a": 0.9, "b": 0.1}} for one in "ab"]
+        write_jsonl(tmp_path / f"{name}.jsonl", values)
+    before = (tmp_path / "s.jsonl").read_bytes()
+    words = ("--scores", "s.jsonl", option, "s.jsonl", *(["--force"] if option == "-o" else []))
+    done = lanser("doubt", "x.jsonl", *words, cwd=tmp_path, check=2)
+    assert b"would overwrite the input s.jsonl" in done.stderr
+    assert (tmp_path / "s.jsonl").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("line", "words", "mention"),
     [

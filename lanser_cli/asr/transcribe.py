@@ -30,6 +30,9 @@ from lanser_cli.workers import spread
 
 DECODERS_PER_GPU = 4
 
+AHEAD = 60.0
+"""Seconds; longer sound is not decoded ahead: windows of it are much memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class TranscribeSettings:
@@ -175,9 +178,12 @@ def make_transcriber(device: str, settings: TranscribeSettings) -> WindowFunctio
 
 
 def decode_ahead(window: Sequence[Record]) -> list[Record]:
-    """Decode a window ahead of the model, which refuses what cannot be decoded."""
-    found = [attempt(with_sound, record, STAGE) for record in window]
+    """Decode a window ahead of the model, which refuses what cannot be decoded.
+
+    What is longer than `AHEAD` is left to whoever runs the model, and may refuse it.
+    """
+    found = [attempt(partial(with_sound, most=AHEAD), record, STAGE) for record in window]
     return [
-        record if isinstance(clip, Reject) else clip
+        record if isinstance(clip, Reject) or clip.seconds >= AHEAD else clip
         for record, clip in zip(window, found, strict=True)
     ]

@@ -77,11 +77,14 @@ class Transcriber:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _load(self, record: Record) -> Utterance:
-        clip = with_sound(record)
-        longest, seconds = self._engine.max_seconds, _seconds(clip)
-        if longest is not None and seconds > longest:
+        longest = self._engine.max_seconds
+        if longest is None:
+            return with_sound(record)
+        clip = with_sound(record, longest + 1)  # hours of sound are not decoded to be refused
+        if clip.seconds > longest:
+            length = "it" if record.duration is None else f"{record.duration:.1f} s"
             raise RecordError(
-                f"{record.audio_filepath}: {seconds:.1f} s is longer than the {longest:.0f} s that "
+                f"{record.audio_filepath}: {length} is longer than the {longest:.0f} s that "
                 f"{self._engine.name} hears at once: cut it with --segment vad, or "
                 "give records with 'offset' and 'duration'"
             )
@@ -102,7 +105,7 @@ class Transcriber:
         ]
         share = (time.perf_counter() - begun) / len(clips)
         return [
-            Transcribed(outcome.fields, _seconds(clip), clip.decoding, share)
+            Transcribed(outcome.fields, clip.seconds, clip.decoding, share)
             if isinstance(outcome, Record)
             else outcome
             for clip, outcome in zip(clips, outcomes, strict=True)
@@ -147,7 +150,7 @@ class Transcriber:
             )
 
     def _described(self, record: Utterance, heard: Transcript, peak: float) -> Record:
-        seconds = _seconds(record)
+        seconds = record.seconds
         speech = None
         text, events = parted(heard.text)
         if self._voice is not None:
@@ -193,10 +196,6 @@ class Transcriber:
             f"{STAGE}: '{record.id}' has the 'lang' '{said}', but {self._engine.name} wrote down "
             f"'{heard}': if there are more of these, choose a --model that understands '{said}'"
         )
-
-
-def _seconds(clip: Utterance) -> float:
-    return len(clip.samples) / sound.SAMPLE_RATE
 
 
 def _is_out_of_memory(error: Exception) -> bool:

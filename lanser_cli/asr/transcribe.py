@@ -20,6 +20,7 @@ from lanser_cli.audio.utterance import with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.choices import Channel, HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
+from lanser_cli.errors import UsageError
 from lanser_cli.models.hub import snapshot
 from lanser_cli.origin import ITS_FILES, named, options
 from lanser_cli.pipe import Pipe
@@ -169,11 +170,18 @@ def make_transcriber(device: str, settings: TranscribeSettings) -> WindowFunctio
     """Load an engine on `device` and return the function that transcribes a window of records.
 
     Raises:
-        UsageError, LanserError: as `make_engine`; or the extra `vad` is missing.
+        UsageError: as `make_engine`; or utterances are cut that are longer than it hears at once.
+        LanserError: as `make_engine`; or the extra `vad` is missing.
     """
     voice, limits = VoiceActivity() if settings.check_speech else None, settings.limits
     told = Options(device, settings.lang, limits, settings.full_context, settings.precision)
     engine = make_engine(settings.model, told)
+    cut, longest = settings.segmentation, engine.max_seconds
+    if cut is not None and longest is not None and cut.max_seconds > longest:
+        raise UsageError(
+            f"--max-seconds {cut.max_seconds:g}: {engine.name} hears at most {longest:.3g} s at "
+            "once: cut shorter utterances"
+        )
     return Transcriber(engine, settings.batch_size, limits, voice, settings.vad_threshold)
 
 

@@ -12,7 +12,14 @@ from typing import Any
 from lanser_cli import console
 from lanser_cli.asr.engine import Engine, Transcript
 from lanser_cli.asr.events import parted
-from lanser_cli.asr.quality import DEFAULTS, SILENCE, Thresholds, compression_ratio, flags
+from lanser_cli.asr.quality import (
+    DEFAULTS,
+    SILENCE,
+    Thresholds,
+    compression_ratio,
+    count_words,
+    flags,
+)
 from lanser_cli.audio import sound
 from lanser_cli.audio.lengths import NEAR
 from lanser_cli.audio.utterance import Utterance, with_sound
@@ -169,7 +176,7 @@ class Transcriber:
             "avg_logprob": _rounded(heard.avg_logprob),
             "no_speech_prob": _rounded(heard.no_speech_prob),
             "compression_ratio": _rounded(compression_ratio(text)),
-            "words_per_second": _rounded(len(text.split()) / seconds),
+            "words_per_second": _rounded(count_words(text) / seconds),
             "speech_seconds": _rounded(speech),
             "context_seconds": heard.context_seconds,
             "precision": heard.precision,

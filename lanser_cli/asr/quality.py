@@ -58,6 +58,11 @@ def compression_ratio(text: str) -> float:
     return len(data) / len(zlib.compress(data))
 
 
+def count_words(text: str) -> int:
+    """Words between blanks; marks that stand alone, as in French before "!", are none."""
+    return sum(any(map(str.isalnum, word)) for word in text.split())
+
+
 def flags(
     text: str,
     seconds: float,
@@ -86,12 +91,13 @@ def flags(
         peak: of the audio, dBFS.
     """
     found = []
-    has_words = any(character.isalnum() for character in text)
+    words = count_words(text)
+    has_words = words > 0
     if not has_words:
         found.append("empty")
     if compression_ratio(text) > limits.compression_ratio:
         found.append("repetition")
-    if seconds > 0 and len(text.split()) / seconds > limits.words_per_second:
+    if seconds > 0 and words / seconds > limits.words_per_second:
         found.append("speech_rate")
     unsure = avg_logprob is not None and avg_logprob < limits.logprob
     if unsure:

@@ -20,6 +20,7 @@ from lanser_cli.audio.utterance import with_sound
 from lanser_cli.audio.vad import VoiceActivity
 from lanser_cli.choices import Channel, HearingPrecision, Segmenting
 from lanser_cli.devices import cpu_count, parse_devices
+from lanser_cli.errors import UsageError
 from lanser_cli.models.hub import snapshot
 from lanser_cli.origin import ITS_FILES, named, options
 from lanser_cli.pipe import Pipe
@@ -29,6 +30,9 @@ from lanser_cli.tally import Tally
 from lanser_cli.workers import spread
 
 DECODERS_PER_GPU = 4
+
+AHEAD = 60.0
+"""Seconds; longer sound is not decoded ahead: windows of it are much memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +170,28 @@ def make_transcriber(device: str, settings: TranscribeSettings) -> WindowFunctio
     """Load an engine on `device` and return the function that transcribes a window of records.
 
     Raises:
-        UsageError, LanserError: as `make_engine`; or the extra `vad` is missing.
+        UsageError: as `make_engine`; or utterances are cut that are longer than it hears at once.
+        LanserError: as `make_engine`; or the extra `vad` is missing.
     """
     voice, limits = VoiceActivity() if settings.check_speech else None, settings.limits
     told = Options(device, settings.lang, limits, settings.full_context, settings.precision)
     engine = make_engine(settings.model, told)
+    cut, longest = settings.segmentation, engine.max_seconds
+    if cut is not None and longest is not None and cut.max_seconds > longest:
+        raise UsageError(
+            f"--max-seconds {cut.max_seconds:g}: {engine.name} hears at most {longest:.3g} s at "
+            "once: cut shorter utterances"
+        )
     return Transcriber(engine, settings.batch_size, limits, voice, settings.vad_threshold)
 
 
 def decode_ahead(window: Sequence[Record]) -> list[Record]:
-    """Decode a window ahead of the model, which refuses what cannot be decoded."""
-    found = [attempt(with_sound, record, STAGE) for record in window]
+    """Decode a window ahead of the model, which refuses what cannot be decoded.
+
+    What is longer than `AHEAD` is left to whoever runs the model, and may refuse it.
+    """
+    found = [attempt(partial(with_sound, most=AHEAD), record, STAGE) for record in window]
     return [
-        record if isinstance(clip, Reject) else clip
+        record if isinstance(clip, Reject) or clip.seconds >= AHEAD else clip
         for record, clip in zip(window, found, strict=True)
     ]

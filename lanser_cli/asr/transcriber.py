@@ -12,7 +12,14 @@ from typing import Any
 from lanser_cli import console
 from lanser_cli.asr.engine import Engine, Transcript
 from lanser_cli.asr.events import parted
-from lanser_cli.asr.quality import DEFAULTS, SILENCE, Thresholds, compression_ratio, flags
+from lanser_cli.asr.quality import (
+    DEFAULTS,
+    SILENCE,
+    Thresholds,
+    compression_ratio,
+    count_words,
+    flags,
+)
 from lanser_cli.audio import sound
 from lanser_cli.audio.lengths import NEAR
 from lanser_cli.audio.utterance import Utterance, with_sound
@@ -77,11 +84,14 @@ class Transcriber:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _load(self, record: Record) -> Utterance:
-        clip = with_sound(record)
-        longest, seconds = self._engine.max_seconds, _seconds(clip)
-        if longest is not None and seconds > longest:
+        longest = self._engine.max_seconds
+        if longest is None:
+            return with_sound(record)
+        clip = with_sound(record, longest + 1)  # hours of sound are not decoded to be refused
+        if clip.seconds > longest:
+            length = "it" if record.duration is None else f"{record.duration:.1f} s"
             raise RecordError(
-                f"{record.audio_filepath}: {seconds:.1f} s is longer than the {longest:.0f} s that "
+                f"{record.audio_filepath}: {length} is longer than the {longest:.0f} s that "
                 f"{self._engine.name} hears at once: cut it with --segment vad, or "
                 "give records with 'offset' and 'duration'"
             )
@@ -102,7 +112,7 @@ class Transcriber:
         ]
         share = (time.perf_counter() - begun) / len(clips)
         return [
-            Transcribed(outcome.fields, _seconds(clip), clip.decoding, share)
+            Transcribed(outcome.fields, clip.seconds, clip.decoding, share)
             if isinstance(outcome, Record)
             else outcome
             for clip, outcome in zip(clips, outcomes, strict=True)
@@ -147,7 +157,7 @@ class Transcriber:
             )
 
     def _described(self, record: Utterance, heard: Transcript, peak: float) -> Record:
-        seconds = _seconds(record)
+        seconds = record.seconds
         speech = None
         text, events = parted(heard.text)
         if self._voice is not None:
@@ -166,7 +176,7 @@ class Transcriber:
             "avg_logprob": _rounded(heard.avg_logprob),
             "no_speech_prob": _rounded(heard.no_speech_prob),
             "compression_ratio": _rounded(compression_ratio(text)),
-            "words_per_second": _rounded(len(text.split()) / seconds),
+            "words_per_second": _rounded(count_words(text) / seconds),
             "speech_seconds": _rounded(speech),
             "context_seconds": heard.context_seconds,
             "precision": heard.precision,
@@ -193,10 +203,6 @@ class Transcriber:
             f"{STAGE}: '{record.id}' has the 'lang' '{said}', but {self._engine.name} wrote down "
             f"'{heard}': if there are more of these, choose a --model that understands '{said}'"
         )
-
-
-def _seconds(clip: Utterance) -> float:
-    return len(clip.samples) / sound.SAMPLE_RATE
 
 
 def _is_out_of_memory(error: Exception) -> bool:

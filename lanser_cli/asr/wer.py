@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def word_errors(said: str, heard: str, lang: str | None = None) -> Errors:
     Both are normalised as in Whisper's evaluation. English spelling, numbers and contractions count
     as equal where `lang` is English or unknown; elsewhere case and punctuation alone do. Where no
     blanks part words, each letter is one. The stop that Whisper's normaliser leaves of "well..." is
-    none.
+    none. Vowel signs, as of Hindi, which it takes for blanks, belong to their words.
     """
     import jiwer
 
@@ -70,14 +71,14 @@ def _words(text: str) -> str:
 
 
 class Score:
-    """Counts word errors by id. The references are held in memory.
+    """Counts word errors by id. The references are held in memory; their `lang` goes before.
 
     Raises:
         LanserError: the file cannot be read, or holds no record with `text`.
     """
 
     def __init__(self, reference: Path) -> None:
-        self._references: dict[str, str] = {}
+        self._references: dict[str, tuple[str, str | None]] = {}
         self._scored: set[str] = set()
         self._left_out: Counter[str] = Counter()
         for item in read_records([str(reference)], STAGE, adapt=adapt):
@@ -89,21 +90,22 @@ class Score:
             elif item.id in self._references:
                 self._left_out["references whose id came before"] += 1
             else:
-                self._references[item.id] = item.text
+                self._references[item.id] = item.text, item.word("lang")
         if not self._references:
             raise LanserError(f"{reference}: no record with 'text' in it to score against")
         self.errors, self.utterances = Errors(), 0
 
     def add(self, record: Record) -> None:
         """Count the errors of a transcript, if there is a reference for it."""
-        said = self._references.get(record.id)
-        if said is None or record.text is None:
-            what = "transcripts without a reference" if said is None else "transcripts without text"
-            self._left_out[what] += 1
+        found = self._references.get(record.id)
+        if found is None or record.text is None:
+            missing = "a reference" if found is None else "text"
+            self._left_out[f"transcripts without {missing}"] += 1
             return
+        said, lang = found
         self._scored.add(record.id)
         self.utterances += 1
-        self.errors += word_errors(said, record.text, record.word("lang"))
+        self.errors += word_errors(said, record.text, lang or record.word("lang"))
 
     def watching(self, process: Process) -> Process:
         """The same process; at its end the rate is said on stderr."""
@@ -155,4 +157,14 @@ class Score:
 def _normaliser(english: bool, unparted: bool) -> Any:
     from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
-    return EnglishTextNormalizer() if english else BasicTextNormalizer(split_letters=unparted)
+    if english:
+        return EnglishTextNormalizer()
+    found = BasicTextNormalizer(split_letters=unparted)
+    found.clean = _without_symbols
+    return found
+
+
+def _without_symbols(text: str) -> str:
+    """As Whisper's `remove_symbols`, but for marks on letters, which it makes blanks."""
+    letters = unicodedata.normalize("NFKC", text)
+    return "".join(" " if unicodedata.category(letter)[0] in "PS" else letter for letter in letters)

@@ -90,6 +90,8 @@ def stream(
 def probe(source: Source) -> Info:
     """Read the header. The length is what it promises: who reads so far is told what is missing.
 
+    An MP3 whose first frames seem to promise far more than its frames hold is decoded.
+
     Raises:
         Unsupported: libsndfile cannot read it, or does not find the end.
         AudioError: there is no sound in it, or more than its header speaks of.
@@ -100,6 +102,8 @@ def probe(source: Source) -> Info:
         if file.frames == 0:
             raise no_samples(source.path)
         length = max(file.frames, promised)
+        if file.format == "MP3" and not promised and _holds_less(source, length):
+            length = _count(file)
         return Info(length / file.samplerate, file.samplerate, file.channels)
 
 
@@ -139,6 +143,26 @@ def load_pcm16(
     if left or not pieces:
         return None
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _holds_less(source: Source, guessed: int) -> bool:
+    """Whether an MP3 seems to hold far fewer samples than libsndfile guesses.
+
+    That is not sure: frames behind damage are not counted.
+    """
+    with source.stream() as stream:
+        return mp3.samples(stream) < 0.99 * guessed - mp3.SLACK
+
+
+def _count(file: Any) -> int:
+    """How many frames can be decoded."""
+    count = 0
+    try:
+        while frames := len(file.read(_MOST // file.channels, "int16")):
+            count += frames
+    except LibsndfileError:
+        raise Unsupported from None
+    return count
 
 
 @dataclass(slots=True)

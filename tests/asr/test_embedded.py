@@ -22,6 +22,7 @@ from lanser_cli.asr.engine import EMBEDDED_WEIGHTS, Engine, Options
 from lanser_cli.asr.engines import embedded, make_engine
 from lanser_cli.asr.engines.whisper import WhisperEngine
 from lanser_cli.asr.quality import Thresholds
+from lanser_cli.asr.transcribe import TranscribeSettings, make_transcriber
 from lanser_cli.audio import sound
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.onednn import int8_pays
@@ -177,6 +178,13 @@ def test_a_clip_too_long_is_refused_and_one_just_short_enough_is_not(
     assert found["whole"]["asr"]["context_seconds"] == 30.0
     (reject,) = read_jsonl(tmp_path / "rejects.jsonl")
     assert "30.1 s is longer than the 30 s that embedded hears at once" in reject["error"]
+
+
+def test_utterances_that_it_cannot_hear_are_not_cut() -> None:
+    for method in ("fixed", "vad"):
+        with pytest.raises(UsageError, match="--max-seconds 31: embedded hears at most 30 s"):
+            make_transcriber("cpu", TranscribeSettings("embedded", segment=method, max_seconds=31))
+    make_transcriber("cpu", TranscribeSettings("embedded", segment="fixed", max_seconds=30))
 
 
 def test_english_only(engine: Engine) -> None:

@@ -132,7 +132,7 @@ def test_whisper_hears_thirty_seconds(whisper_engine: Engine, tmp_path: Path) ->
     record = Record({"id": "long", "audio_filepath": str(path)})
     (reject,) = Transcriber(whisper_engine, 4)([record])
     assert isinstance(reject, Reject)
-    assert "31.0 s is longer than the 30 s that whisper:" in reject.error
+    assert "it is longer than the 30 s that whisper:" in reject.error
     (part,) = Transcriber(whisper_engine, 4)([record.with_fields(offset=29.0, duration=1.0)])
     assert isinstance(part, Record)
     assert part.fields["asr"]["model"] == whisper_engine.name

@@ -37,6 +37,11 @@ def test_flags(
     assert flags(text, seconds, logprob, no_speech) == expected
 
 
+def test_marks_that_stand_alone_are_no_words() -> None:
+    assert flags(".", 0.1) == ["empty"]
+    assert flags("Oh ! Ah ! Non ! Si !", 1.0) == []
+
+
 def test_compression_ratio_is_that_of_whisper() -> None:
     from whisper.utils import compression_ratio as reference
 

@@ -19,7 +19,7 @@ from lanser_cli.asr.quality import Thresholds
 from lanser_cli.asr.throughput import Throughput
 from lanser_cli.asr.transcribe import TranscribeSettings, decode_ahead
 from lanser_cli.asr.transcriber import Transcribed, Transcriber
-from lanser_cli.audio import sound
+from lanser_cli.audio import sound, utterance
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.audio.segments import Segmentation
 from lanser_cli.audio.utterance import Utterance
@@ -105,10 +105,36 @@ def test_longer_than_the_window_is_a_reject(shuffled: list[Record]) -> None:
         assert isinstance(outcome, Reject) == (int(str(outcome.id)[1:]) > 3200)
     (worst,) = [outcome for outcome in outcomes if outcome.id == "n3500"]
     assert isinstance(worst, Reject)
-    assert "0.2 s is longer than the 0 s" in worst.error
+    assert "it is longer than the 0 s" in worst.error
     assert "give records with 'offset' and 'duration'" in worst.error
     part = shuffled[0].with_fields(duration=0.05)
     assert isinstance(Transcriber(engine, 4)([part])[0], Record)
+
+
+def test_hours_of_sound_are_not_decoded_to_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.tile(tone(1.0), 100), 16_000)
+    (record,) = ingest([str(path)], "x")
+    assert isinstance(record, Record)
+    decoded: list[int] = []
+    load = utterance.load_available
+
+    def counted(record: Record) -> tuple[np.ndarray, bool]:
+        samples, is_cut = load(record)
+        decoded.append(len(samples) // 16_000)
+        return samples, is_cut
+
+    monkeypatch.setattr(utterance, "load_available", counted)
+    for seconds, length in ((100.0, "100.0 s"), (None, "it")):
+        ahead = decode_ahead([record.with_fields(duration=seconds)])
+        (found,) = Transcriber(LengthEngine(longest=30.0), 4)(ahead)
+        assert isinstance(found, Reject)
+        assert f"{length} is longer than the 30 s" in found.error
+    (found,) = Transcriber(LengthEngine(), 4)(decode_ahead([record]))
+    assert isinstance(found, Record) and found.text == "1600000 samples"
+    assert decoded == [60, 31, 60, 31, 60, 100]
 
 
 def test_what_is_written(shuffled: list[Record], tmp_path: Path) -> None:

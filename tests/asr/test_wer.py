@@ -82,6 +82,15 @@ def test_english_is_not_done_to_other_languages(tmp_path: Path) -> None:
         assert score.errors.substitutions == errors
 
 
+def test_the_language_may_be_that_of_the_reference(tmp_path: Path) -> None:
+    """Many recognisers say none, and one of English alone says English of all."""
+    path = write_jsonl(tmp_path / "r.jsonl", [{"id": "a", "text": "schön", "lang": "de"}])
+    for lang in (None, "en"):
+        score = Score(path)
+        score.add(heard("a", "schon", lang=lang))
+        assert score.errors == Errors(substitutions=1, words=1)
+
+
 @pytest.mark.parametrize(
     ("lang", "said", "wrong", "count"),
     [("zh-TW", "今天天氣很好。", "今天天汽很好", 6), ("ja", "そうですね", "そうですか", 5)],
@@ -90,6 +99,15 @@ def test_where_no_blanks_part_words_each_letter_is_one(
     lang: str, said: str, wrong: str, count: int
 ) -> None:
     """One wrong letter is not a sentence that is wrong as a whole."""
+    assert word_errors(said, wrong, lang) == Errors(substitutions=1, words=count)
+
+
+@pytest.mark.parametrize(
+    ("lang", "said", "wrong", "count"),
+    [("hi", "मैं कि घर", "मैं की घर", 3), ("ta", "கல் நல்ல", "கால் நல்ல", 2), ("th", "กิน", "กีน", 2)],
+)
+def test_a_vowel_sign_is_a_part_of_its_word(lang: str, said: str, wrong: str, count: int) -> None:
+    """Whisper's own normaliser makes it a blank."""
     assert word_errors(said, wrong, lang) == Errors(substitutions=1, words=count)
 
 

@@ -338,6 +338,18 @@ def test_all_of_an_mp3_is_read_that_is_longer_than_its_first_frames_say(tmp_path
         assert probe(str(path)).duration == pytest.approx(seconds, abs=0.3)
 
 
+def test_an_mp3_is_not_said_to_be_as_long_as_its_first_frames_say(tmp_path: Path) -> None:
+    """One without a header that counts its frames, which begins with silence."""
+    data = mp3_of(np.zeros(48_000, np.float32), noise(10.0))
+    size, _ = mp3._frame(data[:10])
+    path = tmp_path / "a.mp3"
+    path.write_bytes(data[size:])
+    with soundfile.SoundFile(path) as file:
+        assert file.frames > 40 * 16_000, "what libsndfile guesses"
+    assert probe(str(path)).duration == len(read(str(path))) / 16_000
+    assert probe(str(path)).duration == pytest.approx(13.0, abs=0.3)
+
+
 def test_the_part_before_the_cut_can_be_had(tmp_path: Path) -> None:
     path = str(cut("wav", 0.5)(tmp_path))
     assert np.array_equal(read(path, 0.25, 0.5), read(path, 0.0, 0.75)[4000:])

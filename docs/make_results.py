@@ -135,17 +135,19 @@ def paired(arm: list[Point], scratch: list[Point]) -> list[Point]:
 def gains(arm: list[Point], scratch: list[Point]) -> list[float]:
     """Of each unit, UAR less that of scratch.
 
-    The mean over the seeds that both have, then over the arm's networks.
+    The mean over the seeds that both have, then over the arm's networks; where another arm stands
+    for scratch, each seed is the mean over its networks.
     """
-    others = {one["seed"]: one["by_unit"] for one in scratch}
+    others = {seed: same for (seed,), same in groups(scratch, "seed")}
     networks = by_network(paired(arm, scratch))
     if not networks:
         return []
+
+    def gain(one: Point, unit: str) -> float:
+        return one["by_unit"][unit] - fmean(o["by_unit"][unit] for o in others[one["seed"]])
+
     return [
-        fmean(
-            fmean(one["by_unit"][unit] - others[one["seed"]][unit] for one in network)
-            for network in networks
-        )
+        fmean(fmean(gain(one, unit) for one in network) for network in networks)
         for unit in sorted(scratch[0]["by_unit"])
     ]
 

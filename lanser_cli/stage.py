@@ -57,11 +57,17 @@ def applied(
                 refuse(outcome)
 
 
-def unique(items: Iterable[Outcome], stage: str) -> Iterator[Outcome]:
-    """Pass records on; one whose id came before becomes a reject."""
+def unique(items: Iterable[Outcome], stage: str, *, within: str | None = None) -> Iterator[Outcome]:
+    """Pass records on; one whose id came before becomes a reject.
+
+    Args:
+        within: key whose values may each have the same ids.
+    """
     seen = StringSet()
     for item in items:
-        if isinstance(item, Record) and not seen.add(item.id):
+        if isinstance(item, Record) and not seen.add(
+            item.id if within is None else f"{item.word(within)}/{item.id}"
+        ):
             yield Reject.of(item, stage, f"duplicate id '{item.id}': make ids unique")
         else:
             yield item

@@ -83,7 +83,8 @@ def new_lines(
     there = {which(json.loads(line)) for line in old}
     for path in found:
         line = probe(path, about) if path.name == "probe.json" else point(path, about, by)
-        if which(line) not in there:
+        if (new := which(line)) not in there:
+            there.add(new)
             yield json.dumps(line, ensure_ascii=False)
 
 

@@ -512,6 +512,10 @@ def test_all_controls_have_a_table_that_says_what_weak_labels_have_over_each(tmp
     assert rows[2][2:4] == ["0.330", "+0.030 [+0.030, +0.030]"]
     assert rows[2][4] == "+0.070 [+0.070, +0.070] |" and rows[0][4] == " |"
     assert "prior" not in results.real_voices(lines)
+    # Of a control of two networks, as of an arm, it is their mean that weak labels are compared to.
+    lines += [line("shuffled", 1, 0.12, pretrain_seed=1)]
+    assert "| 2 | 0.220 | -0.080 [" in results.controls(lines)
+    assert "networks +0.020, -0.180) | +0.180 [+0.180, +0.180] |" in results.controls(lines)
 
 
 def test_a_gain_is_the_mean_over_networks_and_says_that_of_each(tmp_path):
@@ -660,7 +664,7 @@ def test_the_example_of_a_result_has_the_keys_of_a_point(tmp_path, capsys):
         for i in range(8)
     ]
     predictions = write_jsonl(run / "predictions.jsonl", answers)
-    store = [str(predictions), "--to", str(tmp_path / "made.jsonl"), "--set"]
+    store = [str(predictions), str(predictions), "--to", str(tmp_path / "made.jsonl"), "--set"]
     store += [f"{k}={example[k]}" for k in list(example)[: list(example).index("model")]]
     for _ in range(2):  # the second time it is there
         assert points.main(store) == 0

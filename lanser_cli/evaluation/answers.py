@@ -148,29 +148,36 @@ def _of_seeds(record: Record, answer: str) -> Mapping[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Truths by id, from a file of their own."""
+    """Truths by id, from a file of their own; None of a record that has none.
+
+    Attributes:
+        known: how many have one.
+    """
 
     path: Path
-    truths: Mapping[str, object]
+    truths: Mapping[str, str | None]
+    known: int
 
     @classmethod
     def read(cls, path: Path, key: str, ledger: Ledger) -> Reference:
-        """The records of a JSONL file that have `key`, each id once; other lines are rejects.
+        """What the records of a JSONL file have as `key`, each id once; other lines are rejects.
 
         Raises:
             LanserError: the file is not there, or no record in it has the key.
         """
-        truths: dict[str, object] = {}
+        truths: dict[str, str | None] = {}
         same: dict[str, str] = {}
         for item in unique(jsonl.read_records([str(path)], ledger.stage), ledger.stage):
             if isinstance(item, Reject):
                 ledger.read += 1
                 ledger.reject(item)
-            elif isinstance(item, Record) and (found := item.fields.get(key)) is not None:
-                truths[item.id] = same.setdefault(found, found) if isinstance(found, str) else found
-        if not truths:
+            elif isinstance(item, Record):
+                found = item.word(key)
+                truths[item.id] = None if found is None else same.setdefault(found, found)
+        known = sum(found is not None for found in truths.values())
+        if not known:
             raise LanserError(f"--reference {path}: no record in it has '{key}'")
-        return cls(path, truths)
+        return cls(path, truths, known)
 
 
 def heard_in_words(heard: int, total: int) -> str:
@@ -305,7 +312,7 @@ class Judged:
             LanserError: most ids are not in the reference, or no record has a truth.
         """
         if self._reference is not None:
-            path, total = self._reference.path, len(self._reference.truths)
+            path, total = self._reference.path, self._reference.known
             if 2 * self._strange > self._read:
                 raise LanserError(
                     f"{self._name}: {self._strange} of its {self._read} ids are not in {path}, "
@@ -332,7 +339,7 @@ class Judged:
             console.warn(f"{self._ledger.stage}: {self._name}: {warning}")
         if not self._there:
             if self._reference:
-                where = f"is in {self._reference.path}"
+                where = f"has '{self._truth}' in {self._reference.path}"
             else:
                 where = f"has '{self._truth}' ({near(self._truth, self.seen)})"
             raise LanserError(f"{self._name}: none of its records {where}: nothing to compare with")

@@ -8,7 +8,7 @@ million clips of 4 s take 0.8 GB + 1 GB, and 2 GB more while two halves of them 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from lanser_cli import console, workers
@@ -63,18 +63,19 @@ def collect(
     sides = {} if by_split else {name: Side(name) for name in inputs}
     asked: deque[tuple[Record, Side]] = deque()
     """The records that are being listened to, in their order, and their sides."""
+    refused: Counter[str | None] = Counter()
+    within = "split" if by_split else None  # an id in two splits is no repeat but a leak
 
     def refuse(reject: Reject, name: str | None) -> None:
         ledger.reject(reject)
-        if name in sides:
-            sides[name].rejected += 1
+        refused[name] += 1
 
     def read() -> Iterator[Record]:
         for path in inputs:
-            for item in unique(reader.records_of([path], "audit"), "audit"):
+            for item in unique(reader.records_of([path], "audit"), "audit", within=within):
                 ledger.read += 1
                 if isinstance(item, Reject):
-                    refuse(item, None if by_split else path)
+                    refuse(item, _split(item) if by_split else path)
                 elif isinstance(item, Dropped):
                     ledger.dropped[item.reason] += 1
                 else:
@@ -102,6 +103,7 @@ def collect(
                     ledger.done += 1
             meter.reach(ledger.met)
     for side in sides.values():
+        side.rejected = refused[side.name]
         if len(side.unheard) == len(side.ids):
             raise LanserError(f"audit: {side.name}: no record to audit in it ({ledger})")
     if len(sides) < 2:
@@ -110,6 +112,11 @@ def collect(
             f"audit: {inputs[0]} has {found}: name two sets, or one with several splits ({ledger})"
         )
     return list(sides.values())
+
+
+def _split(reject: Reject) -> str | None:
+    """The split that a rejected line names; None where it names none."""
+    return Record(reject.record).split if isinstance(reject.record, dict) else None
 
 
 def say(findings: Iterable[Finding]) -> None:

@@ -98,8 +98,8 @@ class Finding:
     """One check of one pair of sides.
 
     Attributes:
-        shared: values that both sides have; for `fingerprint`, records of the second side that
-            sound like one of the first.
+        shared: values that both sides have; for `fingerprint`, records of the side with more sound
+            that sound like one of the other.
         records: how many records of each side have one of these; for `fingerprint`, those found.
         missing: how many records of each side the check could not look at.
         not_checked: why nothing could be compared; None if it could.

@@ -35,7 +35,8 @@ def compare(
 
     Args:
         inputs: run folders, folders of runs `seed-N`, or JSONL; the first is the reference of the
-            others.
+            others. A comparison that is named twice counts once; one of a run with itself only
+            where there is no other.
         pairs: further comparisons, `REFERENCE,OTHER`, such as those on other corpora.
         truth, answer, by: as `Answers.of` takes them.
         output: folder for the report.
@@ -48,7 +49,9 @@ def compare(
     """
     if len(inputs) == 1 or not (inputs or pairs):
         raise UsageError("compare needs two runs: the reference, and another of the same records")
-    wanted = [(inputs[0], other) for other in inputs[1:]] + [_pair(words) for words in pairs]
+    every = [(inputs[0], other) for other in inputs[1:]] + [_pair(words) for words in pairs]
+    # `RUN runs/*` names RUN twice, and p is adjusted for the number of comparisons.
+    wanted = [pair for pair in dict.fromkeys(every) if pair[0] != pair[1]] or every[:1]
     names = list(dict.fromkeys(name for pair in wanted for name in pair))
     runs = {name: list(runs_of(name).values()) or [name] for name in names}
     for run in chain(*runs.values()):

@@ -292,9 +292,12 @@ def _flipped(
     """
     if exact:
         counts, times = np.repeat(counts, times, axis=1), np.ones(int(times.sum()), np.int64)
-    kinds = len(times)
     totals = (times[:, None, None] * counts).sum(axis=1)
-    step = (counts[1] - counts[0]).reshape(kinds, -1)
+    step = (counts[1] - counts[0]).reshape(len(times), -1)
+    if not exact:  # units that an exchange changes alike are drawn as one: there may be millions
+        step, kind = np.unique(step, axis=0, return_inverse=True)
+        times = np.bincount(kind.ravel(), times).astype(np.int64)
+    kinds = len(times)
     count = 2 ** (kinds - 1) if exact else DRAWS
     draw = np.random.default_rng(seed)
     for start in range(0, count, _BLOCK):

@@ -60,7 +60,7 @@ def evaluate(
     Raises:
         UsageError: there is a certificate but no report, or it is of other records; or there is no
             such change of sound, or another truth or answer than it, or what is fused, is measured
-            by; or there are no two files to fuse.
+            by; or there are no two files to fuse, or one is called as what is fused.
         LanserError: an input is not there, or has nothing to compare.
     """
     if audit is not None and output is None:
@@ -78,6 +78,11 @@ def evaluate(
         raise UsageError(
             "--fuse joins two inputs or more, and reads them twice: name files or runs"
         )
+    if fuse and fusion.FUSED in inputs:
+        raise UsageError(
+            f"--fuse calls what it adds '{fusion.FUSED}', as an input is called: write "
+            f"./{fusion.FUSED}"
+        )
     for name in inputs:
         predictions_of(name)
         if changes and not os.path.isdir(name):
@@ -91,7 +96,8 @@ def evaluate(
     measured = [*names, *([fusion.FUSED] if fuse else [])]
     for name in measured:
         mistakes, about = Mistakes(answer), abouts.get(name)
-        if name == fusion.FUSED:
+        joins = fuse and name == fusion.FUSED
+        if joins:
             answers = fusion.fuse(names, truth=truth, by=by, reference=truths)
         else:
             answers = read_answers(
@@ -109,10 +115,10 @@ def evaluate(
         result = result_of_run(answers)
         _say(name, result, about)
         changed = None
-        if changes and name != fusion.FUSED:
+        if changes and not joins:
             changed = _under(changes, name, truth=truth, by=by, device=device)
         use = runs.use_of_labels(Path(name)) if about else None
-        joined = list(abouts.values()) if name == fusion.FUSED else []
+        joined = list(abouts.values()) if joins else []
         entries[name] = Entry(
             *(result, about, use, mistakes.surest, changed, answers.heard), joined
         )

@@ -51,8 +51,11 @@ class Tested:
     costs: dict[str, float]
 
 
-def divided(records: Sequence[Record], protocol: Protocol, ledger: Ledger) -> list[Fold]:
-    """The folds of fine-tuning; the ledger has what is trained and tested on, and what is not.
+def divided(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
+    """The folds of fine-tuning.
+
+    Args:
+        records: all, also those without features: who is in which fold hangs on every record.
 
     Raises:
         LanserError: there is no test; or as `divide`.
@@ -61,6 +64,29 @@ def divided(records: Sequence[Record], protocol: Protocol, ledger: Ledger) -> li
     folds = divide(records, protocol)
     if not any(fold.test for fold in folds):
         raise LanserError("--folds 0 leaves nothing to test on")
+    return folds
+
+
+def known(
+    folds: Sequence[Fold], records: Sequence[Record], protocol: Protocol, ledger: Ledger
+) -> list[Fold]:
+    """Folds with those of their records that have features; without folds that test none.
+
+    Args:
+        records: that have.
+        ledger: gets what is trained and tested on, and what is not.
+
+    Raises:
+        LanserError: a fold has none left to train on, or none has any to test on.
+    """
+    ids = {record.id for record in records}
+    left = (
+        Fold(fold.name, *([one for one in side if one.id in ids] for side in _sides(fold)))
+        for fold in folds
+    )
+    folds = [fold for fold in left if fold.test]
+    if not folds or not all(fold.training for fold in folds):
+        raise LanserError(f"{ledger.stage}: nothing left to train on or to test on: {ledger}")
     used = {one.id for fold in folds for side in (fold.training, fold.test) for one in side}
     apart = {one.id for fold in folds for one in fold.validation} - used
     ledger.done += len(used)
@@ -71,6 +97,10 @@ def divided(records: Sequence[Record], protocol: Protocol, ledger: Ledger) -> li
         if count:
             ledger.dropped[reason] += count
     return folds
+
+
+def _sides(fold: Fold) -> tuple[list[Record], list[Record], list[Record]]:
+    return fold.training, fold.test, fold.validation
 
 
 def over_folds(

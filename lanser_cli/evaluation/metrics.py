@@ -210,9 +210,9 @@ def confusions(*several: Answers) -> tuple[NDArray[np.int64], NDArray[np.int64]]
         ]
     )
     if first.owners is None:  # units that are alike are counted once: there may be millions
-        codes = cells[0].copy()
-        for other in cells[1:]:
-            codes = codes * size + other
+        codes = cells[0]
+        for other in cells[1:]:  # numbered anew, since powers of `size` outgrow 64 bits
+            codes = np.unique(codes, return_inverse=True)[1] * size + other
         _, examples, times = np.unique(codes, return_index=True, return_counts=True)
         owners, cells = np.arange(len(examples)), cells[:, examples]
     else:

@@ -22,7 +22,7 @@ from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import load_taxonomy
 from lanser_cli.entailment.text_vectors import text_vectors
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.evaluation.linear import Array, Tested, divided, over_folds, write_run
+from lanser_cli.evaluation.linear import Array, Tested, divided, known, over_folds, write_run
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.strays import taxonomy_of
 from lanser_cli.records import Record, Reject
@@ -63,13 +63,16 @@ def text_only(
         LanserError: no record has both, or they cannot be divided so.
         UsageError: there is no crosswalk to the labels, or it leads to none of them.
     """
-    records = _records(inputs or ["-"], protocol, ledger)
-    labels = human_label_set(records)
+    every = _records(inputs or ["-"], protocol, ledger)
+    records = [record for record in every if _words(record)]
+    if not records:
+        raise LanserError(f"{STAGE}: no record has 'text' and 'label': {ledger}")
+    labels = human_label_set(every)
     way = _way(taxonomy, crosswalk, labels)
-    folds = divided(records, protocol, ledger)
-    missing = protocol.missing(records)
+    folds = known(divided(every, protocol), records, protocol, ledger)
+    missing = protocol.missing(every)
     scorer = PairScorer(device=parse_devices(device)[0])
-    texts = [str(record.text).strip() for record in records]
+    texts = [_words(record) for record in records]
     distinct = list(dict.fromkeys(texts))
     place = {text: row for row, text in enumerate(distinct)}
     each = [place[text] for text in texts]
@@ -96,7 +99,12 @@ def text_only(
     return made, results
 
 
+def _words(record: Record) -> str:
+    return (record.text or "").strip()
+
+
 def _records(inputs: Sequence[str], protocol: Protocol, ledger: Ledger) -> list[Record]:
+    """The records to divide; those without a text are counted as dropped."""
     jsonl.check_files(inputs)
     records = []
     for item in unique(jsonl.read_records(inputs, STAGE), STAGE):
@@ -107,12 +115,10 @@ def _records(inputs: Sequence[str], protocol: Protocol, ledger: Ledger) -> list[
             taken = protocol.take(item)
             if isinstance(taken, str):
                 ledger.dropped[taken] += 1
-            elif not (taken.text or "").strip():
-                ledger.dropped["no text"] += 1
             else:
                 records.append(taken)
-    if not records:
-        raise LanserError(f"{STAGE}: no record has 'text' and 'label': {ledger}")
+                if not _words(taken):
+                    ledger.dropped["no text"] += 1
     return records
 
 

@@ -14,6 +14,7 @@ from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.linear import (
     Classifier,
     divided,
+    known,
     over_folds,
     scaled_by_speaker,
     write_run,
@@ -56,15 +57,16 @@ def baseline(
         UsageError: `normalise` needs a speaker that a record does not name.
     """
     labelled = gather(inputs, ledger, fetch, take=protocol.take)
+    labels = human_label_set(labelled)
+    folds = divided(labelled, protocol)
     kept = measured(labelled, ledger, measurer, what=STAGE, processes=processes)
     if not kept:
         raise LanserError(f"{STAGE}: no sound could be measured: {ledger}")
     records, features = [Record(one.fields) for one in kept], np.stack([one.found for one in kept])
-    labels = human_label_set(records)
     if normalise == "speaker":
         features = scaled_by_speaker(features, records)
-    folds = divided(records, protocol, ledger)
-    missing = protocol.missing(records)
+    folds = known(folds, records, protocol, ledger)
+    missing = protocol.missing(labelled)
     made: dict[str, Any] = {"run": str(run), "labels": list(labels)}
     if protocol.standard:
         made |= {"protocol": protocol.protocol, "missing": missing}

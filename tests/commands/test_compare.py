@@ -50,6 +50,18 @@ def test_others_are_compared_with_the_first_and_pairs_on_other_corpora_join_the_
     assert "+0.200" in page and "cannot reach" in page
 
 
+def test_a_comparison_that_is_named_twice_counts_once_and_none_with_itself(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    """As of `compare RUN runs/*`: else p is adjusted for comparisons of nothing."""
+    one, other = (str(predictions(tmp_path / f"{n}.jsonl", n)) for n in (4, 6))
+    [line] = read_jsonl(lanser("compare", one, one, other, "--pair", f"{one},{other}").stdout)
+    assert (line["reference"], line["other"], line["family"]) == (one, other, 1)
+    assert line["uar"]["p_holm"] == line["uar"]["p"] == 2 / 64
+    [line] = read_jsonl(lanser("compare", one, one).stdout)
+    assert line["uar"]["p"] == 1
+
+
 @pytest.mark.parametrize("words", [[], ["one.jsonl"], ["--pair", "one.jsonl"]])
 def test_one_run_alone_is_a_usage_error(lanser: Lanser, words: list[str], tmp_path: Path) -> None:
     predictions(tmp_path / "one.jsonl", 4)

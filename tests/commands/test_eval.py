@@ -49,6 +49,24 @@ def test_a_reference_of_other_records_is_refused_and_the_rejects_are_written(
     assert [one["record"] for one in read_jsonl(rejects)] == ["torn"]
 
 
+def test_records_of_a_reference_that_have_no_truth_yet_are_dropped_as_such(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    rows = answers([("a", "a"), ("b", "a")] * 10)
+    for n, row in enumerate(rows[6:]):
+        row["label"] = (None, "")[n % 2]
+    gold = write_jsonl(tmp_path / "gold.jsonl", rows)
+    path = write_jsonl(tmp_path / "some.jsonl", answers([("x", "a")] * 20))
+    done = lanser("eval", path, "--reference", gold)
+    assert read_jsonl(done.stdout)[0]["n"] == 6
+    said = done.stderr.decode()
+    assert "20 in, 6 used, 0 rejected, 14 dropped (no label)" in said
+    assert "not in" not in said and "have no answer" not in said
+    others = write_jsonl(tmp_path / "others.jsonl", answers([("x", "a")] * 20)[6:])
+    refused = lanser("eval", others, "--reference", gold, check=1).stderr.decode()
+    assert f"none of its records has 'label' in {gold}: nothing to compare with" in refused
+
+
 def test_a_bad_line_of_the_reference_is_a_reject_and_so_is_a_second_truth(
     lanser: Lanser, tmp_path: Path
 ) -> None:
@@ -165,6 +183,24 @@ def test_runs_are_fused_by_their_mean_log_probability(lanser: Lanser, tmp_path: 
     bare = write_jsonl(tmp_path / "bare.jsonl", answers([("a", "a"), ("b", "b")]))
     done = lanser("eval", files[0], bare, "--fuse", check=1)
     assert b"has 'scores'" in done.stderr
+
+
+def test_an_input_that_is_called_fused_is_itself(lanser: Lanser, tmp_path: Path) -> None:
+    rows = answers([("a", "a"), ("b", "b")] * 3)
+    scored = [row | {"scores": {"a": 0.5, "b": 0.5, row["prediction"]: 0.9}} for row in rows]
+    write_jsonl(tmp_path / "right.jsonl", scored)
+    wrong = [row | {"prediction": "ab"[row["label"] == "a"]} for row in rows]
+    write_jsonl(tmp_path / "fused", wrong)
+    lines = read_jsonl(lanser("eval", "fused", "right.jsonl", cwd=tmp_path).stdout)
+    assert [(line["input"], line["wa"]["value"]) for line in lines] == [
+        ("fused", 0.0),
+        ("right.jsonl", 1.0),
+    ]
+    refused = lanser("eval", "fused", "right.jsonl", "--fuse", cwd=tmp_path, check=2)
+    assert b"write ./fused" in refused.stderr
+    write_jsonl(tmp_path / "fused", [row | {"scores": {"a": 0.5, "b": 0.5}} for row in wrong])
+    lines = read_jsonl(lanser("eval", "./fused", "right.jsonl", "--fuse", cwd=tmp_path).stdout)
+    assert [line["input"] for line in lines] == ["./fused", "right.jsonl", "fused"]
 
 
 def test_what_is_doubtful_of_one_input_is_doubtful_of_what_is_fused(

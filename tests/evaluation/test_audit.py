@@ -301,6 +301,22 @@ def test_three_sides_by_split(apart: tuple[dict, dict], tmp_path: Path) -> None:
     assert [(f.check, f.sides) for f in leaks] == [("speaker", ("s0", "s2"))]
 
 
+def test_an_id_in_two_splits_of_one_set_is_a_leak_and_no_repeat(
+    apart: tuple[dict, dict], tmp_path: Path
+) -> None:
+    one, two = apart
+    rows = [{**one, "split": "train"}, {**two, "id": one["id"], "split": "test"}]
+    torn = [{"id": "b9", "split": "train", "offset": -1}, {**rows[0], "text": "again"}]
+    with Ledger("audit") as ledger:
+        sides = audit.collect([side(tmp_path, "all", torn[0], *rows, torn[1])], ledger)
+    assert [f.check for f in checks.compare(sides) if f.leaks] == ["id"]
+    assert {each.name: (len(each.ids), each.rejected) for each in sides} == {
+        "train": (1, 2),
+        "test": (1, 0),
+    }
+    assert (ledger.read, ledger.done, ledger.rejected) == (4, 2, 2)
+
+
 def test_digest_is_of_ids_and_sound(apart: tuple[dict, dict], tmp_path: Path) -> None:
     one, two = apart
     orders = side(tmp_path, "x", one, two), side(tmp_path, "y", two, {**one, "text": "other"})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test, ttest_rel
+from scipy.stats import norm, permutation_test, ttest_rel
 from sklearn.metrics import f1_score
 
 from lanser_cli.errors import LanserError
@@ -118,6 +119,26 @@ def test_records_without_speakers_are_taken_one_by_one():
         ).pvalue,
         abs=0.03,
     )
+
+
+def test_flips_of_records_that_several_seeds_answered_take_no_memory_by_record():
+    draw = np.random.default_rng(8)
+    ours, theirs = (
+        Answers.of(
+            Record({"id": str(n), "label": "ab"[n % 2], "predictions": dict(zip("01", row))})  # noqa: B905
+            for n, row in enumerate(draw.choice(["a", "b"], (5000, 2)).tolist())
+        ).pooled("01")
+        for _ in NAMES
+    )
+    tracemalloc.start()
+    found = difference(NAMES, ours, theirs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.n, found.units, found.exact) == (10_000, 5000, False)
+    error = (found.scores["wa"].difference.high - found.scores["wa"].difference.value) / 1.96
+    expected = 2 * norm.sf(abs(found.scores["wa"].difference.value) / error)
+    assert found.scores["wa"].p == pytest.approx(expected, abs=0.02)
+    assert peak < 50e6
 
 
 def test_four_speakers_cannot_reach_significance_and_six_can():

@@ -127,6 +127,22 @@ def test_answers_of_more_seeds_than_those_of_the_first_record_are_not_left_out()
         measure_run([*plain, *whole])
 
 
+def test_records_of_no_speaker_are_told_apart_by_each_of_many_seeds():
+    """Sixty powers of as many cells as a confusion has outgrow 64 bits."""
+    records = []
+    for n in range(70):
+        label = "abcdefg"[n % 7]
+        given = {str(seed): label for seed in range(60)}
+        if n > 6:
+            given["0"] = "a"
+        records.append(Record({"id": str(n), "label": label, "predictions": given}))
+    result = measure_run(records)
+    assert result.wa.value == pytest.approx(
+        fmean(one["wa"] for one in result.seeds.values()), abs=1e-6
+    )
+    assert result.wa.value < 1
+
+
 def test_the_example_in_the_documentation_is_measured():
     text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
     example = Record.parse(json.loads(text.split("```json predictions\n")[1].split("```")[0]))
@@ -168,7 +184,7 @@ def test_runs_in_one_folder_are_compared_as_their_answers_pooled_with_the_seed_b
         write_jsonl(tmp_path / f"{arm}.jsonl", pooled)
     done = lanser("compare", *arms, "--pair", "scratch,scratch/seed-0", cwd=tmp_path)
     of_folders, of_one = read_jsonl(done.stdout)
-    files = lanser("compare", *(f"{a}.jsonl" for a in arms), "--pair", "scratch.jsonl,weak.jsonl",
+    files = lanser("compare", *(f"{a}.jsonl" for a in arms), "--pair", "weak.jsonl,scratch.jsonl",
                    cwd=tmp_path)  # fmt: skip
     of_files, _ = read_jsonl(files.stdout)
     assert of_folders == of_files | {"reference": "scratch", "other": "weak"}

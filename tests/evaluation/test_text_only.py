@@ -39,7 +39,10 @@ def test_well_above_chance_where_words_tell(lanser: Lanser, tmp_path: Path) -> N
         for speaker in range(6)
         for n, text in enumerate(texts)
     ]
-    path = write_jsonl(tmp_path / "said.jsonl", [*values, {"id": "mute", "label": "joy"}])
+    path = write_jsonl(
+        tmp_path / "said.jsonl",
+        [*values, {"id": "mute", "label": "joy", "speaker": values[0]["speaker"]}],
+    )
     run = tmp_path / "run"
     done = lanser("text-only", path, "--folds", "3", "--device", "cpu", "-o", run)
     [line] = read_jsonl(done.stdout)

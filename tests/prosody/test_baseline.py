@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from conftest import Lanser, read_jsonl, tone, write_jsonl
 
-from lanser_cli.evaluation.linear import COSTS, divided, over_folds, scaled_by_speaker
+from lanser_cli.evaluation.linear import COSTS, divided, known, over_folds, scaled_by_speaker
 from lanser_cli.lock import claimed_new_folder
 from lanser_cli.models.front_end import FrontEnd, LogMel
 from lanser_cli.prosody.functionals import MELS, functionals
@@ -99,6 +99,26 @@ def test_its_folds_are_those_of_finetune(corpus: Path) -> None:
     assert set(tested.costs) == {fold.name for fold in folds}
 
 
+@pytest.mark.parametrize("verb", ["baseline", "text-only"])
+def test_a_record_without_features_leaves_the_others_in_the_folds_of_finetune(
+    verb: str, lanser: Lanser, corpus: Path, tmp_path: Path
+) -> None:
+    values = [one | {"text": "so it is"} for one in read_jsonl(corpus)]
+    for one in values[4:40:6]:  # most of one speaker
+        one |= {"text": " ", "duration": 0.05}
+    path = write_jsonl(tmp_path / "some.jsonl", values)
+    line = (verb, path, "--folds", "3", "--fraction", ".5", "-o", tmp_path / "run")
+    words = ("-t", "ekman6", "--crosswalk", "iemocap4") if verb == "text-only" else ()
+    done = lanser(*line, *words, check=0 if words else 3)
+    folds = divide([Record(one) for one in values], Protocol(folds=3, fraction=0.5))
+    wanted = {one.id: fold.name for fold in folds for one in fold.test}
+    made = read_jsonl(tmp_path / "run" / "logistic" / "predictions.jsonl")
+    assert {one["id"]: one["test_fold"] for one in made} == {
+        one["id"]: wanted[one["id"]] for one in values if one["text"] != " "
+    }
+    assert (b"6 dropped (no text)" if words else b"6 rejected") in done.stderr
+
+
 def test_inner_folds_keep_the_group_of_the_protocol_apart() -> None:
     labels = list(standard("meld-7-split").labels)
     records = [
@@ -109,7 +129,7 @@ def test_inner_folds_keep_the_group_of_the_protocol_apart() -> None:
     ]  # fmt: skip
     protocol, ledger = Protocol(protocol="meld-7-split"), Ledger("baseline")
     ledger.read = len(records)
-    folds = divided(records, protocol, ledger)
+    folds = known(divided(records, protocol), records, protocol, ledger)
     assert str(ledger).startswith("63 in, 42 used, 0 rejected, 21 dropped (for validation)")
     features = np.array([[float(labels.index(one.label))] for one in records])
     tested = over_folds("logistic", features, records, folds, protocol)

@@ -114,7 +114,7 @@ def pretrain(
     result |= {} if control == "none" else {"control": control}
     if resume and folder.finished:
         console.info(f"pretrain: {run} is trained already; nothing to do")
-        _reject_unread(records, folder, ledger)
+        _reject_unread(found, folder, ledger)
         return result
     torch.manual_seed(recipe.seed)
     network = SpeechClassifier(architecture)
@@ -138,7 +138,7 @@ def pretrain(
             what="pretrain",
             speakers=speakers,
         )
-    _reject_unread(records, folder, ledger)
+    _reject_unread(found, folder, ledger)
     return result
 
 
@@ -177,7 +177,7 @@ def _check_scored(records: Sequence[WeakUtterance], ledger: Ledger) -> None:
 
 
 def _reject_unread(records: Sequence[Record], run: RunFolder, ledger: Ledger) -> None:
-    """File what could not be read in training."""
+    """File what could not be read in training, with its own weak label and not a control's."""
     unread = set(run.unread)
     for record in records:
         if record.id in unread:

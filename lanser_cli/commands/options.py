@@ -140,7 +140,8 @@ OneDevice = Annotated[
 ]
 
 
-Seed = Annotated[int, RUNNING.option(help="Seed of all random choices.")]
+# No library takes less than 0, and scikit-learn no more than 32 bits.
+Seed = Annotated[int, RUNNING.option(min=0, max=2**32 - 1, help="Seed of all random choices.")]
 
 
 Quiet = Annotated[

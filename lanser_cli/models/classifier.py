@@ -27,6 +27,9 @@ class Architecture:
         crop_seconds: length of audio the network sees at once.
         front_end: the log-mel settings.
         trim: silence before and after speech is left out, in training and of what is predicted.
+
+    Raises:
+        UsageError: there is no such `name`.
     """
 
     name: str
@@ -35,21 +38,18 @@ class Architecture:
     front_end: FrontEnd = field(default_factory=FrontEnd)
     trim: bool = False
 
+    def __post_init__(self) -> None:
+        if self.name not in ARCHITECTURES:
+            raise UsageError(
+                f"unknown architecture '{self.name}': choose from {', '.join(ARCHITECTURES)}"
+            )
+
 
 class SpeechClassifier(nn.Module):
-    """A log-mel front-end, a timm ResNet on it, and a linear layer.
-
-    Raises:
-        UsageError: unknown architecture.
-    """
+    """A log-mel front-end, a timm ResNet on it, and a linear layer."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        if architecture.name not in ARCHITECTURES:
-            raise UsageError(
-                f"unknown architecture '{architecture.name}': choose from "
-                f"{', '.join(ARCHITECTURES)}"
-            )
         self.architecture = architecture
         self.front_end = LogMel(architecture.front_end)
         shape = ARCHITECTURES[architecture.name]

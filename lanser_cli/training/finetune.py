@@ -132,7 +132,10 @@ def finetune(
     """
     if recipe.freeze and start.init is None:
         raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
-    start.architecture()  # what cannot be started from is said before anything is read
+    start.architecture()  # what cannot work is said before anything is read
+    recipe.on(choose_device(device))
+    if not resume:
+        RunFolder(run).check_new()
     records = gather(inputs, ledger, fetch, take=protocol.take)
     return tune(
         *(records, run, protocol, recipe, ledger),

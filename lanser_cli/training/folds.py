@@ -55,9 +55,9 @@ class Protocol:
         min_seconds, max_seconds: the utterances to use, as `Lengths`.
 
     Raises:
-        UsageError: `fraction` is 0, `test` is not of this form, `validation` is with several
-            groups or with an official one, or there is no such `protocol`, or it is with what it
-            stands for; or as `Lengths`.
+        UsageError: `fraction` is 0, `folds` is 1, `test` is not of this form, `validation` is with
+            several groups or with an official one, or there is no such `protocol`, or it is with
+            what it stands for; or as `Lengths`.
     """
 
     folds: int | None = None
@@ -75,6 +75,8 @@ class Protocol:
         self.held_out()
         if not self.fraction:
             raise UsageError("--fraction 0 leaves nothing to train on: name a share above 0")
+        if self.folds == 1:
+            raise UsageError("--folds 1 leaves nothing to train on: two at least, or 0 for no test")
         Lengths(self.min_seconds, self.max_seconds)
         if self.standard and (self.folds is not None or self.test or self.group != "speaker"):
             raise UsageError(

@@ -13,7 +13,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import SpeechClassifier
 from lanser_cli.models.norms import synchronised
 from lanser_cli.training.batches import Batch
@@ -73,8 +72,6 @@ class Learner:
             device.type, _TYPES.get(precision, torch.bfloat16), enabled=precision in _TYPES
         )
         if recipe.compile:
-            if device.type != "cuda":
-                raise UsageError("--compile is for a GPU: leave it out, or name one by --device")
             model.backbone.compile()
         self._forward: nn.Module = model
         if ranks.count > 1:

@@ -94,7 +94,7 @@ def predict_files(
     )
     settings = {
         "--run (its weights)": [digest_of_weights(folder) for folder in folders],
-        "--crosswalk": crosswalk and named(crosswalk),
+        "--crosswalk": crosswalk and ":".join(map(named, crosswalk.split(":", 1))),
         "--calibrate": calibrate,
         "--channel": channel,
         **({"--embed": True} if pipe.has_rows else {}),
@@ -127,16 +127,11 @@ def _sampled(items: Iterable[Outcome], predictor: Predictor) -> NDArray[np.float
         LanserError: there is none, or all are the same.
     """
     sample = heapq.nsmallest(SAMPLE, _records(items), key=lambda record: string64(record.id))
-    rows = [
-        list((outcome.scores or {}).values())
-        for window in windows(sample, WINDOW)
-        for outcome in predictor(window)
-        if isinstance(outcome, Record)
-    ]
+    rows = [row for window in windows(sample, WINDOW) for row in predictor.probabilities(window)]
     if not rows:
         raise LanserError("--calibrate batch: no sound of the input can be read")
     found = np.array(rows)
-    different = len(np.unique(found, axis=0))
+    different = len(np.unique(found.round(6), axis=0))
     if different == 1:
         raise LanserError(
             "--calibrate batch: the model answers all of the input alike, so that the mean would "
@@ -197,16 +192,17 @@ class Predictor:
             self.labels = translation.labels
 
     def __call__(self, window: Sequence[Record]) -> list[Outcome]:
-        outcomes, waveforms = load_window(window, self._stage, self._load)
-        levels = self._levels(window, outcomes, waveforms)
-        if waveforms:
-            mean, embeddings = self.answers(list(waveforms.values()), levels)
-            for place, (index, probabilities) in enumerate(zip(waveforms, mean, strict=True)):
-                record = self._predicted(window[index], probabilities)
-                if embeddings is not None:
-                    record = WithRow(record.fields, embeddings[place].numpy())
-                outcomes[index] = record
+        outcomes, found, embeddings = self._answered(window)
+        for place, (index, probabilities) in enumerate(found.items()):
+            record = self._predicted(window[index], probabilities)
+            if embeddings is not None:
+                record = WithRow(record.fields, embeddings[place].numpy())
+            outcomes[index] = record
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def probabilities(self, window: Sequence[Record]) -> list[list[float]]:
+        """Those of the records that can be answered, `[n, labels]`, not rounded as `scores` are."""
+        return [row.tolist() for row in self._answered(window)[1].values()]
 
     def answers(
         self, waveforms: Sequence[Tensor], levels: Tensor | None = None
@@ -241,6 +237,17 @@ class Predictor:
         if self._translation is not None:
             probabilities = torch.from_numpy(self._translation(probabilities.double().numpy()))
         return probabilities, embeddings
+
+    def _answered(
+        self, window: Sequence[Record]
+    ) -> tuple[list[Outcome | None], dict[int, Tensor], Tensor | None]:
+        """Rejects in their places, probabilities by place, and representations if asked for."""
+        outcomes, waveforms = load_window(window, self._stage, self._load)
+        levels = self._levels(window, outcomes, waveforms)
+        if not waveforms:
+            return outcomes, {}, None
+        mean, embeddings = self.answers(list(waveforms.values()), levels)
+        return outcomes, dict(zip(waveforms, mean, strict=True)), embeddings
 
     def _levels(
         self,

@@ -74,9 +74,14 @@ def pretrain(
     Raises:
         LanserError: fewer than two different weak labels, no scores for soft targets, or none of
             `labels` is for the data.
+        UsageError: `run` is there already, or another one than `resume` asks for.
     """
     controls.check(control, targets, recipe.score_weighted)
     where = choose_device(device)
+    recipe, folder = recipe.on(where), RunFolder(run)
+    architecture = Architecture(model, (), crop, FrontEnd(normalise=normalise), trim)
+    if not resume:
+        folder.check_new()
     inputs, cache = stream(inputs, fetch, fetch_limit)
     if cache is not None:
         _check_in_blocks(recipe, normalise)
@@ -84,7 +89,6 @@ def pretrain(
     found = _weak_utterances(
         inputs, ledger, targets, control, normalise, labels, split, lengths, fetch
     )
-    architecture = Architecture(model, (), crop, FrontEnd(normalise=normalise), trim)
     found, speakers = known_speakers(found, architecture, ledger)
     if targets == "soft":
         _check_scored(found, ledger)
@@ -94,7 +98,6 @@ def pretrain(
     ledger.done = len(examples)
     if cache is not None:
         cache.check_blocks(recipe.shuffle_buffer, len(examples))
-    recipe, folder = recipe.on(where), RunFolder(run)
     learned = (
         (one.record, (one.target, one.weight, *([one.record.speaker] if speakers else [])))
         for one in examples
@@ -111,7 +114,7 @@ def pretrain(
     result |= {} if control == "none" else {"control": control}
     if resume and folder.finished:
         console.info(f"pretrain: {run} is trained already; nothing to do")
-        _reject_unread(records, folder, ledger)
+        _reject_unread(found, folder, ledger)
         return result
     torch.manual_seed(recipe.seed)
     network = SpeechClassifier(architecture)
@@ -135,7 +138,7 @@ def pretrain(
             what="pretrain",
             speakers=speakers,
         )
-    _reject_unread(records, folder, ledger)
+    _reject_unread(found, folder, ledger)
     return result
 
 
@@ -174,7 +177,7 @@ def _check_scored(records: Sequence[WeakUtterance], ledger: Ledger) -> None:
 
 
 def _reject_unread(records: Sequence[Record], run: RunFolder, ledger: Ledger) -> None:
-    """File what could not be read in training."""
+    """File what could not be read in training, with its own weak label and not a control's."""
     unread = set(run.unread)
     for record in records:
         if record.id in unread:

@@ -99,7 +99,13 @@ class Recipe:
         return Augmentation(self.gain_db, noise, self.tempo)
 
     def on(self, device: torch.device) -> Recipe:
-        """The recipe with its precision resolved for a device: float32, bfloat16 or float16."""
+        """The recipe with its precision resolved for a device: float32, bfloat16 or float16.
+
+        Raises:
+            UsageError: it is to be compiled, and that device is no GPU.
+        """
+        if self.compile and device.type != "cuda":
+            raise UsageError("--compile is for a GPU: leave it out, or name one by --device")
         if self.precision != "auto":
             return self
         if bfloat16_pays(device):

@@ -131,3 +131,18 @@ def test_labels_that_a_run_does_not_know_count_as_wrong_and_are_said(
     done = lanser("eval", "-", input=answers)
     assert read_jsonl(done.stdout)[0]["uar"]["value"] == 0.0
     assert b"answers that never are the truth: 12 " in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+def test_what_cannot_work_is_said_before_anything_is_read_and_leaves_no_run(
+    verb: str, tiny_run: Path, tmp_path: Path, lanser: Lanser
+) -> None:
+    """A folder that holds the run of a wrong command would keep the right one out."""
+    run = tmp_path / "run"
+    for words, said in (
+        (("--model", "resnet", "-o", run), b"unknown architecture 'resnet'"),
+        (("--compile", "--device", "cpu", "-o", run), b"--compile is for a GPU"),
+        (("-o", tiny_run), b"holds a run already"),
+    ):
+        refused = lanser(verb, tmp_path / "unread.jsonl", *words, check=2)
+        assert said in refused.stderr and not run.exists()

@@ -8,6 +8,7 @@ import pickle
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -348,6 +349,24 @@ def test_what_workers_share_is_small():
     ]
     crops = Crops([Example(record, (0.5,) * 6) for record in records], 8_000, seed=0)
     assert len(pickle.dumps(crops)) / 2000 < 150, "bytes an utterance"
+
+
+def test_where_millions_lie_is_found_in_little_memory():
+    """The folders and tars are few, and their names long."""
+    folder = "speech/" + 20 * "x" + "/corpus-of-some-year/release-2/shards"
+    records = [
+        Record({"id": f"u{n}", "audio_filepath": f"{folder}/a-{n // 500:06d}.tar#u{n}.flac"})
+        for n in range(5000)
+    ]
+    examples = [Example(record, (0.5, 0.5)) for record in records]
+    tracemalloc.start()
+    try:
+        crops = Crops(examples, 8_000, seed=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / 5000 < 700, "bytes an utterance"
+    assert crops.home(4999) == f"{folder}/a-000009.tar"
 
 
 def test_the_next_item_is_made_while_one_is_in_use_and_the_first_by_the_caller():

@@ -109,6 +109,12 @@ def test_no_folds_train_on_all():
     assert len(fold.training) == 48 and not fold.test
 
 
+def test_one_fold_is_no_division():
+    """It was said that all records had the same speaker."""
+    with pytest.raises(UsageError, match="--folds 1 leaves nothing to train on"):
+        Protocol(folds=1)
+
+
 def test_one_speaker_cannot_be_divided():
     with pytest.raises(LanserError, match="all records have the same 'speaker'"):
         divide(corpus(speakers=1), Protocol())

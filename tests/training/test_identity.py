@@ -26,6 +26,7 @@ OTHER = {
     bool: True,
     type(None): "speaker=x",
     "noise_db": "1..2",
+    "name": "resnet18",
     "max_seconds": 9.0,
 }
 SLIM = ("--model", "resnet18-slim", "--device", "cpu", "--crop", "0.5", "--batch-size", "8")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Lanser, read_jsonl, write_jsonl
+from safetensors.torch import load_file, save_file
 
 from lanser_cli.errors import UsageError
 from lanser_cli.training.translation import Translation
@@ -71,6 +75,40 @@ def test_what_is_read_twice_may_be_named_by_a_pattern(
     tars = tmp_path / "set" / "speech-{000000..000001}.tar"
     assert read_jsonl(lanser("predict", tars, *line).stdout) == whole
     assert len(read_jsonl(lanser("predict", clips / "*.wav", *line).stdout)) == 12
+
+
+def test_a_label_of_hardly_any_probability_is_not_the_answer_to_all(
+    lanser: Lanser, labelled: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """Its probabilities round to zero, and divided by a mean of zero they would be above all."""
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    weights = load_file(run / "model.safetensors")
+    weights["backbone.fc.bias"][0] -= 18
+    save_file(weights, run / "model.safetensors")
+    line = ("predict", labelled, "--run", run, "--device", "cpu")
+    plain = [one["scores"] for one in read_jsonl(lanser(*line).stdout)]
+    first = next(iter(plain[0]))
+    assert {scores[first] for scores in plain} == {0.0}
+    for one in read_jsonl(lanser(*line, "--calibrate", "batch").stdout):
+        assert one["scores"][first] < 0.5
+
+
+def test_another_taxonomy_under_the_name_of_a_crosswalk_is_another_run(
+    lanser: Lanser, labelled: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """Either side of SOURCE:TARGET may be a file."""
+    source, output = tmp_path / "mine.json", tmp_path / "out.jsonl"
+    shipped = json.loads((files("lanser_cli") / "entailment/taxonomies/ekman6.json").read_text())
+    source.write_text(json.dumps(shipped))
+    way = ("--crosswalk", f"{source}:ravdess8")
+    line = ("predict", labelled, "--run", tiny_run, "--device", "cpu", *way, "-o", output)
+    lanser(*line)
+    assert b"whole already" in lanser(*line, "--resume").stderr
+    one, other = shipped["labels"]["joy"], shipped["labels"]["sadness"]
+    one["common"], other["common"] = other["common"], one["common"]
+    source.write_text(json.dumps(shipped))
+    assert b"another --crosswalk" in lanser(*line, "--resume", check=2).stderr
 
 
 def test_a_mean_that_takes_away_all_that_is_answered_is_refused_and_one_of_few_is_said(

@@ -57,6 +57,17 @@ def test_two_of_forty_are_rejected_and_the_rest_used(
     lanser(*line, "-o", tmp_path / "run", "--resume", env=launched, check=0)  # begins anew for ever
 
 
+def test_a_reject_has_its_own_weak_label_and_not_that_of_a_control(
+    forty: list[dict], tmp_path: Path, lanser: Lanser
+) -> None:
+    damage(forty[3])
+    data = write_jsonl(tmp_path / "data.jsonl", [one | {"label": one["id"][0]} for one in forty])
+    line = ("pretrain", data, *OPTIONS[:-1], "1", "--control", "gold", "-o", tmp_path / "run")
+    lanser(*line, "--rejects", tmp_path / "rejects.jsonl", check=3)
+    [reject] = read_jsonl(tmp_path / "rejects.jsonl")
+    assert (reject["record"]["emotion"], reject["record"]["label"]) == ("b", "0")
+
+
 def test_three_of_forty_end_the_run(forty: list[dict], tmp_path: Path, lanser: Lanser) -> None:
     for value in forty[3:6]:
         damage(value)

@@ -14,7 +14,7 @@ from lanser_cli.records import Record
 from lanser_cli.training import runs
 from lanser_cli.training.heard import Seen
 
-TRANSDUCTIVE = "it has used all of the test side's sound, though no label"
+TRANSDUCTIVE = "it has used all of the test side's sound or texts, though no label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class About:
         validation: UAR on the speakers set apart, by fold, the mean over seeds.
         protocol: the name of its standard protocol, if it has one.
         missing: what is not as that protocol's corpus was published, in words.
-        transductive: test speakers' sound, though not their labels, was used to answer.
+        transductive: it has used all of the test side's sound or texts, though no label.
     """
 
     verb: str

@@ -85,7 +85,7 @@ class Difference:
         least_p: the smallest p that so many units can give.
         family: comparisons made together, which `p_holm` is adjusted for.
         scores: of each of `COMPARED`.
-        transductive: those of the two that have used all of the test side's sound.
+        transductive: those of the two that have used all of the test side's sound or texts.
     """
 
     reference: str

@@ -96,6 +96,8 @@ def text_only(
         details: dict[str, Any] = {"missing": missing, **(asked if found is not trained else {})}
         results[name] = write_run(run / name, STAGE, start, kept, protocol, **details)
         made[name] = results[name].summary()
+    if calibrate == "batch":
+        made["entailment"]["transductive"] = True
     return made, results
 
 

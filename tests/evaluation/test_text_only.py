@@ -55,7 +55,8 @@ def test_well_above_chance_where_words_tell(lanser: Lanser, tmp_path: Path) -> N
     ]
     lanser("compare", run / "entailment", run / "logistic")
     line = ("text-only", path, "--folds", "3", "--device", "cpu", "--calibrate", "batch")
-    lanser(*line, "-o", tmp_path / "calibrated")
+    [made] = read_jsonl(lanser(*line, "-o", tmp_path / "calibrated").stdout)
+    assert made["entailment"]["transductive"] and "transductive" not in made["logistic"]
     done = lanser("eval", *(tmp_path / "calibrated" / name for name in ("entailment", "logistic")))
     assert [one.get("transductive") for one in read_jsonl(done.stdout)] == [True, None]
 

@@ -13,7 +13,7 @@ import soundfile
 from conftest import EKMAN, ROOT, Lanser, read_jsonl
 
 import lanser_cli
-from lanser_cli.entailment.why import options_in
+from lanser_cli.entailment.made_by import options_in
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.records import Record, Reject
 

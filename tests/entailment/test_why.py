@@ -186,13 +186,19 @@ def test_a_batch_prior_is_that_of_the_whole_input_or_an_error(
     assert not prior.exists()
 
 
+def label_by_batch(lanser: Lanser, nli: Path, folder: Path) -> list[dict]:
+    """Write heard.jsonl and, labelled with a prior that no file keeps, weak.jsonl."""
+    values = [{"id": f"u{n}", "text": f"what a day number {n} was {'so ' * n}"} for n in range(24)]
+    write_jsonl(folder / "heard.jsonl", values)
+    options = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--calibrate", "batch")
+    lanser("entail-label", "heard.jsonl", *options, "-o", "weak.jsonl", cwd=folder)
+    return values
+
+
 def test_the_prior_of_a_sample_is_not_that_of_the_whole_and_that_is_said(
     lanser: Lanser, nli: Path, tmp_path: Path
 ) -> None:
-    values = [{"id": f"u{n}", "text": f"what a day number {n} was {'so ' * n}"} for n in range(24)]
-    write_jsonl(tmp_path / "heard.jsonl", values)
-    options = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--calibrate", "batch")
-    lanser("entail-label", "heard.jsonl", *options, "-o", "weak.jsonl", cwd=tmp_path)
+    label_by_batch(lanser, nli, tmp_path)
     lanser("pick", "weak.jsonl", "-n", "7", "-o", "some.jsonl", cwd=tmp_path)
     chosen = read_jsonl(tmp_path / "some.jsonl")[0]["id"]
     done = lanser("why", chosen, "some.jsonl", "--device", "cpu", cwd=tmp_path)
@@ -234,10 +240,7 @@ def test_what_was_said_before_a_record_is_that_of_the_run_or_an_error(
 def test_an_input_that_is_another_by_now_is_not_what_a_prior_was_measured_on(
     lanser: Lanser, nli: Path, tmp_path: Path
 ) -> None:
-    values = [{"id": f"u{n}", "text": f"what a day number {n} was {'so ' * n}"} for n in range(24)]
-    write_jsonl(tmp_path / "heard.jsonl", values)
-    line = ("--model", nli, "-t", "ekman6", "--device", "cpu", "--calibrate", "batch")
-    lanser("entail-label", "heard.jsonl", *line, "-o", "weak.jsonl", cwd=tmp_path)
+    values = label_by_batch(lanser, nli, tmp_path)
     write_jsonl(tmp_path / "heard.jsonl", values[:7])
     [found] = read_jsonl(lanser("why", "u3", "weak.jsonl", "--device", "cpu", cwd=tmp_path).stdout)
     assert found["differs"] == [] and found["prior_texts"] is None

@@ -80,11 +80,12 @@ def known(
         LanserError: a fold has none left to train on, or none has any to test on.
     """
     ids = {record.id for record in records}
-    left = (
-        Fold(fold.name, *([one for one in side if one.id in ids] for side in _sides(fold)))
-        for fold in folds
-    )
-    folds = [fold for fold in left if fold.test]
+
+    def left(side: Sequence[Record]) -> list[Record]:
+        return [record for record in side if record.id in ids]
+
+    every = (Fold(f.name, left(f.training), left(f.test), left(f.validation)) for f in folds)
+    folds = [fold for fold in every if fold.test]
     if not folds or not all(fold.training for fold in folds):
         raise LanserError(f"{ledger.stage}: nothing left to train on or to test on: {ledger}")
     used = {one.id for fold in folds for side in (fold.training, fold.test) for one in side}
@@ -97,10 +98,6 @@ def known(
         if count:
             ledger.dropped[reason] += count
     return folds
-
-
-def _sides(fold: Fold) -> tuple[list[Record], list[Record], list[Record]]:
-    return fold.training, fold.test, fold.validation
 
 
 def over_folds(

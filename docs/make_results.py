@@ -177,7 +177,7 @@ def beside_scratch(
 def real_voices(points: list[Point]) -> str:
     """Of each corpus and share of labels, UAR from scratch and the gain of each arm."""
     rows, held = [], []
-    points = without_further(points)
+    points = without_further(whole(points))
     apart = told(points, REAL_SETTINGS, "corpus", "fraction", "pretrain_steps", "steps")
     arms = sorted({(one["arm"], one["p"]) for one in points} - {SCRATCH}, key=in_order)
     for where, here in groups(points, *REAL_SETTINGS):
@@ -216,7 +216,7 @@ def without_further(points: list[Point]) -> list[Point]:
 def controls(points: list[Point]) -> str:
     """Where all controls were run, the gain of each, and what weak labels have over it."""
     rows = []
-    for where, here in groups(points, *REAL_SETTINGS):
+    for where, here in groups(whole(points), *REAL_SETTINGS):
         by_arm, scratch, _ = beside_scratch(here, "arm", "p", scratch=SCRATCH)
         if not by_arm.keys() >= set(COMPARED):
             continue
@@ -226,6 +226,31 @@ def controls(points: list[Point]) -> str:
             less = "" if arm == BEST else shown(gains(by_arm[BEST], one))
             rows.append((where[0], called(arm), len(one), uar, gained(one, scratch), less))
     head = "| corpus | pre-trained on | seeds | UAR | gain over scratch | weak, p = 1, less this |"
+    return table(head, rows)
+
+
+def whole(points: list[Point]) -> list[Point]:
+    """Those that start from all of a network, or from none."""
+    return [one for one in points if "shrink" not in one]
+
+
+def shrunk(points: list[Point]) -> str:
+    """Where fine-tuning began between a network and fresh weights, beside both."""
+    rows = []
+    for where, here in groups(points, *REAL_SETTINGS):
+        scratch = [one for one in here if (one["arm"], one["p"]) == SCRATCH]
+        tried = [one for one in here if "shrink" in one]
+        for (arm, p, shrink), some in groups(tried, "arm", "p", "shrink"):
+            base = [one for one in whole(here) if (one["arm"], one["p"]) == (arm, p)]
+            alike = (paired(each, some) for each in (scratch, base, some))
+            uars = (f"{fmean(one['uar'] for one in each):.3f}" if each else "" for each in alike)
+            less = (shown(gains(some, each)) for each in (scratch, base))
+            about = (where[0], f"{where[1]:g}", where[-1], called((arm, p)), f"{shrink:g}")
+            rows.append((*about, len(some), *uars, *less))
+    head = (
+        "| corpus | labels | steps | pre-trained on | shrink | seeds | UAR, scratch | whole start "
+        "| shrunk | shrunk, less scratch | less whole start |"
+    )
     return table(head, rows)
 
 
@@ -411,7 +436,8 @@ def decisive(points: list[Point]) -> list[Point]:
 def real_voices_decides(points: list[Point]) -> str:
     """What must come out of `real_voices` with the longest pre-training, and what did."""
     most = max(one["pretrain_steps"] for one in points)
-    rows, points = [], decisive([one for one in points if one["pretrain_steps"] == most])
+    longest = [one for one in whole(points) if one["pretrain_steps"] == most]
+    rows, points = [], decisive(longest)
     apart = told(points, REAL_SETTINGS, "corpus", "pretrain_steps", "steps")
     for where, here in groups(points, *REAL_SETTINGS):
         other = [here[0][key] for key in apart]
@@ -452,7 +478,7 @@ def curves(points: list[Point]) -> str:
     Of the settings that were run with most shares of `DRAWN`.
     """
     apart = [key for key in REAL_SETTINGS if key != "fraction"]
-    points = [one for one in without_further(points) if one["corpus"] == DRAWN]
+    points = [one for one in without_further(whole(points)) if one["corpus"] == DRAWN]
     (corpus, *_, steps), here = max(
         groups(points, *apart), key=lambda item: len({one["fraction"] for one in item[1]})
     )
@@ -524,6 +550,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
     "real-voices": ("real-voices", real_voices),
     "real-voices-decides": ("real-voices", real_voices_decides),
     "real-voices-controls": ("real-voices", controls),
+    "real-voices-shrunk": ("real-voices", shrunk),
     "probes": ("probes", probes),
     "simulate": ("simulate", simulate),
     "simulate-decides": ("simulate", simulate_decides),

@@ -31,6 +31,8 @@
 # MODEL, CROP                     (default: resnet18-slim, 2 seconds)
 # PRETRAIN_STEPS, STEPS, FOLDS    (default: 6000, 400, 4; folds are by speaker, of both sexes)
 # BATCH      utterances a step of fine-tuning (default: 16; points stored before 27 November 2026: 32)
+# SHRINK     share of fresh weights in those that fine-tuning starts from, as lanser finetune has it, in
+#            folders of their own (default: none)
 # SHARE      I/N: of each arm's fine-tunings, every N-th from the I-th on
 #
 # A core with arithmetic for bfloat16 takes about 17 minutes a pre-training and 2 a fine-tuning: with
@@ -55,12 +57,16 @@ batch=${BATCH:-16}
 folds=${FOLDS:-4}
 fractions=${FRACTIONS:-0.05 0.1 0.25 1}
 networks=${PRETRAIN_SEEDS:-0}
+shrunk=${SHRINK:+-shrink-$SHRINK}
 
 # networks_of ARM: which it has; from scratch there is none before fine-tuning.
 networks_of() { if [ "$1" = scratch ]; then echo null; else echo "$networks"; fi; }
 
-# folder ARM NETWORK: where a network is, below pretrained, and what is tuned from it.
+# folder ARM NETWORK: where a network is, below pretrained.
 folder() { case $2 in null | 0) echo "$1" ;; *) echo "$1-seed-$2" ;; esac; }
+
+# tuned_in ARM NETWORK: where what is tuned from it is, below that of the corpus.
+tuned_in() { if [ "$1" = scratch ]; then echo scratch; else echo "$(folder "$1" "$2")$shrunk"; fi; }
 
 label() {
     local p
@@ -91,8 +97,8 @@ tune() {
     local network fraction seed at number=0 init=(--model "$model" --crop "$crop")
     manifest "$kind" "$root" "$tuned/corpus.jsonl"
     for network in $(networks_of "$1"); do
-        at=$(folder "$1" "$network")
-        [ "$1" = scratch ] || init=(--init "$work/pretrained/$at")
+        at=$(tuned_in "$1" "$network")
+        [ "$1" = scratch ] || init=(--init "$work/pretrained/$(folder "$1" "$network")" ${SHRINK:+--shrink "$SHRINK"})
         for fraction in $fractions; do
             for seed in ${SEEDS:-0 1 2}; do
                 number=$((number + 1))
@@ -117,23 +123,24 @@ labeller() {
 }
 
 points() {
-    local arm network p runs found=0 before labeller=none
+    local arm network p runs shrink found=0 before labeller=none
     before=$(stored "$results")
     [ ! -e "$work/weak-$best.jsonl.meta.json" ] || labeller=$(labeller)
     for arm in scratch "${arms[@]}"; do
-        p=null
+        p=null shrink=(${SHRINK:+"shrink=$SHRINK"})
         case $arm in
+            scratch) shrink=() ;;
             weak-*) p=${arm#weak-} ;;
             shuffled | prior | clusters | sentiment) p=$best ;;
         esac
         for network in $(networks_of "$arm"); do
-            runs=("$tuned/$(folder "$arm" "$network")"/*/seed-*/predictions.jsonl)
+            runs=("$tuned/$(tuned_in "$arm" "$network")"/*/seed-*/predictions.jsonl)
             [ -e "${runs[0]}" ] || continue
             found=$((found + ${#runs[@]}))
             python "$here/store_points.py" "${runs[@]}" --to "$results" --set recipe=real-voices \
                 "corpus=$kind" "arm=${arm%-"$p"}" "p=$p" "crop=$crop" "folds=$folds" \
                 "clips=${CLIPS:-all}" "labeller=$labeller" "pretrain_steps=$pretrain_steps" \
-                "pretrain_seed=$network"
+                "pretrain_seed=$network" "${shrink[@]}"
         done
     done
     say_points "$found" "$tuned" "$before" "$results"
@@ -146,7 +153,7 @@ compare() {
         compared=()
         for arm in scratch "${arms[@]}"; do
             for network in $(networks_of "$arm"); do
-                at=$tuned/$(folder "$arm" "$network")/$fraction
+                at=$tuned/$(tuned_in "$arm" "$network")/$fraction
                 [ ! -e "$at" ] || compared+=("$at")
             done
         done

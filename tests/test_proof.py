@@ -311,6 +311,14 @@ def test_real_voices_in_small(shared, checkout):
     more = shell("recipes/real-voices.sh tune-scratch tune-weak-1 compare", checkout, **two)
     [compared] = read_jsonl(more.stdout.encode())
     assert compared["n"] == 48, "each seed deals its own folds, the same in both arms"
+    shrunk = shell("recipes/real-voices.sh tune-weak-1 points", checkout, **small, SHRINK="0.5")
+    assert shrunk.returncode == 0, shrunk.stderr[-3000:]
+    assert weights(work).keys() > before.keys()
+    assert [one.get("shrink") for one in read_jsonl(work / "results.jsonl")] == [
+        *(None, None, None, 0.5, 0.5)
+    ]
+    config = work / "emodb" / "weak-1-seed-3-shrink-0.5" / "0.5" / "seed-0" / "config.json"
+    assert json.loads(config.read_text())["identity"]["--shrink"] == "0.5"
     for change in ({"STEPS": "3"}, {"BATCH": "4"}):
         other = shell(recipe, checkout, **small | change)
         assert other.returncode == 2 and "name another WORK" in other.stderr
@@ -516,6 +524,23 @@ def test_all_controls_have_a_table_that_says_what_weak_labels_have_over_each(tmp
     lines += [line("shuffled", 1, 0.12, pretrain_seed=1)]
     assert "| 2 | 0.220 | -0.080 [" in results.controls(lines)
     assert "networks +0.020, -0.180) | +0.180 [+0.180, +0.180] |" in results.controls(lines)
+
+
+def test_a_start_that_is_shrunk_has_a_table_of_its_own(tmp_path):
+    def line(arm: str, p: object, uar: float, seed: int = 0, **more: object) -> dict:
+        units = {f"s{i}": uar + 0.01 * i for i in range(6)}
+        return invented(arm=arm, p=p, seed=seed, uar=uar, by_unit=units, **more)
+
+    lines = [line("scratch", None, 0.3), line("gold", None, 0.4)]
+    lines += [line("scratch", None, 0.9, 1), line("gold", None, 0.9, 1)]  # no seed of the shrunk
+    before = results.real_voices(lines)
+    lines += [line("gold", None, 0.45, shrink=0.5), line("weak", 1, 0.35, shrink=0.5)]
+    assert results.real_voices(lines) == before, "nor does it count among the others"
+    write_jsonl(tmp_path / "real-voices.jsonl", lines)
+    page = results.rebuilt("<!-- results: real-voices-shrunk -->\n<!-- end -->", tmp_path)
+    scores = "| 0.300 | 0.400 | 0.450 | +0.150 [+0.150, +0.150] | +0.050 [+0.050, +0.050] |"
+    assert f"| emodb | 0.1 | 4 | gold | 0.5 | 1 {scores}" in page
+    assert "| weak, p = 1 | 0.5 | 1 | 0.300 |  | 0.350 | +0.050 [+0.050, +0.050] |  |" in page
 
 
 def test_a_gain_is_the_mean_over_networks_and_says_that_of_each(tmp_path):

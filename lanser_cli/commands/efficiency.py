@@ -27,6 +27,7 @@ def command(
             help="Run folder that the one arm starts from.",
         ),
     ] = None,
+    shrink: training.Shrink = 0.0,
     allow_seen: training.AllowSeen = False,
     fractions: Annotated[
         str, TEST.option(metavar="F,F,...", help="Shares of the training labels.")
@@ -84,9 +85,9 @@ def command(
     """
     from lanser_cli.evaluation.efficiency import Grid, efficiency
     from lanser_cli.evaluation.findings import of_curves
-    from lanser_cli.training.finetune import Start
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
+    from lanser_cli.training.start import Start
 
     how = options.fill(Protocol, locals())
     recipe = options.fill(Recipe, locals() | {"epochs": None})

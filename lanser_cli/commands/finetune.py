@@ -28,6 +28,7 @@ def command(
             help="Run folder to start from; without it training is from scratch.",
         ),
     ] = None,
+    shrink: training.Shrink = 0.0,
     allow_seen: training.AllowSeen = False,
     model: training.ArchitectureOrInit = None,
     freeze: Annotated[
@@ -95,9 +96,10 @@ def command(
     """
     from lanser_cli.evaluation.findings import of_results
     from lanser_cli.evaluation.seeds import measure_run
-    from lanser_cli.training.finetune import Start, finetune
+    from lanser_cli.training.finetune import finetune
     from lanser_cli.training.folds import Protocol
     from lanser_cli.training.recipe import Recipe
+    from lanser_cli.training.start import Start
 
     epochs, steps = training.length(epochs, steps, (60, 3000))
     how, recipe = options.fill(Protocol, locals()), options.fill(Recipe, locals())

@@ -193,6 +193,17 @@ SubsetSeed = Annotated[int, TEST.option(only_with=("--fraction",), help=_SUBSET_
 SubsetSeedOfCurve = Annotated[int, TEST.option(help=_SUBSET_SEED)]
 
 
+Shrink = Annotated[
+    float,
+    MODEL.option(
+        only_with=("--init",),
+        min=0.0,
+        max=1.0,
+        help="Share of fresh weights in those of --init, such as 0.5 for a long training.",
+    ),
+]
+
+
 AllowSeen = Annotated[
     bool,
     TEST.option(

@@ -23,13 +23,14 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
-from lanser_cli.training.finetune import Start, seen_by, tune
+from lanser_cli.training.finetune import tune
 from lanser_cli.training.folds import Fold, Protocol, divide, subset
-from lanser_cli.training.identity import INIT, NO_INIT, SIDES, architecture_fields, digest_of_folds
+from lanser_cli.training.identity import SIDES, architecture_fields, digest_of_folds
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import known_speakers
+from lanser_cli.training.start import Start
 from lanser_cli.training.tuning_identity import identity_of
 from lanser_cli.training.unread import unread_reject
 
@@ -143,11 +144,11 @@ def efficiency(
     whole = divide(records, replace(protocol, fraction=1.0))
     labels = human_label_set(records)
     made_with = recipe.on(choose_device(device))
-    trained = replace(architecture, labels=labels)
-    of_init = identity_of(records, protocol, made_with, trained, start.source)
-    untrained = architecture_fields(replace(scratch.architecture(), labels=labels))
-    theirs = {"init": of_init, "scratch": of_init | untrained | {INIT: NO_INIT}}
-    same = of_init | grid.identity | {SIDES: digest_of_folds(whole)}
+    untrained = replace(scratch.architecture(), labels=labels)
+    of_scratch = identity_of(records, protocol, made_with, untrained)
+    trained = architecture_fields(replace(architecture, labels=labels))
+    theirs = {"init": of_scratch | trained | start.identity, "scratch": of_scratch}
+    same = theirs["init"] | grid.identity | {SIDES: digest_of_folds(whole)}
     if not any(fold.test for fold in whole):
         raise UsageError("efficiency needs a test: leave --folds 0 out")
     tested = {record.id: record for fold in whole for record in fold.test}
@@ -156,7 +157,7 @@ def efficiency(
             f"--by {by}: {len(odd)} of {len(tested)} test records do not have it, such as "
             f"'{odd[0].id}': name another key"
         )
-    seen_by(start, whole)  # what --init must not have heard is said before scratch is trained
+    start.seen(whole)  # what --init must not have heard is said before scratch is trained
     draws = range(protocol.subset_seed, protocol.subset_seed + grid.seeds)
     used = {record.id for fold in whole for record in fold.judged}
     for fold in whole:

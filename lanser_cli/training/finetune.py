@@ -10,10 +10,8 @@ from typing import Any
 import torch
 
 from lanser_cli import console
-from lanser_cli.choices import Normalising
 from lanser_cli.errors import UsageError
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
-from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.output import write_jsonl
 from lanser_cli.records import Record, Reject
 from lanser_cli.shards.gather import gather
@@ -29,56 +27,12 @@ from lanser_cli.training.ranks import process_group
 from lanser_cli.training.recipe import Recipe
 from lanser_cli.training.runs import RunFolder
 from lanser_cli.training.speakers import Speakers, by_speaker, known_speakers
+from lanser_cli.training.start import Start
 from lanser_cli.training.tuning_identity import identity_of
 from lanser_cli.training.unread import unread_reject
 
 TEST_FOLD = "test_fold"
 """Key of a test record that names the fold whose model predicted it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What training starts from.
-
-    Attributes:
-        init: run folder to take the front-end and backbone from; None starts from scratch.
-        model: name of an architecture; None: that of `init`, or the default.
-        crop: the seconds it hears at once; None likewise.
-        trim, normalise: as `Architecture` and `FrontEnd` have them; off and None: those of `init`.
-        allow_seen: test also on what `init` has heard.
-    """
-
-    init: Path | None = None
-    model: str | None = None
-    crop: float | None = None
-    trim: bool = False
-    normalise: Normalising | None = None
-    allow_seen: bool = False
-
-    def architecture(self) -> Architecture:
-        """What to fine-tune; its labels are those of the data.
-
-        Raises:
-            UsageError: `init` is another architecture, or has several models.
-        """
-        if self.init is None:
-            front_end = FrontEnd(normalise=self.normalise or "none")
-            return Architecture(
-                self.model or "resnet50", (), self.crop or 3.0, front_end, self.trim
-            )
-        found = runs.read_architecture(self.source)
-        if self.model not in (None, found.name):
-            raise UsageError(f"--init {self.init} is a {found.name}, not a {self.model}")
-        if self.normalise not in (None, found.front_end.normalise):
-            raise UsageError(f"--init {self.init} has --normalise {found.front_end.normalise}")
-        crop, trim = self.crop or found.crop_seconds, self.trim or found.trim
-        return replace(found, crop_seconds=crop, trim=trim)
-
-    @property
-    def source(self) -> Path:
-        """The folder with the weights to start from."""
-        assert self.init is not None
-        return runs.one_model(self.init, "--init")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +86,8 @@ def finetune(
     """
     if recipe.freeze and start.init is None:
         raise UsageError("--freeze keeps a trained backbone, which only --init RUN can give")
+    if recipe.freeze and start.shrink:
+        raise UsageError("--freeze keeps the backbone, and what --shrink mixes in must be trained")
     start.architecture()  # what cannot work is said before anything is read
     recipe.on(choose_device(device))
     if not resume:
@@ -183,8 +139,7 @@ def tune(
     if unused := len(records) - len(used):
         ledger.dropped[f"beyond --fraction {protocol.fraction:g}"] += unused
     recipe, top = recipe.on(where), RunFolder(run)
-    source = None if start.init is None else start.source
-    same = identity_of(records, protocol, recipe, architecture, source)
+    same = identity_of(records, protocol, recipe, architecture) | start.identity
     same[SIDES] = digest_of_folds(folds)
     several = {"--seeds": str(seeds)} if seeds > 1 else {}
     numbers = range(recipe.seed, recipe.seed + seeds)
@@ -195,7 +150,7 @@ def tune(
             inner.check_same(same | {"--seed": str(number)})
         else:
             inner.check_new()
-    seen = seen_by(start, folds)
+    seen = start.seen(folds)
     top.create(resume=resume)
     details: dict[str, Any] = {
         "protocol": asdict(protocol),
@@ -264,20 +219,6 @@ def _pooled(identifier: str, by_seed: Mapping[str, Mapping[str, Record]]) -> Rec
     return Record(kept | {"predictions": {seed: one.prediction for seed, one in records.items()}})
 
 
-def seen_by(start: Start, folds: Sequence[Fold]) -> dict[str, Any] | None:
-    """What the model to start from has heard of the test and validation sides.
-
-    Raises:
-        UsageError: something, and that is not allowed.
-    """
-    if start.init is None:
-        return None
-    judged = {record.id: record for fold in folds for record in fold.judged}
-    seen = heard.compare(list(judged.values()), start.source)
-    heard.refuse(seen, allowed=start.allow_seen)
-    return asdict(seen)
-
-
 def _write(path: Path, records: Sequence[Record]) -> None:
     """Write records, if there are any."""
     if records:
@@ -342,11 +283,7 @@ class _Seed:
         if self.resume and folder.finished:
             console.info(f"fold {fold.name}: trained already")
             return runs.load_model(folder.path, str(self.device))
-        torch.manual_seed(self.recipe.seed)
-        model = SpeechClassifier(self.architecture)
-        init = self.start.init
-        if init is not None:
-            runs.transfer(model, init)
+        model = self.start.network(self.architecture, self.recipe.seed)
         if self.leads:
             folder.create(resume=True)
             folder.write_config(
@@ -358,7 +295,7 @@ class _Seed:
             )
             if not (folder.path / heard.FILE).exists():  # as when it is resumed
                 marks = ((heard.marks(one), one.audio_filepath) for one in fold.training)
-                source = None if init is None else self.start.source
+                source = None if self.start.init is None else self.start.source
                 heard.write(folder.path, heard.heard(marks), source)
         examples = human_examples(fold.training, self.architecture.labels)
         return train(

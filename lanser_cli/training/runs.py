@@ -269,8 +269,12 @@ def load_model(folder: Path, device: str = "cpu") -> SpeechClassifier:
     return model.to(device).eval()
 
 
-def transfer(model: SpeechClassifier, folder: Path) -> None:
+def transfer(model: SpeechClassifier, folder: Path, shrink: float = 0.0) -> None:
     """Copy front-end statistics and backbone from a run folder; the classifier stays fresh.
+
+    Args:
+        shrink: the share of the model's own in each weight of the backbone, 0..1; what its norms
+            have counted is copied whole.
 
     Raises:
         LanserError: another architecture or front-end.
@@ -284,4 +288,7 @@ def transfer(model: SpeechClassifier, folder: Path) -> None:
         for name, tensor in source.state_dict().items()
         if not name.startswith("backbone.fc.")
     }
+    for name, own in model.named_parameters():
+        if name in weights:
+            weights[name] = weights[name].lerp(own.detach(), shrink)
     model.load_state_dict(weights, strict=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from lanser_cli.devices import Ranks
 from lanser_cli.models.classifier import Architecture
@@ -20,19 +19,18 @@ def identity_of(
     protocol: Protocol,
     recipe: Recipe,
     architecture: Architecture,
-    init: Path | None,
 ) -> dict[str, str]:
-    """What a run must have in common with one that it resumes, but for the sides of its folds.
+    """What a run from scratch must have in common with one that it resumes.
+
+    A start that is trained adds its own `identity`, and the sides of folds are not in it.
 
     Args:
         recipe: with its precision resolved.
         architecture: with the labels of the records.
-        init: folder of the model that training starts from.
     """
     return identity(
         *(architecture, recipe, _keyed(records, protocol, architecture)),
         Ranks.from_environment().count,
-        init=init,
         **asdict(protocol),
     )
 

@@ -19,9 +19,9 @@ from lanser_cli.entailment.entail_label import LabelSettings
 from lanser_cli.machine.plan import Amount
 from lanser_cli.shards.pack import Packing
 from lanser_cli.shards.selection import Selection
-from lanser_cli.training.finetune import Start
 from lanser_cli.training.folds import Protocol
 from lanser_cli.training.recipe import Recipe
+from lanser_cli.training.start import Start
 
 FILLED = [
     ("transcribe", TranscribeSettings),

@@ -23,6 +23,7 @@ from lanser_cli.training.folds import subset
 
 FRACTIONS = (0.1, 0.5, 1.0)
 LINE = ("--device", "cpu", "--steps", "1", "--folds", "3", "--fractions", "1,.5", "--seeds", "2")
+SHRUNK = ("--shrink", "0.5")
 
 
 def made_up(speakers=6, clips=10):
@@ -143,7 +144,7 @@ def whole(
     labelled: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, lanser: Lanser
 ) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("efficiency") / "curve"
-    done = lanser("efficiency", labelled, "--init", tiny_run, *LINE, "-o", folder)
+    done = lanser("efficiency", labelled, "--init", tiny_run, *SHRUNK, *LINE, "-o", folder)
     assert b"efficiency: 12 in, 12 used, 0 rejected" in done.stderr
     [made] = read_jsonl(done.stdout)
     return folder, made
@@ -203,6 +204,8 @@ def test_every_point_is_a_run_folder_and_a_line(whole: tuple[Path, dict]) -> Non
     }
     assert arms["scratch"]["protocol"] == arms["init"]["protocol"], "the same labels and folds"
     assert arms["scratch"]["architecture"] == arms["init"]["architecture"]
+    assert arms["init"]["identity"]["--shrink"] == "0.5"
+    assert "--shrink" not in arms["scratch"]["identity"]
     report = json.loads((folder / "report.json").read_text())
     assert report["area"] == made["area"] and report["fractions"] == [0.5, 1.0]
     for name in ("report.html", "label-efficiency.png", "label-efficiency.svg"):
@@ -221,7 +224,7 @@ def test_parts_and_a_killed_run_give_the_same_bytes(
     whole: tuple[Path, dict], labelled: Path, tiny_run: Path, tmp_path: Path, lanser: Lanser
 ) -> None:
     folder, made = whole
-    line = ("efficiency", labelled, "--init", tiny_run, *LINE)
+    line = ("efficiency", labelled, "--init", tiny_run, *SHRUNK, *LINE)
     parts = tmp_path / "parts"
     for part in ("1/2", "2/2"):
         done = lanser(*line, "-o", parts, "--part", part)
@@ -274,7 +277,7 @@ def test_another_curve_is_not_put_into_the_folder(
 ) -> None:
     folder, _ = whole
     before = contents(folder)
-    line = ("efficiency", labelled, "--init", tiny_run, *LINE, "-o", folder)
+    line = ("efficiency", labelled, "--init", tiny_run, *SHRUNK, *LINE, "-o", folder)
     assert b"holds curves already" in lanser(*line, check=2).stderr
     other = lanser(*line, "--steps", "2", "--resume", check=2)
     assert b"--steps, 1 and not 2" in other.stderr
@@ -304,7 +307,7 @@ def test_points_of_another_curve_are_not_measured(
     """Such as points that were brought together by hand, under no config of a curve."""
     shutil.copytree(whole[0] / "points", tmp_path / "curve" / "points")
     before = contents(tmp_path / "curve" / "points")
-    line = ("efficiency", labelled, "--init", tiny_run, *LINE, "-o", tmp_path / "curve")
+    line = ("efficiency", labelled, "--init", tiny_run, *SHRUNK, *LINE, "-o", tmp_path / "curve")
     said = lanser(*line, *words, check=2).stderr
     assert named in said and b"points/scratch-0.5-seed-0" in said
     (tmp_path / "curve/points/scratch-0.5-seed-0/config.json").unlink()

@@ -19,6 +19,7 @@ from lanser_cli.models.front_end import MASK_DRAWS, FrontEnd, LogMel, masked
 from lanser_cli.training import runs
 from lanser_cli.training.predict import per_utterance
 from lanser_cli.training.runs import RunFolder
+from lanser_cli.training.start import Start
 
 
 def test_log_mel_puts_a_tone_into_the_right_band():
@@ -124,6 +125,24 @@ def test_transfer_takes_everything_but_the_classifier(tiny_run):
     for name, tensor in model.state_dict().items():
         if not name.startswith("backbone.fc."):
             assert torch.equal(tensor, source[name]), name
+
+
+@pytest.mark.parametrize("shrink", [0.25, 1.0])
+def test_a_start_that_shrinks_lies_between_fresh_weights_and_those_of_the_run(tiny_run, shrink):
+    architecture = Architecture("resnet18-slim", ("x", "y"), 1.0)
+    model = Start(tiny_run, shrink).network(architecture, seed=9)
+    fresh = Start().network(architecture, seed=9).state_dict()
+    trained = runs.load_model(tiny_run).state_dict()
+    learned = {name for name, _ in model.named_parameters()}
+    assert any("running_var" in name for name in trained.keys() - learned)
+    for name, tensor in model.state_dict().items():
+        if name.startswith("backbone.fc."):
+            expected = fresh[name]
+        elif name in learned:
+            expected = shrink * fresh[name] + (1 - shrink) * trained[name]
+        else:
+            expected = trained[name]
+        torch.testing.assert_close(tensor, expected, msg=name)
 
 
 def test_transfer_to_another_architecture_is_refused(tiny_run):

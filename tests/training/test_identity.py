@@ -176,7 +176,12 @@ def test_other_weights_to_start_from_are_another_run(
     again = tmp_path / "again"
     lanser("pretrain", labelled, *SLIM[:4], "--crop", "1", "--epochs", "1", "-o", again)
     refused(lanser(*line, "--init", again, "--resume", "-o", run, check=None), "--init")
+    shrunk = [*line, "--init", tiny_run, "--shrink", "0.5"]
+    refused(lanser(*shrunk, "--resume", "-o", run, check=None), "--shrink", "0.5")
     assert contents(run) == before
+    lanser(*shrunk, "-o", tmp_path / "shrunk")
+    less = [*line, "--init", tiny_run, "--resume", "-o", tmp_path / "shrunk"]
+    refused(lanser(*less, check=None), "--shrink", "0.5")
 
 
 def test_two_ranks_do_not_go_on_with_the_run_of_one(

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -153,7 +154,8 @@ def _rows(several: Sequence[Answers]) -> dict[str, Any]:
         rows["by_unit"] = uar_of_groups(several, first.owners)
     if first.folds is not None and len(set(first.folds)) > 1:
         sizes, found = Counter(first.folds), uar_of_groups(several, first.folds)
-        rows["folds"] = {name: {"n": sizes[name], "uar": found[name]} for name in sorted(found)}
+        names = sorted(found, key=lambda name: (int(name) if name.isdecimal() else inf, name))
+        rows["folds"] = {name: {"n": sizes[name], "uar": found[name]} for name in names}
         rows["folds_uar"] = _mean(found.values())
     return rows
 

@@ -93,6 +93,12 @@ def test_pooled_uar_and_the_mean_of_folds_are_both_scikit_learns():
     assert abs(result.folds_uar - result.uar.value) > 1e-4, "they are two things"
 
 
+def test_folds_stand_in_the_order_of_their_numbers():
+    names = ("10", "2", "a", "1", "b", "9")
+    records = [one.with_fields(test_fold=names[int(one.speaker[1:])]) for one in answered()]
+    assert list(measure_run(records).folds) == ["1", "2", "9", "10", "a", "b"]
+
+
 def test_one_seed_is_measured_as_ever_with_its_folds_and_speakers():
     records = [
         record.with_fields(prediction=record.fields["predictions"]["0"], predictions=None)

@@ -36,16 +36,13 @@ def identity(
     recipe: Recipe,
     data: Iterable[tuple[Record, object]],
     ranks: int,
-    *,
-    init: Path | None = None,
     **more: object,
 ) -> dict[str, str]:
-    """The fields that two runs must have in common, in a user's words, each as short text.
+    """What two runs from scratch must have in common, in a user's words, each field as short text.
 
     Args:
         data: the records, each with what it is trained or tested for.
         ranks: processes that train together.
-        init: folder of the model that training starts from.
         more: further fields, such as the targets or those of a protocol.
     """
     trained = recipe_fields(recipe)
@@ -55,7 +52,7 @@ def identity(
         **architecture_fields(architecture),
         **trained,
         **{f"{name} of folds" if name in trained else name: others[name] for name in others},
-        INIT: NO_INIT if init is None else digest_of_weights(init),
+        INIT: NO_INIT,  # a start that is trained says its own
         "number of ranks": str(ranks),
         "data (ids, sound, labels)": digest_of_data(data),
     }

@@ -146,10 +146,7 @@ def load_pcm16(
 
 
 def _holds_less(source: Source, guessed: int) -> bool:
-    """Whether an MP3 seems to hold far fewer samples than libsndfile guesses.
-
-    That is not sure: frames behind damage are not counted.
-    """
+    """Whether an MP3 seems to hold far fewer samples than libsndfile guesses."""
     with source.stream() as stream:
         return mp3.samples(stream) < 0.99 * guessed - mp3.SLACK
 

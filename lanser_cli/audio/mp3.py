@@ -5,6 +5,7 @@ libsndfile takes the word of a header that counts them, and without one guesses 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import IO
 
@@ -21,8 +22,15 @@ _KBPS = (
 """Of layer III, in MPEG-2 and 2.5, and in MPEG-1; 0 is of no known size."""
 
 
+_HEADER = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")
+"""How a frame of layer III begins."""
+
+_LARGEST = 1445
+"""Bytes of the largest frame of layer III, and of the header behind it."""
+
+
 def samples(stream: IO[bytes]) -> int:
-    """Samples of a channel, by the headers of all frames, up to the first place without one."""
+    """Samples of a channel, by the headers of all frames; damage between them is passed over."""
     return sum(count for count, _ in _frames(stream))
 
 
@@ -46,6 +54,8 @@ def _frames(stream: IO[bytes]) -> Iterator[tuple[int, bool]]:
             continue
         size, count = _frame(head)
         if not size:
+            if _find(stream, start):
+                continue
             return
         found = None if begun else _counted(head + stream.read(46))
         if found is not None and all(found):
@@ -54,6 +64,24 @@ def _frames(stream: IO[bytes]) -> Iterator[tuple[int, bool]]:
         begun = True
         yield count, found is not None
         stream.seek(start + size)
+
+
+def _find(stream: IO[bytes], at: int) -> bool:
+    """Go to the next frame behind a place, if there is one that another of its kind follows."""
+    stream.seek(at)
+    block = b""
+    while more := stream.read(1 << 16):
+        block += more
+        for found in _HEADER.finditer(block, 1, max(1, len(block) - _LARGEST)):
+            head = block[found.start() : found.start() + _LARGEST]
+            size, _ = _frame(head)
+            other = head[size:] if size else b""
+            if other[:2] == found[0] and _frame(other)[0] and not (head[2] ^ other[2]) & 12:
+                stream.seek(at + found.start())
+                return True
+        kept = block[-_LARGEST:]
+        at, block = at + len(block) - len(kept), kept
+    return False
 
 
 def _frame(head: bytes) -> tuple[int, int]:

@@ -338,6 +338,25 @@ def test_all_of_an_mp3_is_read_that_is_longer_than_its_first_frames_say(tmp_path
         assert probe(str(path)).duration == pytest.approx(seconds, abs=0.3)
 
 
+@pytest.mark.parametrize("lost", [400, 3000])
+@pytest.mark.parametrize("where", [0.25, 0.5])
+def test_the_end_of_a_damaged_mp3_is_not_lost_in_silence(
+    tmp_path: Path, lost: int, where: float
+) -> None:
+    """Without a header that counts its frames libsndfile takes the guessed end for the true one."""
+    data = mp3_of(noise(3.0), np.zeros(112_000, np.float32))
+    data = data[mp3._frame(data[:10])[0] :]
+    at = int(where * len(data))
+    damaged = data[:at] + data[at + lost :]
+    most = 16 * lost + mp3.SLACK  # at 8 kbit/s
+    tag = b"TAG" + bytes([0xFF, 0xFB]) * 62 + b"."  # looks like headers, and is none
+    assert mp3.samples(io.BytesIO(damaged + tag)) >= mp3.samples(io.BytesIO(data)) - most
+    path = tmp_path / "a.mp3"
+    path.write_bytes(damaged)
+    with pytest.raises(CutOff):
+        read(str(path))
+
+
 def test_an_mp3_is_not_said_to_be_as_long_as_its_first_frames_say(tmp_path: Path) -> None:
     """One without a header that counts its frames, which begins with silence."""
     data = mp3_of(np.zeros(48_000, np.float32), noise(10.0))

@@ -314,9 +314,8 @@ def test_real_voices_in_small(shared, checkout):
     shrunk = shell("recipes/real-voices.sh tune-weak-1 points", checkout, **small, SHRINK="0.5")
     assert shrunk.returncode == 0, shrunk.stderr[-3000:]
     assert weights(work).keys() > before.keys()
-    assert [one.get("shrink") for one in read_jsonl(work / "results.jsonl")] == [
-        *(None, None, None, 0.5, 0.5)
-    ]
+    weak = [one for one in read_jsonl(work / "results.jsonl") if one["arm"] == "weak"]
+    assert [one.get("shrink") for one in weak] == [None, None, 0.5, 0.5]
     config = work / "emodb" / "weak-1-seed-3-shrink-0.5" / "0.5" / "seed-0" / "config.json"
     assert json.loads(config.read_text())["identity"]["--shrink"] == "0.5"
     for change in ({"STEPS": "3"}, {"BATCH": "4"}):

@@ -72,8 +72,10 @@ def _find(stream: IO[bytes], at: int) -> bool:
     block = b""
     while more := stream.read(1 << 16):
         block += more
-        for found in _HEADER.finditer(block, 1, max(1, len(block) - _LARGEST)):
+        for found in _HEADER.finditer(block):
             head = block[found.start() : found.start() + _LARGEST]
+            if len(head) < _LARGEST:
+                break  # it is looked at with what follows; at the end of a file, not at all
             size, _ = _frame(head)
             other = head[size:] if size else b""
             if other[:2] == found[0] and _frame(other)[0] and not (head[2] ^ other[2]) & 12:

@@ -238,10 +238,10 @@ def shrunk(points: list[Point]) -> str:
     """Where fine-tuning began between a network and fresh weights, beside both."""
     rows = []
     for where, here in groups(points, *REAL_SETTINGS):
-        scratch = [one for one in here if (one["arm"], one["p"]) == SCRATCH]
+        by_arm = dict(groups(whole(here), "arm", "p"))
         tried = [one for one in here if "shrink" in one]
         for (arm, p, shrink), some in groups(tried, "arm", "p", "shrink"):
-            base = [one for one in whole(here) if (one["arm"], one["p"]) == (arm, p)]
+            scratch, base = (by_arm.get(one, []) for one in (SCRATCH, (arm, p)))
             alike = (paired(each, some) for each in (scratch, base, some))
             uars = (f"{fmean(one['uar'] for one in each):.3f}" if each else "" for each in alike)
             less = (shown(gains(some, each)) for each in (scratch, base))

@@ -98,7 +98,8 @@ tune() {
     manifest "$kind" "$root" "$tuned/corpus.jsonl"
     for network in $(networks_of "$1"); do
         at=$(tuned_in "$1" "$network")
-        [ "$1" = scratch ] || init=(--init "$work/pretrained/$(folder "$1" "$network")" ${SHRINK:+--shrink "$SHRINK"})
+        [ "$1" = scratch ] || init=(--init "$work/pretrained/$(folder "$1" "$network")"
+            ${SHRINK:+--shrink "$SHRINK"})
         for fraction in $fractions; do
             for seed in ${SEEDS:-0 1 2}; do
                 number=$((number + 1))

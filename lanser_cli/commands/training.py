@@ -199,7 +199,7 @@ Shrink = Annotated[
         only_with=("--init",),
         min=0.0,
         max=1.0,
-        help="Share of fresh weights in those of --init, such as 0.5 for a long training.",
+        help="Share of fresh weights mixed into those of --init: 0 takes these whole.",
     ),
 ]
 

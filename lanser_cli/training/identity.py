@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 HARMLESS = ("workers", "checkpoint_every", "checkpoint_minutes", "tensorboard")
 """Fields of a recipe that change nothing of what is learned."""
 
-INIT, NO_INIT = "--init (its weights)", "none"
-"""The field with the digest of the weights to start from; its value from scratch."""
+INIT = "--init (its weights)"
+"""The field with the digest of the weights to start from."""
 
 SIDES = "folds (who is on which side)"
 """The field with the `digest_of_folds`; runs that began before there was one lack it."""
@@ -52,7 +52,7 @@ def identity(
         **architecture_fields(architecture),
         **trained,
         **{f"{name} of folds" if name in trained else name: others[name] for name in others},
-        INIT: NO_INIT,  # a start that is trained says its own
+        INIT: "none",  # a start that is trained says its own
         "number of ranks": str(ranks),
         "data (ids, sound, labels)": digest_of_data(data),
     }

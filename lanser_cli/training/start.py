@@ -15,7 +15,7 @@ from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.models.front_end import FrontEnd
 from lanser_cli.training import heard, runs
 from lanser_cli.training.folds import Fold
-from lanser_cli.training.identity import INIT, NO_INIT, digest_of_weights
+from lanser_cli.training.identity import INIT, digest_of_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Start:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a resumed run must share with the first of it."""
+        """What a resumed run must share with the first besides what one from scratch must."""
         if self.init is None:
-            return {INIT: NO_INIT}
+            return {}
         shrunk = {"--shrink": str(self.shrink)} if self.shrink else {}  # runs before it had none
         return {INIT: digest_of_weights(self.source), **shrunk}
 

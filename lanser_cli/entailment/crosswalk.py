@@ -36,6 +36,11 @@ class Crosswalk:
     target: Taxonomy
     index: tuple[int | None, ...]
 
+    @property
+    def in_short(self) -> str:
+        """Where it leads, and how."""
+        return f"{self.target.in_short}, by {self.index}"
+
     def sum(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Add up `[..., source labels]` to `[..., target labels]`.
 

@@ -13,7 +13,6 @@ from lanser_cli import console, jsonl, origin
 from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
-from lanser_cli.digests import string64
 from lanser_cli.entailment import calibration, gliclass_scorer, server
 from lanser_cli.entailment.cache import CachedScorer
 from lanser_cli.entailment.cascade import Cascade, measure_tolerance
@@ -169,8 +168,8 @@ def made_with(task: Task, settings: LabelSettings) -> dict[str, object]:
     crosswalk, weights = task.crosswalk, EMBEDDED_FOLDER / "model.safetensors"
     return {
         "--model": origin.named(settings.model, weights),
-        "--taxonomy": _in_short(task.taxonomy),
-        "--crosswalk": crosswalk and f"{_in_short(crosswalk.target)}, by {crosswalk.index}",
+        "--taxonomy": task.taxonomy.in_short,
+        "--crosswalk": crosswalk and crosswalk.in_short,
         "--template": " | ".join(template.text for template in task.templates),
         **origin.options(settings, but=_NOT_OF_LABELS),
         "--first-model": settings.top_k_first and origin.named(settings.first_model, weights),
@@ -203,11 +202,6 @@ def _snapshot(model: str, settings: LabelSettings) -> str | None:
 def _server(model: str, settings: LabelSettings) -> Server:
     remote, no_text = settings.allow_remote, settings.no_text
     return find_server(model, settings.cache, allow_remote=remote, no_text=no_text)
-
-
-def _in_short(taxonomy: Taxonomy) -> str:
-    digest = string64(repr(taxonomy))
-    return f"{taxonomy.name} ({len(taxonomy.labels)} labels, {digest:016x})"
 
 
 def read_transcripts(inputs: Sequence[str], context: int = 0) -> Iterator[Outcome]:

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from lanser_cli.digests import string64
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.shape import load_json
 
@@ -67,6 +68,11 @@ class Taxonomy:
         _check_labels(names, "--labels")
         common = tuple(name if name in COMMON else None for name in names)
         return cls(CUSTOM, "given on the command line", names, names, names, common)
+
+    @property
+    def in_short(self) -> str:
+        """Its name, the number of labels, and a digest of all it says."""
+        return f"{self.name} ({len(self.labels)} labels, {string64(repr(self)):016x})"
 
     def without(self, labels: Sequence[str]) -> Taxonomy:
         """The same less some labels."""

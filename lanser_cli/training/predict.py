@@ -21,7 +21,6 @@ from lanser_cli.digests import string64
 from lanser_cli.entailment.calibration import FEW
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.classifier import SpeechClassifier
-from lanser_cli.origin import named
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.rows import WithRow
@@ -94,7 +93,7 @@ def predict_files(
     )
     settings = {
         "--run (its weights)": [digest_of_weights(folder) for folder in folders],
-        "--crosswalk": crosswalk and ":".join(map(named, crosswalk.split(":", 1))),
+        "--crosswalk": crosswalk and translation and translation.in_short,
         "--calibrate": calibrate,
         "--channel": channel,
         **({"--embed": True} if pipe.has_rows else {}),

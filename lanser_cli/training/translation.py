@@ -69,6 +69,11 @@ class Translation:
         columns = (None if (way := ways[label]) is None else place[way] for label in run_labels)
         return cls(labels, tuple(columns))
 
+    @property
+    def in_short(self) -> str:
+        """Where it leads, and how."""
+        return f"{', '.join(self.labels)}, by {self.columns}"
+
     def __call__(self, probabilities: Array) -> Array:
         """`[n, run's labels]` to `[n, labels]`, each row summing to one."""
         matrix = np.zeros((len(self.columns), len(self.labels)))

@@ -16,7 +16,6 @@ from lanser_cli.destination import check_writable
 from lanser_cli.entailment.crosswalk import Crosswalk, crosswalk_of_labels
 from lanser_cli.entailment.taxonomy import CUSTOM
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.origin import named
 from lanser_cli.output import write_json
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Outcome, Record, Reject
@@ -84,7 +83,7 @@ def agree(
         watching(process, lambda _: None, lambda: _say(found)),
         {
             "votes": [f"{voter.field} of file {files.index(voter.path) + 1}" for voter in voters],
-            "--crosswalk": crosswalk and named(crosswalk),
+            "--crosswalk": way and way.in_short,
         },
         count=lambda: int(votes.counts.sum()),
     )

@@ -321,6 +321,25 @@ def test_a_resumed_run_has_the_same_voters(lanser: Lanser, tmp_path: Path) -> No
     assert b"made with another votes" in done.stderr
 
 
+def test_a_resumed_run_goes_the_same_way(lanser: Lanser, tmp_path: Path) -> None:
+    """A crosswalk file may lead to a taxonomy's file, which may be another by then."""
+    write(tmp_path, "a", ["anger", "joy", "joy"])
+    write(tmp_path, "b", ["anger", "joy", "anger"])
+    way = {"to": "own.json", "map": {"anger": "bad", "joy": "good"}}
+    (tmp_path / "way.json").write_text(json.dumps(way))
+    line = ("agree", "a.jsonl", "b.jsonl", "--crosswalk", "way.json", "-o", "o.jsonl")
+    for names, more, code in (
+        (("good", "bad"), (), 0),
+        (("good", "bad"), ("--resume",), 0),
+        (("bad", "good"), ("--resume",), 2),
+    ):
+        labels = {name: {"noun": name, "adjective": name} for name in names}
+        own = {"name": "own", "source": "a test", "labels": labels}
+        (tmp_path / "own.json").write_text(json.dumps(own))
+        done = lanser(*line, *more, cwd=tmp_path, check=code)
+    assert b"made with another --crosswalk" in done.stderr
+
+
 def test_of_nothing_comes_nothing(lanser: Lanser, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").touch()
     (tmp_path / "b.jsonl").touch()

@@ -31,7 +31,7 @@ from lanser_cli.entailment.llm_scorer import LlmScorer
 from lanser_cli.entailment.scorer import EMBEDDED, EMBEDDED_FOLDER, PairScorer
 from lanser_cli.entailment.server import Server
 from lanser_cli.entailment.task import Task
-from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
+from lanser_cli.entailment.taxonomy import ENGLISH
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.models.hub import snapshot
 from lanser_cli.pipe import Pipe

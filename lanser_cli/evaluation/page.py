@@ -6,7 +6,7 @@ import base64
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +17,7 @@ from lanser_cli import __version__, console
 from lanser_cli.errors import LanserError, require
 from lanser_cli.output import write_json, write_whole
 from lanser_cli.provenance import command_line, versions
+from lanser_cli.shape import load_json
 from lanser_cli.summary import is_number
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Page:
     def __init__(self, folder: Path, title: str) -> None:
         self._folder, self._title = folder, title
         self._parts: list[str] = []
+        self._figures: list[str] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -118,6 +120,7 @@ class Page:
             warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support")
             figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None})
             figure.savefig(svg, bbox_inches="tight", metadata={"Date": None}, transparent=True)
+        self._figures.append(name)
         return svg
 
     @contextmanager
@@ -128,9 +131,13 @@ class Page:
         self._parts.append("</details>")
 
     def write(self, numbers: Mapping[str, Any], name: str = "report.json") -> None:
-        """Write the numbers to `name`, and `report.html`."""
+        """Write the numbers to `name`, and `report.html`; figures of the one before are removed."""
         about = {"schema": SCHEMA, "argv": command_line(), "versions": versions()}
-        write_json(self._folder / name, {**about, **numbers})
+        stale = _figures(self._folder / name) - set(self._figures)
+        write_json(self._folder / name, {**about, **numbers, "figures": self._figures})
+        for figure in stale:
+            for kind in ("png", "svg"):
+                (self._folder / f"{figure}.{kind}").unlink(missing_ok=True)
         template = (files("lanser_cli.evaluation") / "page.html").read_text(encoding="utf-8")
         page = Template(template).substitute(
             title=escape(self._title),
@@ -148,6 +155,15 @@ class Page:
             + "\n".join(lines)
             + "\n</tbody></table></div>"
         )
+
+
+def _figures(report: Path) -> set[str]:
+    """The figures of a report that is there, by name; none if it cannot be read."""
+    with suppress(LanserError):
+        found = load_json(report, "a report")
+        if isinstance(found, dict) and isinstance(found.get("figures"), list):
+            return {str(name) for name in found["figures"] if Path(str(name)).name == name}
+    return set()
 
 
 def _cell(value: object) -> str:

@@ -332,6 +332,20 @@ def test_a_report_is_overwritten_only_when_told_and_by_one_at_a_time(
     assert not [path for path in tmp_path.rglob("*.lock")]
 
 
+def test_no_figure_of_an_older_report_is_left(lanser: Lanser, tmp_path: Path) -> None:
+    sides = [[("a", "a"), ("b", "a")] * 4, [("a", "b"), ("b", "b")] * 4]
+    paths = [write_jsonl(tmp_path / f"{n}.jsonl", answers(side)) for n, side in enumerate(sides)]
+    out = tmp_path / "report"
+    lanser("eval", *paths, "-o", out)
+    assert (out / "confusion-2.svg").exists()
+    (out / "mine.svg").write_text("a figure of my own")
+    lanser("eval", paths[0], "-o", out, "--force")
+    figures = {path.stem for path in out.glob("*.svg")}
+    assert figures == {path.stem for path in out.glob("*.png")} | {"mine"}
+    assert figures == {*json.loads((out / "report.json").read_text())["figures"], "mine"}
+    assert "confusion-1" in figures and "confusion-2" not in figures
+
+
 def test_a_report_folder_that_cannot_be_made_is_found_before_the_work(
     lanser: Lanser, tmp_path: Path
 ) -> None:

@@ -171,6 +171,12 @@ def test_holm_steps_down():
         assert [each.scores[score].p for each in adjusted] == plain
 
 
+def test_no_chance_is_more_than_one():
+    same = answers(np.full((6, 2), 5))
+    for each in holm([difference(NAMES, same, same)] * 3):
+        assert all(score.p == score.p_holm == 1.0 for score in each.scores.values())
+
+
 def test_a_true_difference_of_the_detectable_size_is_found_four_times_in_five():
     draw = np.random.default_rng(6)
     one = difference(NAMES, *(answers(draw.integers(3, 8, (12, 2))) for _ in NAMES))
@@ -195,6 +201,12 @@ def test_other_records_are_refused_with_the_first_of_them():
     other = answers(np.full((6, 2), 5), classes="xz")
     with pytest.raises(LanserError, match="truth of '0-1-0' is 'y' in a and 'z' in b"):
         difference(NAMES, ours, other)
+    with pytest.raises(LanserError, match="units of a are speakers, those of b records"):
+        difference(NAMES, ours, answers(np.full((6, 2), 5), speakers=False))
+    moved = answers(np.full((6, 2), 5))
+    moved.owners[moved.ids.index("2-0-0")] = "4"
+    with pytest.raises(LanserError, match="speaker of '2-0-0' is '2' in a and '4' in b"):
+        difference(NAMES, ours, moved)
 
 
 def test_the_order_of_the_records_does_not_matter():

@@ -350,12 +350,12 @@ def simulate(points: list[Point]) -> str:
 
 
 def difference(verdict: dict[str, Any]) -> str:
-    """Trained minus the best control."""
+    """Trained minus the hardest control."""
     return "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**verdict["difference"])
 
 
 def less_control(verdict: dict[str, Any]) -> str:
-    """Trained minus the best control, and which that is."""
+    """Trained minus the hardest control, and which that is."""
     return f"{difference(verdict)} ({verdict['control']})"
 
 

@@ -110,6 +110,6 @@ On synthetic speech, see examples/README.md; in brackets a 95 % interval:
       a linear SVM on functionals, no network         {show(svm['uar'])}
       test voices that pre-training had heard         {seen['voice']} of {tuned['units']}, by other sentences
   prosody probe, median R2 within a voice             {number(r2['trained']['within'])}
-      of its best control ({verdict['control']}){' ' * (26 - len(verdict['control']))}{number(r2[verdict['control']]['within'])}
+      of its hardest control ({verdict['control']}){' ' * (23 - len(verdict['control']))}{number(r2[verdict['control']]['within'])}
       that training taught it prosody                 {verdict['verdict']}""")
 PYTHON

@@ -52,7 +52,7 @@ def command(
 
     The same is asked of untrained networks, log-mel statistics, transcripts, labels, sex, speakers
     and shuffled utterances. The verdict is "shown" only where the trained network surely knows
-    more than the best of these. Prints the numbers as one JSON line.
+    more than each of these. Prints the numbers as one JSON line.
     """
     from lanser_cli.prosody.probe_run import probe_run
     from lanser_cli.prosody.report import in_short

@@ -75,7 +75,7 @@ def in_short(numbers: Mapping[str, Any]) -> Summary:
             [name, _show(one["r2"]), _show(one["within"]), _interval(one["within_by_speaker"])]
             for name, one in numbers["median"].items()
         ],
-        f"{what}; trained minus '{within['control']}', the best control, "
+        f"{what}; trained minus '{within['control']}', the hardest control, "
         f"{_estimate(within['difference'])} over {within['speakers']} speakers, "
         f"{numbers['folds']} folds.",
     )
@@ -125,7 +125,7 @@ def _words(page: Page, numbers: dict[str, Any]) -> None:
         page.text(
             f"Emotion within fixed sentences: {fixed['utterances']} utterances of "
             f"{_count(fixed['sentences'], 'sentence')}, each in all {len(fixed['labels'])} labels. "
-            f"UAR, chance {fixed['chance']:.3f}; trained minus the best control "
+            f"UAR, chance {fixed['chance']:.3f}; trained minus the hardest control "
             f"('{fixed['control']}') {_estimate(fixed['difference'])}: {fixed['verdict']}."
         )
         page.table(["", "UAR"], [[name, _estimate(one)] for name, one in fixed["uar"].items()])

@@ -1,4 +1,4 @@
-"""The verdict: whether the trained representation knows more than the best of its controls."""
+"""The verdict: whether the trained representation knows more than each of its controls."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHARE = (0.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Trained minus the best control.
+    """Trained minus the control that is hardest to surpass.
 
     Attributes:
-        control: the best one, by its mean over speakers.
+        control: that over which the interval of the difference begins lowest.
         difference: its mean over speakers, with an interval where there are enough of them.
         speakers: that have a score of both.
-        shown: whether the interval lies above 0; None where there is none.
+        shown: whether the interval lies above 0, and so over every control; None: there is none.
     """
 
     control: str
@@ -46,7 +46,7 @@ class Verdict:
 
     def sentence(self, what: str) -> str:
         """The verdict in plain words, `what` being the thing that may be known."""
-        compared = f"Trained minus '{self.control}', the best control: {self.difference}."
+        compared = f"Trained minus '{self.control}', the hardest control: {self.difference}."
         if self.shown is None:
             needs = f"there are {self.speakers} speakers, and it takes {FEWEST_SPEAKERS}"
             return f"No verdict on {what}: {needs}. {compared}"
@@ -75,10 +75,10 @@ def of_speakers(by_target: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def judge(trained: NDArray[np.float64], controls: Mapping[str, NDArray[np.float64]]) -> Verdict:
-    """Compare, speaker by speaker, with the control that has the highest mean.
+    """Compare, speaker by speaker, with each control: the network must surpass them all.
 
-    That it is the best of several makes the comparison harder for the trained network, never
-    easier.
+    Over each the chance to be "shown" though it is no better is at most one in forty, so it is for
+    all together, whichever looks best (an intersection-union test; Berger 1982).
 
     Args:
         trained: `[speakers]`, such as R2; NaN where a speaker has none.
@@ -87,18 +87,19 @@ def judge(trained: NDArray[np.float64], controls: Mapping[str, NDArray[np.float6
     Raises:
         LanserError: no speaker has a score.
     """
-    known = np.isfinite(trained)
-    means = {
-        name: float(np.mean(values[known & np.isfinite(values)]))
-        for name, values in controls.items()
-        if (known & np.isfinite(values)).any()
-    }
-    if not means:
+    less = {name: trained - values for name, values in controls.items()}
+    found = {name: estimate(each) for name, each in less.items() if np.isfinite(each).any()}
+    if not found:
         raise LanserError(
             "probe-prosody: no speaker has enough utterances for a score: give more of each"
         )
-    best = max(means, key=lambda name: means[name])
-    difference = trained - controls[best]
-    found = estimate(difference)
-    shown = None if found.low is None else found.low > 0
-    return Verdict(best, found, int(np.isfinite(difference).sum()), shown)
+    hardest = min(found, key=lambda name: _bar(found[name]))
+    difference = found[hardest]
+    shown = None if difference.low is None else difference.low > 0
+    return Verdict(hardest, difference, int(np.isfinite(less[hardest]).sum()), shown)
+
+
+def _bar(difference: Estimate) -> tuple[bool, float]:
+    """Lower for a control that is harder to surpass; lowest where there is no interval."""
+    end = difference.value if difference.low is None else difference.low
+    return difference.low is not None, end

@@ -25,7 +25,7 @@ class FixedSentence:
 
     Attributes:
         about: UAR of each column with its interval, `chance`, and the verdict on trained minus the
-            best control.
+            hardest control.
         by_unit: column → speaker → UAR.
     """
 

@@ -293,6 +293,14 @@ def test_the_comparison_is_paired_over_speakers() -> None:
     assert found.shown and found.difference.value == pytest.approx(0.0965)
 
 
+def test_the_best_control_has_the_highest_mean_though_another_may_be_harder_to_surpass() -> None:
+    even = np.linspace(-0.001, 0.001, 8)
+    uneven = np.where(np.arange(8) % 2, 0.4, -0.42)
+    found = judge(np.full(8, 0.1), {"even": even, "uneven": uneven})
+    assert (found.control, found.shown) == ("even", True)
+    assert judge(np.full(8, 0.1), {"uneven": uneven}).shown is False
+
+
 def test_a_verdict_on_noise_is_seldom_shown() -> None:
     """Over 400 draws of eight speakers, the better of two controls: one in forty at most."""
     draw = np.random.default_rng(0)

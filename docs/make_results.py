@@ -17,6 +17,7 @@ from statistics import fmean, linear_regression, stdev
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lanser_cli.evaluation.figures import canvas
 from lanser_cli.prosody.table import TRAINED
@@ -383,11 +384,30 @@ def over_seeds(found: Sequence[dict[str, dict[str, float | None]]]) -> Verdict:
     Args:
         found: of each seed, column → speaker → score.
     """
-    columns = {
+    columns = means(found)
+    return judge(columns.pop(TRAINED), columns)
+
+
+def means(found: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, NDArray[np.float64]]:
+    """Column → the mean over seeds of each speaker's score."""
+    return {
         name: np.mean([np.array(list(seed[name].values()), dtype=float) for seed in found], axis=0)
         for name in found[0]
     }
-    return judge(columns.pop(TRAINED), columns)
+
+
+def over_controls(points: list[Point]) -> str:
+    """Of the cell of `simulate` that must gain, what the network has over each control."""
+    here = [one for one in points if (one["strength"], one["accuracy"]) == SIMULATED[0][0]]
+    here = [one for one in here if "verdicts" in one]
+    less: dict[str, dict[str, str]] = {}
+    for way in PROBED:
+        columns = means([one["by_unit"][way] for one in here])
+        trained = columns.pop(TRAINED)
+        for name, scores in columns.items():
+            less.setdefault(name, {})[way] = difference(judge(trained, {name: scores}).as_json())
+    rows = [(name, *(ways.get(way, "") for way in PROBED)) for name, ways in less.items()]
+    return table("| control | prosody within speakers, R² | emotion within a sentence, UAR |", rows)
 
 
 def settings(points: list[Point]) -> str:
@@ -554,6 +574,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Point]], str]]] = {
     "probes": ("probes", probes),
     "simulate": ("simulate", simulate),
     "simulate-decides": ("simulate", simulate_decides),
+    "simulate-controls": ("simulate", over_controls),
     "settings": ("settings", settings),
 }
 """Of each table the file, without its suffix, and what makes it."""

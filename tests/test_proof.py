@@ -662,6 +662,22 @@ def test_the_verdict_of_several_seeds_is_on_the_mean_of_their_scores():
     assert results.probed([{"uar": 0.5}], "within") == ""
 
 
+def test_what_a_network_has_over_each_control_is_a_row_of_each():
+    draw = np.random.default_rng(1)
+    trained, weak, strong = 0.3 + draw.normal(0, 0.02, 8), np.full(8, 0.1), draw.normal(0.2, 0.1, 8)
+
+    def named(**columns: np.ndarray) -> dict:
+        return {name: dict(enumerate(values.tolist())) for name, values in columns.items()}
+
+    way = {"within": named(trained=trained, sex=weak, label=strong)}
+    way["fixed_sentence"] = named(trained=trained, sentence=weak)
+    point = {"strength": 1, "accuracy": 1, "verdicts": {}, "by_unit": way}
+    made = results.over_controls([point, {**point, "strength": 0, "by_unit": {}}])
+    truth = ttest_1samp(trained - strong, 0).confidence_interval()
+    found = f"{np.mean(trained - strong):+.3f} [{truth.low:+.3f}, {truth.high:+.3f}]"
+    assert f"| label | {found} |  |" in made and "| sentence |  | +0.2" in made
+
+
 def test_too_few_speakers_give_no_interval(tmp_path):
     lines = [
         invented(arm="scratch", p=None, by_unit={"a": 0.3, "b": 0.3}),

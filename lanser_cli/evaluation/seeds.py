@@ -64,7 +64,8 @@ def read_run(name: str, ledger: Ledger, *, truth: str, answer: str, by: str | No
     _check_one_run(list(several))
     first, reference = next(iter(several.items()))
     given = (matched((first, run), reference, one).given for run, one in several.items())
-    return replace(reference, seeds=dict(zip(runs, given, strict=True)))
+    seeds, heard = dict(zip(runs, given, strict=True)), max(one.heard for one in several.values())
+    return replace(reference, seeds=seeds, heard=heard)
 
 
 _FREE = {"--seed", "--seed of folds", "--subset-seed", SIDES, "number of ranks"}

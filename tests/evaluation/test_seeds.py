@@ -213,6 +213,15 @@ def test_runs_that_were_made_otherwise_are_no_seeds_of_one(lanser, tmp_path):
     assert steps != "9"
 
 
+def test_what_one_seed_has_heard_is_said_in_the_report(lanser, tmp_path):
+    for arm in "ab":
+        save_runs(tmp_path / arm)
+    path = tmp_path / "b" / "seed-2" / "predictions.jsonl"
+    write_jsonl(path, [one | {"heard": True} for one in read_jsonl(path)])
+    lanser("compare", "a", "b", "-o", "report", cwd=tmp_path)
+    assert "trained on 72 of 72 records" in (tmp_path / "report" / "report.html").read_text()
+
+
 def test_folders_of_unlike_seeds_or_records_are_refused_in_a_sentence(lanser, tmp_path):
     save_runs(tmp_path / "a")
     save_runs(tmp_path / "b", ("0", "2"))
@@ -222,6 +231,10 @@ def test_folders_of_unlike_seeds_or_records_are_refused_in_a_sentence(lanser, tm
     write_jsonl(path, read_jsonl(path)[1:])
     refused = lanser("compare", "b", "b", cwd=tmp_path, check=1).stderr.decode()
     assert "is in b/seed-0 but not in b/seed-2: compare answers to the same records" in refused
+    several = {"predictions": {"0": "joy", "1": "joy"}}
+    write_jsonl(path, [one | several for one in read_jsonl(path)])
+    refused = lanser("compare", "b", "b", cwd=tmp_path, check=1).stderr.decode()
+    assert "b/seed-2: has several seeds itself: name it alone" in refused
     path.unlink()
     refused = lanser("compare", "b", "b", cwd=tmp_path, check=1).stderr.decode()
     assert "b/seed-2: no predictions.jsonl in this run" in refused

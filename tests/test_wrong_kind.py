@@ -26,7 +26,7 @@ def _tar_gz() -> bytes:
         (b"RIFF\0\0\0\0WAVEfmt \n\n", "sound: lanser transcribe {} makes records of it"),
         (b"path,label\na.wav,joy\nb.wav,joy\n", "lanser manifest csv {} makes records of it"),
         (
-            b'\xef\xbb\xbfpath;text\r\na.wav;"no; \"\"no\"\""\r\nb.wav;yes\r\n',
+            b'\xef\xbb\xbfpath;text\r\na.wav;"no; ""no"""\r\nb.wav;yes\r\n',
             "lanser manifest csv {} makes records of it",
         ),
         (b'[{"id": "a"}, {"id": "b"}]\n', "one line: pipe it through  jq -c '.[]'"),

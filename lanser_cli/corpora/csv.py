@@ -125,6 +125,7 @@ def _layout(
             fixed = {"split": table.path.stem} if table.path.stem in _SPLITS else {}
         elif "file_name" in columns:
             keys = {"file_name": "audio_filepath", "transcription": "text"}
+        keys = {column: key for column, key in keys.items() if column in columns}
     for key, name in named.items():
         name = name or (key if key == "audio_filepath" and key not in keys.values() else None)
         if name:

@@ -16,7 +16,7 @@ _SOUND = re.compile(
     re.DOTALL,
 )
 
-_TAR = "a tar: name it *.tar"
+_TAR = "a tar: name it *.tar, and in the command itself, not in a list"
 _A_TABLE = "a table (CSV or TSV)"
 _TABLE = f"{_A_TABLE}: lanser manifest csv reads one"
 _TEXT = "a text"

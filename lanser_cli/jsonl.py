@@ -298,7 +298,7 @@ def read_records(
     for path in paths:
         name = "standard input" if path == "-" else path
         with open_input(path) as stream:
-            _check_kind(stream, path, name, listed=bare is not None)
+            check_kind(stream, path, name, listed=bare is not None)
             lines = _lines(stream, name, bare is not None)
             reader = jsonlines.Reader(lines, loads=decode)
             number = 0
@@ -331,7 +331,7 @@ def read_records(
                     yield Reject(identifier, stage, f"{name}:{number}: {error}", value)
 
 
-def _check_kind(stream: io.BufferedReader, path: str, name: str, *, listed: bool) -> None:
+def check_kind(stream: io.BufferedReader, path: str, name: str, *, listed: bool) -> None:
     """Say once what a file is that is no JSONL at all.
 
     Raises:

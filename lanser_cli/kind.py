@@ -16,7 +16,7 @@ _SOUND = re.compile(
     re.DOTALL,
 )
 
-_TAR = "a tar: name it *.tar"
+_TAR = "a tar: name it *.tar, and in the command itself, not in a list"
 _A_TABLE = "a table (CSV or TSV)"
 _TABLE = f"{_A_TABLE}: lanser manifest csv reads one"
 _TEXT = "a text"
@@ -138,7 +138,10 @@ def _text(head: bytes) -> str | None:
 
 
 def _are_cells(lines: list[str], mark: str) -> bool:
-    """Whether each line has as many cells, and the first has those of a header: a few words."""
-    counts = {line.count(mark) for line in lines}
+    """Whether each line has as many cells, and the first has those of a header: a few words.
+
+    A mark in quotation marks parts nothing.
+    """
+    counts = {re.sub(r'"[^"]*"', "", line).count(mark) for line in lines}
     header = lines[0].split(mark)
     return len(counts) == 1 < len(header) and all(len(cell.split()) <= 3 for cell in header)

@@ -25,13 +25,17 @@ def _tar_gz() -> bytes:
     [
         (b"RIFF\0\0\0\0WAVEfmt \n\n", "sound: lanser transcribe {} makes records of it"),
         (b"path,label\na.wav,joy\nb.wav,joy\n", "lanser manifest csv {} makes records of it"),
+        (
+            b'\xef\xbb\xbfpath;text\r\na.wav;"no; ""no"""\r\nb.wav;yes\r\n',
+            "lanser manifest csv {} makes records of it",
+        ),
         (b'[{"id": "a"}, {"id": "b"}]\n', "one line: pipe it through  jq -c '.[]'"),
         (b"version https://git-lfs.github.com/spec/v1\noid x\n", "run  git lfs pull"),
         (b"<!DOCTYPE html>\n<html></html>\n", "a web page: what was fetched is something else"),
         (_tar_gz(), "a tar: unpack it with  tar -xf {}  and give what is in it"),
         (b"PK\x03\x04\n\n", "a packed file (zip): unpack it"),
     ],
-    ids=["sound", "table", "array", "pointer", "page", "tar", "zip"],
+    ids=["sound", "table", "quoted", "array", "pointer", "page", "tar", "zip"],
 )
 def test_what_is_no_jsonl_ends_in_one_sentence_that_says_what_to_do(
     content: bytes, said: str, tmp_path: Path

@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from lanser_cli import console, jsonl
@@ -160,6 +160,8 @@ def _astray(record: Record, anchored: Record, source: str) -> str | None:
     path = record.audio_filepath
     if not path or os.path.isabs(path) or _is_there(anchored.audio_filepath):
         return None
+    if PureWindowsPath(path).drive:
+        return f"'{path}' is a path of Windows: write it as this machine has it"
     folders = [os.curdir] if jsonl.is_stream(source) else [os.curdir, os.path.dirname(source)]
     above = (up for folder in folders for up in Path(folder).absolute().parents)
     start = next((folder for folder in above if _is_there(os.path.join(folder, path))), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import unicodedata
 from dataclasses import dataclass
 from typing import IO
 
@@ -97,7 +98,7 @@ def _check_file(path: str) -> None:
         if os.path.islink(path):
             why = "a symbolic link that leads nowhere, or in a circle"
         else:
-            why = "there is no such file"
+            why = "there is no such file" + _in_another_form(path)
         raise AudioError(f"{path}: {why}") from None
     if not os.access(path, os.R_OK):
         raise AudioError(f"{path}: {_NOT_READ}")
@@ -105,6 +106,14 @@ def _check_file(path: str) -> None:
         raise AudioError(f"{path}: is a folder, not an audio file")
     if about.st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)")
+
+
+def _in_another_form(path: str) -> str:
+    """Says where only the form of Unicode differs, as between a Mac's names and a table's."""
+    forms = {unicodedata.normalize(form, path) for form in ("NFC", "NFD")} - {path}
+    if not any(map(os.path.lexists, forms)):
+        return ""
+    return ", but one whose name is the same in another form of Unicode (NFC, NFD): rename it"
 
 
 def _read_member(archive: str, member: str, place: Place | None) -> bytes:

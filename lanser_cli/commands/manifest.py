@@ -88,9 +88,10 @@ def command(
     Every clip of the corpus becomes a record, a reject with the reason, or is counted as left out.
     A corpus' file names, labels, licence and citation: pydoc lanser_cli.corpora.ravdess
 
-    For csv every other column is kept under its own name, and paths are relative to the table. The
-    tables of Common Voice and Hugging Face are known as such. What is odd about the corpus as a
-    whole is said at the end: labels that look alike, lengths that cannot be.
+    For csv other columns are kept under their own names, where these are free, and paths are
+    relative to the table. The tables of Common Voice and Hugging Face are known as such. What is
+    odd about the corpus as a whole is said at the end: labels that look alike, lengths that cannot
+    be.
     """
     of_table = {
         "audio_column": audio_column,

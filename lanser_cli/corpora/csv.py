@@ -71,7 +71,7 @@ def read(
 
     There must be a column for the audio and for each one named; label, speaker and text are
     optional otherwise. A column that is called `label` while another one is named as the label is
-    left out.
+    left out, which is said.
 
     Args:
         audio_column, label_column, speaker_column, text_column: None: the one called
@@ -101,6 +101,10 @@ def read(
             f"{path}: its column 'emotion' is read as a weak label, since there is no column of "
             "labels: if people gave it, say --label-column emotion"
         )
+    for name in filter(None, table.columns):
+        if name not in layout.keys:
+            taken = next(column for column, key in layout.keys.items() if key == name)
+            console.warn(f"{path}: its column '{name}' is left out: {name} is from '{taken}'")
     table.anchor = next(name for name, key in layout.keys.items() if key == "audio_filepath")
     return (_outcome(table, where, row, layout) for where, row in table)
 
@@ -125,6 +129,7 @@ def _layout(
             fixed = {"split": table.path.stem} if table.path.stem in _SPLITS else {}
         elif "file_name" in columns:
             keys = {"file_name": "audio_filepath", "transcription": "text"}
+        keys = {column: key for column, key in keys.items() if column in columns}
     for key, name in named.items():
         name = name or (key if key == "audio_filepath" and key not in keys.values() else None)
         if name:

@@ -204,6 +204,9 @@ def predictions_of(name: str) -> str:
     if inner:
         raise LanserError(f"{name}: holds several runs: name one or more of {', '.join(inner)}")
     runs.read_config(Path(name))
+    if next(Path(name).glob("points/*/predictions.jsonl"), None):
+        points = os.path.join(name, "points")
+        raise LanserError(f"{name}: holds the points of a curve: name one or more in {points}")
     above = Path(os.path.abspath(name)).parent / "predictions.jsonl"
     if above.exists():  # of a fold
         raise LanserError(f"{name}: a fold's answers are with those of the others, in {above}")

@@ -47,13 +47,17 @@ class Voter:
 
         Raises:
             LanserError: there is no such file.
-            UsageError: it is a stream, which cannot be read twice.
+            UsageError: it is a folder, or a stream, which cannot be read twice.
         """
         path, colon, named = word.rpartition(":")
         if os.path.exists(word) or word == "-" or not (colon and path and named):
             path, named = word, field
         if path != "-" and not os.path.exists(path):
             raise LanserError(f"{word}: there is no such file as {path}")
+        if os.path.isdir(path):
+            raise UsageError(
+                f"{word}: is a folder: name a file of records, such as a run's predictions.jsonl"
+            )
         if not os.path.isfile(path):
             raise UsageError(f"{word}: is read twice, so name a file of records, not a stream")
         return cls(word, path, named)

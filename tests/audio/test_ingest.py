@@ -419,3 +419,6 @@ def test_paths_that_begin_elsewhere_are_said_once_with_the_folder_to_run_in(
     monkeypatch.chdir(tmp_path)
     list(ingest([str(path)], "transcribe"))
     assert "leads nowhere" in capsys.readouterr().err, "the second is not there"
+    write_jsonl(path, [{"id": "a", "audio_filepath": "C:\\clips\\a.wav"}])
+    list(ingest([str(path)], "transcribe"))
+    assert "'C:\\clips\\a.wav' is a path of Windows: write it" in capsys.readouterr().err

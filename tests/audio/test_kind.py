@@ -47,7 +47,7 @@ OTHERS: dict[str, tuple[str | bytes, str]] = {
     "git-lfs": (LFS, "a pointer of git-lfs: run  git lfs pull"),
     "git-annex": ("/annex/objects/SHA256E-s19244--0.wav\n", "a pointer of git-annex"),
     "AppleDouble": (b"\0\x05\x16\x07\0\x02\0\0Mac OS X" + bytes(100), "(AppleDouble)"),
-    "tar": (tar(), "a tar: name it *.tar"),
+    "tar": (tar(), "a tar: name it *.tar, and in the command itself, not in a list"),
     "packed tar": (gzip.compress(tar()), "a packed file (gzip): unpack it"),
     "zip": (zipped(), "a packed file (zip)"),
     "table": (CSV, "a table (CSV or TSV)"),

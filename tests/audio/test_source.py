@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -68,6 +70,20 @@ def test_a_hash_in_a_file_name_is_no_member(tmp_path: Path) -> None:
     (record,) = ingest([str(records)], "test")
     assert isinstance(record, Record)
     assert len(load(record)) == 3_200
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_in_another_form_of_unicode_is_said(
+    tmp_path: Path, form: Literal["NFC", "NFD"]
+) -> None:
+    """Such as of a Mac, whose table looks the same."""
+    path = str(tmp_path / "Größe.wav")
+    save(Path(unicodedata.normalize(form, path)), tone(0.2))
+    other = unicodedata.normalize("NFD" if form == "NFC" else "NFC", path)
+    with pytest.raises(AudioError, match="no such file, but one .* in another form of Unicode"):
+        read(other)
+    with pytest.raises(AudioError, match="there is no such file$"):
+        read(other + ".flac")
 
 
 def test_a_path_that_no_file_can_have(tmp_path: Path) -> None:

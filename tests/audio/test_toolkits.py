@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,20 @@ def test_lhotse_reads_cuts_with_the_sound_of_their_records(corpus: Path, tmp_pat
     assert main(["manifest", "jsonl", str(path), "-o", str(back)]) == 0
     spans = [(one["id"], one["offset"], one["text"]) for one in read_jsonl(back)]
     assert spans == [(record.id, record.offset, record.text) for record in records]
+
+
+def test_records_are_a_file_of_jsonl_and_what_is_none_ends_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of tars gave nothing, exit code 0; and a tar was told to be called *.tar."""
+    packed = tmp_path / "shards" / "speech.tar"
+    packed.parent.mkdir()
+    with tarfile.open(packed, "w") as archive:
+        archive.addfile(tarfile.TarInfo("a.json"))
+    said = {packed.parent: "is a folder: name the file of records", packed: "but a tar: unpack it"}
+    for path, why in said.items():
+        assert main(["manifest", "jsonl", str(path)]) == 1
+        assert why in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- NeMo

@@ -53,7 +53,9 @@ def test_csv_a_column_of_emotions_is_a_weak_label_and_that_is_said(
     assert capsys.readouterr().err == ""
 
 
-def test_csv_named_columns_and_passengers(wav: MakeWav, tmp_path: Path) -> None:
+def test_csv_named_columns_and_passengers(
+    wav: MakeWav, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wav("clips/a.wav")
     wav("clips/b.wav")
     table = tmp_path / "clips.csv"
@@ -75,6 +77,8 @@ def test_csv_named_columns_and_passengers(wav: MakeWav, tmp_path: Path) -> None:
         "fold": "1",
         "take": "first, loud",
     }
+    said = f"{table}: its column 'label' is left out: label is from 'emotion'\n"
+    assert capsys.readouterr().err == said
     assert records[1].label is None and "take" not in records[1].fields
 
 

@@ -174,6 +174,17 @@ def test_hugging_faces_metadata_is_read_as_such(clips: Path) -> None:
     }
 
 
+def test_a_column_keeps_its_name_where_the_form_of_the_table_lacks_the_one_for_it(
+    wav: MakeWav, clips: Path
+) -> None:
+    """Hugging Face's tables may call the transcript `text`; it was lost without a word."""
+    [found] = _records(clips, "file_name,text\none.wav,hello\n", "metadata.csv")
+    assert found.text == "hello"
+    wav("clips/one.wav")
+    [found] = _records(clips, "client_id,path,sentence,lang\nf00d,one.wav,nej,sv\n")
+    assert (found.text, found.fields["lang"]) == ("nej", "sv")
+
+
 def test_root_text_and_labels_can_be_named(wav: MakeWav, tmp_path: Path) -> None:
     wav("sound/deep/a.wav")
     table = tmp_path / "tables" / "t.csv"

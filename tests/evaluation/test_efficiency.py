@@ -213,6 +213,14 @@ def test_every_point_is_a_run_folder_and_a_line(whole: tuple[Path, dict]) -> Non
 
 
 @pytest.mark.slow
+def test_a_curve_is_no_run_to_measure_and_it_says_where_its_points_are(
+    whole: tuple[Path, dict], lanser: Lanser
+) -> None:
+    for verb in (("eval",), ("compare", whole[0] / "points/init-1-seed-0")):
+        error = lanser(*verb, whole[0], check=1).stderr.decode()
+        assert f"holds the points of a curve: name one or more in {whole[0] / 'points'}" in error
+
+
 def test_the_example_in_the_documentation_is_a_point(whole: tuple[Path, dict]) -> None:
     text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
     example = json.loads(text.split("```json point\n")[1].split("```")[0])

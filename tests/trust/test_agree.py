@@ -374,6 +374,7 @@ def test_voters_who_never_meet_teach_nothing(lanser: Lanser, tmp_path: Path) -> 
         (("a.jsonl", "a.jsonl"), "named twice"),
         (("a.jsonl", "./a.jsonl:emotion"), "named twice"),
         (("a.jsonl", "-"), "not a stream"),
+        (("a.jsonl", "."), "is a folder: name a file of records"),
         (("a.jsonl", "a.jsonl:feeling"), "no record has a label in 'feeling'"),
         (("a.jsonl", "gone.jsonl:prediction"), "no such file as gone.jsonl"),
         (("a.jsonl", "a.jsonl:id", "--summary", "a.jsonl"), "would overwrite the input"),

@@ -65,7 +65,7 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
     What is packed is told by .gz and .zst, or by its first bytes where no name says it.
 
     Raises:
-        LanserError: there is no such file, or it cannot be read.
+        LanserError: there is no such file, it is a folder, or it cannot be read.
     """
     if path == "-":
         if sys.stdin.isatty():
@@ -82,7 +82,12 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
             yield _unpacked(raw, path)
     except FileNotFoundError:
         raise LanserError(f"{path}: there is no such file") from None
-    except (PermissionError, IsADirectoryError) as error:
+    except IsADirectoryError:
+        raise LanserError(
+            f"{path}: is a folder: name the file of records; of sound, lanser manifest folder "
+            "makes records"
+        ) from None
+    except PermissionError as error:
         raise LanserError(f"{path}: cannot be read: {error.strerror}") from None
 
 

@@ -245,7 +245,7 @@ def test_inputs_that_cannot_be_read(tmp_path: Path) -> None:
         list(read_records([str(tmp_path / "no.jsonl")], "test"))
     with pytest.raises(LanserError, match=r"no\.jsonl: there is no such file"):
         jsonl.check_files(["-", str(tmp_path / "no.jsonl")])
-    with pytest.raises(LanserError, match="cannot be read"):
+    with pytest.raises(LanserError, match="is a folder: name the file of records"):
         list(read_records([str(tmp_path)], "test"))
 
 

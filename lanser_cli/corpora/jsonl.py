@@ -11,7 +11,6 @@ from pathlib import Path
 
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.corpora.base import STAGE
-from lanser_cli.errors import LanserError
 from lanser_cli.jsonl import check_files, check_kind, is_stream, open_input
 from lanser_cli.records import Outcome
 
@@ -24,11 +23,6 @@ def read(path: Path) -> Iterator[Outcome]:
     """
     name = str(path)
     check_files([name])
-    if path.is_dir():
-        raise LanserError(
-            f"{name}: is a folder: name the file of records; of sound, lanser manifest folder "
-            "makes records"
-        )
     if not is_stream(name):
         with open_input(name) as stream:
             check_kind(stream, name, name, listed=False)

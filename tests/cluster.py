@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from quick import free_port
+
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
 _CONF = """\
@@ -62,9 +64,10 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     environment["SLURM_CONF"] = str(folder / "slurm.conf")
     host = socket.gethostname().split(".")[0]
+    ports = free_port(), free_port()
     (folder / "state").mkdir()
     (folder / "spool").mkdir()
-    (folder / "slurm.conf").write_text(_CONF.format(folder=folder, host=host, ports=_ports(2)))
+    (folder / "slurm.conf").write_text(_CONF.format(folder=folder, host=host, ports=ports))
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o600)
     munge = [f"--{name}={folder}/munge.{end}" for name, end in (
@@ -103,14 +106,3 @@ def until(so: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     while not so():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.02)
-
-
-def _ports(count: int) -> list[int]:
-    """Ports that nobody listens at."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    found = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return found

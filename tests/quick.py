@@ -13,12 +13,14 @@ import multiprocessing
 import os
 import re
 import runpy
+import secrets
 import signal
 import socket
 import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.forkserver import _forkserver
 from pathlib import Path
@@ -142,12 +144,22 @@ class Quick:
         return self.wait()
 
 
+def free_port() -> int:
+    """A port that nobody listens at, below those that Linux gives to whoever asks for any.
+
+    Of these, ranks of another test that runs beside this one could get it before it is used.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+
+
 def as_ranks(count: int) -> list[dict[str, str]]:
     """The variables of so many processes that meet, as srun gives them, to start commands with."""
-    with socket.socket() as one:  # at a port that nobody listens at
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "SLURM_NTASKS": str(count)}
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    meeting = where | {"SLURM_NTASKS": str(count)}
     return [
         meeting | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in range(count)
     ]

@@ -221,6 +221,7 @@ def test_a_curve_is_no_run_to_measure_and_it_says_where_its_points_are(
         assert f"holds the points of a curve: name one or more in {whole[0] / 'points'}" in error
 
 
+@pytest.mark.slow
 def test_the_example_in_the_documentation_is_a_point(whole: tuple[Path, dict]) -> None:
     text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
     example = json.loads(text.split("```json point\n")[1].split("```")[0])

@@ -65,6 +65,16 @@ def test_predict_answers_in_the_labels_of_the_corpus(
     assert b"reads its input twice" in stream.stderr
 
 
+def test_a_resumed_run_answers_in_the_same_labels(
+    lanser: Lanser, labelled: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    line = ("predict", labelled, "--run", tiny_run, "--device", "cpu", "-o", tmp_path / "o.jsonl")
+    lanser(*line, "--crosswalk", "ekman6:ravdess8")
+    assert b"whole already" in lanser(*line, "--crosswalk", "ekman6:ravdess8", "--resume").stderr
+    done = lanser(*line, "--crosswalk", "ekman6:iemocap4", "--resume", check=2)
+    assert b"made with another --crosswalk" in done.stderr
+
+
 def test_what_is_read_twice_may_be_named_by_a_pattern(
     lanser: Lanser, labelled: Path, clips: Path, tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -398,8 +398,8 @@ def means(found: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, NDAr
 
 def over_controls(points: list[Point]) -> str:
     """Of the cell of `simulate` that must gain, what the network has over each control."""
-    here = [one for one in points if (one["strength"], one["accuracy"]) == SIMULATED[0][0]]
-    here = [one for one in here if "verdicts" in one]
+    probes = [one for one in points if "verdicts" in one]
+    here = [one for one in probes if (one["strength"], one["accuracy"]) == SIMULATED[0][0]]
     less: dict[str, dict[str, str]] = {}
     for way in PROBED:
         columns = means([one["by_unit"][way] for one in here])

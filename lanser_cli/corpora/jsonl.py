@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lanser_cli.audio.ingest import ingest
 from lanser_cli.corpora.base import STAGE
-from lanser_cli.jsonl import check_files, check_kind, is_stream, open_input
+from lanser_cli.jsonl import check_kind, is_stream, open_input
 from lanser_cli.records import Outcome
 
 
@@ -22,7 +22,6 @@ def read(path: Path) -> Iterator[Outcome]:
         LanserError: there is no such file, or it is a folder or no JSONL at all.
     """
     name = str(path)
-    check_files([name])
     if not is_stream(name):
         with open_input(name) as stream:
             check_kind(stream, name, name, listed=False)

@@ -96,7 +96,7 @@ def command(
     ] = 0,
     top_k_first: Annotated[
         int | None,
-        MODEL.option(min=2, help="Score only the K best labels of --first-model."),
+        MODEL.option(min=2, help="Score only what --first-model takes for the K best."),
     ] = None,
     first_model: Annotated[str, MODEL.option(help="What chooses them, as --model.")] = "embedded",
     top_k: Annotated[

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lanser_cli.entailment.crosswalk import Crosswalk, probabilities
 from lanser_cli.entailment.label_scorer import LabelScorer
 
 CLOSE = 4 * 2**0.5
@@ -32,9 +33,10 @@ class Cascade:
     Attributes:
         main: scores every label, or the candidates alone.
         small: chooses the candidates; None: all labels are.
-        candidates: how many labels `small` chooses.
+        candidates: how many labels `small` chooses; of the crosswalk's, with all that lead to them.
         exact: the same model as `main` in float32, for close calls; None: there are none.
         tolerance: labels this close to the best, in log-odds, are close calls.
+        crosswalk: from the labels that are scored to those of the answer.
     """
 
     main: LabelScorer
@@ -42,26 +44,34 @@ class Cascade:
     candidates: int = 0
     exact: LabelScorer | None = None
     tolerance: float = 0.0
+    crosswalk: Crosswalk | None = None
 
     def raw(self, premises: Sequence[str]) -> NDArray[np.float32]:
         """As `LabelScorer.raw`; -inf for labels that are no candidates."""
         wanted = None if self.small is None else self._chosen(self.small.odds(premises))
-        raw = self.main.raw(premises, wanted)
+        return self.settled(premises, self.main.raw(premises, wanted))
+
+    def settled(self, premises: Sequence[str], raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores of `main`, with what is too close to call scored by `exact` in their place."""
         if self.exact is None:
             return raw
-        odds = self.main.less_prior(raw)
-        close = odds >= odds.max(axis=1, keepdims=True) - self.tolerance
+        chances = probabilities(self.main.less_prior(raw), self.crosswalk)
+        close = chances >= chances.max(axis=1, keepdims=True) * np.exp(-self.tolerance)
         rows = np.flatnonzero(close.sum(axis=1) > 1)
         if len(rows):
-            rescored = self.exact.raw([premises[row] for row in rows.tolist()], close[rows])
-            raw[rows] = np.where(close[rows], rescored, raw[rows])
+            again = close if self.crosswalk is None else self.crosswalk.leading_to(close)
+            again = (again & np.isfinite(raw))[rows]
+            rescored = self.exact.raw([premises[row] for row in rows.tolist()], again)
+            raw = raw.copy()
+            raw[rows] = np.where(again, rescored, raw[rows])
         return raw
 
     def _chosen(self, odds: NDArray[np.float32]) -> NDArray[np.bool_]:
-        wanted = np.zeros(odds.shape, np.bool_)
-        best = np.argsort(-odds, axis=1, kind="stable")[:, : self.candidates]
+        chances = probabilities(odds, self.crosswalk)
+        wanted = np.zeros(chances.shape, np.bool_)
+        best = np.argsort(-chances, axis=1, kind="stable")[:, : self.candidates]
         np.put_along_axis(wanted, best, True, axis=1)
-        return wanted
+        return wanted if self.crosswalk is None else self.crosswalk.leading_to(wanted)
 
 
 def measure_tolerance(coarse: LabelScorer, exact: LabelScorer) -> float:

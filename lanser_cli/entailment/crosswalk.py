@@ -55,6 +55,21 @@ class Crosswalk:
         summed += np.where(summed.sum(axis=-1, keepdims=True) > 0, 0.0, 1.0)
         return summed / summed.sum(axis=-1, keepdims=True)
 
+    def leading_to(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of target labels that are chosen, `[..., target labels]`, the source labels."""
+        none = np.zeros((*chosen.shape[:-1], 1), np.bool_)
+        places = [len(self.target.labels) if place is None else place for place in self.index]
+        return np.concatenate([chosen, none], axis=-1)[..., places]
+
+
+def probabilities(
+    odds: NDArray[np.float32], crosswalk: Crosswalk | None = None
+) -> NDArray[np.float64]:
+    """Softmax of log-odds `[n, labels]` over the taxonomy, then the crosswalk if there is one."""
+    weights = np.exp(odds.astype(np.float64) - odds.max(axis=1, keepdims=True))
+    chances = weights / weights.sum(axis=1, keepdims=True)
+    return crosswalk.sum(chances) if crosswalk else chances
+
 
 def load_crosswalk(spec: str, source: Taxonomy, *, partial: bool = False) -> Crosswalk:
     """The crosswalk from `source` to a taxonomy (its name or file), or the one in a file.

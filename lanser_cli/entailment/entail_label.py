@@ -218,15 +218,14 @@ def make_labeller(
     Raises:
         UsageError, LanserError: as `make_cascade`.
     """
-    return labeller_of(make_cascade(device, task, settings, prior), task, settings)
+    return labeller_of(make_cascade(device, task, settings, prior), settings)
 
 
-def labeller_of(cascade: Cascade, task: Task, settings: LabelSettings) -> Labeller:
+def labeller_of(cascade: Cascade, settings: LabelSettings) -> Labeller:
     """What labels by a cascade as the settings say."""
     return Labeller(
         cascade,
         calibrate=settings.calibrate,
-        crosswalk=task.crosswalk,
         top_k=settings.top_k,
         min_score=settings.min_score,
         min_margin=settings.min_margin,
@@ -252,7 +251,7 @@ def make_cascade(
         small = make_label_scorer(settings.first_model, task, settings, device)
         small = _calibrated(small, settings.calibrate, prior)
     main = _calibrated(main, settings.calibrate, prior)
-    return Cascade(main, small, settings.top_k_first or 0, exact, close)
+    return Cascade(main, small, settings.top_k_first or 0, exact, close, task.crosswalk)
 
 
 def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: str) -> LabelScorer:

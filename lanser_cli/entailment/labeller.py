@@ -13,7 +13,7 @@ from lanser_cli.asr.hallucinations import is_known
 from lanser_cli.choices import Calibration
 from lanser_cli.entailment import context
 from lanser_cli.entailment.cascade import Cascade
-from lanser_cli.entailment.crosswalk import Crosswalk
+from lanser_cli.entailment.crosswalk import probabilities
 from lanser_cli.entailment.label_scorer import SERVED, LabelScorer, Scorer
 from lanser_cli.entailment.taxonomy import ENGLISH, Taxonomy
 from lanser_cli.entailment.templates import DEFAULT_TEMPLATE, Template
@@ -54,24 +54,24 @@ class Labeller:
         cascade: Cascade,
         *,
         calibrate: Calibration = "none",
-        crosswalk: Crosswalk | None = None,
         top_k: int | None = None,
         min_score: float = 0.0,
         min_margin: float = 0.0,
         keep_flagged: bool = False,
     ) -> None:
         self._cascade, self._main = cascade, cascade.main
-        self._crosswalk, self._top_k = crosswalk, top_k
+        self._crosswalk, self._top_k = cascade.crosswalk, top_k
         self._min_score, self._min_margin = min_score, min_margin
         self._keep_flagged = keep_flagged
-        self._labels = (crosswalk.target if crosswalk else self._main.taxonomy).labels
+        taxonomy = self._crosswalk.target if self._crosswalk else self._main.taxonomy
+        self._labels = taxonomy.labels
         self._about: dict[str, Any] = {
             "model": self._main.scorer.name,
             "precision": self._main.scorer.precision,
             "taxonomy": self._main.taxonomy.name,
         }
-        if crosswalk:
-            self._about["crosswalk"] = crosswalk.target.name
+        if self._crosswalk:
+            self._about["crosswalk"] = taxonomy.name
         if self._main.taxonomy.lang != ENGLISH:
             self._about["lang"] = self._main.taxonomy.lang
         self._about["templates"] = [template.text for template in self._main.templates]
@@ -131,8 +131,7 @@ class Labeller:
         answers = []
         for row, scores in enumerate(rounded):
             about = {**self._about, "margin": margins[row]}
-            left_out = self._crosswalk is not None and first[row] == chances[row].min()
-            if before is not None and not left_out:
+            if before is not None:
                 about["uncalibrated"] = self._labels[before[row]]
             if cut[row]:
                 about["truncated"] = True
@@ -143,9 +142,7 @@ class Labeller:
                 "emotion_scores": self._kept(scores, order[row]),
                 "entailment": about,
             }
-            if left_out:
-                about["abstained"] = "left out"
-            elif first[row] < self._min_score:
+            if first[row] < self._min_score:
                 about["abstained"] = "low score"
             elif margins[row] < self._min_margin:
                 about["abstained"] = "low margin"
@@ -156,20 +153,8 @@ class Labeller:
 
     def _kept(self, scores: Sequence[float], order: NDArray[np.intp]) -> dict[str, float]:
         """The labels to write, in the taxonomy's order: the best of those that were scored."""
-        candidates = self._cascade.candidates
-        if self._top_k is None and (not candidates or self._crosswalk):
-            return dict(zip(self._labels, scores, strict=True))
-        most = min(self._top_k or len(scores), candidates or len(scores))
+        most = min(self._top_k or len(scores), self._cascade.candidates or len(scores))
         return {self._labels[index]: scores[index] for index in sorted(order[:most].tolist())}
-
-
-def probabilities(
-    odds: NDArray[np.float32], crosswalk: Crosswalk | None = None
-) -> NDArray[np.float64]:
-    """Softmax of log-odds `[n, labels]` over the taxonomy, then the crosswalk if there is one."""
-    weights = np.exp(odds.astype(np.float64) - odds.max(axis=1, keepdims=True))
-    chances = weights / weights.sum(axis=1, keepdims=True)
-    return crosswalk.sum(chances) if crosswalk else chances
 
 
 def reason_to_abstain(record: Record, scorer: Scorer, keep_flagged: bool) -> str | None:

@@ -14,6 +14,7 @@ from lanser_cli.audio import sound
 from lanser_cli.choices import Calibration
 from lanser_cli.digests import sound_sha256
 from lanser_cli.entailment.context import InContext, with_context
+from lanser_cli.entailment.crosswalk import probabilities
 from lanser_cli.entailment.entail_label import (
     LabelSettings,
     batch_prior,
@@ -21,7 +22,7 @@ from lanser_cli.entailment.entail_label import (
     make_cascade,
     read_transcripts,
 )
-from lanser_cli.entailment.labeller import premise_of, probabilities
+from lanser_cli.entailment.labeller import premise_of
 from lanser_cli.entailment.made_by import has_context
 from lanser_cli.entailment.task import Task
 from lanser_cli.errors import LanserError
@@ -241,7 +242,7 @@ def reasons(
         prior = batch_prior(inputs, task, settings, device)
         prior_texts = None if whole else prior.texts
     cascade = make_cascade(device, task, settings, prior)
-    [outcome] = labeller_of(cascade, task, settings)([record])
+    [outcome] = labeller_of(cascade, settings)([record])
     if not isinstance(outcome, Record):
         why = outcome.error if isinstance(outcome, Reject) else outcome.reason
         raise LanserError(f"{record.id}: cannot be labelled: {why}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from lanser_cli import console
 from lanser_cli.choices import Calibration
 from lanser_cli.destination import check_writable
 from lanser_cli.devices import parse_devices
-from lanser_cli.entailment import EMBEDDED, LabelScorer, Template, labeller
-from lanser_cli.entailment.calibration import null_odds
+from lanser_cli.entailment import EMBEDDED, Template, labeller
+from lanser_cli.entailment.calibration import null_odds, sample
+from lanser_cli.entailment.cascade import Cascade, measure_tolerance
 from lanser_cli.entailment.context import NO_CONTEXT, InContext
+from lanser_cli.entailment.crosswalk import probabilities
 from lanser_cli.entailment.entail_label import (
     LabelSettings,
-    make_label_scorer,
+    make_cascade,
     read_transcripts,
 )
 from lanser_cli.entailment.server import PREFIX
@@ -176,31 +178,37 @@ def _words(model: str, settings: LabelSettings) -> Iterator[str]:
 def _trials(
     gold: Sequence[Record], model: str, task: Task, settings: LabelSettings, device: str
 ) -> Iterator[Trial]:
-    """Every way to label with one model; each premise is scored once for each template."""
-    scorer = make_label_scorer(model, task, settings, device).scorer
+    """Every way to label with one model; `main` scores each premise once for each template."""
+    label = settings.entailment_label if model == settings.model else None
+    one = replace(settings, models=[model], entailment_label=label)
+    plain = make_cascade(device, task, replace(one, calibrate="none", prior=None))
+    scorer = plain.main.scorer
     words = (*task.words, *_words(model, settings))
     ways: list[tuple[Template, ...]] = [(template,) for template in task.templates]
+    premises = [labeller.premise_of(record) for record in gold]
     raw: dict[tuple[Template, ...], NDArray[np.float32]] = {}
     with console.progress(f"sweep {model}", len(gold) * len(ways)) as meter:
         for way in ways:
             blocks = []
-            for window in windows(gold, labeller.WINDOW):
-                premises = [labeller.premise_of(record) for record in window]
-                blocks.append(LabelScorer(scorer, task.taxonomy, way).raw(premises))
-                if fault := next(filter(None, map(scorer.fault, premises)), None):
+            for window in windows(premises, labeller.WINDOW):
+                blocks.append(replace(plain.main, templates=way).raw(window))
+                if fault := next(filter(None, map(scorer.fault, window)), None):
                     raise LanserError(f"--sweep: {model} does not score every text: {fault}")
                 meter.advance(len(window))
             raw[way] = np.concatenate(blocks)
     if len(ways) > 1:
         raw[task.templates] = np.mean([raw[way] for way in ways], axis=0)
+    sampled = [int(row) for row in sample((one.id, str(row)) for row, one in enumerate(gold))]
     for way, odds in raw.items():
-        priors: dict[Calibration, NDArray[np.float32]] = {
-            "none": np.zeros(len(task.taxonomy.labels), np.float32),
-            "null": null_odds(LabelScorer(scorer, task.taxonomy, way)),
-            "batch": odds.mean(axis=0),
+        cascade = _by(way, plain)
+        priors: dict[Calibration, NDArray[np.float32] | None] = {
+            "none": None,
+            "null": null_odds(cascade.main),
+            "batch": odds[sampled].mean(axis=0, dtype=np.float64).astype(np.float32),
         }
         for method, prior in priors.items():
-            chances = labeller.probabilities(odds - prior, task.crosswalk)
+            calibrated = replace(cascade, main=replace(cascade.main, prior=prior))
+            chances = probabilities(_settled(calibrated, premises, odds), task.crosswalk)
             answered = [
                 record.with_fields(emotion=task.labels[index])
                 for record, index in zip(gold, chances.argmax(axis=1), strict=True)
@@ -212,3 +220,23 @@ def _trials(
                 method,
                 metrics.measure(answered, answer="emotion"),
             )
+
+
+def _by(templates: tuple[Template, ...], cascade: Cascade) -> Cascade:
+    """The same by other templates."""
+    main = replace(cascade.main, templates=templates)
+    if cascade.exact is None:
+        return replace(cascade, main=main)
+    exact = replace(cascade.exact, templates=templates)
+    close = measure_tolerance(main, exact)
+    return replace(cascade, main=main, exact=exact, tolerance=close)
+
+
+def _settled(
+    cascade: Cascade, premises: Sequence[str], raw: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Scores of `main` less its prior, where close calls are those of `exact`."""
+    starts = range(0, len(premises), labeller.WINDOW)
+    slices = [slice(start, start + labeller.WINDOW) for start in starts]
+    blocks = [cascade.settled(premises[each], raw[each]) for each in slices]
+    return cascade.main.less_prior(np.concatenate(blocks))

@@ -14,9 +14,8 @@ import numpy as np
 from lanser_cli import console, jsonl
 from lanser_cli.choices import Removing
 from lanser_cli.devices import parse_devices
-from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk
+from lanser_cli.entailment.crosswalk import Crosswalk, load_crosswalk, probabilities
 from lanser_cli.entailment.label_scorer import LabelScorer
-from lanser_cli.entailment.labeller import probabilities
 from lanser_cli.entailment.scorer import PairScorer
 from lanser_cli.entailment.task import Task
 from lanser_cli.entailment.taxonomy import load_taxonomy

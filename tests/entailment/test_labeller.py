@@ -344,7 +344,7 @@ def test_a_crosswalk_adds_probabilities_up() -> None:
     crosswalk = load_crosswalk("meld7", emotions)
     label_scorer = LabelScorer(CountingScorer(), emotions, (Template("{}"),))
     fine = only(Labeller(Cascade(label_scorer)), record()).emotion_scores
-    found = only(Labeller(Cascade(label_scorer), crosswalk=crosswalk), record())
+    found = only(Labeller(Cascade(label_scorer, crosswalk=crosswalk)), record())
     assert fine is not None and found.emotion_scores is not None
     assert list(found.emotion_scores) == list(load_taxonomy("meld7").labels)
     fear = fine["fear"] + fine["nervousness"]
@@ -356,19 +356,30 @@ def test_a_crosswalk_adds_probabilities_up() -> None:
     assert about["margin"] == pytest.approx(math.log(best / second), abs=1e-3)
 
 
-def test_a_text_whose_candidates_lead_nowhere_has_no_label() -> None:
-    emotions = Taxonomy.of_labels(["joy", "fear", "surprise", "anger"])
-    crosswalk = Crosswalk(emotions, Taxonomy.of_labels(["sad", "glad"]), (1, None, None, 0))
-    two = (CountingScorer(), FearScorer())
-    plain = (LabelScorer(one, emotions, (Template("{}"),)) for one in two)
-    found = only(Labeller(Cascade(*plain, 2), crosswalk=crosswalk), record())
-    assert found.emotion is None and found.fields["emotion_score"] is None
-    assert found.emotion_scores == {"sad": 0.5, "glad": 0.5}
-    assert found.fields["entailment"]["abstained"] == "left out"
-    priors = (LabelScorer(one, emotions, (Template("{}"),), np.ones(4, np.float32)) for one in two)
-    found = only(Labeller(Cascade(*priors, 2), calibrate="null", crosswalk=crosswalk), record())
-    assert found.fields["entailment"]["abstained"] == "left out"
-    assert "uncalibrated" not in found.fields["entailment"]
+def test_candidates_are_labels_of_the_crosswalk_and_all_that_lead_to_them_is_scored() -> None:
+    """Else the surest of all would be what the one candidate says that leads anywhere."""
+    emotions = Taxonomy.of_labels(["joy", "fear", "surprise", "anger", "worry", "calm"])
+    three = Taxonomy.of_labels(["sad", "glad", "afraid"])
+    crosswalk = Crosswalk(emotions, three, (1, 2, None, 0, 2, 1))
+    scorer, first = CountingScorer(), FearScorer()
+    two = [LabelScorer(one, emotions, (Template("{}"),)) for one in (scorer, first)]
+    found = only(Labeller(Cascade(*two, 2, crosswalk=crosswalk)), record())
+    # `first` finds fear, and surprise, which leads nowhere; then all alike, of which glad has two.
+    odds = {noun: rule("oh joy", noun) for noun in ("joy", "fear", "worry", "calm")}
+    assert (first.pairs, scorer.pairs) == (6, 4)
+    glad, afraid = (sum(math.exp(odds[n]) for n in p) for p in (("joy", "calm"), ("fear", "worry")))
+    assert found.emotion_scores == {
+        "glad": pytest.approx(glad / (glad + afraid), abs=1e-6),
+        "afraid": pytest.approx(afraid / (glad + afraid), abs=1e-6),
+    }
+    about = found.fields["entailment"]
+    assert about["margin"] == pytest.approx(abs(math.log(glad / afraid)), abs=1e-3)
+    assert about["candidates"] == 2
+    whole = Labeller(Cascade(two[0], crosswalk=crosswalk))
+    all_three = only(Labeller(Cascade(*two, 3, crosswalk=crosswalk)), record())
+    assert scorer.pairs == 4 + 5 and all_three.emotion_scores == pytest.approx(
+        only(whole, record()).emotion_scores, abs=2e-6
+    )
 
 
 class FearScorer(CountingScorer):

@@ -9,6 +9,8 @@ import pytest
 from conftest import Lanser, read_jsonl, save_nli, write_jsonl
 from llm_server import served
 
+from lanser_cli.entailment.calibration import SAMPLE
+
 LABELS = ("joy", "anger", "fear")
 
 
@@ -58,6 +60,27 @@ def test_every_way_is_ranked_and_the_winner_can_be_run(
         for name in LABELS
     ]
     assert sum(recalls) / 3 == pytest.approx(best["uar"]["value"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_its_command_does_the_same_in_less_precision_and_beyond_the_sample_of_a_prior(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    """Close calls are decided in float32, and a batch prior is of the same thousand texts."""
+    model = save_nli(tmp_path / "close", ("ENTAILMENT", "OTHER", "NO"), seed=1, spread=0.3)
+    items = [
+        {"id": f"n{n}", "text": f"{n} again {n % 7}", "label": LABELS[n % 3]}
+        for n in range(SAMPLE + 200)
+    ]
+    gold = write_jsonl(tmp_path / "gold.jsonl", items)
+    line = ("entail-label", "--sweep", gold, "--labels", ",".join(LABELS), "--device", "cpu")
+    found = read_jsonl(lanser(*line, "--model", model, "--precision", "int8").stdout)
+    assert {item["calibration"] for item in found} == {"none", "null", "batch"}
+    for item in found:
+        words = shlex.split(item["command"])[1:]
+        labelled = read_jsonl(lanser(*words, "--device", "cpu", gold).stdout)
+        right = sum(one["emotion"] == one["label"] for one in labelled) / len(items)
+        assert right == pytest.approx(item["wa"]["value"], abs=1e-6), item["calibration"]
 
 
 def test_the_ranking_goes_to_a_file_too(

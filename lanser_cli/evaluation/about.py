@@ -10,6 +10,7 @@ from typing import Any
 
 from lanser_cli import jsonl
 from lanser_cli.evaluation.seeds import measure_run
+from lanser_cli.origin import beside, origin_in
 from lanser_cli.records import Record
 from lanser_cli.training import runs
 from lanser_cli.training.heard import Seen
@@ -19,7 +20,7 @@ TRANSDUCTIVE = "it has used all of the test side's sound or texts, though no lab
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a run folder says of itself.
+    """What a run folder, or what stands beside a file of records, says of it.
 
     Attributes:
         verb: that made it; empty where it does not say.
@@ -56,6 +57,21 @@ class About:
             config.get("missing"),
             _is_transductive(config),
         )
+
+    @classmethod
+    def of_records(cls, path: Path) -> About | None:
+        """What stands beside a file of records that are transductive; None: it says no such thing.
+
+        A batch prior that a file keeps may be of other texts.
+        """
+        made = origin_in(beside(path)) or {"identity": {}}
+        settings = made["identity"]
+        own_mean = (
+            settings.get("--calibrate") == "batch" and settings.get("--prior", "none") == "none"
+        )
+        if not own_mean and settings.get("--normalise") != "speaker":
+            return None
+        return cls(str(made.get("verb") or ""), None, {}, transductive=True)
 
     @property
     def warning(self) -> str:

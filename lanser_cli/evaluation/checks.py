@@ -164,7 +164,7 @@ def compare(
             if check in ("audio", "fingerprint") and not decoded:
                 why = "--no-audio"
             elif absent:
-                thing = {"audio": "sound", "fingerprint": "sound of 0.75 s"}.get(check, check)
+                thing = {"audio": "sound", "fingerprint": "sound of 0.77 s"}.get(check, check)
                 why = f"no {thing} in {' and '.join(absent)}"
             elif strange == (first.counted[check], second.counted[check]):
                 why = f"a {check} is a hash in one and words in the other: hash both with one key"

@@ -57,7 +57,11 @@ def compare(
     for run in chain(*runs.values()):
         predictions_of(run)
     answers = {name: read_run(name, ledger, truth=truth, answer=answer, by=by) for name in names}
-    abouts = {run: About.of(Path(run)) for run in chain(*runs.values()) if os.path.isdir(run)}
+    abouts = {
+        run: found
+        for run in chain(*runs.values())
+        if (found := (About.of if os.path.isdir(run) else About.of_records)(Path(run)))
+    }
     apart = {
         name for name in names if any(abouts[r].transductive for r in runs[name] if r in abouts)
     }

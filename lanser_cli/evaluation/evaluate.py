@@ -89,6 +89,11 @@ def evaluate(
             raise UsageError(f"--perturb tests runs, and {name} is no run folder")
     folders = [name for name in dict.fromkeys(inputs) if os.path.isdir(name)]
     abouts = {name: About.of(Path(name)) for name in folders}
+    of_files = {
+        name: found
+        for name in inputs
+        if name not in abouts and (found := About.of_records(Path(name)))
+    }
     truths = None if reference is None else Reference.read(reference, truth, ledger)
     entries: dict[str, Entry] = {}
     kept: dict[str, Answers] = {}
@@ -113,12 +118,13 @@ def evaluate(
         if output is not None and len(measured) <= MOST_COMPARED:
             kept[name] = answers
         result = result_of_run(answers)
-        _say(name, result, about)
+        _say(name, result, about or of_files.get(name))
         changed = None
         if changes and not joins:
             changed = _under(changes, name, truth=truth, by=by, device=device)
         use = runs.use_of_labels(Path(name)) if about else None
-        joined = list(abouts.values()) if joins else []
+        joined = [about for n, about in of_files.items() if joins or n == name]
+        joined += abouts.values() if joins else []
         entries[name] = Entry(
             *(result, about, use, mistakes.surest, changed, answers.heard), joined
         )
@@ -147,7 +153,7 @@ def _apart(names: Sequence[str], answers: Mapping[str, Answers]) -> list[Differe
 def line_of(name: str, entry: Entry) -> dict[str, Any]:
     """The result line of an input."""
     line: dict[str, Any] = {"input": name, **entry.result.as_json()}
-    if any(about.transductive for about in entry.abouts):
+    if entry.transductive:
         line["transductive"] = True
     if entry.heard:
         line["heard"] = entry.heard

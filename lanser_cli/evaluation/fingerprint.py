@@ -18,7 +18,7 @@ HOP = 256
 
 
 MIN_WORDS = 32
-"""Less sound than this (0.75 s) has too few independent bits to be told from other sound."""
+"""Less sound than this (0.77 s) has too few independent bits to be told from other sound."""
 
 
 MAX_BIT_ERRORS = 0.25
@@ -47,7 +47,7 @@ def fingerprint(waveform: sound.Waveform) -> NDArray[np.uint32]:
         waveform: float32 `[samples]`, 16 kHz.
 
     Returns:
-        `[words]`, empty where there is less than 0.75 s of sound.
+        `[words]`, empty where there is less than 0.77 s of sound.
     """
     from scipy.fft import rfft
 

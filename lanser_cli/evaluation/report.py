@@ -34,7 +34,7 @@ class Entry:
         mistakes: its surest.
         perturbed: of a run, by change of sound: the difference it makes.
         heard: how many records the model was trained on, or their speakers.
-        joined: what the runs say of themselves whose answers it fuses.
+        joined: the same of the runs whose answers it fuses, or what stands beside a file.
     """
 
     result: Result
@@ -49,6 +49,11 @@ class Entry:
     def abouts(self) -> list[About]:
         """What every run says of itself that had a part in the answers."""
         return [*self.joined, *([self.about] if self.about else [])]
+
+    @property
+    def transductive(self) -> bool:
+        """Whether one of these has used all of the test side's sound or texts."""
+        return any(about.transductive for about in self.abouts)
 
 
 def evaluation(
@@ -106,6 +111,10 @@ def evaluation(
     numbers: dict[str, Any] = {"results": {name: one.as_json() for name, one in results.items()}}
     if abouts := {name: one.about for name, one in entries.items() if one.about}:
         numbers["runs"] = {name: about.as_json() for name, about in abouts.items()}
+    if apart := [name for name, one in entries.items() if one.transductive]:
+        numbers["transductive"] = apart
+    if heard := {name: one.heard for name, one in entries.items() if one.heard}:
+        numbers["heard"] = heard
     if perturbed := {name: one.perturbed for name, one in entries.items() if one.perturbed}:
         numbers["perturbed"] = {
             name: {words: lost.as_json()["uar"] for words, lost in changes.items()}

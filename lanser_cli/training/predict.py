@@ -86,6 +86,9 @@ def predict_files(
         translation = Translation.of(architecture.labels, crosswalk)
     if translation is not None and calibrate == "batch":
         _check_files(inputs, "--calibrate batch")
+        console.info(
+            f"{STAGE}: transductive: probabilities are divided by their mean over the input"
+        )
         sample = _sampled(items(), make_predictor(devices[0], run=run, speakers=speakers))
         translation = translation.without_mean(sample)
     make = partial(
@@ -97,6 +100,7 @@ def predict_files(
         "--calibrate": calibrate,
         "--channel": channel,
         **({"--embed": True} if pipe.has_rows else {}),
+        **({"--normalise": "speaker"} if by_speaker(architecture) else {}),
     }
     process = marking(spread(make, devices), folders, STAGE)
     return pipe.run(items(pipe.part), process, settings, count=lambda: reader.count(inputs))

@@ -218,6 +218,8 @@ def test_what_is_doubtful_of_one_input_is_doubtful_of_what_is_fused(
     lines = read_jsonl(lanser("eval", *both, "--fuse").stdout)
     assert "WARNING: fused: transductive" in (tmp_path / "report" / "report.html").read_text()
     assert [line.get("heard") for line in lines] == [None, 1, 1]
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["heard"] == {str(tmp_path / "known"): 1, "fused": 1}
     assert [line.get("transductive") for line in lines] == [None, True, True]
     odds = [one | {"scores": {"a": 1.2, "b": -0.4}} for one in plain]
     paths = [write_jsonl(tmp_path / name, found) for name, found in (("a", plain), ("b", odds))]
@@ -352,3 +354,29 @@ def test_a_report_folder_that_cannot_be_made_is_found_before_the_work(
     (tmp_path / "file").write_text("")
     done = lanser("eval", "-", "-o", tmp_path / "file" / "report", input=b"torn", check=1)
     assert b"cannot be made" in done.stderr and b"not JSON" not in done.stderr
+
+
+def test_answers_in_a_file_are_transductive_by_what_stands_beside_it(
+    lanser: Lanser, tmp_path: Path
+) -> None:
+    plain = write_jsonl(tmp_path / "plain.jsonl", answers([("a", "a"), ("b", "b")]))
+    made = {
+        "calibrated": {"--calibrate": "batch"},
+        "normalised": {"--calibrate": "none", "--normalise": "speaker"},
+        "by-a-prior": {"--calibrate": "batch", "--prior": "0123456789ab"},
+    }
+    paths = [plain]
+    for name, identity in made.items():
+        paths.append(write_jsonl(tmp_path / f"{name}.jsonl", answers([("a", "a"), ("b", "a")])))
+        beside = paths[-1].with_name(f"{name}.jsonl.meta.json")
+        beside.write_text(json.dumps({"verb": "predict", "identity": identity}))
+    done = lanser("eval", *paths, "-o", tmp_path / "report")
+    lines = read_jsonl(done.stdout)
+    assert [line.get("transductive") for line in lines] == [None, True, True, None]
+    assert f"{paths[1]}: transductive: it has used".encode() in done.stderr
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    assert report["transductive"] == [str(path) for path in paths[1:3]]
+    page = (tmp_path / "report/report.html").read_text()
+    assert page.count("transductive: it has used") == 2
+    done = lanser("compare", plain, paths[1])
+    assert read_jsonl(done.stdout)[0]["transductive"] == [str(paths[1])]

@@ -23,7 +23,7 @@ _PLACE: dict[str, tuple[type, ...]] = {
 }
 _KEPT = {
     *_PLACE,
-    *("speaker", "voice", "lang", "label", "split", "fold", "dialogue"),
+    *("speaker", "voice", "sex", "lang", "label", "split", "fold", "dialogue"),
     *("emotion", "emotion_score", "emotion_scores"),
     *("prediction", "scores", "heard", "test_fold", "predictions"),
     *("votes", "agreement", "doubt", "doubtful", "pick"),
@@ -90,12 +90,11 @@ class Redaction:
 
         It is BLAKE2b (RFC 7693) with the key, 128 bits, of the text as it is spoken: without case
         and punctuation. `sentence` becomes such a hash too. Hashes that an earlier command made
-        stay: they are to be equal wherever the text or the sentence was.
+        stay, since they are to be equal wherever the text or the sentence was: `text_hash`, and in
+        a record without `text` a `sentence` that looks like one.
         """
         kept: dict[str, Any] = {}
-        hashed = set[str]()
-        if is_hash(record.get("text_hash")):
-            hashed = {"text_hash"} if record.get("text") else {"text_hash", "sentence"}
+        hashed = {"text_hash"} if record.get("text") else {"text_hash", "sentence"}
         for name, value in record.items():
             if name in _KEPT:
                 kept[name] = value

@@ -154,9 +154,13 @@ def test_hashes_are_those_of_the_key(
 
 
 @pytest.mark.parametrize("second", [Redaction(b"k" * 64), Redaction()])
-def test_hashes_are_the_same_behind_one_command_or_two(second: Redaction) -> None:
+@pytest.mark.parametrize("text", [{"text": "It's eleven."}, {"text": ""}, {}])
+def test_hashes_are_the_same_behind_one_command_or_two(
+    second: Redaction, text: dict[str, str]
+) -> None:
     """So that `audit` finds the sentences that packed records share with a corpus."""
-    once = Redaction(b"k" * 64).fields({"id": "a", "sentence": "IEO", "text": "It's eleven."})
+    once = Redaction(b"k" * 64).fields({"id": "a", "sentence": "IEO", **text})
+    assert set(once) == {"id", "sentence"} | ({"text_hash"} if text.get("text") else set())
     assert second.fields(once) == once
 
 

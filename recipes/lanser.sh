@@ -17,7 +17,8 @@
 # ASR       default embedded             NLI        default FacebookAI/roberta-large-mnli
 # TAXONOMY  default goemotions           MODEL      default resnet50
 # PRETRAIN, FINETUNE, EFFICIENCY, BASELINE  further options of these verbs; what divides the corpus,
-#           such as --folds, belongs into the last three alike
+#           such as --folds, belongs into the last three alike, and what says what the network hears
+#           (--crop, --trim, --normalise) into FINETUNE too, for it to be the same without a start
 # Any other option is set by a variable, as for all of lanser: LANSER_TRANSCRIBE_SEGMENT=vad cuts long
 # recordings, LANSER_MANIFEST_LABEL_COLUMN=emotion names a column of CORPUS="csv table.csv".
 set -euo pipefail
@@ -43,6 +44,11 @@ first=$(place "${STAGE:-transcribe}")
 last=$(place "${STOP_STAGE:-probe-prosody}")
 ((first <= last)) || { echo "$0: STAGE $STAGE comes after STOP_STAGE $STOP_STAGE" >&2 && exit 2; }
 dry=${1:-}
+for option in --crop --trim --normalise; do
+    [[ " ${pretrain[*]//=/ } " != *" $option "* || " ${finetune[*]//=/ } " = *" $option "* ]] && continue
+    echo "$0: PRETRAIN has $option, and the network from scratch not: name it in FINETUNE too" >&2
+    exit 2
+done
 
 # asked VERB: whether it is among the stages to run.
 asked() {

@@ -418,6 +418,7 @@ def test_the_paper_is_shown_and_its_stages_are_checked_before_anything_runs(tmp_
         ({"STAGE": "finetun"}, "there are: transcribe entail-label"),
         ({"STOP_STAGE": "shard"}, "STAGE eval comes after STOP_STAGE shard"),
         ({"SPEECH": ".", "WORK": "all"}, "WORK lies in SPEECH"),
+        ({"PRETRAIN": "--crop=1 --trim", "FINETUNE": "--crop 1"}, "PRETRAIN has --trim, and"),
     ):
         wrong = shell(str(recipe), tmp_path, **{**paper, **change})
         assert wrong.returncode == 2 and said in wrong.stderr

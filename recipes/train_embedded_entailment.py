@@ -15,7 +15,9 @@ text expresses joy.") that starts from the sentence encoder all-MiniLM-L6-v2. It
    cross-entropy that keeps the absolute scale. Some lists are coarse (joy stands for all pleasant
    labels), as in the taxonomies of speech corpora; a few come from sentences that name an emotion,
    also one outside the 28. Pairs of natural language inference run along, on the three classes;
-3. the mean of the students' weights, which differ in their seed.
+3. the mean of the students' weights (M. Wortsman et al., "Model soups", ICML 2022). Students of one
+   run differ in their seed; `--mean-of` takes the mean of what several runs left, with other seeds,
+   texts or settings.
 
 Half of what is read is in bare lower-case words, and half of that has a recogniser's errors: see
 `Ear` in embedded_entailment_texts.py. Texts that a set to test on has, exactly or nearly, are left
@@ -384,12 +386,13 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) 
 def main() -> None:
     """Parse the command line; train, evaluate, or both."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser.add_argument("--data", type=Path, help="the data folder")
     parser.add_argument("--base", type=Path, help="train from this all-MiniLM-L6-v2 folder")
     parser.add_argument("--large", type=Path, help="an encoder for the teachers, bigger than base")
     parser.add_argument("--out", type=Path, help="write the model here")
     parser.add_argument("--work", type=Path, help="keep the teacher here (and use a kept one)")
     parser.add_argument("--evaluate", type=Path, help="evaluate this model instead of training")
+    parser.add_argument("--mean-of", type=Path, nargs="+", help="write the mean of these to --out")
     parser.add_argument("--spoken", type=Path, default=SPOKEN, help="sentences in spoken style")
     parser.add_argument("--templates", nargs="+", default=["This person feels {}."])
     parser.add_argument("--sets", nargs="+", default=DEV, help=f"among {' '.join(TEST)} snli too")
@@ -424,6 +427,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.mean_of and options.out:
+        models = [AutoModelForSequenceClassification.from_pretrained(f) for f in options.mean_of]
+        save(mean_of(models), AutoTokenizer.from_pretrained(options.mean_of[0]), options.out)
+        return
+    if not options.data:
+        parser.error("--data is needed, but for --mean-of with --out")
     if options.evaluate:
         print(json.dumps(evaluate(options), indent=2))
         return

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import torch
 from conftest import ENVIRONMENT, ROOT
 from quick import Done, Quick, script
+from safetensors.torch import load_file, save_file
 from whisper.model import ModelDimensions, Whisper
 
 from lanser_cli.asr import whisper_weights
@@ -108,6 +110,14 @@ def test_it_trains_and_measures(shared, tmp_path, python):
     assert first["hidden_size"] == 32, "students start from the small encoder"
     scores = PairScorer(str(out)).score(["i am glad"], ["This person feels joy."])
     assert scores.shape == (1, 1)
+    other, mean = shutil.copytree(out, tmp_path / "other"), tmp_path / "mean"
+    weights = load_file(out / "model.safetensors")
+    save_file({k: 2 * v for k, v in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    averaged = python(train, "--mean-of", out, other, "--out", mean)
+    assert averaged.code == 0, averaged.err[-2000:]
+    for name, weight in load_file(mean / "model.safetensors").items():
+        torch.testing.assert_close(weight, 1.5 * weights[name], msg=name)
+    assert PairScorer(str(mean)).score(["i am glad"], ["This person feels joy."]).shape == (1, 1)
     measured = python(
         *(train, "--data", shared, "--evaluate", out),
         *("--sets", "go_dev", "xed_dev", "spoken_dev", "snli", "--first", 20, "--held-out", 20),

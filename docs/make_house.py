@@ -37,7 +37,7 @@ WORDS = {
     "ENGINE.py": "one engine each: a file and a row in the table",
     "VERB.py": "one verb each: options, then one call into a room",
     "CORPUS.py": "one labelled corpus each: a file is all it takes",
-    "TAXONOMY.json": "one taxonomy each: a file is all it takes",
+    "TAXONOMY.json": "one taxonomy each",
     "embedded": "the model that ships with the package: weights, settings, card",
     "taxonomies": "the emotion taxonomies that ship",
 }

@@ -5,7 +5,8 @@
 #   AUDIO=my/recordings recipes/quickstart.sh    labels your own recordings (transcribe, entail-label),
 #       long ones too, in any container; takes the extras vad and video, which make quickstart installs
 #
-# WORK     folder for all it makes (default: quickstart); what is there already is not made again
+# WORK     folder for all it makes (default: quickstart); what is there already is not made again, but
+#          for the labels of AUDIO
 # ASR      transcribe --model (default: embedded, which needs no download)
 # SPEECH   folder with unlabeled/, labeled/ and written.jsonl (default: examples/speech)
 # PRETRAIN_EPOCHS, FINETUNE_EPOCHS     (default: 32, 20)

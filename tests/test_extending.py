@@ -17,10 +17,10 @@ PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 FILES = {
     "An engine": 4,
-    "A corpus": 3,
+    "A corpus": 4,
     "A taxonomy": 1,
-    "An architecture": 2,
-    "A verb": 5,
+    "An architecture": 3,
+    "A verb": 6,
 }
 """How many files a new one touches, tests and documentation included."""
 

@@ -1,6 +1,7 @@
 """Controls on the weak label: what pre-training gains if the label says less, or more.
 
-The utterances, the steps and the network stay; only what is learned of each utterance changes.
+The utterances that have what a control needs and the network stay; only what is learned of each
+utterance changes.
 """
 
 from __future__ import annotations

@@ -133,6 +133,7 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         UsageError: a record without its group, or a fold whose name no folder can have.
     """
     labels = sorted({record.label for record in records if record.label is not None})
+    advice = "name another key with --group"
     if protocol.standard:
         folds = _of_standard(records, protocol.standard, protocol)
     elif held_out := protocol.held_out():
@@ -149,6 +150,7 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         folds = [Fold("1", list(records), [])]
     elif protocol.folds is None and all(record.fields.get("fold") for record in records):
         folds = _one_each(records, "fold")
+        advice = "say --folds N, which sets the corpus' own folds aside"
     else:
         own = sum(bool(record.fields.get("fold")) for record in records)
         if own and protocol.folds is None:
@@ -166,7 +168,7 @@ def divide(records: Sequence[Record], protocol: Protocol) -> list[Fold]:
         if not fold.training or (not fold.test and protocol.folds != 0):
             raise LanserError(f"fold {fold.name}: nothing left to train on or to test on")
         for group in protocol.groups:
-            _check_disjoint(fold, group)
+            _check_disjoint(fold, group, advice)
     if protocol.validation and not any(fold.validation for fold in folds):
         folds = [_with_validation(fold, protocol) for fold in folds]
     for fold in folds:
@@ -332,7 +334,7 @@ def _warn_of_missing_classes(fold: Fold, labels: Sequence[str]) -> None:
             console.warn(f"fold {fold.name} has no {', '.join(missing)} in its {side}")
 
 
-def _check_disjoint(fold: Fold, group: str) -> None:
+def _check_disjoint(fold: Fold, group: str, advice: str) -> None:
     sides = {"training": fold.training, "test": fold.test, "validation": fold.validation}
     words = {
         side: {record.word(group) for record in records} - {None} for side, records in sides.items()
@@ -348,5 +350,5 @@ def _check_disjoint(fold: Fold, group: str) -> None:
         if shared := words[one] & words[other]:
             raise LanserError(
                 f"fold {fold.name}: {group} {', '.join(sorted(map(str, shared)))} is in {one} and "
-                f"in {other}, which makes results too good; name another key with --group"
+                f"in {other}, which makes results too good; {advice}"
             )

@@ -18,6 +18,7 @@ import soundfile
 from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
 from lanser_cli.app import VERBS
+from lanser_cli.entailment.calibration import Prior
 from lanser_cli.entailment.crosswalk import load_crosswalk
 from lanser_cli.entailment.taxonomy import Taxonomy, load_taxonomy
 from lanser_cli.evaluation import certificate
@@ -140,6 +141,21 @@ def test_metrics_example():
     golden = (ROOT / "tests" / "golden" / "pretrain.metrics.jsonl").read_text()
     for line in golden.splitlines():  # whose trained numbers are masked
         assert re.findall(r'"(\w+)":', line) == list(example)
+
+
+def test_prior_example_is_a_prior(tmp_path, tiny_nli, lanser):
+    [example] = blocks("docs/formats.md", "json prior")
+    path = tmp_path / "prior.json"
+    path.write_text(example)
+    assert Prior.load(path).texts == 1000
+    texts = write_jsonl(tmp_path / "in.jsonl", [{"id": x, "text": f"so {x}"} for x in "ab"])
+    line = ("entail-label", texts, "--model", tiny_nli, "--labels", "joy,anger", "--device", "cpu")
+    lanser(*line, "--calibrate", "batch", "--prior", tmp_path / "made.json")
+    made = json.loads((tmp_path / "made.json").read_text())
+    example = json.loads(example)
+    assert list(example) == list(made)
+    [shown], [found] = example["log_odds"], made["log_odds"]
+    assert shown.count("/") == found.count("/") == 2
 
 
 def test_taxonomy_and_crosswalk_examples(tmp_path):

@@ -144,8 +144,9 @@ class CachedScorer:
                     "INSERT OR IGNORE INTO scores VALUES (?, ?, ?)",
                     ((key, self._ids[hypothesis], score) for key, hypothesis, score in found),
                 )
-        except sqlite3.OperationalError as error:
-            if "full" not in str(error):
+        except sqlite3.Error as error:
+            self._ids = {}  # what was rolled back may be the number of another's hypothesis by now
+            if not isinstance(error, sqlite3.OperationalError) or "full" not in str(error):
                 raise
             self._full = True
             self._say(f"is full ({self._limit:g} GB, or the disk): no more scores are kept")
@@ -199,18 +200,22 @@ class CachedScorer:
         self._ids = {}
         self._inode = self._path.stat().st_ino if self._path.exists() else None
         self._database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        with self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _TABLES.split(";")[:-1]:
-                    self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
-                raise sqlite3.DatabaseError(f"version {version}, not {_VERSION}")
+        if self._version() == 0:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                if self._version() == 0:  # nobody has begun it meanwhile
+                    for statement in _TABLES.split(";")[:-1]:
+                        self._database.execute(statement)
+                    self._database.execute(f"PRAGMA user_version = {_VERSION}")
+        if (version := self._version()) != _VERSION:
+            raise sqlite3.DatabaseError(f"version {version}, not {_VERSION}")
         (page,) = self._database.execute("PRAGMA page_size").fetchone()
-        self._database.execute(f"PRAGMA max_page_count = {int(self._limit * 1e9 / page)}")
+        self._database.execute(f"PRAGMA max_page_count = {int(min(self._limit, 1e6) * 1e9 / page)}")
         self._inode = self._path.stat().st_ino
+
+    def _version(self) -> int:
+        (found,) = self._database.execute("PRAGMA user_version").fetchone()
+        return int(found)
 
     def _guarded(self, action: Callable[[], T]) -> T | None:
         """Do something with the database; None if it could not be done."""

@@ -111,6 +111,16 @@ def null_odds(label_scorer: LabelScorer) -> NDArray[np.float32]:
     return odds.reshape(len(label_scorer.templates), -1).mean(axis=0).astype(np.float32)
 
 
+def prior_of_exact(coarse: LabelScorer, exact: LabelScorer) -> NDArray[np.float32]:
+    """The prior of a model in float32 by that of the same model in less: float32 `[labels]`.
+
+    What each label's scores are off in less precision is in the prior too, and so falls out; of
+    exact scores it would come back. It is measured on the everyday sentences.
+    """
+    assert coarse.prior is not None
+    return coarse.prior - (null_odds(coarse) - null_odds(exact))
+
+
 def sample(texts: Iterable[tuple[str, str]], size: int = SAMPLE) -> list[str]:
     """Up to `size` of the (id, text) pairs: those whose ids have the lowest hashes.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lanser_cli.entailment.calibration import prior_of_exact
 from lanser_cli.entailment.crosswalk import Crosswalk, probabilities
 from lanser_cli.entailment.label_scorer import LabelScorer
 
@@ -34,7 +35,8 @@ class Cascade:
         main: scores every label, or the candidates alone.
         small: chooses the candidates; None: all labels are.
         candidates: how many labels `small` chooses; of the crosswalk's, with all that lead to them.
-        exact: the same model as `main` in float32, for close calls; None: there are none.
+        exact: the same model as `main` in float32, for close calls, with a prior of its own; None:
+            there are none.
         tolerance: labels this close to the best, in log-odds, are close calls.
         crosswalk: from the labels that are scored to those of the answer.
     """
@@ -46,13 +48,25 @@ class Cascade:
     tolerance: float = 0.0
     crosswalk: Crosswalk | None = None
 
+    def calibrated(self, prior: NDArray[np.float32] | None) -> Cascade:
+        """The same with a prior of `main`; that of `exact` is the one that goes with it."""
+        main, exact = replace(self.main, prior=prior), self.exact
+        if exact is not None:
+            own = None if prior is None else prior_of_exact(main, exact)
+            exact = replace(exact, prior=own)
+        return replace(self, main=main, exact=exact)
+
     def raw(self, premises: Sequence[str]) -> NDArray[np.float32]:
         """As `LabelScorer.raw`; -inf for labels that are no candidates."""
         wanted = None if self.small is None else self._chosen(self.small.odds(premises))
         return self.settled(premises, self.main.raw(premises, wanted))
 
     def settled(self, premises: Sequence[str], raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores of `main`, with what is too close to call scored by `exact` in their place."""
+        """Scores of `main`; what is too close to call has the differences that `exact` gives.
+
+        What all labels of a premise have in common is no error that counts, so the mean of those
+        that are scored again stays: else they would be measured against the others by it.
+        """
         if self.exact is None:
             return raw
         chances = probabilities(self.main.less_prior(raw), self.crosswalk)
@@ -61,7 +75,10 @@ class Cascade:
         if len(rows):
             again = close if self.crosswalk is None else self.crosswalk.leading_to(close)
             again = (again & np.isfinite(raw))[rows]
-            rescored = self.exact.raw([premises[row] for row in rows.tolist()], again)
+            scores = self.exact.raw([premises[row] for row in rows.tolist()], again)
+            rescored = self.main.with_prior(self.exact.less_prior(scores))
+            apart = np.subtract(raw[rows], rescored, where=again, out=np.zeros_like(rescored))
+            rescored += (apart.sum(axis=1) / again.sum(axis=1))[:, None]
             raw = raw.copy()
             raw[rows] = np.where(again, rescored, raw[rows])
         return raw

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lanser_cli import console, jsonl, origin
 from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.destination import check_writable
@@ -249,9 +252,9 @@ def make_cascade(
     small = None
     if settings.top_k_first is not None:
         small = make_label_scorer(settings.first_model, task, settings, device)
-        small = _calibrated(small, settings.calibrate, prior)
-    main = _calibrated(main, settings.calibrate, prior)
-    return Cascade(main, small, settings.top_k_first or 0, exact, close, task.crosswalk)
+        small = replace(small, prior=_prior_of(small, settings.calibrate, prior))
+    plain = Cascade(main, small, settings.top_k_first or 0, exact, close, task.crosswalk)
+    return plain.calibrated(_prior_of(main, settings.calibrate, prior))
 
 
 def make_label_scorer(model: str, task: Task, settings: LabelSettings, device: str) -> LabelScorer:
@@ -278,17 +281,15 @@ def _load(model: str, task: Task, settings: LabelSettings, device: str) -> Score
     return PairScorer(model, device=device, precision=precision, entailment_label=label)
 
 
-def _calibrated(
+def _prior_of(
     label_scorer: LabelScorer, calibrate: Calibration, prior: calibration.Prior | None
-) -> LabelScorer:
+) -> NDArray[np.float32] | None:
     if calibrate == "none":
-        return label_scorer
+        return None
     if calibrate == "null":
-        log_odds = calibration.null_odds(label_scorer)
-    else:
-        assert prior is not None
-        log_odds = prior.of_labels(label_scorer, "--prior")
-    return replace(label_scorer, prior=log_odds)
+        return calibration.null_odds(label_scorer)
+    assert prior is not None
+    return prior.of_labels(label_scorer, "--prior")
 
 
 def batch_prior(

@@ -137,6 +137,10 @@ class LabelScorer:
         """Raw log-odds `[..., labels]` less the prior."""
         return raw if self.prior is None else raw - self.prior
 
+    def with_prior(self, odds: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What `less_prior` makes these log-odds of."""
+        return odds if self.prior is None else odds + self.prior
+
 
 def _quoted(words: Sequence[str]) -> str:
     return ", ".join(f"'{word}'" for word in words)

@@ -207,8 +207,8 @@ def _trials(
             "batch": odds[sampled].mean(axis=0, dtype=np.float64).astype(np.float32),
         }
         for method, prior in priors.items():
-            calibrated = replace(cascade, main=replace(cascade.main, prior=prior))
-            chances = probabilities(_settled(calibrated, premises, odds), task.crosswalk)
+            settled = _settled(cascade.calibrated(prior), premises, odds)
+            chances = probabilities(settled, task.crosswalk)
             answered = [
                 record.with_fields(emotion=task.labels[index])
                 for record, index in zip(gold, chances.argmax(axis=1), strict=True)

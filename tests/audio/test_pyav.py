@@ -276,6 +276,36 @@ def test_damaged_containers_give_sound_or_one_sentence(container: str, tmp_path:
             assert np.isfinite(wave).all()
 
 
+def test_a_long_container_that_ends_before_is_cut_off_and_so_is_a_span_at_its_end() -> None:
+    """Of three minutes four seconds are no small part, nor is half of the last utterance."""
+    whole = _header_first(encoded(noise(180.0), "mp4", "aac"))
+    assert len(pyav.load(Source("x", whole), 172.0, 7.9).frames) == round(7.9 * 16_000)
+    cut = Source("x", whole[: int(len(whole) * 0.978)])
+    for offset, duration in ((0.0, None), (172.0, 7.9)):
+        with pytest.raises(CutOff, match=r"cut off or damaged: only 17\d\.\d+ s of the 18"):
+            pyav.load(cut, offset, duration)
+    assert len(pyav.load(cut, 165.0, 5.0).frames) == 5 * 16_000
+    with pytest.raises(AudioError, match="behind|ends"):
+        pyav.load(Source("x", whole), 190.0, 1.0)
+
+
+def _header_first(mp4: bytes) -> bytes:
+    """As files are for the web: `moov` before the sound, whose places it names, and no `free`."""
+    boxes, at = {}, 0
+    while at < len(mp4):
+        size = int.from_bytes(mp4[at : at + 4], "big")
+        boxes[mp4[at + 4 : at + 8]] = (at, mp4[at : at + size])
+        at += size
+    moov = bytearray(boxes[b"moov"][1])
+    ahead = len(boxes[b"ftyp"][1]) + len(moov)
+    table = moov.index(b"stco") + 8
+    for number in range(int.from_bytes(moov[table : table + 4], "big")):
+        place = slice(table + 4 + 4 * number, table + 8 + 4 * number)
+        moved = int.from_bytes(moov[place], "big") - boxes[b"mdat"][0] + ahead
+        moov[place] = moved.to_bytes(4, "big")
+    return boxes[b"ftyp"][1] + bytes(moov) + boxes[b"mdat"][1]
+
+
 def test_a_stream_without_a_length_that_breaks_off_is_said_to(tmp_path: Path) -> None:
     """Bare AAC promises no length; what comes after the damage is not left out in silence."""
     whole = encoded(noise(4.0), "adts", "aac")

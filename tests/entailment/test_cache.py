@@ -217,6 +217,40 @@ def test_a_full_cache_is_no_longer_added_to(tmp_path: Path, capsys: pytest.Captu
     assert known.pairs == 0, "what was kept before serves on"
 
 
+@pytest.mark.parametrize("why", ["full", "locked"])
+def test_what_could_not_be_kept_is_no_number_of_anothers_hypothesis(
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was rolled back is forgotten: else the next model's scores were taken for its own."""
+    monkeypatch.setattr("lanser_cli.entailment.cache._BUSY_SECONDS", 0.1)
+    CachedScorer(FakeScorer("other", seed=1), tmp_path).score(texts(50), ["first."])
+    mine = CachedScorer(FakeScorer(), tmp_path, limit_gb=1e-5 if why == "full" else 10.0)
+    reader = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    if why == "locked":  # for who commits, by who reads
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM scores").fetchone()
+    mine.score(texts(300, 100), HYPOTHESES)
+    reader.close()
+    theirs = CachedScorer(FakeScorer("other", seed=1), tmp_path)
+    theirs.score(texts(3), ["a.", "b.", "c."])
+    expected = FakeScorer().score(texts(3), HYPOTHESES)
+    for _ in range(2):
+        assert (mine.score(texts(3), HYPOTHESES) == expected).all()
+
+
+def test_a_cache_that_somebody_reads_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lanser_cli.entailment.cache._BUSY_SECONDS", 0.1)
+    CachedScorer(FakeScorer(), tmp_path).score(texts(3), HYPOTHESES)
+    reader = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM scores").fetchone()
+    known = FakeScorer()
+    CachedScorer(known, tmp_path, limit_gb=float("inf")).score(texts(3), HYPOTHESES)
+    assert known.pairs == 0
+
+
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(LanserError, match="scores cannot be kept there .*: name another folder"):

@@ -74,7 +74,9 @@ def test_nobody_is_normalised_or_heard_by_an_empty_name():
 
 def test_own_folds_that_share_speakers_are_refused():
     records = [record.with_fields(fold=str(index % 2)) for index, record in enumerate(corpus())]
-    with pytest.raises(LanserError, match="speaker s0, s1.* in training and in test.*say --folds N"):
+    with pytest.raises(
+        LanserError, match="speaker s0, s1.* in training and in test.*say --folds N"
+    ):
         divide(records, Protocol())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -21,7 +22,6 @@ from lanser_cli.origin import (
     beside,
     describe,
     difference,
-    identity_in,
     of_files,
     origin_in,
     versions_in,
@@ -150,7 +150,8 @@ class Job:
         identity = parts[0].identity
         is_there = not is_stream(output) and output.exists() and output.stat().st_size
         if is_there and not force:
-            if identity_in(beside(output)) != identity:
+            made = origin_in(beside(output)) or {}
+            if made.get("identity") != identity or made.get("parts") != _digest(parts):
                 raise UsageError(
                     f"{output}: is there already, and no merger of these parts: overwrite it with "
                     "--force, or name another"
@@ -164,7 +165,8 @@ class Job:
                 f"of that part, not of {output}"
             )
         _allow_open_files(self.count)
-        merged = JsonlFile(output, resume=False, origin=describe(parts[0].verb, identity))
+        origin = {**describe(parts[0].verb, identity), "parts": _digest(parts)}
+        merged = JsonlFile(output, resume=False, origin=origin)
         records = 0
         try:
             rows = zip_longest(*(part.slots() for part in parts))
@@ -280,6 +282,12 @@ def _parts_in(folder: Path, count: int) -> Iterator[Part]:
         yield Part(path, number, state, verb, identity, versions, origin.get("slice"))
     for of, several in sorted(splits.items()):
         console.warn(f"{folder}: {several} outputs are of {of} parts, not of {count}: passed over")
+
+
+def _digest(parts: Sequence[Part]) -> str:
+    """12 hex digits over what each part has, less what its records say."""
+    found = [(part.number, part.slice, part.path.stat().st_size) for part in parts]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]
 
 
 def _check_lengths(parts: Sequence[Part]) -> int:

@@ -58,8 +58,8 @@ _LATIN = 0.75
 
 
 def is_sound(head: bytes) -> bool:
-    """Whether these first bytes are those of a container of sound."""
-    return _SOUND.match(head) is not None
+    """Whether these first bytes are those of a container of sound; a text may begin so too."""
+    return _SOUND.match(head) is not None and _text(head) is None
 
 
 def other(head: bytes) -> str | None:
@@ -87,7 +87,7 @@ def not_records(head: bytes, name: str, *, listed: bool) -> str | None:
         return "a JSON array, and a record must be one line: pipe it through  jq -c '.[]'"
     if text[:1] in (b"{", b"[", b""):
         return None
-    if is_sound(head) and _text(head) is None:  # a text may begin like sound: x/y/free.wav
+    if is_sound(head):
         return f"sound: lanser transcribe {name} makes records of it"
     found = other(head)
     if found == _TABLE:

@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -159,7 +160,8 @@ class JsonlFile:
     def discard(self) -> None:
         """Nobody asked for this file: remove its part."""
         self._stream.close()
-        self._partial.unlink()
+        if not self._is_stream:
+            self._partial.unlink()
         self._unlock()
 
     def _unlock(self) -> None:
@@ -308,10 +310,16 @@ def write_whole(path: Path, text: str) -> None:
         with records_on(path) as stream:
             stream.write(text)
         return
-    final, partial = places(path)
-    with open_new(partial, "w") as stream:
-        stream.write(text)
-    commit(partial, final)
+    final, _ = places(path)
+    # Under a name of its own: tasks of one job may write the same file at the same time.
+    descriptor, name = tempfile.mkstemp(".part", f".{final.name[:100]}.", final.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        commit(Path(name), final)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

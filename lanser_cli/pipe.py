@@ -7,6 +7,7 @@ in order, atomically, resumable; in = out + rejected + dropped.
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 from array import array
 from collections import deque
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lanser_cli import console, jsonl
-from lanser_cli.destination import check_apart, check_writable, is_stream
+from lanser_cli.destination import check_apart, check_writable, is_stream, places
 from lanser_cli.errors import RecordError, UsageError
 from lanser_cli.inflow import prompt_windows
 from lanser_cli.origin import describe, of_files, short
@@ -308,6 +309,8 @@ class Pipe:
             origin = describe(self.stage, identity) if identity else None
             with self._closing():
                 self._out_file = JsonlFile(self.output, resume=self._resume, origin=origin)
+                if self._rejects and self._out_file.goes_on:
+                    _move_part(beside, self._rejects)
                 self._reject_file = JsonlFile(
                     self._rejects or beside, resume=self._out_file.goes_on, rejects=True
                 )
@@ -356,6 +359,13 @@ class Pipe:
                 "give at its beginning: it was made with another input: repeat the command as it "
                 "was, or name another output"
             )
+
+
+def _move_part(made: Path, wanted: Path) -> None:
+    """What a run had of a file that is called otherwise now, so that it goes on with it."""
+    (_, old), (_, new) = places(made), places(wanted)
+    if old.exists() and not is_stream(wanted) and not new.exists():
+        shutil.move(old, new)
 
 
 def _holds_something(path: Path) -> bool:

@@ -90,7 +90,7 @@ class Ledger(Tally):
 
     Args:
         rejects: the file; None for stderr.
-        inputs: what the records are read from, as it was named.
+        inputs: what is read, as it was named; standard input if nothing was.
         ranks: this process's place among those that train together.
 
     Raises:
@@ -107,7 +107,7 @@ class Ledger(Tally):
         inputs: Sequence[str] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        check_apart({"--rejects": rejects}, inputs or ())
+        check_apart({"--rejects": rejects}, inputs or ["-"])
         if rejects is not None and ranks.leads:
             check_writable(rejects)
         super().__init__(stage, word)
@@ -119,8 +119,10 @@ class Ledger(Tally):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.unfold()
-        if self._file is not None:
+        if self._file is not None and self.read:
             self._file.publish()
+        elif self._file is not None:  # of a run that read nothing, those of the one before stay
+            self._file.discard()
 
     def reject(self, reject: Reject) -> None:
         """Count and file a reject."""

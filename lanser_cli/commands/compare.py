@@ -60,7 +60,8 @@ def command(
     from lanser_cli.evaluation.compare import compare
     from lanser_cli.evaluation.findings import of_differences
 
-    with Ledger("compare", rejects, inputs=inputs) as ledger, claimed_folder(output, force=force):
+    read = [*(inputs or []), *(name for words in pair or [] for name in words.split(","))]
+    with Ledger("compare", rejects, inputs=read) as ledger, claimed_folder(output, force=force):
         found = compare(
             *(inputs or [], pair or [], ledger),
             truth=truth,

@@ -8,7 +8,7 @@ from typing import Annotated
 from lanser_cli.choices import Calibration, LlmMode, ScoringPrecision
 from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, INSTEAD, LABELS, MODEL, OUTPUT, RUNNING
-from lanser_cli.destination import check_apart
+from lanser_cli.destination import check_apart, check_writable
 from lanser_cli.lock import claimed_file
 from lanser_cli.tally import Ledger
 
@@ -156,7 +156,12 @@ def command(
     task = load_task(*words, lang=lang, sweep=sweep is not None)
     if sweep is not None:
         check_apart({"-o": output, "--rejects": rejects}, [str(sweep)])
-        with Ledger("entail-label", rejects) as ledger, claimed_file(output, force=force):
+        if output is not None:
+            check_writable(output)
+        with (
+            Ledger("entail-label", rejects, inputs=[str(sweep)]) as ledger,
+            claimed_file(output, force=force),
+        ):
             ranking = rank(sweep, task, settings, ledger, output=output, device=device)
         return options.result(ledger, *ranking)
     redaction = Redaction.asked(no_text, text_key)

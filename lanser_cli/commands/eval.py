@@ -86,7 +86,8 @@ def command(
     from lanser_cli.evaluation.evaluate import evaluate, line_of
     from lanser_cli.evaluation.findings import of_results
 
-    with Ledger("eval", rejects, inputs=inputs) as ledger, claimed_folder(output, force=force):
+    read = [*(inputs or ["-"]), *map(str, filter(None, (reference, audit)))]
+    with Ledger("eval", rejects, inputs=read) as ledger, claimed_folder(output, force=force):
         entries = evaluate(
             inputs or ["-"],
             ledger,

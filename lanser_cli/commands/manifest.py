@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,6 @@ from lanser_cli import corpora
 from lanser_cli.choices import Toolkit
 from lanser_cli.commands import completion, options
 from lanser_cli.commands.groups import INPUT, OUTPUT, TABLE
-from lanser_cli.errors import UsageError
 from lanser_cli.origin import named
 from lanser_cli.stage import one_process, unique
 
@@ -30,6 +29,8 @@ Root = Annotated[
 ]
 
 
+OF_CSV = ("kind csv",)
+
 EXAMPLES = """
 lanser manifest ravdess RAVDESS/ -o ravdess.jsonl
 lanser manifest csv clips.csv --audio-column path --label-column emotion > clips.jsonl
@@ -43,33 +44,50 @@ def command(
     audio_column: Annotated[
         str | None,
         TABLE.option(
-            metavar="NAME", help="csv: column of the audio path (default: audio_filepath)."
+            only_with=OF_CSV,
+            metavar="NAME",
+            help="csv: column of the audio path (default: audio_filepath).",
         ),
     ] = None,
     label_column: Annotated[
-        str | None, TABLE.option(metavar="NAME", help="csv: column of the label (default: label).")
+        str | None,
+        TABLE.option(
+            only_with=OF_CSV, metavar="NAME", help="csv: column of the label (default: label)."
+        ),
     ] = None,
     speaker_column: Annotated[
         str | None,
-        TABLE.option(metavar="NAME", help="csv: column of the speaker (default: speaker)."),
+        TABLE.option(
+            only_with=OF_CSV, metavar="NAME", help="csv: column of the speaker (default: speaker)."
+        ),
     ] = None,
     text_column: Annotated[
         str | None,
-        TABLE.option(metavar="NAME", help="csv: column of the transcript (default: text)."),
+        TABLE.option(
+            only_with=OF_CSV, metavar="NAME", help="csv: column of the transcript (default: text)."
+        ),
     ] = None,
     audio_root: Annotated[
         Path | None,
-        TABLE.option(metavar="DIR", help="csv: folder of the clips (default: that of the table)."),
+        TABLE.option(
+            only_with=OF_CSV,
+            metavar="DIR",
+            help="csv: folder of the clips (default: that of the table).",
+        ),
     ] = None,
     label_map: Annotated[
         str | None,
         TABLE.option(
+            only_with=OF_CSV,
             metavar="OLD=NEW,...",
             help="csv: other words for the labels, or a JSON file of them; OLD= leaves OLD out.",
         ),
     ] = None,
     no_labels: Annotated[
-        bool, INPUT.option("--no-labels", help="folder: sub-folders are not labels.")
+        bool,
+        INPUT.option(
+            "--no-labels", only_with=("kind folder",), help="folder: sub-folders are not labels."
+        ),
     ] = False,
     to: Annotated[
         Toolkit | None,
@@ -101,15 +119,14 @@ def command(
         "audio_root": audio_root,
         "label_map": label_map,
     }
-    given = {name: value for name, value in of_table.items() if value is not None}
-    if given and kind != "csv":
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UsageError(f"{names}: for csv, not {kind}")
-    if no_labels and kind != "folder":
-        raise UsageError(f"--no-labels: for folder, not {kind}")
+    read: dict[str, Any] = {}
+    if kind == "csv":
+        read = {name: value for name, value in of_table.items() if value is not None}
+    elif kind == "folder":
+        read = {"labels": not no_labels}
     process = one_process(corpora.lines(to, output))
     pipe = options.pipe("manifest", {**locals(), "inputs": [str(root)]})
-    outcomes = corpora.read(kind, root, **({"labels": False} if no_labels else given))
+    outcomes = corpora.read(kind, root, **read)
     items = unique(corpora.watched(outcomes, root), "manifest")
     of_table["label_map"] = label_map and named(label_map)
     settings = {f"--{name.replace('_', '-')}": value for name, value in of_table.items()}

@@ -28,7 +28,6 @@ def command(
     rejects: options.Rejects = None,
     resume: options.Resume = False,
     force: options.Force = False,
-    part: options.Part = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -39,5 +38,5 @@ def command(
     """
     from lanser_cli.listening.pick import pick_files
 
-    pipe = options.pipe("pick", locals())
+    pipe = options.pipe("pick", {**locals(), "part": None})
     return pick_files(inputs or ["-"], count, by, seed, pipe).exit_code

@@ -110,7 +110,8 @@ def command(
 
     epochs, steps = training.length(epochs, steps, (30, None))
     recipe = options.fill(Recipe, locals())
-    with Ledger("pretrain", rejects, inputs=inputs, ranks=Ranks.from_environment()) as ledger:
+    read = [*(inputs or ["-"]), *([] if labels is None else [str(labels)])]
+    with Ledger("pretrain", rejects, inputs=read, ranks=Ranks.from_environment()) as ledger:
         made = pretrain(
             *(inputs, output, recipe, ledger),
             model=model,

@@ -110,8 +110,8 @@ class Verb(TyperCommand):
         if missing:
             raise UsageError(f"{self.name} needs {_in_words(missing)} (see --help)")
         self._refuse_unread(ctx)
-        if given := provenance.command_line()[2:]:
-            words = [*self._words(ctx), *_without_config(given)]
+        if line := provenance.command_line():
+            words = [*self._words(ctx), *_without_config(line[2:])]
             provenance.set_command_line([str(self.name), *words])
         if "threads" in ctx.params:
             surroundings.mention_load()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from lanser_cli import jsonl
+from lanser_cli.errors import LanserError
 from lanser_cli.evaluation.seeds import measure_run
 from lanser_cli.origin import beside, origin_in
 from lanser_cli.records import Record
 from lanser_cli.training import runs
-from lanser_cli.training.heard import Seen
-
-TRANSDUCTIVE = "it has used all of the test side's sound or texts, though no label"
+from lanser_cli.training.heard import TRANSDUCTIVE, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,16 @@ class About:
 
     @classmethod
     def of_records(cls, path: Path) -> About | None:
-        """What stands beside a file of records that are transductive; None: it says no such thing.
+        """Of a run's predictions what the run says, of others whether they are transductive.
 
         A batch prior that a file keeps may be of other texts.
+
+        Returns:
+            None where nothing says anything.
         """
+        if path.name == "predictions.jsonl" and (path.parent / "config.json").exists():
+            with suppress(LanserError):  # another program's
+                return cls.of(path.parent)
         made = origin_in(beside(path)) or {"identity": {}}
         settings = made["identity"]
         own_mean = (

@@ -16,6 +16,9 @@ from lanser_cli.tally import Ledger
 from lanser_cli.texts import near
 from lanser_cli.training import runs
 
+MOST_CLASSES = 500
+"""Different truths of which a matrix is made; more are those of a key that is no label."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -91,6 +94,11 @@ class Answers:
                 found.append(shared(several[seed] or None))
             first = next(iter(seeds), None)
             given.append(shared(record.word(answer)) if first is None else seeds[first][-1])
+        if (classes := len(set(truths))) > MOST_CLASSES:
+            raise UsageError(
+                f"'{truth}' has {classes:,} different values: it is no label: name its key with "
+                "--truth"
+            )
         if not ids:
             raise LanserError(f"no record has '{truth}', so there is nothing to compare with")
         if all(word is None for word in given):

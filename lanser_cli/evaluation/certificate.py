@@ -21,13 +21,19 @@ from lanser_cli.shape import COUNT, Maybe, That, read_json
 
 SCHEMA = 1
 
+_OF_SIDES = ("sides", "records", "missing")
 _SIDE = {"name": str, "records": COUNT, "rejected": COUNT, "digest": str}
 _IDS = re.compile("(?:[0-9a-f]{8})*")
 _MARKS = That(str, "8 hex digits of each id", lambda text: bool(_IDS.fullmatch(text)))
 _SHAPE = {
     "passed": bool,
     "sides": [{**_SIDE, "ids": _MARKS}],
-    "checks": [{"check": str, "shared": COUNT, "allowed": bool, "not_checked": Maybe(str)}],
+    "checks": [
+        {
+            **{"check": str, "shared": COUNT, "allowed": bool, "not_checked": Maybe(str)},
+            **{"sides": Maybe([str]), "records": Maybe([COUNT]), "missing": Maybe([COUNT])},
+        }
+    ],
 }
 
 
@@ -70,7 +76,8 @@ class Citation:
 
     Attributes:
         about: `file`, `sha256`, `passed`, `sides`, and check by check what was `found`, `allowed`
-            and `not_checked`. One with a leak in it is not `passed`, whatever it says.
+            and `not_checked`, and in how many records it was `missing`. One with a leak in it is
+            not `passed`, whatever it says.
         marks: of the ids that were audited, 32 bits each.
     """
 
@@ -109,6 +116,7 @@ def cite(path: Path) -> Citation:
         "found": found,
         "allowed": _named(check for check in checks if check["shared"] and check["allowed"]),
         "not_checked": _named(check for check in checks if check.get("not_checked")),
+        "missing": _missing(check for check in checks if not check.get("not_checked")),
     }
     return Citation(about, _marks(bytes.fromhex("".join(side["ids"] for side in value["sides"]))))
 
@@ -124,6 +132,16 @@ def _mark(identifier: str) -> bytes:
 
 def _marks(data: bytes) -> NDArray[np.uint32]:
     return np.frombuffer(data, ">u4")
+
+
+def _missing(checks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which checks could not look at all records of a side, in words."""
+    return [
+        f"{check['check']} of {lacking} of {has + lacking} records of {side}"
+        for check in checks
+        for side, has, lacking in zip(*(check.get(key) or () for key in _OF_SIDES), strict=False)
+        if lacking
+    ]
 
 
 def _named(checks: Iterable[Mapping[str, Any]]) -> list[str]:

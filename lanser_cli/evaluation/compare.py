@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from lanser_cli import console
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.evaluation import report
-from lanser_cli.evaluation.about import TRANSDUCTIVE, About
+from lanser_cli.evaluation.about import About
 from lanser_cli.evaluation.answers import Answers, heard_in_words, predictions_of
 from lanser_cli.evaluation.difference import Difference, difference, holm
 from lanser_cli.evaluation.seeds import read_run, runs_of
 from lanser_cli.tally import Ledger
+from lanser_cli.training.heard import TRANSDUCTIVE
 
 STAGE = "compare"
 
@@ -58,18 +58,15 @@ def compare(
         predictions_of(run)
     answers = {name: read_run(name, ledger, truth=truth, answer=answer, by=by) for name in names}
     abouts = {
-        run: found
+        run: about
         for run in chain(*runs.values())
-        if (found := (About.of if os.path.isdir(run) else About.of_records)(Path(run)))
+        if (about := (About.of if os.path.isdir(run) else About.of_records)(Path(run)))
     }
     apart = {
         name for name in names if any(abouts[r].transductive for r in runs[name] if r in abouts)
     }
     doubts = {run: about.doubt for run, about in abouts.items() if about.doubt}
-    found = [
-        replace(each, transductive=tuple(n for n in (each.reference, each.other) if n in apart))
-        for each in pairwise(wanted, answers, seed)
-    ]
+    found = [each.marked(apart) for each in pairwise(wanted, answers, seed)]
     for each in found:
         console.info(f"{STAGE}: {each}")
     for words in dict.fromkeys(each.reservation for each in found if each.reservation):

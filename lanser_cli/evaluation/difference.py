@@ -6,7 +6,7 @@ makes of the other, since clips of one speaker are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -49,7 +49,8 @@ class Compared:
         p: the share of sign flips that make the difference as large, to either side.
         p_holm: p, adjusted for all comparisons made together (Holm 1979).
         detectable: the least true difference that a t test over so many units, which spread as
-            these do, finds at 0.05 with a power of 80 %; None where there are too few units.
+            these do, finds at 0.05 with a power of 80 %; None where there are too few units, or all
+            differ alike.
     """
 
     reference: float
@@ -99,6 +100,11 @@ class Difference:
     scores: dict[str, Compared]
     family: int = 1
     transductive: tuple[str, ...] = ()
+
+    def marked(self, transductive: Collection[str]) -> Difference:
+        """The same, with which of the two are among these."""
+        names = (self.reference, self.other)
+        return replace(self, transductive=tuple(name for name in names if name in transductive))
 
     @property
     def can_reach(self) -> bool:
@@ -201,14 +207,14 @@ def difference(
         chances, flips = extreme / flips, 2 * flips
     else:
         chances = (extreme + 1) / (flips + 1)
-    spread = standard_errors(pseudo, times) if units >= FEWEST_UNITS else None
+    spread = standard_errors(pseudo, times) if units >= FEWEST_UNITS else np.zeros(len(SCORES))
     table = {
         name: Compared(
             round(float(values[row, 0]), 6),
             round(float(values[row, 1]), 6),
             Estimate.of(found[row], far, (-1.0, 1.0)),
             *(round(float(chances[row]), 6),) * 2,
-            None if spread is None else round(_detectable(units) * float(spread[row]), 6),
+            round(_detectable(units) * float(spread[row]), 6) if spread[row] else None,
         )
         for row, (name, far) in enumerate(zip(COMPARED, reach(pseudo, times), strict=False))
     }

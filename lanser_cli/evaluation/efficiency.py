@@ -25,6 +25,7 @@ from lanser_cli.training import runs
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.finetune import tune
 from lanser_cli.training.folds import Fold, Protocol, divide, subset
+from lanser_cli.training.heard import TRANSDUCTIVE
 from lanser_cli.training.identity import SIDES, architecture_fields, digest_of_folds
 from lanser_cli.training.loop import choose_device
 from lanser_cli.training.recipe import Recipe
@@ -195,6 +196,7 @@ def efficiency(
         made |= {"protocol": protocol.protocol, "missing": protocol.missing(records)}
     if speakers is not None:
         made["transductive"] = True
+        console.warn(f"efficiency: transductive: {TRANSDUCTIVE}")
     if share is None and Ranks.from_environment().leads:
         found = {point: _read(output / "points" / point.name) for point in points}
         _check_alike(output, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,24 +130,26 @@ def evaluate(
         )
     if output is not None:
         said = None if cited is None else cited.about
-        report.evaluation(
-            output, entries, differences=_apart(measured, kept), audit=said, audio=audio
-        )
+        apart = _apart(measured, kept, {n for n, one in entries.items() if one.transductive})
+        report.evaluation(output, entries, differences=apart, audit=said, audio=audio)
         if said and not said["passed"]:
             console.warn(f"eval: {audit}: the audit found leaks ({', '.join(said['found'])})")
         console.info(f"eval: report in {output / 'report.html'}")
     return entries
 
 
-def _apart(names: Sequence[str], answers: Mapping[str, Answers]) -> list[Difference] | str:
+def _apart(
+    names: Sequence[str], answers: Mapping[str, Answers], transductive: Collection[str]
+) -> list[Difference] | str:
     """How the others differ from the first; or why that cannot be said."""
     first, *others = names
     if len(names) > MOST_COMPARED:
         return f"there are {len(names)} inputs; lanser compare says how some of them differ"
     try:
-        return pairwise([(first, other) for other in others], answers)
+        found = pairwise([(first, other) for other in others], answers)
     except LanserError as error:
         return str(error)
+    return [each.marked(transductive) for each in found]
 
 
 def line_of(name: str, entry: Entry) -> dict[str, Any]:

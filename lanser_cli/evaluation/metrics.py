@@ -25,7 +25,7 @@ FEWEST_UNITS = 5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number and its 95 % confidence interval; None where there are too few units for one."""
+    """A number and its 95 % confidence interval; None where units are too few for one, or alike."""
 
     value: float
     low: float | None = None
@@ -111,6 +111,8 @@ class Result:
         """What the brackets are, in words."""
         if self.uar.low is not None:
             return f"95 % intervals over {self.units} {self.unit}s"
+        if self.units >= FEWEST_UNITS:
+            return f"no intervals, since all {self.units} {self.unit}s are alike"
         what = f"are {self.units} {self.unit}s" if self.units != 1 else f"is one {self.unit}"
         return f"no intervals, which need {FEWEST_UNITS} {self.unit}s: there {what}"
 
@@ -228,7 +230,7 @@ def confusions(*several: Answers) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 def pseudo_values(
     values: Array, total: NDArray[np.int64], counts: NDArray[np.int64], times: NDArray[np.int64]
 ) -> Array:
-    """The jackknife's pseudo-values of `scores`: `[scores, kinds]`; none for fewer than two units.
+    """The jackknife's pseudo-values of `scores`: `[scores, kinds]`; none for too few units.
 
     Args:
         values, total: of all units together.
@@ -241,13 +243,19 @@ def pseudo_values(
 
 
 def reach(pseudo: Array, times: NDArray[np.int64]) -> list[float | None]:
-    """How far a 95 % interval goes to either side; None where there are too few units for one."""
+    """How far a 95 % interval goes to either side.
+
+    None where there are too few units for one, or all are alike: they say nothing of how others
+    would differ, as where nothing is wrong.
+    """
     from scipy.special import stdtrit  # Student's quantiles; scipy.stats takes a second to import
 
     units = int(times.sum())
     if units < FEWEST_UNITS:
         return [None] * len(pseudo)
-    return list(stdtrit(units - 1, 0.975) * standard_errors(pseudo, times))
+    spread = standard_errors(pseudo, times)
+    found = stdtrit(units - 1, 0.975) * spread
+    return [float(far) if far > 1e-9 else None for far in found]
 
 
 def standard_errors(pseudo: Array, times: NDArray[np.int64]) -> Array:

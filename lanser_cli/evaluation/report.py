@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lanser_cli.evaluation import figures, history
-from lanser_cli.evaluation.about import TRANSDUCTIVE, About
+from lanser_cli.evaluation.about import About
 from lanser_cli.evaluation.answers import heard_in_words
 from lanser_cli.evaluation.curve import Curves
 from lanser_cli.evaluation.difference import COMPARED, Difference, signed
@@ -19,6 +19,7 @@ from lanser_cli.evaluation.findings import labels_saved
 from lanser_cli.evaluation.metrics import Result
 from lanser_cli.evaluation.mistakes import SECONDS, Mistake
 from lanser_cli.evaluation.page import Page
+from lanser_cli.training.heard import TRANSDUCTIVE
 
 SCORE_NAMES = dict(zip(COMPARED, ("UAR", "WA", "macro F1"), strict=True))
 
@@ -334,6 +335,7 @@ def _audit_words(audit: Mapping[str, Any]) -> str:
         ("found", "Shared"),
         ("allowed", "Shared, and allowed"),
         ("not_checked", "Not checked"),
+        ("missing", "Not all checked"),
     ):
         if audit[key]:
             words.append(f"{what}: {', '.join(audit[key])}.")

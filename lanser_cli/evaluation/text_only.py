@@ -29,6 +29,7 @@ from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.folds import Protocol
+from lanser_cli.training.heard import TRANSDUCTIVE
 
 STAGE = "text-only"
 
@@ -97,6 +98,7 @@ def text_only(
         made[name] = results[name].summary()
     if calibrate == "batch":
         made["entailment"]["transductive"] = True
+        console.warn(f"{STAGE}: entailment is transductive: {TRANSDUCTIVE}")
     return made, results
 
 

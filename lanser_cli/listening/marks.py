@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lanser_cli import console, jsonl
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.listening.pick import highest_margin
 from lanser_cli.records import Record, Reject, to_json
 from lanser_cli.stage import unique
 from lanser_cli.tally import Ledger
@@ -72,6 +73,7 @@ class Marks:
         margins: of the weak label, log-odds; NaN where a record has none.
         weights: how many records of the population each stands for.
         strata: the number of the stratum that each was drawn from.
+        names: of the strata, by number.
         unheard: strata that nothing was heard of.
     """
 
@@ -80,7 +82,20 @@ class Marks:
     margins: NDArray[np.float64]
     weights: NDArray[np.float64]
     strata: NDArray[np.int64]
+    names: tuple[str, ...]
     unheard: tuple[str, ...] = ()
+
+    def tops(self, label: str | None) -> NDArray[np.float64]:
+        """Of each stratum, the margin that no record of a label in it reaches.
+
+        Strata by margin have one. Strata by label hold no record of another label.
+        """
+        by_label = all(
+            self.names[row] == name for row, name in zip(self.strata, self.given, strict=True)
+        )
+        if by_label and label is not None:
+            return np.array([np.inf if name == label else -np.inf for name in self.names])
+        return np.array([highest_margin(name) for name in self.names])
 
 
 def read_marks(path: Path, sample: Sequence[Record], ledger: Ledger) -> Marks:
@@ -117,6 +132,7 @@ def read_marks(path: Path, sample: Sequence[Record], ledger: Ledger) -> Marks:
         np.array([np.nan if one.margin is None else one.margin for one in rows]),
         np.array([sizes[_stratum(one)] / heard[_stratum(one)] for one in rows]),
         np.array([list(sizes).index(_stratum(one)) for one in rows]),
+        tuple(name for name, _ in sizes),
         tuple(sorted({name for name, _ in sizes.keys() - heard.keys()})),
     )
 

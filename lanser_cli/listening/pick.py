@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from lanser_cli.tally import Tally
 
 STAGE = "pick"
 
-_MARGINS = (0.5, 1.0, 2.0, 4.0)
+_MARGINS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Log-odds between the strata of `--by margin`: known beforehand, so that a stream will do."""
 
 _Entry = tuple[int, int, Record]
@@ -99,6 +100,16 @@ def allot(sizes: Mapping[str, int], count: int) -> dict[str, int]:
     return given
 
 
+def _of_margin(edge: float) -> str:
+    return f"margin from {edge:g}"
+
+
+def highest_margin(stratum: str) -> float:
+    """The margin that no record of a stratum reaches; infinity where it is none of margins."""
+    tops = dict(zip(map(_of_margin, _MARGINS), (*_MARGINS[1:], math.inf), strict=True))
+    return tops.get(stratum, math.inf)
+
+
 def _not_picked(record: Record) -> Dropped:
     return Dropped(record.id, "not picked")
 
@@ -116,8 +127,7 @@ def _stratum(record: Record, by: Stratifying) -> str | Outcome:
     if by == "margin":
         if record.margin is None:
             return Reject.of(record, STAGE, "has no 'margin' in 'entailment': pick --by label")
-        edges = [0.0, *(edge for edge in _MARGINS if edge <= record.margin)]
-        return f"margin from {edges[-1]:g}"
+        return _of_margin(max(edge for edge in _MARGINS if edge <= max(record.margin, 0.0)))
     votes = record.fields.get("votes")
     if not isinstance(votes, dict):
         return Reject.of(record, STAGE, "has no 'votes': run lanser agree first")

@@ -94,8 +94,7 @@ class Score:
         return found
 
     def __str__(self) -> str:
-        if self.certified is None:
-            return f"not certified: {self.name} >= {self.wanted:g}"
+        assert self.certified is not None
         return (
             f"certified: {self.name} >= {self.wanted:g} at margin >= "
             f"{self.certified.min_margin:g}, {SURE:.0%} sure; it keeps {self.coverage:.0%}"
@@ -136,7 +135,8 @@ def _score(label: str | None, marks: Marks, precision: float) -> Score:
     given = every if label is None else marks.given == label
     there = ~every if label is None else marks.heard == label
     right = marks.given == marks.heard
-    of_given, of_there = (Drawn(right, one, marks.weights, marks.strata) for one in (given, there))
+    drawn = Drawn(right, every, marks.weights, marks.strata, marks.tops(label))
+    of_given, of_there = (drawn.within(one) for one in (given, there))
     certified = None
     if has_margins := bool(given.any() and np.isfinite(marks.margins[given]).all()):
         certified = certify(marks.margins, of_given, precision)

@@ -144,12 +144,16 @@ def _labels() -> Iterator[Finding]:
         yield Finding(name, "broken", found, "install lanser again")
 
 
+def _is_of(wanted: Requirement, extra: str) -> bool:
+    return wanted.marker is not None and wanted.marker.evaluate({"extra": extra})
+
+
 def _extras() -> Iterator[Finding]:
     for extra in metadata("lanser").get_all("Provides-Extra") or []:
         if extra == "dev":
             continue
         wanted = [Requirement(line) for line in requires("lanser") or []]
-        mine = [one for one in wanted if one.marker and one.marker.evaluate({"extra": extra})]
+        mine = [one for one in wanted if _is_of(one, extra) and not _is_of(one, "")]
         missing = [one.name for one in mine if not _installed(one)]
         if missing:
             found = f"not there: {', '.join(missing)}"

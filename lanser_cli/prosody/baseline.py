@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from lanser_cli import console
 from lanser_cli.audio.measured import measured
 from lanser_cli.choices import Scaling
 from lanser_cli.errors import LanserError
@@ -26,6 +27,7 @@ from lanser_cli.shards.gather import gather
 from lanser_cli.tally import Ledger
 from lanser_cli.training.examples import human_label_set
 from lanser_cli.training.folds import Protocol
+from lanser_cli.training.heard import TRANSDUCTIVE
 
 STAGE = "baseline"
 
@@ -72,6 +74,7 @@ def baseline(
         made |= {"protocol": protocol.protocol, "missing": missing}
     if normalise == "speaker":
         made["transductive"] = True
+        console.warn(f"{STAGE}: transductive: {TRANSDUCTIVE}")
     found: dict[str, Result] = {}
     apart = ", normalised by speaker" if normalise == "speaker" else ""
     for classifier in get_args(Classifier):

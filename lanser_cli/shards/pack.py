@@ -15,6 +15,7 @@ from lanser_cli import console, parts, workers
 from lanser_cli.choices import Codec
 from lanser_cli.devices import cpu_count
 from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.jsonl import is_stream
 from lanser_cli.origin import check_same, identity_in, of_files, options
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.redaction import Redaction
@@ -116,8 +117,11 @@ def shard(
     items = select(unique(reader.records_of(inputs, "shard"), "shard"), selection, redaction)
     if not packing.mix_taxonomies:
         items = _of_one_taxonomy(items)
+    items = parts.take_part(items, chosen)
+    if any(map(is_stream, inputs)):
+        items = _after_all_done(items, writer, folder)
     return pack(
-        parts.take_part(items, chosen),
+        items,
         writer,
         codec=packing.codec,
         dedupe_audio="audio" in selection.repeats,
@@ -182,6 +186,33 @@ def pack(
     except BaseException:
         writer.abandon()
         raise
+
+
+def _after_all_done(
+    items: Iterable[Outcome], writer: ShardWriter, folder: Path
+) -> Iterator[Outcome]:
+    """The items of a stream, which must begin with what was packed: nobody knows it beforehand.
+
+    Raises:
+        UsageError: there is a new record before it is all there, or it never is.
+    """
+    left = len(writer.done)
+
+    def check() -> None:
+        if left:
+            raise UsageError(
+                f"--resume: {folder} holds {left} samples that this input does not give at "
+                "its beginning: it was made with another input: repeat the command as it was, or "
+                "name another output"
+            )
+
+    for item in items:
+        if isinstance(item, Record) and item.id in writer.done and left:
+            left -= 1
+        elif isinstance(item, Record) and (item.emotion or item.label):
+            check()
+        yield item
+    check()
 
 
 def _of_one_taxonomy(items: Iterable[Outcome]) -> Iterator[Outcome]:

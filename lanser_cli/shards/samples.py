@@ -83,7 +83,7 @@ class _Reading:
             sample.fault = sample.fault or self._fault(item)
             if (sample.json and sample.sound) or self._is_bare(key, sample):
                 del halves[key]
-                found = self._record(key, sample)
+                found = self._record(sample)
                 records += isinstance(found, Record)
                 yield found
         for key, sample in halves.items():
@@ -109,7 +109,7 @@ class _Reading:
             return str(error).removeprefix(f"{self.path}: ")
         return ""
 
-    def _record(self, key: str, sample: _Sample) -> Outcome:
+    def _record(self, sample: _Sample) -> Outcome:
         if sample.fault:
             return self._reject(sample.fault)
         assert sample.sound is not None

@@ -93,13 +93,16 @@ def finetune(
     if not resume:
         RunFolder(run).check_new()
     records = gather(inputs, ledger, fetch, take=protocol.take)
-    return tune(
+    tested = tune(
         *(records, run, protocol, recipe, ledger),
         start=start,
         seeds=seeds,
         device=device,
         resume=resume,
     )
+    if tested.transductive and ledger.leads:
+        console.warn(f"finetune: transductive: {heard.TRANSDUCTIVE}")
+    return tested
 
 
 def tune(

@@ -31,6 +31,9 @@ FILE = "heard.npy"
 KEYS = ("speaker", "voice", "id")
 """Keys whose values count as heard."""
 
+TRANSDUCTIVE = "it has used all of the test side's sound or texts, though no label"
+"""What is said of a result where the levels of its speakers or a mean over it were taken off."""
+
 _EXAMPLES = 2
 _BY_SAMPLES = string64("some sound is known by its samples")
 

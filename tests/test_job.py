@@ -22,7 +22,7 @@ from quick import Quick
 from lanser_cli import app, lock
 from lanser_cli.digests import file_sha256
 from lanser_cli.jsonl import read_records
-from lanser_cli.parts import numbers_in
+from lanser_cli.parts import numbers_in, ranges
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Dropped, Outcome, Record, Reject
 from lanser_cli.stage import one_process, unique
@@ -204,6 +204,28 @@ def test_merged_parts_are_the_bytes_of_the_whole_run(
     before = merged.stat()
     make(merged, source, resume=True)  # a whole run finds it made already
     assert merged.stat() == before
+
+
+def test_what_was_merged_of_other_parts_is_not_whole(
+    parts: Path, tmp_path: Path, look: Look
+) -> None:
+    """A part was made again, and has a record less."""
+    merged = tmp_path / "merged.jsonl"
+    assert look(parts, "--of", "4", "--merge", merged)[0] == 0
+    code, _, said = look(parts, "--of", "4", "--merge", merged)
+    assert code == 0 and "is whole already" in said
+    path, about = parts / "2.jsonl", json.loads((parts / "2.jsonl.meta.json").read_text())
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    left_out = [*numbers_in(about["slice"]["left_out"])]
+    last = max(set(range(about["slice"]["in"])) - set(left_out))
+    about["slice"]["left_out"] = ranges(sorted([*left_out, last]))
+    (parts / "2.jsonl.meta.json").write_text(json.dumps(about))
+    code, _, said = look(parts, "--of", "4", "--merge", merged)
+    assert code == 2 and "is there already, and no merger of these parts" in said
+    before = merged.read_bytes()
+    assert look(parts, "--of", "4", "--merge", merged, "--force")[0] == 0
+    assert merged.read_bytes().count(b"\n") == before.count(b"\n") - 1
 
 
 def test_what_is_merged_to_standard_output_is_records_alone(

@@ -17,7 +17,7 @@ import pytest
 from conftest import ENVIRONMENT, read_jsonl, write_jsonl
 from quick import Quick
 
-from lanser_cli import app
+from lanser_cli import app, output
 from lanser_cli.errors import EXIT_REJECTED, EXIT_USAGE, LanserError, UsageError
 from lanser_cli.jsonl import open_input
 from lanser_cli.lock import FileLock, FolderLock
@@ -611,8 +611,8 @@ def test_a_link_that_someone_put_in_the_place_of_the_unfinished_file_is_not_foll
     (tmp_path / "out.jsonl.part").symlink_to(victim)
     with pytest.raises(LanserError, match="is a link, which would be followed: remove it"):
         run(tmp_path / "out.jsonl")
-    with pytest.raises(OSError, match="symbolic links"):
-        write_whole(tmp_path / "out.jsonl", "text")
+    write_whole(tmp_path / "out.jsonl", "text")
+    assert (tmp_path / "out.jsonl").read_text() == "text"
     assert victim.read_text() == "precious"
 
 
@@ -767,3 +767,79 @@ def test_a_user_without_a_name_can_do_all(tiny_nli: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert len(read_jsonl(done.stdout)) == 6
     assert os.listdir(tmp_path) == ["in.jsonl"]
+
+
+def test_rejects_go_on_where_they_are_called_otherwise_when_resumed(tmp_path: Path) -> None:
+    """A first run kept its list beside the output; nothing of it is left or made again."""
+    out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
+
+    def stage(window: Sequence[Record]) -> list[Outcome]:
+        return [Reject.of(window[0], "test", "first of its window"), *window[1:]]
+
+    def some() -> Iterator[Outcome]:
+        yield from (Record(value) for value in RECORDS[:3])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Pipe("test", out, window=2).run(some(), one_process(stage), CALM)
+    asked: list[str] = []
+
+    def well(window: Sequence[Record]) -> list[Outcome]:
+        asked.extend(record.id for record in window)
+        return list(window)
+
+    pipe = Pipe("test", out, window=2, rejects=rejects, resume=True)
+    pipe.run((Record(value) for value in RECORDS), one_process(well), CALM)
+    assert [one["id"] for one in read_jsonl(rejects)] == ["r0"] and "r0" not in asked
+    assert read_jsonl(out) == RECORDS[1:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("out.jsonl", "out.jsonl.meta.json", "rejects.jsonl"),
+    ]
+
+
+def test_two_that_write_the_same_small_file_at_once_spoil_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tasks of an array that all find no prior."""
+    path = tmp_path / "prior.json"
+
+    def between(partial: Path, final: Path) -> None:
+        monkeypatch.undo()
+        write_whole(path, "second")
+        output.commit(partial, final)
+
+    monkeypatch.setattr(output, "commit", between)
+    write_whole(path, "first")
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+    monkeypatch.setattr(output, "commit", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        write_whole(path, "third")
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_rejects_never_overwrite_what_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [{"id": f"a{n}", "label": "ab"[n % 2], "prediction": "a"} for n in range(8)]
+    path = str(write_jsonl(tmp_path / "answers.jsonl", answers))
+    truth = str(write_jsonl(tmp_path / "truth.jsonl", answers))
+    whole = Path(truth).read_bytes()
+    for line in (
+        ["eval", path, "--reference", truth, "--rejects", truth],
+        ["compare", "--pair", f"{path},{truth}", "--rejects", truth],
+        ["pretrain", path, "--labels", truth, "--rejects", truth, "-o", str(tmp_path / "run")],
+    ):
+        assert app.main(line) == 2
+        assert "--rejects" in (said := capsys.readouterr().err) and "would overwrite" in said
+        assert Path(truth).read_bytes() == whole
+
+
+def test_a_run_that_reads_nothing_leaves_the_rejects_of_the_one_before(tmp_path: Path) -> None:
+    out, rejects = tmp_path / "shards", tmp_path / "rejects.jsonl"
+    rejects.write_text('{"id": "a"}\n')
+    out.mkdir()
+    (out / "index.json").write_text("{}")
+    words = ["shard", str(table(tmp_path)), "-o", str(out), "--rejects", str(rejects)]
+    assert app.main(words) != 0
+    assert rejects.read_text() == '{"id": "a"}\n'
+    assert not (tmp_path / "rejects.jsonl.part").exists()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, read_jsonl
+from conftest import ENVIRONMENT, ROOT, read_jsonl, write_jsonl
 
 from lanser_cli import app
 from lanser_cli.settings import in_toml
@@ -198,6 +200,21 @@ def test_each_option_has_a_variable_of_its_own() -> None:
 @pytest.mark.parametrize("value", [True, 3, -0.5, 1e-7, 'a "b" \\ \x7f\n日', ["a", "b"], []])
 def test_values_are_written_as_toml_reads_them(value: object) -> None:
     assert tomllib.loads(f"a = {in_toml(value)}") == {"a": value}
+
+
+def test_what_made_a_file_names_its_settings_where_no_word_was_given(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out.jsonl"
+    path = write_jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": ""}])
+    ours = {"LANSER_ENTAIL_LABEL_OUTPUT": str(out), "LANSER_ENTAIL_LABEL_TAXONOMY": "meld7"}
+    with path.open("rb") as stream:
+        words = [sys.executable, "-m", "lanser_cli", "entail-label"]
+        subprocess.run(words, stdin=stream, env={**os.environ, **ENVIRONMENT, **ours}, check=True)
+    made = json.loads((tmp_path / "out.jsonl.meta.json").read_text())
+    assert made["argv"] == [
+        *("lanser", "entail-label", "--taxonomy", "meld7", "--output", str(out)),
+    ]
 
 
 def test_what_made_a_file_names_its_settings_and_resume_minds_them(

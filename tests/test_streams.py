@@ -52,6 +52,13 @@ def test_a_full_device_is_named(shell: Shell) -> None:
     assert b"error: /dev/full: cannot be written: No space left on device" in done.stderr
 
 
+def test_rejects_never_overwrite_what_standard_input_reads(shell: Shell, tmp_path: Path) -> None:
+    whole = (tmp_path / "weak.jsonl").read_bytes()
+    done = shell("shard -o out --rejects weak.jsonl < weak.jsonl")
+    assert done.returncode == 2 and b"would overwrite the input" in done.stderr
+    assert (tmp_path / "weak.jsonl").read_bytes() == whole
+
+
 def test_an_error_never_goes_to_stdout(shell: Shell) -> None:
     done = shell("eval missing.jsonl 2>&-")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from lanser_cli.commands import completion, options, training
 from lanser_cli.commands.groups import MODEL, OUTPUT, RUNNING, TEST, TRAINING
+from lanser_cli.devices import Ranks
 from lanser_cli.tally import Ledger
 
 EXAMPLES = """
@@ -91,7 +92,8 @@ def command(
 
     how = options.fill(Protocol, locals())
     recipe = options.fill(Recipe, locals() | {"epochs": None})
-    with Ledger("efficiency", rejects, inputs=inputs) as ledger:
+    ranks = Ranks.from_environment()
+    with Ledger("efficiency", rejects, inputs=inputs, ranks=ranks) as ledger:
         made = efficiency(
             *(inputs, output, how, recipe, ledger),
             grid=Grid.parse(fractions, seeds),

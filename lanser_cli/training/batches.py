@@ -56,7 +56,7 @@ class Crops(Dataset[Batch]):
 
     The crop is a function of seed, epoch and index alone, so that a resumed run hears what an
     uninterrupted one would have heard. An utterance that cannot be read is a silence of weight 0:
-    ranks keep step, and it is said once.
+    ranks keep step, and each process that decodes says it once.
 
     Args:
         keep: keep what was decoded in memory.

@@ -32,6 +32,8 @@ class Checkpoints:
     def save(self, state: Mapping[str, Any]) -> None:
         """Write a state, whole or not at all, and keep the one before.
 
+        Those of later steps are of a run that could not go on from them, and are removed.
+
         Raises:
             LanserError: it is not finite, or the disk is full; those before stay.
         """
@@ -44,13 +46,15 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or first_line(error)
-            found = self._found()
+            found = [one for one in self._found() if one[0] <= state["step"]]
             kept = f"the one of step {found[0][0]} is whole" if found else "there is none before"
             raise LanserError(
                 f"{self._folder}: the checkpoint of step {state['step']} cannot be written "
                 f"({reason}); {kept}: make room, then go on with --resume"
             ) from error
-        for _, path in self._found()[KEPT:]:
+        found = self._found()
+        later = [one for one in found if one[0] > state["step"]]
+        for _, path in [*later, *found[len(later) + KEPT :]]:
             path.unlink(missing_ok=True)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from lanser_cli.audio.source import file_of, source_of
 from lanser_cli.digests import file_sha256, sound_sha256, string64
 from lanser_cli.errors import LanserError, RecordError, UsageError
 from lanser_cli.output import commit
-from lanser_cli.records import Outcome, Record
+from lanser_cli.records import Outcome, Record, Reject, attempt
 from lanser_cli.stage import Process
 
 FILE = "heard.npy"
@@ -248,8 +248,9 @@ def _sounds(record: Record, decode: bool) -> list[int]:
     if isinstance(known, str):
         found.append(_of_sound(known))
     elif decode:
-        with suppress(RecordError):  # predicting will reject it, and say so
-            found.append(_of_sound(sound_sha256(sound.load_int16(record))))
+        samples = attempt(sound.load_int16, record, "heard")
+        if not isinstance(samples, Reject):  # predicting will reject it, and say so
+            found.append(_of_sound(sound_sha256(samples)))
     return [mark for mark in found if mark]
 
 

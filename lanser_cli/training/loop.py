@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 import torch
+import torch.distributed as dist
 
 from lanser_cli import console
 from lanser_cli.devices import Ranks, parse_devices
@@ -35,20 +37,27 @@ def choose_device(text: str) -> torch.device:
     Raises:
         UsageError: no such device here.
     """
+    ranks = Ranks.from_environment()
+    if ranks.count > 1 and ":" in text:
+        raise UsageError(
+            f"--device {text}: of several processes each takes the GPU of its own number: say "
+            "--device cuda, and which GPUs with CUDA_VISIBLE_DEVICES"
+        )
     devices = parse_devices(text)
     if len(devices) > 1:
         raise UsageError(
             f"--device {text}: training on several devices is started by torchrun: "
             "torchrun --nproc-per-node=gpu -m lanser_cli pretrain ..."
         )
-    local = Ranks.from_environment().local
-    if local and devices[0].startswith("cuda") and (count := torch.cuda.device_count()) != 1:
+    local, count = ranks.local, torch.cuda.device_count()
+    # Of one GPU alone, srun has given it to this rank; torchrun gives none.
+    if local and devices[0].startswith("cuda") and (count != 1 or "RANK" in os.environ):
         if local >= count:
             raise UsageError(
                 f"rank {local} of this machine has no GPU of its own, since there are {count}: "
                 "start as many as there are: torchrun --nproc-per-node=gpu ..."
             )
-        return torch.device(f"cuda:{local}")  # of one alone, srun has given it to this rank
+        return torch.device(f"cuda:{local}")
     return torch.device(devices[0])
 
 
@@ -178,6 +187,8 @@ class _Training:
                     raise self._stopped(signals)
         places = self.unread.gathered(self.ranks)
         self._conclude([self.crops.ids[place] for place in sorted(places)])
+        if signals and self.ranks.count > 1:  # a rank that ends first would have the others killed
+            dist.barrier()
         stop.pass_on(signals)
         return self.model.eval()
 
@@ -211,6 +222,8 @@ class _Training:
         loss, heard, asked, waited, *wished = summed(
             (*numbers, *stop.wished), self.ranks, self.device
         )
+        if heard < asked:  # so that a checkpoint, which one rank writes, has those of all
+            self.unread.places = self.unread.gathered(self.ranks)
         self.unread.add(asked, asked - heard)
         self.meter.add(asked)
         if made.finite:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -70,9 +71,19 @@ class RunFolder:
             raise LanserError(f"{self.path}: cannot be made: {error.strerror}") from None
 
     def check_new(self) -> None:
-        """Before a run begins: raise UsageError if this folder holds one already."""
+        """Before a run begins.
+
+        Raises:
+            UsageError: this folder holds one already.
+            LanserError: it cannot be made.
+        """
         if (self.path / "config.json").exists():
             raise UsageError(f"{self.path} holds a run already: go on with --resume, or remove it")
+        above = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not above.is_dir():
+            raise LanserError(f"{self.path}: cannot be made: {above} is no folder")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise LanserError(f"{self.path}: cannot be made: {above} cannot be written to")
 
     def check_same(self, now: Mapping[str, str]) -> None:
         """Before a run is resumed: refuse if the one in this folder is another.

@@ -18,6 +18,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class Stop:
     """While open, notes the first of `SIGNALS` instead of dying of it. A second Ctrl-C interrupts.
 
+    What is ignored, as Ctrl-C by a job in the background, stays so.
+
     Attributes:
         wished: for each of `SIGNALS`, 1.0 if it has come, as ranks sum it up.
     """
@@ -28,7 +30,8 @@ class Stop:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            heeded = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(

@@ -9,8 +9,8 @@ import torch.distributed as dist
 
 from lanser_cli.audio import sound
 from lanser_cli.devices import Ranks
-from lanser_cli.errors import LanserError, RecordError
-from lanser_cli.records import Record, Reject
+from lanser_cli.errors import LanserError
+from lanser_cli.records import Record, Reject, attempt
 from lanser_cli.training.draws import Key
 
 MOST = 0.05
@@ -25,10 +25,9 @@ _ENOUGH = 10_000
 
 def unread_reject(record: Record, stage: str) -> Reject:
     """Of an utterance that could not be read in training; to read it again says why."""
-    try:
-        sound.load(record)
-    except RecordError as error:
-        return Reject.of(record, stage, error)
+    found = attempt(sound.load, record, stage)
+    if isinstance(found, Reject):
+        return found
     return Reject.of(record, stage, "could not be read while it was trained on, and now can")
 
 

@@ -149,3 +149,10 @@ def test_no_file_of_the_repository_that_is_no_sound_is_taken_for_sound() -> None
     for path in found:
         with path.open("rb") as stream:
             assert not kind.is_sound(stream.read(kind.HEAD)), path
+
+
+def test_a_text_that_begins_as_sound_does_is_a_text() -> None:
+    """Such as a table whose second column is called free_text."""
+    table = b"uid,free_text,audio_filepath,label\na,so glad,a.wav,joy\n"
+    assert not kind.is_sound(table) and kind.not_table(table) is None
+    assert kind.is_sound(b"\0\0\0\x08free\0\0\0\x10mdat")

@@ -376,6 +376,8 @@ def test_answers_in_a_file_are_transductive_by_what_stands_beside_it(
     assert f"{paths[1]}: transductive: it has used".encode() in done.stderr
     report = json.loads((tmp_path / "report/report.json").read_text())
     assert report["transductive"] == [str(path) for path in paths[1:3]]
+    apart = [one.get("transductive") for one in report["differences"]]
+    assert apart == [[str(paths[1])], [str(paths[2])], None]
     page = (tmp_path / "report/report.html").read_text()
     assert page.count("transductive: it has used") == 2
     done = lanser("compare", plain, paths[1])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from corpora.outcomes import MakeWav
 
+from lanser_cli import app
 from lanser_cli.commands.manifest import command as manifest
-from lanser_cli.errors import LanserError, UsageError
+from lanser_cli.errors import LanserError
 from lanser_cli.pipe import Pipe
 from lanser_cli.records import Dropped, Record, Reject
 from lanser_cli.stage import one_process
@@ -65,11 +66,22 @@ def test_resume_gives_the_same_bytes(data: Callable[[str], Path], tmp_path: Path
     assert out.read_bytes() == whole
 
 
-def test_options_of_other_kinds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="for csv, not emodb"):
-        manifest("emodb", tmp_path, label_column="emotion")
-    with pytest.raises(UsageError, match="for folder, not emodb"):
-        manifest("emodb", tmp_path, no_labels=True)
+def test_options_of_other_kinds_are_refused_but_not_what_is_set_for_the_verb(
+    data: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["manifest", "ravdess", str(data("ravdess")), "-o", str(tmp_path / "out.jsonl")]
+    for words, said in (
+        (["--label-column", "emotion"], "reads --label-column NAME with kind csv alone"),
+        (["--no-labels"], "reads --no-labels with kind folder alone"),
+    ):
+        assert app.main([*line, *words]) == 2
+        assert said in capsys.readouterr().err
+    monkeypatch.setenv("LANSER_MANIFEST_LABEL_COLUMN", "emotion")
+    monkeypatch.setenv("LANSER_MANIFEST_NO_LABELS", "yes")
+    assert app.main(line) == 0
 
 
 def test_csv_and_folder_options(wav: MakeWav, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def answers(path: Path, right: int) -> Path:
             "id": f"{speaker}-{clip}",
             "speaker": f"s{speaker}",
             "label": "ab"[clip % 2],
-            "prediction": "ab"[clip % 2 if clip < right else 1 - clip % 2],
+            "prediction": "ab"[clip % 2 if clip < right - (speaker == 5) else 1 - clip % 2],
             "test_fold": str(speaker % 2),
         }
         for speaker in range(6)
@@ -49,8 +49,8 @@ def test_a_terminal_shows_a_table_and_a_sentence_and_a_pipe_gets_json(
     answers(tmp_path / "[red]a.jsonl", 8)
     done, shown = on_terminal(quick, "eval", "[red]a.jsonl", cwd=tmp_path)
     assert done.code == 0 and "{" not in shown
-    row = "[red]a.jsonl 60 0.800 [0.800, 0.800] 0.500 0.800 [0.800, 0.800]"
-    assert row in shown, "no name is taken for markup, and no interval is wrapped"
+    row = r"\[red\]a\.jsonl 60 0\.783 \[0.\d+, 0.\d+\] 0\.500 0\.783 \[0.\d+, 0.\d+\]"
+    assert re.search(row, shown), "no name is taken for markup, and no interval is wrapped"
     assert shown.rstrip().endswith(
         "Chance is a UAR of 0.500; 95 % intervals over 6 speakers; 2 folds, no record tested twice."
     )

@@ -384,6 +384,7 @@ def test_command_certificate_and_citation(
         assert cited["passed"] is (path == paths[1])
         assert cited["allowed"] == (["sentence"] if path == paths[1] else [])
         assert [s["records"] for s in cited["sides"]] == [1, 2]
+        assert "sentence of 1 of 2 records of -" in " ".join(cited["missing"]).replace("stdin", "-")
         page = (report / "report.html").read_text()
         assert words in page and cited["sha256"] in page
     for identifier in ("x1", "gone"):  # of another set; of this one, but never heard

@@ -35,7 +35,8 @@ def test_scores_are_scikit_learns(pairs):
         assert mine.value == pytest.approx(theirs, abs=1e-6)
     assert result.chance == pytest.approx(1 / len(present))
     for estimate in (result.uar, result.wa):
-        assert len(pairs) < 5 or 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+        if estimate.low is not None:
+            assert len(pairs) >= 5 and 0 <= estimate.low <= estimate.value <= estimate.high <= 1
     assert sum(result.strays.values()) == sum(one not in present for one in given_)
 
 
@@ -116,6 +117,19 @@ def test_few_speakers_have_no_interval_and_it_says_why():
     assert few.interval == "no intervals, which need 5 speakers: there are 4 speakers"
     assert measure(records(pairs, ["s"] * 40)).interval.endswith("there is one speaker")
     assert measure(records(pairs, [f"s{i % 5}" for i in range(40)])).uar.low is not None
+
+
+def test_speakers_who_are_all_alike_have_no_interval_of_no_width():
+    pairs = [("ab"[i % 2], "ab"[i % 2]) for i in range(40)]
+    sure = measure(records(pairs, [f"s{i % 5}" for i in range(40)]))
+    assert (sure.uar.value, sure.uar.low, str(sure.uar)) == (1.0, None, "1.000")
+    assert sure.interval == "no intervals, since all 5 speakers are alike"
+    assert measure(records(pairs)).wa.low is None
+
+
+def test_more_classes_than_labels_can_be_are_another_key():
+    with pytest.raises(UsageError, match="'label' has 501 different values: it is no label"):
+        measure(records([(f"t{n}", "a") for n in range(501)]))
 
 
 def test_the_unit_can_be_named():

@@ -41,7 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             speaker, clip = divmod(number, 10)
             truth, other = ("anger", "joy") if clip % 2 else ("joy", "anger")
             sure = 0.5 + number / 200
-            answer = truth if clip < right else other
+            answer = truth if clip < right - (speaker == 5 and right > 4) else other
             sound = "long" if number == 59 else "short" if number % 2 else "gone"
             values.append(
                 {
@@ -90,7 +90,8 @@ def test_a_page_shows_counts_classes_losses_mistakes_the_difference_and_what_mad
     assert worse.count("sound not at hand") == 10
     assert "versions" in worse and "torch 2.99" in worse and "batch size 8," in worse
     assert f"{LONG} is better than worse: UAR " in page and "</span>, p 0.0312 over 6" in page
-    assert '<span class="number">+0.400 [+0.400, +0.400]</span>' in page, "on one line"
+    number = r'<span class="number">\+0\.383 \[\+0\.\d+, \+0\.\d+\]</span>'
+    assert re.search(number, page), "on one line"
     kept = json.loads((report / "report.json").read_text())["differences"]
     assert [one["uar"]["p"] for one in kept] == [2 / 64]
 
@@ -114,7 +115,7 @@ def test_mistakes_can_be_heard_and_the_same_input_gives_the_same_page(
 ) -> None:
     page = (report / "report.html").read_text()
     clips = re.findall(r'src="data:audio/ogg;base64,([^"]+)"', page)
-    assert len(clips) == 10 + 6, "half of the 20 and of the 12 mistakes"
+    assert len(clips) == 10 + 7, "every second of the 20 and of the 13 mistakes"
     about = soundfile.info(io.BytesIO(base64.b64decode(clips[0])))
     assert about.subtype == "OPUS" and about.duration == pytest.approx(10, abs=0.1)
     shutil.rmtree(report)

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -21,9 +22,10 @@ from conftest import ENVIRONMENT, read_jsonl, tone, write_jsonl
 
 from lanser_cli.audio.sound import SAMPLE_RATE, AudioError, load, read
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.records import Record
+from lanser_cli.records import Record, Reject
 from lanser_cli.shards import encoder, reader
 from lanser_cli.shards.index import read_index
+from lanser_cli.shards.pack import _after_all_done
 from lanser_cli.shards.pack import pack as pack_records
 from lanser_cli.shards.verify import verify_shards
 from lanser_cli.shards.writer import ShardWriter
@@ -346,3 +348,15 @@ def test_a_tar_of_a_hundred_thousand_tiny_files(tmp_path: Path) -> None:
     assert count == 50_000
     assert len(load(item)) == 160
     assert json.dumps(item.fields["audio_filepath"]).endswith('tiny.tar#k49999.wav"')
+
+
+def test_a_stream_to_resume_with_must_begin_with_what_was_packed(tmp_path: Path) -> None:
+    """Else the set would be of two inputs: nobody knows a stream beforehand."""
+    made = [Record({"id": f"a{n}", "emotion": "joy"}) for n in range(4)]
+    mute, refused = Record({"id": "m"}), Reject("r", "test", "odd", {})
+    writer = cast(ShardWriter, SimpleNamespace(done={"a0", "a1"}))
+    same = [made[0], mute, refused, made[1], made[2]]
+    assert list(_after_all_done(same, writer, tmp_path)) == same
+    for other in ([made[2], made[0], made[1]], [made[0], made[2]], [made[0], mute]):
+        with pytest.raises(UsageError, match="samples that this input does not give at its"):
+            list(_after_all_done(other, writer, tmp_path))

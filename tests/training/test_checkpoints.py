@@ -66,6 +66,18 @@ def test_a_damaged_one_gives_way_to_the_one_before(
         three.load(CPU)
 
 
+def test_one_of_a_later_step_gives_way_to_those_that_are_made(
+    three: Checkpoints, tmp_path: Path
+) -> None:
+    """It was damaged, and the run went on from the one before."""
+    flip(files(tmp_path)[-1])
+    for step in (20, 30):
+        three.save(state(step))
+    assert [path.name[:13] for path in files(tmp_path)] == ["step-00000020", "step-00000030"]
+    found = three.load(CPU)
+    assert found is not None and found["step"] == 30
+
+
 def test_a_full_disk_is_one_sentence_and_the_one_before_stays(
     three: Checkpoints, tmp_path: Path
 ) -> None:

@@ -326,6 +326,11 @@ def test_a_rank_trains_on_its_own_gpu(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", "29500")
     assert loop.choose_device("auto") == torch.device("cuda:3")
+    with pytest.raises(UsageError, match="--device cuda:2: of several processes each takes"):
+        loop.choose_device("cuda:2")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(UsageError, match="rank 3 of this machine has no GPU of its own"):
+        loop.choose_device("auto")  # of torchrun, which gives no rank a GPU for itself
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(UsageError, match="rank 3 of this machine has no GPU of its own"):
         loop.choose_device("auto")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,7 @@ def tuned(
     line = ("finetune", labelled, *SHORT, "--init", pretrained, "--allow-seen", "--folds", 3)
     done = lanser(*line, "-o", run)
     assert read_jsonl(done.stdout)[0]["transductive"] is True
+    assert b"finetune: transductive: it has used" in done.stderr
     assert len(read_jsonl(run / "predictions.jsonl")) == 12
     return run
 
@@ -152,7 +154,10 @@ def test_every_result_and_report_says_transductive(
     report = json.loads((tmp_path / "report/report.json").read_text())
     assert report["runs"][str(tuned)]["transductive"] is True
     assert "transductive" in (tmp_path / "report/report.html").read_text()
-    done = lanser("compare", tuned, tuned / "predictions.jsonl", "-o", tmp_path / "pair")
+    own = lanser("eval", tuned / "predictions.jsonl")  # which names the run as well
+    assert read_jsonl(own.stdout)[0]["transductive"] is True
+    plain = shutil.copy(tuned / "predictions.jsonl", tmp_path / "plain.jsonl")
+    done = lanser("compare", tuned, plain, "-o", tmp_path / "pair")
     assert read_jsonl(done.stdout)[0]["transductive"] == [str(tuned)]
     assert f"compare: {tuned} is transductive: it has used".encode() in done.stderr
     uneven = f"only {tuned} of the two is transductive, and that may be the whole difference"

@@ -15,6 +15,7 @@ from quick import Quick, as_ranks
 from lanser_cli.errors import LanserError
 from lanser_cli.lock import FolderLock
 from lanser_cli.training.runs import RunFolder
+from lanser_cli.training.stop import Stop
 
 SLIM = ("--model", "resnet18-slim", "--device", "cpu", "--crop", "0.3", "--batch-size", "4")
 
@@ -85,6 +86,26 @@ def test_two_processes_on_one_folder(
     assert f"{run}: {holder} is training into it: wait for its end, or name" in refused.err
     lock.release()
     assert quick(*line).wait().code == 0
+
+
+def test_what_a_job_in_the_background_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert stop.wished == [0.0, 0.0, 1.0]
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_folder_that_cannot_be_made_is_known_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LanserError, match=f"cannot be made: {tmp_path}/file is no folder"):
+        RunFolder(tmp_path / "file" / "run").check_new()
+    RunFolder(tmp_path / "new" / "run").check_new()
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_is_free_when_its_run_is_over(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def transcribe(
     """Speech to text: adds `text` and `asr`.
 
     Args:
-        paths: what to hear; records are of utterances in files.
+        paths: what to hear; records are of utterances in files. Ids are made of what lies below the
+            common folder of a list of paths, and of the name alone of what an iterator gives.
         model: as `lanser transcribe --model` takes it.
         lang: language spoken; None: as detected.
 

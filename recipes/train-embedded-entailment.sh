@@ -35,8 +35,9 @@
 # Further environment variables: PYTHON (python3), THREADS (2), SEED, and TRAIN_OPTIONS and
 # EVALUATE_OPTIONS for more options of the Python script. Of two CPU cores that multiply bfloat16 a
 # small teacher takes 12 minutes and a student 45; a teacher from LARGE over an hour, and 89 s of an
-# NVIDIA H200. The model that ships is that of TRAIN_OPTIONS="--students 1" with LARGE. Other
-# processors compute in float32; a GPU is taken where there is one.
+# NVIDIA H200. The model that ships is the mean of that of TRAIN_OPTIONS="--students 1" with LARGE and
+# of an earlier one: its card says how. Other processors compute in float32; a GPU is taken where
+# there is one.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -234,7 +234,7 @@ def test_labels_of_the_embedded_model(lanser: Lanser, golden: Golden) -> None:
     golden("sentences.tsv", "".join(rows))
 
 
-QUICKSTART_ACCURACY, TOLERANCE = 0.990, 0.01
+QUICKSTART_ACCURACY, TOLERANCE = 0.980, 0.01
 """Of the quickstart's weak labels, had every word been heard; three of 300 may change."""
 
 

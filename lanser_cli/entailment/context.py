@@ -15,6 +15,9 @@ CONVERSATIONS = 1024
 WORDS = 60
 """The most words of context before a premise; the utterance itself is what is labelled."""
 
+_LETTERS = 8
+"""A word has no more, on average: some languages put no blanks between words."""
+
 NO_CONTEXT = "--context: no record has a 'dialogue', so nothing was put before any"
 
 
@@ -55,7 +58,7 @@ def premise(text: str, context: Sequence[str]) -> str:
     words = 0
     kept: list[str] = []
     for utterance in reversed(context):
-        words += len(utterance.split())
+        words += max(len(utterance.split()), len(utterance) // _LETTERS)
         if words > WORDS:
             break
         kept.insert(0, f'"{utterance}"')

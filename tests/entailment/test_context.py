@@ -74,6 +74,8 @@ def test_only_so_many_conversations_are_remembered() -> None:
 def test_the_premise_marks_them_apart_and_keeps_the_nearest() -> None:
     assert premise("now", []) == "now"
     assert premise("now", ["one", "two"]) == 'Earlier: "one" "two" Now: "now"'
+    unparted = "そんなことを言われても困るよ" * 12
+    assert premise("ね", [unparted] * 5).count(unparted) == 2
     long = "word " * (WORDS - 1)
     assert premise("now", ["far", long, "near"]) == 'Earlier: "' + long + '" "near" Now: "now"'
     assert premise("now", [long * 2]) == "now"

@@ -28,6 +28,7 @@ def command(
     rejects: options.Rejects = None,
     resume: options.Resume = False,
     force: options.Force = False,
+    part: options.Part = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -35,8 +36,9 @@ def command(
 
     Each gets `pick`, with its stratum and the probability that it was picked. The sample depends on
     the seed and the ids alone, not on their order. Records without a weak label are left out.
+    With --part each part writes its share of one sample: merge them before you hear it.
     """
     from lanser_cli.listening.pick import pick_files
 
-    pipe = options.pipe("pick", {**locals(), "part": None})
+    pipe = options.pipe("pick", locals())
     return pick_files(inputs or ["-"], count, by, seed, pipe).exit_code

@@ -6,7 +6,9 @@ import itertools
 import json
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +17,7 @@ from lanser_cli.models.architectures import ARCHITECTURES, Shape
 from lanser_cli.models.classifier import Architecture, SpeechClassifier
 from lanser_cli.records import Record
 from lanser_cli.training import learner
+from lanser_cli.training.checkpoints import Checkpoints
 from lanser_cli.training.examples import Example, human_examples
 from lanser_cli.training.loop import train
 from lanser_cli.training.ranks import process_group
@@ -72,6 +75,24 @@ def injects(arguments: list[str]) -> None:
                     ended = str(error)
                 assert bool(ended) == (len(bad) == 3), ended
                 assert not ended or (f"step {max(bad)}" in ended and "as 2 before it" in ended)
+
+
+def misses(arguments: list[str]) -> None:
+    """DATA FOLDER: print the places of unreadable sound that each checkpoint of an epoch holds."""
+    data, folder = arguments
+    save = Checkpoints.save
+
+    def said(self: Checkpoints, state: Mapping[str, Any]) -> None:
+        print(json.dumps(state["unread"][2]), flush=True)
+        save(self, state)
+
+    Checkpoints.save = said  # type: ignore[method-assign]
+    with process_group(CPU):
+        model = SpeechClassifier(Architecture("resnet18-slim", ("high", "low"), 0.15))
+        run = RunFolder(Path(folder))
+        run.create(resume=True)
+        recipe = Recipe(1, batch_size=2, precision="float32", checkpoint_every=1)
+        train(model, _tones(data), recipe, run, CPU)
 
 
 def averages(arguments: list[str]) -> None:

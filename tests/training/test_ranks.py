@@ -208,6 +208,23 @@ def together(
     return "".join(one.err for one in done)
 
 
+def test_a_checkpoint_knows_what_any_rank_could_not_read(
+    tones: Path, tmp_path: Path, quick: Callable[..., Quick]
+) -> None:
+    """One rank writes it, and all go on from it."""
+    values = read_jsonl(tones)[:20]
+    for place in (3, 4):
+        values[place]["audio_filepath"] = str(tmp_path / "gone.wav")
+    data = write_jsonl(tmp_path / "data.jsonl", values)
+    first, second = (
+        quick(data, tmp_path / "run", main=ranked.misses, env=place) for place in as_ranks(2)
+    )
+    done = first.wait()
+    assert done.code == second.wait().code == 0, done.err
+    *_, last = map(json.loads, done.out.splitlines())
+    assert last == [3, 4]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_no_file_is_ever_not_finite_whichever_rank_hears_nan(

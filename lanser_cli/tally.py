@@ -119,7 +119,7 @@ class Ledger(Tally):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.unfold()
-        if self._file is not None and self.read:
+        if self._file is not None and (self.read or self.met):
             self._file.publish()
         elif self._file is not None:  # of a run that read nothing, those of the one before stay
             self._file.discard()

@@ -689,8 +689,12 @@ def test_rejects_to_a_file(tmp_path: Path) -> None:
     with Ledger("s", path) as ledger:
         ledger.reject(Reject("a", "s", "why", {"x": float("nan")}))
     assert read_jsonl(path) == [{"id": "a", "stage": "s", "error": "why", "record": "{'x': nan}"}]
+    whole = path.read_bytes()
     with Ledger("s", path):
-        pass
+        pass  # nothing was read, as by a run that is refused
+    assert path.read_bytes() == whole
+    with Ledger("s", path) as ledger:
+        ledger.read = ledger.done = 1
     assert path.read_bytes() == b""
 
 

@@ -206,14 +206,14 @@ def test_what_made_a_file_names_its_settings_where_no_word_was_given(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out.jsonl"
-    path = write_jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": ""}])
-    ours = {"LANSER_ENTAIL_LABEL_OUTPUT": str(out), "LANSER_ENTAIL_LABEL_TAXONOMY": "meld7"}
+    path = write_jsonl(tmp_path / "in.jsonl", [{"id": "a", "emotion": "joy"}])
+    ours = {"LANSER_PICK_OUTPUT": str(out), "LANSER_PICK_COUNT": "7"}
     with path.open("rb") as stream:
-        words = [sys.executable, "-m", "lanser_cli", "entail-label"]
+        words = [sys.executable, "-m", "lanser_cli", "pick"]
         subprocess.run(words, stdin=stream, env={**os.environ, **ENVIRONMENT, **ours}, check=True)
     made = json.loads((tmp_path / "out.jsonl.meta.json").read_text())
     assert made["argv"] == [
-        *("lanser", "entail-label", "--taxonomy", "meld7", "--output", str(out)),
+        *("lanser", "pick", "--count", "7", "--output", str(out)),
     ]
 
 

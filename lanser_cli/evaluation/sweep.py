@@ -179,8 +179,12 @@ def _trials(
     gold: Sequence[Record], model: str, task: Task, settings: LabelSettings, device: str
 ) -> Iterator[Trial]:
     """Every way to label with one model; `main` scores each premise once for each template."""
-    label = settings.entailment_label if model == settings.model else None
-    one = replace(settings, models=[model], entailment_label=label)
+    one = replace(
+        settings,
+        models=[model],
+        entailment_label=settings.entailment_label if model == settings.model else None,
+        llm_mode=settings.llm_mode if model.startswith(PREFIX) else "pair",
+    )
     plain = make_cascade(device, task, replace(one, calibrate="none", prior=None))
     scorer = plain.main.scorer
     words = (*task.words, *_words(model, settings))

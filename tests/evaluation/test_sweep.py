@@ -125,6 +125,20 @@ def test_the_command_of_a_model_on_another_machine_may_ask_it(
     assert all("--allow-remote" in shlex.split(item["command"]) for item in found)
 
 
+def test_a_model_on_a_server_that_is_asked_to_choose_is_ranked_beside_another(
+    lanser: Lanser, tiny_nli: Path, tmp_path: Path
+) -> None:
+    items = [{"id": name, "text": f"{name} again", "label": name} for name in LABELS]
+    gold = write_jsonl(tmp_path / "gold.jsonl", items)
+    with served() as server:
+        line = ("entail-label", "--sweep", gold, "--labels", ",".join(LABELS), "--template", "{}")
+        more = ("--model", server.model, "--model", tiny_nli, "--llm-mode", "choice")
+        found = read_jsonl(lanser(*line, *more).stdout)
+    assert len(found) == 6
+    chosen = {item["model"] for item in found if "--llm-mode choice" in item["command"]}
+    assert chosen == {server.model}
+
+
 def test_nothing_to_compare_with(lanser: Lanser, gold: Path, tiny_nli: Path) -> None:
     line = ("entail-label", "--sweep", gold, "--model", tiny_nli, "--device", "cpu")
     result = lanser(*line, "--labels", "calm,bored", check=1)

@@ -117,12 +117,10 @@ def shard(
     items = select(unique(reader.records_of(inputs, "shard"), "shard"), selection, redaction)
     if not packing.mix_taxonomies:
         items = _of_one_taxonomy(items)
-    items = parts.take_part(items, chosen)
-    if any(map(is_stream, inputs)):
-        items = _after_all_done(items, writer, folder)
     return pack(
-        items,
+        parts.take_part(items, chosen),
         writer,
+        of_stream=any(map(is_stream, inputs)),
         codec=packing.codec,
         dedupe_audio="audio" in selection.repeats,
         processes=packing.workers,
@@ -136,6 +134,7 @@ def pack(
     writer: ShardWriter,
     *,
     codec: Codec = "flac",
+    of_stream: bool = False,
     dedupe_audio: bool = False,
     processes: int | None = None,
     ledger: Ledger | None = None,
@@ -146,6 +145,8 @@ def pack(
     Args:
         ledger: takes the counts and the rejects.
         codec: of the sound.
+        of_stream: nobody knows the items beforehand: to be resumed with, they must give all that is
+            packed before the first that is not.
         dedupe_audio: leave out a record whose sound, sample for sample, came before.
         processes: that encode; as many as there are processors if None. A few records are encoded
             in this one.
@@ -153,8 +154,10 @@ def pack(
 
     Raises:
         LanserError: there was none, as when the command before in a pipe failed.
+        UsageError: the stream is another than that which is resumed.
     """
     ledger = ledger or Ledger("shard", word="out")
+    packed = len(writer.done) if of_stream else 0
     waiting = _worth_encoding(items, writer, ledger)
     try:
         head = list(islice(waiting, 2 * _WINDOW))
@@ -175,6 +178,7 @@ def pack(
                     elif dedupe_audio and str(outcome.fields["audio_sha256"]) in writer.sounds:
                         ledger.dropped["same sound as an earlier record"] += 1
                     else:
+                        _check_begun(packed, ledger, writer)
                         writer.add(cast(Sample, outcome))
                         ledger.done += 1
                 meter.reach(ledger.met)
@@ -182,37 +186,25 @@ def pack(
             raise LanserError(
                 f"nothing to pack ({ledger}): shards need records with sound and a label"
             )
+        _check_begun(packed, ledger, writer)
         return writer.finish(ledger)
     except BaseException:
         writer.abandon()
         raise
 
 
-def _after_all_done(
-    items: Iterable[Outcome], writer: ShardWriter, folder: Path
-) -> Iterator[Outcome]:
-    """The items of a stream, which must begin with what was packed: nobody knows it beforehand.
+def _check_begun(packed: int, tally: Tally, writer: ShardWriter) -> None:
+    """Whether all that was packed before has been met: order is kept, so nothing new precedes it.
 
     Raises:
-        UsageError: there is a new record before it is all there, or it never is.
+        UsageError: not all.
     """
-    left = len(writer.done)
-
-    def check() -> None:
-        if left:
-            raise UsageError(
-                f"--resume: {folder} holds {left} samples that this input does not give at "
-                "its beginning: it was made with another input: repeat the command as it was, or "
-                "name another output"
-            )
-
-    for item in items:
-        if isinstance(item, Record) and item.id in writer.done and left:
-            left -= 1
-        elif isinstance(item, Record) and (item.emotion or item.label):
-            check()
-        yield item
-    check()
+    if missing := packed - tally.already_done:
+        raise UsageError(
+            f"--resume: {writer.folder} holds {missing} samples that this input does not give at "
+            "its beginning: it was made with another input: repeat the command as it was, or name "
+            "another output"
+        )
 
 
 def _of_one_taxonomy(items: Iterable[Outcome]) -> Iterator[Outcome]:

@@ -12,7 +12,6 @@ import sys
 import tarfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -22,10 +21,9 @@ from conftest import ENVIRONMENT, read_jsonl, tone, write_jsonl
 
 from lanser_cli.audio.sound import SAMPLE_RATE, AudioError, load, read
 from lanser_cli.errors import LanserError, UsageError
-from lanser_cli.records import Record, Reject
+from lanser_cli.records import Record
 from lanser_cli.shards import encoder, reader
 from lanser_cli.shards.index import read_index
-from lanser_cli.shards.pack import _after_all_done
 from lanser_cli.shards.pack import pack as pack_records
 from lanser_cli.shards.verify import verify_shards
 from lanser_cli.shards.writer import ShardWriter
@@ -350,13 +348,29 @@ def test_a_tar_of_a_hundred_thousand_tiny_files(tmp_path: Path) -> None:
     assert json.dumps(item.fields["audio_filepath"]).endswith('tiny.tar#k49999.wav"')
 
 
-def test_a_stream_to_resume_with_must_begin_with_what_was_packed(tmp_path: Path) -> None:
+def test_a_stream_to_resume_with_must_begin_with_what_was_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the set would be of two inputs: nobody knows a stream beforehand."""
-    made = [Record({"id": f"a{n}", "emotion": "joy"}) for n in range(4)]
-    mute, refused = Record({"id": "m"}), Reject("r", "test", "odd", {})
-    writer = cast(ShardWriter, SimpleNamespace(done={"a0", "a1"}))
-    same = [made[0], mute, refused, made[1], made[2]]
-    assert list(_after_all_done(same, writer, tmp_path)) == same
-    for other in ([made[2], made[0], made[1]], [made[0], made[2]], [made[0], mute]):
-        with pytest.raises(UsageError, match="samples that this input does not give at its"):
-            list(_after_all_done(other, writer, tmp_path))
+    soundfile.write(tmp_path / "a.wav", tone(0.1), 16_000)
+    sound, gone = {"audio_filepath": str(tmp_path / "a.wav")}, {"audio_filepath": "gone.wav"}
+    mine = [{"id": f"a{n}", "label": "joy", **(gone if n == 1 else sound)} for n in range(5)]
+    theirs = [{**one, "id": one["id"].replace("a", "b")} for one in mine]
+    folder = tmp_path / "out"
+
+    def go(values: list[dict], *, resume: bool = True) -> dict:
+        writer = ShardWriter(folder, max_count=1, resume=resume)
+        ledger = Ledger("shard", word="out")
+        return pack_records(map(Record, values), writer, of_stream=True, ledger=ledger)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ShardWriter, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        go(mine[:3], resume=False)
+    kept = tars(folder)
+    assert len(kept) == 2
+    for other in (theirs, mine[1:], []):
+        with pytest.raises((UsageError, LanserError), match="samples that this input does not"):
+            go(other)
+        assert tars(folder) == kept
+    assert go(mine)["samples"] == 4
+    assert verify_shards(folder) == []

@@ -199,7 +199,8 @@ def _check_begun(packed: int, tally: Tally, writer: ShardWriter) -> None:
     Raises:
         UsageError: not all.
     """
-    if missing := packed - tally.already_done:
+    missing = packed - tally.already_done
+    if missing > 0:
         raise UsageError(
             f"--resume: {writer.folder} holds {missing} samples that this input does not give at "
             "its beginning: it was made with another input: repeat the command as it was, or name "

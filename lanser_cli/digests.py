@@ -18,6 +18,11 @@ def string64(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
+def short_sha256(text: str) -> str:
+    """12 hex digits of the SHA-256 of a text, names of files that are not UTF-8 included."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     found = hashlib.sha256()

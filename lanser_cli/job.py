@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import resource
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from lanser_cli import console, lock
 from lanser_cli.destination import check_apart, check_writable, is_stream
+from lanser_cli.digests import short_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.jsonl import open_input
 from lanser_cli.origin import (
@@ -287,7 +287,7 @@ def _parts_in(folder: Path, count: int) -> Iterator[Part]:
 def _digest(parts: Sequence[Part]) -> str:
     """12 hex digits over what each part has, less what its records say."""
     found = [(part.number, part.slice, part.path.stat().st_size) for part in parts]
-    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]
+    return short_sha256(repr(found))
 
 
 def _check_lengths(parts: Sequence[Part]) -> int:

@@ -6,7 +6,6 @@ Beside FILE is `FILE.meta.json`, and beside the unfinished `FILE.part` is `FILE.
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lanser_cli.digests import file_sha256, sampled_sha256
+from lanser_cli.digests import file_sha256, sampled_sha256, short_sha256
 from lanser_cli.errors import UsageError
 from lanser_cli.jsonl import JSONL_SUFFIXES
 from lanser_cli.provenance import command_line, versions
@@ -62,7 +61,7 @@ def named(text: str | Path, embedded: Path | None = None) -> str:
 def short(value: object) -> str:
     """A value as text to compare and to show; of a long one its digest."""
     text = "none" if value is None else str(value)
-    return text if len(text) <= 80 else _digest(text)
+    return text if len(text) <= 80 else short_sha256(text)
 
 
 def of_files(names: Sequence[str | Path], *, hold_words: bool = False) -> str:
@@ -76,7 +75,7 @@ def of_files(names: Sequence[str | Path], *, hold_words: bool = False) -> str:
         hold_words: that no digest may give away: then files of JSONL count as the others do.
     """
     found = (_content(name, hold_words) for given in names for name in _expanded(str(given)))
-    return _digest("\n".join(found))
+    return short_sha256("\n".join(found))
 
 
 def check_same(made: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
@@ -152,10 +151,6 @@ def versions_in(found: Mapping[str, Any]) -> dict[str, str]:
 def beside(path: Path) -> Path:
     """The file that says what made another."""
     return path.with_name(path.name + ".meta.json")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _expanded(name: str) -> list[str]:

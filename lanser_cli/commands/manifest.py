@@ -27,9 +27,7 @@ Root = Annotated[
     Path,
     typer.Argument(metavar="ROOT", help="The corpus' folder; for csv and jsonl the file."),
 ]
-
-
-OF_CSV = ("kind csv",)
+_OF_CSV = ("kind csv",)
 
 EXAMPLES = """
 lanser manifest ravdess RAVDESS/ -o ravdess.jsonl
@@ -44,7 +42,7 @@ def command(
     audio_column: Annotated[
         str | None,
         TABLE.option(
-            only_with=OF_CSV,
+            only_with=_OF_CSV,
             metavar="NAME",
             help="csv: column of the audio path (default: audio_filepath).",
         ),
@@ -52,25 +50,25 @@ def command(
     label_column: Annotated[
         str | None,
         TABLE.option(
-            only_with=OF_CSV, metavar="NAME", help="csv: column of the label (default: label)."
+            only_with=_OF_CSV, metavar="NAME", help="csv: column of the label (default: label)."
         ),
     ] = None,
     speaker_column: Annotated[
         str | None,
         TABLE.option(
-            only_with=OF_CSV, metavar="NAME", help="csv: column of the speaker (default: speaker)."
+            only_with=_OF_CSV, metavar="NAME", help="csv: column of the speaker (default: speaker)."
         ),
     ] = None,
     text_column: Annotated[
         str | None,
         TABLE.option(
-            only_with=OF_CSV, metavar="NAME", help="csv: column of the transcript (default: text)."
+            only_with=_OF_CSV, metavar="NAME", help="csv: column of the transcript (default: text)."
         ),
     ] = None,
     audio_root: Annotated[
         Path | None,
         TABLE.option(
-            only_with=OF_CSV,
+            only_with=_OF_CSV,
             metavar="DIR",
             help="csv: folder of the clips (default: that of the table).",
         ),
@@ -78,7 +76,7 @@ def command(
     label_map: Annotated[
         str | None,
         TABLE.option(
-            only_with=OF_CSV,
+            only_with=_OF_CSV,
             metavar="OLD=NEW,...",
             help="csv: other words for the labels, or a JSON file of them; OLD= leaves OLD out.",
         ),

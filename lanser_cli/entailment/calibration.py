@@ -15,13 +15,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lanser_cli import console
 from lanser_cli.digests import string64
-from lanser_cli.entailment.label_scorer import LabelScorer
+from lanser_cli.entailment.label_scorer import LabelScorer, Scorer
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.output import write_json
 from lanser_cli.shape import COUNT, Maybe, That, read_json
@@ -89,24 +90,32 @@ def _shipped() -> tuple[str, dict[str, float]]:
     return value["fingerprint"], value["log_odds"]
 
 
+_MEANS: WeakKeyDictionary[Scorer, dict[str, dict[str, float]]] = WeakKeyDictionary()
+"""Of each scorer, by its fingerprint, the means that are known, by hypothesis."""
+
+
 def null_odds(label_scorer: LabelScorer) -> NDArray[np.float32]:
     """The mean raw log-odds of each label over everyday sentences: float32 `[labels]`.
 
-    Only hypotheses are scored whose mean does not ship, over the sentences that have scores.
+    Only hypotheses are scored whose mean does not ship and which were not asked about before, over
+    the sentences that have scores.
 
     Raises:
         LanserError: none has.
     """
     scorer, hypotheses = label_scorer.scorer, label_scorer.hypotheses
     fingerprint, shipped = _shipped()
-    known = dict(shipped) if scorer.fingerprint == fingerprint else {}
+    mine = scorer.fingerprint
+    known = _MEANS.setdefault(scorer, {}).setdefault(
+        mine, dict(shipped) if mine == fingerprint else {}
+    )
     if missing := [text for text in dict.fromkeys(hypotheses) if text not in known]:
         raw = scorer.score(everyday(), missing)
         raw = raw[~np.isnan(raw).any(axis=1)]
         if not len(raw):
             raise _unscored(label_scorer, everyday()[0])
         means = raw.mean(axis=0, dtype=np.float64)
-        known |= zip(missing, means.tolist(), strict=True)
+        known.update(zip(missing, means.tolist(), strict=True))
     odds = np.array([known[text] for text in hypotheses])
     return odds.reshape(len(label_scorer.templates), -1).mean(axis=0).astype(np.float32)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lanser_cli.digests import sampled_sha256
+from lanser_cli.digests import sampled_sha256, short_sha256
 from lanser_cli.errors import LanserError, first_line
 
 
@@ -30,7 +29,7 @@ def snapshot(name: str) -> str | None:
             if path.is_file() and not path.name.startswith(".") and ".jsonl" not in path.name
         ]
         found = "".join(f"{path.name} {sampled_sha256(path)}\n" for path in files)
-        return hashlib.sha256(found.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        return short_sha256(found)
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 

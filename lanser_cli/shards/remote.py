@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lanser_cli import console, kind
-from lanser_cli.digests import file_sha256
+from lanser_cli.digests import file_sha256, short_sha256
 from lanser_cli.errors import LanserError, UsageError
 from lanser_cli.lock import turn
 from lanser_cli.origin import braced
@@ -54,15 +53,15 @@ class Remote:
     @classmethod
     def of(cls, url: str, folder: Path) -> Remote:
         if url.startswith(_PIPE):
-            return cls(url, folder / f"pipe-{_digest(url)}.tar")
+            return cls(url, folder / f"pipe-{short_sha256(url)}.tar")
         place = _sibling(url, "")
         name = urlsplit(url).path.rpartition("/")[2]
         if url.startswith(HTTP):  # a store's keys are not percent-encoded
             name = unquote(name)
         if not _NAME.fullmatch(name):  # which no index has
-            name = f"{_plain(name)}-{_digest(url)}.tar"
+            name = f"{_plain(name)}-{short_sha256(url)}.tar"
         set_ = _plain(urlsplit(place).path.rstrip("/").rpartition("/")[2]) or "shards"
-        return cls(url, folder / f"{set_}-{_digest(place)}" / name)
+        return cls(url, folder / f"{set_}-{short_sha256(place)}" / name)
 
     def sibling(self, name: str) -> Remote | None:
         """A file beside it; a command has nothing beside it."""
@@ -74,10 +73,6 @@ class Remote:
 def _sibling(url: str, name: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}"))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _plain(name: str) -> str:

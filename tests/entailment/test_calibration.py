@@ -54,6 +54,27 @@ def test_the_mean_is_the_mean(label_scorer: LabelScorer) -> None:
     assert np.abs(null_odds(label_scorer) - everyday_mean).max() < 1e-5
 
 
+def anew(label_scorer: LabelScorer) -> LabelScorer:
+    """The same by a scorer that has been asked nothing."""
+    return replace(label_scorer, scorer=PairScorer(label_scorer.scorer.name))
+
+
+def test_what_is_known_of_a_scorer_is_not_asked_again(
+    label_scorer: LabelScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_scorer, asked, plain = anew(label_scorer), [], PairScorer.score
+
+    def score(self: PairScorer, premises, hypotheses, wanted=None):  # type: ignore[no-untyped-def]
+        asked.extend(hypotheses)
+        return plain(self, premises, hypotheses, wanted)
+
+    monkeypatch.setattr(PairScorer, "score", score)
+    one = replace(label_scorer, templates=label_scorer.templates[:1])
+    first, both, again = (null_odds(each) for each in (one, label_scorer, one))
+    assert (first == again).all() and (first != both).any()
+    assert asked == label_scorer.hypotheses
+
+
 def test_what_a_server_does_not_answer_is_not_in_the_mean(
     label_scorer: LabelScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,11 +87,11 @@ def test_what_a_server_does_not_answer_is_not_in_the_mean(
 
     answered = label_scorer.raw(everyday()[60:]).mean(axis=0)
     monkeypatch.setattr(PairScorer, "score", score)
-    for mean in (null_odds(label_scorer), mean_odds(label_scorer, everyday())):
+    for mean in (null_odds(anew(label_scorer)), mean_odds(label_scorer, everyday())):
         assert np.abs(mean - answered).max() < 1e-5
     refused.update(everyday())
     with pytest.raises(LanserError, match="no text has scores"):
-        null_odds(label_scorer)
+        null_odds(anew(label_scorer))
 
 
 def test_the_prior_that_ships_is_what_the_embedded_model_scores_and_costs_nothing(
